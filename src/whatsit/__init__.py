@@ -1,0 +1,61 @@
+"""whatsit tells you what is in a picture, from your own examples.
+
+import whatsit
+
+run = whatsit.train("photos/")
+predictor = whatsit.load(run.model)
+[answer] = predictor.predict(["new.jpg"])
+print(answer.label, answer.probability)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from whatsit.errors import WhatsitError
+    from whatsit.runtime.predictor import Prediction, Predictor
+    from whatsit.runtime.predictor import Predictor as load  # noqa: N813 - opening a model reads as a verb
+    from whatsit.verbs.demo import demo
+    from whatsit.verbs.evaluate import evaluate
+    from whatsit.verbs.runs import list_runs as runs
+    from whatsit.verbs.train import Run, train
+    from whatsit.verbs.verify import verify
+
+# Loaded when first used, so that `import whatsit` is quick and serving needs nothing of training.
+_HOMES = {
+    "Prediction": "whatsit.runtime.predictor:Prediction",
+    "Predictor": "whatsit.runtime.predictor:Predictor",
+    "Run": "whatsit.verbs.train:Run",
+    "WhatsitError": "whatsit.errors:WhatsitError",
+    "demo": "whatsit.verbs.demo:demo",
+    "evaluate": "whatsit.verbs.evaluate:evaluate",
+    "load": "whatsit.runtime.predictor:Predictor",
+    "runs": "whatsit.verbs.runs:list_runs",
+    "train": "whatsit.verbs.train:train",
+    "verify": "whatsit.verbs.verify:verify",
+}
+
+__all__ = [
+    "Prediction",
+    "Predictor",
+    "Run",
+    "WhatsitError",
+    "__version__",
+    "demo",
+    "evaluate",
+    "load",
+    "runs",
+    "train",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'whatsit' has no attribute '{name}'")
+    module, attribute = _HOMES[name].split(":")
+    return getattr(importlib.import_module(module), attribute)

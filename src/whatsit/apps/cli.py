@@ -1,0 +1,288 @@
+"""The command line. Names, options and exit codes are a contract: 0 done, 1 failed, 2 wrong use.
+
+Nothing heavy is imported here: `whatsit --help` answers at once, and each verb loads what it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whatsit import __version__
+from whatsit.apps.terminal import TerminalReporter, err, out, table
+from whatsit.errors import ImageError, UsageError, WhatsitError
+
+if TYPE_CHECKING:
+    from whatsit.evaluation.metrics import Figures
+    from whatsit.runtime.predictor import Prediction
+
+app = typer.Typer(
+    name="whatsit",
+    help="From a folder of pictures to a measured image classifier. Start with: whatsit demo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A .whatsit file or a run folder.")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder of class folders (optionally below train/, validation/, test/), a zip or tar of one, a CSV with "
+        "path,label[,split], or: digits, cifar10, cifar100, mnist, fashion-mnist, cats-vs-dogs.",
+    ),
+]
+Runtime = Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")]
+
+
+def main() -> None:
+    """Run the command line; no mistake of the user's shows a traceback."""
+    try:
+        app()
+    except UsageError as error:
+        _fail(error, 2)
+    except WhatsitError as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        _fail("stopped; nothing half-written was left behind", 1)
+    except BrokenPipeError:  # the reader, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except MemoryError:
+        _fail("there is not enough memory; try fewer pictures (--limit N) or a smaller size (--set size=...)", 1)
+
+
+def _fail(message: object, code: int) -> None:
+    err(f"whatsit: {message}")
+    sys.exit(code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out(f"whatsit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _whatsit(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    out_: Annotated[Path | None, typer.Option("--out", help="The run folder to make.")] = None, as_json: Json = False
+) -> None:
+    """Train on embedded handwritten digits, measure, and predict a picture that was held out."""
+    from whatsit.verbs.demo import demo
+
+    with TerminalReporter() as reporter:
+        result = demo(out=out_, reporter=reporter)
+    run, answer = result.run, result.prediction
+    if as_json:
+        out(json.dumps({**_run_json(run), "picture": str(result.picture), "prediction": _answer_json(answer)}))
+        return
+    _print_run(run)
+    out()
+    out(f"A picture that it never saw, {result.picture} (truly '{result.label}'):")
+    out(f"  {_answer_line(answer)}")
+    out()
+    out("Next: put your own pictures into a folder with one folder for each class, and run")
+    out("  whatsit train FOLDER")
+
+
+@app.command()
+def train(
+    data: Data,
+    recipe: Annotated[str, typer.Option(help="fast, baseline, or a TOML file.")] = "fast",
+    backbone: Annotated[
+        str | None, typer.Option(help="efficientnet-lite0, mobilenetv2, vgg16 or resnet50, instead of the recipe's.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Of the backbone: auto (ImageNet), none (random), or a path.")
+    ] = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="The run folder to make.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the split and of training.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most so many pictures of each class, for a quick trial.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, instead of the recipe's; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a classifier on pictures, and measure it on pictures that it never saw."""
+    from whatsit.training.recipe import parse_settings
+    from whatsit.verbs.train import train
+
+    with TerminalReporter() as reporter:
+        run = train(
+            data,
+            recipe=recipe,
+            backbone=backbone,
+            weights=weights,
+            out=out_,
+            seed=seed,
+            limit=limit,
+            settings=parse_settings(settings or []),
+            reporter=reporter,
+        )
+    if as_json:
+        out(json.dumps(_run_json(run), ensure_ascii=False))
+        return
+    _print_run(run)
+    out()
+    out(f"Next: whatsit predict {run.folder} PICTURE...")
+
+
+@app.command()
+def evaluate(model: Model, data: Data, runtime: Runtime = "auto", as_json: Json = False) -> None:
+    """Measure a model on labelled pictures: DATA's test split where it has one, else all of it."""
+    from whatsit.verbs.evaluate import evaluate
+
+    with TerminalReporter() as reporter:
+        figures = evaluate(model, data, runtime=runtime, reporter=reporter).figures
+    if as_json:
+        out(json.dumps(figures.to_json(), ensure_ascii=False))
+    else:
+        _print_figures(figures)
+
+
+@app.command()
+def predict(
+    model: Model,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures, folders or globs.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name in --json.")] = 5,
+    runtime: Runtime = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a picture.")] = False,
+) -> None:
+    """Say what is in pictures, a line each."""
+    from whatsit.verbs.predict import predict
+
+    failed = count = 0
+    for name, answer in predict(model, images, top=top, runtime=runtime):
+        count += 1
+        if isinstance(answer, ImageError):
+            failed += 1
+            if as_json:
+                out(json.dumps({"image": name, "error": str(answer)}, ensure_ascii=False))
+            else:
+                err(f"whatsit: {name}: {answer}")
+        elif as_json:
+            out(json.dumps({"image": name, **_answer_json(answer)}, ensure_ascii=False))
+        else:
+            out(f"{name}: {_answer_line(answer)}")
+    if not count:
+        raise UsageError(f"no pictures found in {', '.join(images)[:200]}")
+    if failed:
+        sys.exit(1)
+
+
+@app.command()
+def verify(model: Model, as_json: Json = False) -> None:
+    """Prove that the model answers alike on every runtime of this machine; exit 1 if not."""
+    from whatsit.evaluation.parity import TOLERANCE
+    from whatsit.verbs.verify import verify
+
+    results = verify(model)
+    passed = all(result.passed for result in results)
+    if as_json:
+        out(json.dumps({"passed": passed, "tolerance": TOLERANCE, "ways": [vars(result) for result in results]}))
+    else:
+        rows = [
+            (r.way, f"{r.max_difference:.1e}", f"{r.top1_agreement:.0%}", "pass" if r.passed else "FAIL")
+            for r in results
+        ]
+        table(("way to the answer", "largest difference", "same label", ""), rows)
+        out()
+        out(f"{'PASS' if passed else 'FAIL'}: differences up to {TOLERANCE:g} are allowed")
+    if not passed:
+        sys.exit(1)
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where the runs are.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """List finished training runs, the newest first."""
+    from whatsit.verbs.runs import list_runs
+
+    found = list_runs(folder)
+    if as_json:
+        out(json.dumps([vars(run) for run in found], ensure_ascii=False))
+        return
+    rows = [
+        (
+            run.name,
+            run.recipe,
+            run.model,
+            f"{run.accuracy:.2%}",
+            f"{run.accuracy_ci95[0]:.1%} to {run.accuracy_ci95[1]:.1%}",
+            f"{run.loss:.3f}",
+            f"{run.n:,}",
+            f"{run.seconds:.0f} s",
+            run.created[:16].replace("T", " "),
+        )
+        for run in found
+    ]
+    table(("run", "recipe", "model", "accuracy", "95 % interval", "loss", "n", "time", "finished (UTC)"), rows)
+
+
+def _run_json(run: Any) -> dict[str, Any]:
+    test = run.test
+    return {
+        "run": str(run.folder),
+        "model": str(run.model),
+        "test": {"accuracy": test.accuracy, "accuracy_ci95": list(test.accuracy_ci95), "loss": test.loss, "n": test.n},
+        "seconds": run.seconds,
+        "recipe": run.recipe.name,
+    }
+
+
+def _answer_json(answer: Prediction) -> dict[str, Any]:
+    return {
+        "label": answer.label,
+        "probability": answer.probability,
+        "unknown": answer.unknown,
+        "top": [{"label": label, "probability": probability} for label, probability in answer.top],
+    }
+
+
+def _answer_line(answer: Prediction) -> str:
+    return f"{'unknown, nearest to ' if answer.unknown else ''}{answer.label} {answer.probability:.1%}"
+
+
+def _print_run(run: Any) -> None:
+    _print_figures(run.test)
+    out()
+    out(f"Model: {run.model}")
+    out(f"Time:  {run.seconds:.0f} s")
+
+
+def _print_figures(figures: Figures) -> None:
+    low, high = figures.accuracy_ci95
+    out(f"Accuracy: {figures.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {figures.n:,} pictures")
+    out(f"Loss:     {figures.loss:.3f}   Calibration error: {figures.ece:.3f}")
+    out()
+    rows = [
+        (label, f"{f.precision:.1%}", f"{f.recall:.1%}", f"{f.f1:.1%}", f"{f.n:,}")
+        for label, f in figures.per_class.items()
+    ]
+    table(("class", "precision", "recall", "F1", "pictures"), rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""What the command line shows: progress on stderr, quiet where nobody looks; answers on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from whatsit.progress import Reporter
+
+
+class TerminalReporter(Reporter):
+    """A bar for each stage (what, how far, how fast, how long still) on a terminal; lines only, elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._bars: Any = None
+
+    def __enter__(self) -> TerminalReporter:
+        if self._console.is_terminal:
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def stage(self, name: str) -> Callable[[int, int], None]:
+        if not self._bars:
+            return super().stage(name)
+        bars, task = self._bars, self._bars.add_task(name, total=None, rate="")
+
+        def advance(done: int, total: int) -> None:
+            speed = bars.tasks[task].speed if task < len(bars.tasks) else None
+            bars.update(
+                task, completed=done, total=total or None, rate=f"{speed:,.0f}/s" if speed and speed >= 2 else ""
+            )
+
+        return advance
+
+    def say(self, text: str) -> None:
+        self._line(text)
+
+    def warn(self, text: str) -> None:
+        self._line(f"Note: {text}")
+
+    def _line(self, text: str) -> None:
+        # No markup: class and file names are the user's, and may look like it.
+        self._console.print(printable(text), markup=False, emoji=False)
+
+
+def printable(text: str) -> str:
+    """Text without characters that could steer a terminal."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def out(text: str = "") -> None:
+    """A line on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def err(text: str) -> None:
+    """A line on stderr."""
+    sys.stderr.write(printable(text) + "\n")
+
+
+def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Columns on stdout, numbers to the right."""
+    from unicodedata import combining, east_asian_width
+
+    def width(text: str) -> int:  # Thai vowels and tone marks take no column of their own
+        return sum(0 if combining(c) or c == "\u0e31" or "\u0e34" <= c <= "\u0e3a" or "\u0e47" <= c <= "\u0e4e"
+                   else 2 if east_asian_width(c) in "WF" else 1 for c in text)  # fmt: skip
+
+    cells = [header, *(tuple(printable(cell) for cell in row) for row in rows)]
+    widths = [max(width(row[column]) for row in cells) for column in range(len(header))]
+    numeric = [all(row[c][:1].isdigit() or row[c][:1] in "-" for row in rows) for c in range(len(header))]
+    for row in cells:
+        padded = [
+            " " * (widths[c] - width(cell)) + cell if numeric[c] else cell + " " * (widths[c] - width(cell))
+            for c, cell in enumerate(row)
+        ]
+        out("  ".join(padded).rstrip())

@@ -1,0 +1,1 @@
+"""The one thing that crosses from training to serving: a single `.whatsit` file."""

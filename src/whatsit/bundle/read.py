@@ -1,0 +1,147 @@
+"""Reads a bundle from anybody, trusting nothing: in memory, every member listed, hashed and bounded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+from whatsit.bundle.format import (
+    CARD,
+    FORMAT,
+    GOLDEN_ANSWERS,
+    GRAPH,
+    MANIFEST,
+    MAX_BUNDLE,
+    Bundle,
+    Golden,
+    InputSpec,
+)
+from whatsit.bundle.onnx_check import check_graph
+from whatsit.errors import BundleError
+from whatsit.images.decode import RESIZE_RULE
+
+_GOLDEN_FILE = re.compile(r"golden/[0-9]{2}\.[a-z]{3,4}")
+_MAX_SIDE = 4096
+
+
+def read_bundle(path: str | Path) -> Bundle:
+    """The checked contents of a `.whatsit` file, or of the `model.whatsit` in a run folder.
+
+    Raises:
+        BundleError: the file is missing, cut short, tampered with, hostile, or of another format.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "model.whatsit"
+    try:
+        size = path.stat().st_size
+        if size > MAX_BUNDLE:
+            raise BundleError(f"{path}: {size:,} bytes are too many for a bundle; at most {MAX_BUNDLE:,}")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise BundleError(f"{path}: there is no such model; train one with: whatsit train DATA") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return parse_bundle(data, str(path))
+
+
+def parse_bundle(data: bytes, name: str) -> Bundle:
+    """`read_bundle` for a file's bytes; `name` is how errors call it."""
+    try:
+        members = _members(data, name)
+        manifest = json.loads(members.pop(MANIFEST))
+        _check_format(manifest, name)
+        _check_hashes(manifest["sha256"], members, name)
+        bundle = _bundle(manifest, members, name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise BundleError(f"{name}: not a whole .whatsit file, it may be cut short: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise BundleError(f"{name}: {MANIFEST} is damaged: {type(error).__name__} {str(error)[:100]}") from None
+    try:
+        check_graph(bundle.graph)
+    except ValueError as error:
+        raise BundleError(f"{name}: {GRAPH} was refused: {error}") from None
+    return bundle
+
+
+def _members(data: bytes, name: str) -> dict[str, bytes]:
+    members: dict[str, bytes] = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        infos = archive.infolist()
+        total = sum(info.file_size for info in infos)
+        if total > MAX_BUNDLE or total > 100 * len(data) + (1 << 20):
+            raise BundleError(f"{name}: refused as a decompression bomb: {len(data):,} bytes unpack to {total:,}")
+        for info in infos:
+            known = info.filename in (MANIFEST, GRAPH, CARD, GOLDEN_ANSWERS) or _GOLDEN_FILE.fullmatch(info.filename)
+            if not known or info.filename in members:
+                raise BundleError(f"{name}: refused, because '{info.filename[:100]}' does not belong in a bundle")
+            with archive.open(info) as file:
+                # Never more than the table of contents promised, whatever the data say.
+                members[info.filename] = file.read(info.file_size)
+    if MANIFEST not in members:
+        raise BundleError(f"{name}: not a whatsit model: {MANIFEST} is missing")
+    return members
+
+
+def _check_format(manifest: Any, name: str) -> None:
+    found = manifest["format"]
+    if isinstance(found, int) and found > FORMAT:
+        raise BundleError(
+            f"{name}: format {found} is newer than this whatsit reads ({FORMAT}); run: pip install -U whatsit"
+        )
+    if found != FORMAT:
+        raise BundleError(f"{name}: unknown bundle format {str(found)[:50]!r}; this whatsit reads format {FORMAT}")
+
+
+def _check_hashes(hashes: dict[str, str], members: dict[str, bytes], name: str) -> None:
+    if GRAPH not in members:
+        raise BundleError(f"{name}: {GRAPH} is missing")
+    if set(hashes) != set(members):
+        odd = sorted(set(hashes) ^ set(members))[0]
+        raise BundleError(f"{name}: its list of contents and its contents differ in '{odd[:100]}'")
+    for member, data in members.items():
+        if hashlib.sha256(data).hexdigest() != hashes[member]:
+            raise BundleError(f"{name}: '{member}' is damaged or was changed (wrong SHA-256)")
+
+
+def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
+    classes = tuple(manifest["classes"])
+    if (
+        len(classes) < 2
+        or not all(isinstance(label, str) and label for label in classes)
+        or len(set(classes)) < len(classes)
+    ):
+        raise BundleError(f"{name}: its classes are damaged")
+    spec = manifest["input"]
+    size = InputSpec(int(spec["height"]), int(spec["width"]), str(spec["resize"]))
+    if not (1 <= size.height <= _MAX_SIDE and 1 <= size.width <= _MAX_SIDE):
+        raise BundleError(f"{name}: its input size {size.height} x {size.width} is out of range")
+    if size.resize != RESIZE_RULE or spec["channels"] != "RGB" or spec["dtype"] != "uint8":
+        raise BundleError(
+            f"{name}: this whatsit cannot prepare pictures by the rule '{size.resize[:50]}'; update whatsit"
+        )
+    golden = tuple(
+        Golden(
+            str(g["file"]), members[f"golden/{g['file']}"], str(g["label"]), tuple(float(p) for p in g["probabilities"])
+        )
+        for g in json.loads(members.get(GOLDEN_ANSWERS, b"[]"))
+    )
+    if any(len(g.probabilities) != len(classes) for g in golden):
+        raise BundleError(f"{name}: a golden answer has the wrong number of probabilities")
+    return Bundle(
+        classes,
+        size,
+        members[GRAPH],
+        float(manifest["calibration"]["temperature"]),
+        manifest["unknown"],
+        manifest["test"],
+        manifest["provenance"],
+        golden,
+        members.get(CARD, b"").decode(),
+    )

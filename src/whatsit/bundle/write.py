@@ -1,0 +1,47 @@
+"""Writes a bundle: whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+from whatsit.bundle.format import CARD, FORMAT, GOLDEN_ANSWERS, GRAPH, MANIFEST, Bundle
+from whatsit.files import replacing
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same contents make the same file
+
+
+def write_bundle(bundle: Bundle, path: Path) -> None:
+    """Write a `.whatsit` file. Raises `DiskError` where it cannot be written; what stood there stays then."""
+    answers = [
+        {"file": golden.file, "label": golden.label, "probabilities": list(golden.probabilities)}
+        for golden in bundle.golden
+    ]
+    members = {GRAPH: bundle.graph, CARD: bundle.card.encode(), GOLDEN_ANSWERS: _json(answers)}
+    members |= {f"golden/{golden.file}": golden.data for golden in bundle.golden}
+    manifest = {
+        "format": FORMAT,
+        "classes": list(bundle.classes),
+        "input": {
+            "height": bundle.input.height,
+            "width": bundle.input.width,
+            "channels": "RGB",
+            "dtype": "uint8",
+            "resize": bundle.input.resize,
+        },
+        "calibration": {"method": "temperature", "temperature": bundle.temperature, "in_graph": True},
+        "unknown": bundle.unknown,
+        "test": bundle.test,
+        "provenance": bundle.provenance,
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+    }
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, data in {MANIFEST: _json(manifest), **members}.items():
+            kind = zipfile.ZIP_DEFLATED if name.endswith((".json", ".md")) else zipfile.ZIP_STORED
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, kind)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, indent=1).encode()

@@ -1,0 +1,42 @@
+"""The ONNX Runtime engine: the one that is always installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+import onnxruntime
+
+from whatsit.engines import EngineError, Images, Outputs
+
+
+class ONNXRuntimeEngine:
+    """See `Engine`."""
+
+    runtime = "onnxruntime"
+
+    def __init__(self, graph: bytes, outputs: tuple[str, ...], threads: int | None) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        # Idle worker threads must not spin: the cores are needed for decoding.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if threads:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime's own exceptions share no base but Exception
+            raise EngineError(f"ONNX Runtime refuses the graph: {str(error).splitlines()[0][:200]}") from None
+        self._input = self._session.get_inputs()[0].name
+        missing = set(outputs) - {output.name for output in self._session.get_outputs()}
+        if missing:
+            raise EngineError(f"the graph has no output '{missing.pop()}'")
+        self.outputs = outputs
+        self._run_options = onnxruntime.RunOptions()
+        self._run_options.only_execute_path_to_fetches = True
+
+    def run(self, images: Images) -> Outputs:
+        return cast(Outputs, self._session.run(list(self.outputs), {self._input: images}, self._run_options))
+
+    def stream(self, batches: Iterable[Images]) -> Iterator[Outputs]:
+        # One batch already uses every core.
+        return map(self.run, batches)

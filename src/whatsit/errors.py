@@ -1,0 +1,40 @@
+"""Every error that whatsit raises on purpose. Each message is one line written for the person who reads it."""
+
+from __future__ import annotations
+
+
+class WhatsitError(Exception):
+    """Something the user can understand and act on; the base of all the others."""
+
+
+class UsageError(WhatsitError):
+    """An argument is wrong: a path that does not exist, a name that is not known. The command line exits with 2."""
+
+
+class DataError(WhatsitError):
+    """The data set cannot be used as it is: a missing folder, a single class, a hostile archive."""
+
+
+class ImageError(WhatsitError):
+    """One picture cannot be read: it is empty, truncated, too large, or no picture at all."""
+
+
+class RecipeError(UsageError):
+    """A training recipe has an unknown key, a wrong type or a value outside its range."""
+
+
+class ModelError(WhatsitError):
+    """A network cannot be built or exported: an unknown backbone, weights that are missing or do not fit."""
+
+
+class BundleError(WhatsitError):
+    """A `.whatsit` file is missing, damaged, tampered with, or of a format this version does not know."""
+
+
+class MissingExtraError(WhatsitError):
+    """A part of whatsit was asked for whose optional packages are not installed."""
+
+    def __init__(self, what: str, extra: str, module: str) -> None:
+        super().__init__(
+            f"{what} needs the package '{module}', which is not installed; install it with: pip install 'whatsit[{extra}]'"
+        )

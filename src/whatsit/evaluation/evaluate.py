@@ -1,0 +1,54 @@
+"""Answers of the shipped model for labelled pictures, ready for the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whatsit.errors import DataError, ImageError
+from whatsit.evaluation.metrics import Figures, figures
+from whatsit.images.scan import Dataset, Picture, label_numbers
+from whatsit.runtime.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model answered for every picture that could be read."""
+
+    figures: Figures
+    pictures: list[Picture]
+    labels: npt.NDArray[Any]  # int [N]
+    probabilities: npt.NDArray[np.float32]  # [N, K]
+    failed: list[tuple[str, str]]  # (name, reason) of the unreadable
+
+
+def evaluate_pictures(
+    predictor: Predictor,
+    dataset: Dataset,
+    pictures: Sequence[Picture],
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Let the predictor answer these pictures and compare with their labels, all among the predictor's classes."""
+    read: list[Picture] = []
+    rows: list[npt.NDArray[np.float32]] = []
+    failed: list[tuple[str, str]] = []
+    for picture, answer in predictor.probabilities_each(pictures, dataset.read):
+        if isinstance(answer, ImageError):
+            failed.append((picture.name, str(answer)))
+        else:
+            read.append(picture)
+            rows.append(answer)
+        if progress and (len(read) + len(failed)) % 64 == 0:
+            progress(len(read) + len(failed), len(pictures))
+    if not read:
+        reason = f", such as {failed[0][0]}: {failed[0][1]}" if failed else ""
+        raise DataError(f"{dataset.source}: there is no readable picture to evaluate on{reason}")
+    if progress:
+        progress(len(pictures), len(pictures))
+    labels = np.array(label_numbers(read, predictor.classes))
+    probabilities = np.array(rows)
+    return Evaluation(figures(labels, probabilities, predictor.classes), read, labels, probabilities, failed)

@@ -1,0 +1,77 @@
+"""How whatsit writes files (whole or not at all) and where it keeps what can be made again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from whatsit.errors import WhatsitError
+
+
+class DiskError(WhatsitError):
+    """A file cannot be written: the disk is full, the folder is read-only, the path is taken."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file so that `path` is either untouched or complete: temporary file, fsync, rename.
+
+    Raises `DiskError` where the disk is full or the place cannot be written; nothing half-written is left then.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise disk_error(path, error) from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """`replacing` for contents that are at hand."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`replacing` for text, as UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def disk_error(path: Path, error: OSError) -> DiskError:
+    """An `OSError` of a write, in words for the user."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskError(f"{path}: the disk is full; free some space and run the same command again")
+    return DiskError(f"{path}: cannot be written: {error.strerror or error}")
+
+
+def cache_folder() -> Path:
+    """Where downloads and computed features are kept: `$WHATSIT_CACHE`, or the user's cache folder."""
+    if chosen := os.environ.get("WHATSIT_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path("~/Library/Caches/whatsit").expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "whatsit" / "Cache"
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "whatsit"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,80 @@
+"""Many pictures, decoded ahead of whoever needs them, in batches."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from whatsit.errors import ImageError
+from whatsit.images.decode import Pixels, Source, decode
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Batch(Generic[Item]):
+    """A lot of pictures of one size, less those that could not be read."""
+
+    lot: list[Item]
+    errors: dict[int, ImageError]  # by place in the lot
+    pixels: Pixels  # [len(good), height, width, 3]
+
+    @property
+    def good(self) -> list[Item]:
+        """The items whose pixels are there, in order."""
+        return [item for place, item in enumerate(self.lot) if place not in self.errors]
+
+    @property
+    def failed(self) -> list[tuple[Item, ImageError]]:
+        """The others, with their errors, in order."""
+        return [(self.lot[place], error) for place, error in self.errors.items()]
+
+    def answers(self, values: Iterable[Value]) -> Iterator[tuple[Item, Value | ImageError]]:
+        """Every item of the lot, in order, with its value (one for each good item is given) or its error."""
+        source = iter(values)
+        for place, item in enumerate(self.lot):
+            yield item, self.errors[place] if place in self.errors else next(source)
+
+
+def decode_batches(
+    items: Iterable[Item],
+    read: Callable[[Item], Source],
+    size: tuple[int, int],
+    *,
+    batch_size: int = 16,
+    workers: int = 2,
+) -> Iterator[Batch[Item]]:
+    """Decode pictures to `size` (height, width), in order, on threads that stay a few batches ahead.
+
+    `read` gives what `decode` takes, and may itself raise `ImageError`. At most `3 * workers` batches are in memory.
+    """
+
+    def work(lot: list[Item]) -> Batch[Item]:
+        pixels = np.empty((len(lot), *size, 3), np.uint8)
+        errors: dict[int, ImageError] = {}
+        for place, item in enumerate(lot):
+            try:
+                pixels[place - len(errors)] = decode(read(item), size)
+            except ImageError as error:
+                errors[place] = error
+        return Batch(lot, errors, pixels[: len(lot) - len(errors)])
+
+    source = iter(items)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    ahead: deque[Future[Batch[Item]]] = deque()
+    try:
+        while True:
+            while len(ahead) < 3 * workers and (lot := list(islice(source, batch_size))):
+                ahead.append(pool.submit(work, lot))
+            if not ahead:
+                return
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,285 @@
+"""From DATA, in any of its forms, to a list of pictures with labels.
+
+DATA is a folder of class folders; a folder with `train/`, `validation|valid|val/`, `test/` of class folders; a zip or
+tar of either; a CSV with the columns `path,label[,split]`; or the name of a data set (see `images/datasets.py`).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from whatsit.errors import DataError, ImageError
+from whatsit.images.decode import EXTENSIONS
+from whatsit.images.stores import FolderStore, Store, TarStore, ZipStore
+
+SPLITS = ("train", "validation", "test")
+MAX_LABEL = 200
+
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+    "testing": "test",
+}
+_ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One labelled picture of a data set."""
+
+    name: str  # its name in the store
+    label: str
+    split: str | None = None  # one of SPLITS, or None where none was decided yet
+    digest: bytes = b""  # SHA-256 of the file
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled pictures, where to read them, and what was left out on the way."""
+
+    source: str  # DATA as the user gave it
+    store: Store
+    pictures: tuple[Picture, ...]
+    classes: tuple[str, ...]  # sorted; a label's number is its place here
+    passed_over: Counter[str] = field(default_factory=Counter)  # stray files, by kind
+    unreadable: tuple[tuple[str, str], ...] = ()  # (name, reason)
+    notes: tuple[str, ...] = ()  # what else the user should know, a sentence each
+
+    def read(self, picture: Picture) -> bytes:
+        """The bytes of the picture's file; raises `ImageError`."""
+        return self.store.read(picture.name)
+
+    def of(self, split: str) -> list[Picture]:
+        """The pictures of one split, in order."""
+        return [picture for picture in self.pictures if picture.split == split]
+
+    def fingerprint(self) -> str:
+        """A SHA-256 in hex of what matters: every picture's contents, label and split, in any order."""
+        lines = sorted(f"{p.digest.hex()} {p.split} {p.label}\n" for p in self.pictures)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def without(self, unreadable: Iterable[tuple[str, str]]) -> Dataset:
+        """The data set less these pictures, which join the list of the unreadable."""
+        gone = dict(unreadable)
+        kept = tuple(p for p in self.pictures if p.name not in gone)
+        return replace(self, pictures=kept, unreadable=(*self.unreadable, *gone.items()))
+
+
+def scan(data: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Dataset:
+    """List the pictures of DATA with their labels, and take each file's fingerprint.
+
+    Pictures of 0 bytes and unreadable files go to `Dataset.unreadable`; strays are counted in `passed_over`. Whether
+    a picture decodes is seen when it is decoded, once, by whoever needs its pixels.
+
+    Raises:
+        DataError: DATA does not exist, holds no pictures or fewer than two classes, or is a hostile archive.
+    """
+    path = Path(data)
+    try:
+        exists, is_dir = path.exists(), path.is_dir()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{str(data)[:200]!r} is not a usable path: {error}") from None
+    if not exists:
+        raise DataError(f"{data}: there is no such folder, archive or CSV file")
+    if is_dir:
+        dataset = list_folders(str(data), FolderStore(path))
+    elif path.suffix.lower() == ".csv":
+        dataset = _list_csv(path)
+    elif path.name.lower().endswith(_ARCHIVE_ENDINGS):
+        store: Store = ZipStore(path) if path.suffix.lower() == ".zip" else TarStore(path)
+        dataset = list_folders(str(data), store)
+    else:
+        allowed = ", ".join((*_ARCHIVE_ENDINGS, ".csv"))
+        raise DataError(f"{data}: DATA must be a folder or a file ending in one of {allowed}")
+    return take_fingerprints(dataset, progress)
+
+
+def list_folders(source: str, store: Store) -> Dataset:
+    """A data set from a store whose first folder level (below a split, where there are splits) is the class."""
+    passed_over: Counter[str] = Counter()
+    names = [name for name in store.names() if not _is_stray(name, passed_over)]
+    if not names:
+        strays = f"; passed over: {describe_strays(passed_over)}" if passed_over else ""
+        raise DataError(f"{source}: no pictures found ({', '.join(sorted(EXTENSIONS))}){strays}")
+    depth = _depth_of_classes(names)
+    tops = {parts[depth].lower() for parts in map(_parts, names) if len(parts) > depth + 1}
+    is_split = bool(tops) and tops <= _SPLIT_NAMES.keys() and any(_SPLIT_NAMES[top] == "train" for top in tops)
+    is_split = is_split and any(len(_parts(name)) > depth + 2 for name in names)
+    pictures = []
+    for name in names:
+        parts = _parts(name)
+        level = depth + 1 if is_split else depth
+        if len(parts) <= level + 1:
+            passed_over["pictures outside any class folder"] += 1
+            continue
+        split = _SPLIT_NAMES[parts[depth].lower()] if is_split else None
+        pictures.append(Picture(name, _clean_label(parts[level], source, name), split))
+    return _dataset(source, store, pictures, passed_over)
+
+
+def _dataset(source: str, store: Store, pictures: list[Picture], passed_over: Counter[str]) -> Dataset:
+    classes = tuple(sorted({picture.label for picture in pictures}))
+    if not classes:
+        raise DataError(
+            f"{source}: pictures must lie in class folders, such as {source}/cat/1.jpg and {source}/dog/1.jpg; "
+            f"found {describe_strays(passed_over)}"
+        )
+    if len(classes) < 2:
+        raise DataError(
+            f"{source}: only one class, '{classes[0]}', was found; a classifier needs at least two class folders"
+        )
+    return Dataset(source, store, tuple(pictures), classes, passed_over)
+
+
+def _list_csv(path: Path) -> Dataset:
+    pictures: list[Picture] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            columns = [column.strip().lower() for column in rows.fieldnames or []]
+            missing = [column for column in ("path", "label") if column not in columns]
+            if missing:
+                found = ", ".join(columns)[:200] or "none"
+                raise DataError(f"{path}: the column '{missing[0]}' is missing; columns found: {found}")
+            rows.fieldnames = columns
+            pictures = list(_csv_pictures(path, rows))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: the CSV file cannot be read: {error}") from None
+    if not pictures:
+        raise DataError(f"{path}: the CSV file lists no pictures")
+    if all(picture.split is None for picture in pictures) or all(picture.split for picture in pictures):
+        return _dataset(str(path), FolderStore(path.parent), pictures, Counter())
+    raise DataError(f"{path}: the column 'split' must be filled in every row or in none")
+
+
+def _csv_pictures(path: Path, rows: csv.DictReader[str]) -> Iterator[Picture]:
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        where = f"line {rows.line_num}"
+        name, split = (row.get("path") or "").strip(), (row.get("split") or "").strip().lower()
+        if not name:
+            raise DataError(f"{path}: {where}: the column 'path' is empty")
+        if split and split not in _SPLIT_NAMES:
+            allowed = ", ".join(_SPLIT_NAMES)
+            raise DataError(f"{path}: {where}: the split '{split[:50]}' is unknown; allowed: {allowed}, or none at all")
+        label = _clean_label(row.get("label") or "", str(path), where)
+        if (name, label) not in seen:
+            seen.add((name, label))
+            yield Picture(name, label, _SPLIT_NAMES.get(split))
+
+
+def _clean_label(label: str, source: str, where: str) -> str:
+    label = unicodedata.normalize("NFC", label.strip())
+    if not label:
+        raise DataError(f"{source}: {where}: the class name is empty")
+    if len(label) > MAX_LABEL:
+        raise DataError(
+            f"{source}: {where}: the class name '{label[:40]}...' has {len(label):,} characters; at most {MAX_LABEL}"
+        )
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in label):
+        raise DataError(f"{source}: {where}: the class name {label!r} has control characters or is not valid Unicode")
+    return label
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return PurePosixPath(name).parts
+
+
+def _is_stray(name: str, passed_over: Counter[str]) -> bool:
+    parts = _parts(name)
+    if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        passed_over["hidden files"] += 1
+        return True
+    ending = PurePosixPath(name).suffix.lower()
+    if ending in EXTENSIONS:
+        return False
+    passed_over[f"{ending} files" if ending else "files without an ending"] += 1
+    return True
+
+
+def describe_strays(passed_over: Counter[str]) -> str:
+    """Such as `3 .txt files, 1 hidden files`."""
+    return ", ".join(f"{count:,} {kind}" for kind, count in passed_over.most_common(6)) or "nothing"
+
+
+def _depth_of_classes(names: list[str]) -> int:
+    """How many folders wrap everything, as the one that an archive's contents are often put in."""
+    depth = 0
+    while True:
+        tops = {parts[depth] for parts in map(_parts, names) if len(parts) > depth + 1}
+        wrapped = all(len(_parts(name)) > depth + 2 for name in names)
+        if len(tops) != 1 or not wrapped:
+            return depth
+        depth += 1
+
+
+def take_fingerprints(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:
+    """Read every file once and note its SHA-256; those that cannot be read join `unreadable`."""
+
+    def look(picture: Picture) -> Picture | tuple[str, str]:
+        try:
+            data = dataset.read(picture)
+            if not data:
+                raise ImageError("the file is empty (0 bytes)")
+        except ImageError as error:
+            return picture.name, str(error)
+        return replace(picture, digest=hashlib.sha256(data).digest())
+
+    pictures: list[Picture] = []
+    unreadable: list[tuple[str, str]] = []
+    total = len(dataset.pictures)
+    todo = iter(dataset.pictures)
+    with ThreadPoolExecutor(4) as pool:
+        while batch := list(islice(todo, 2000)):
+            for result in pool.map(look, batch):
+                if isinstance(result, Picture):
+                    pictures.append(result)
+                else:
+                    unreadable.append(result)
+            if progress:
+                progress(len(pictures) + len(unreadable), total)
+    return replace(dataset, pictures=tuple(pictures), unreadable=(*dataset.unreadable, *unreadable))
+
+
+def typical_size(dataset: Dataset, sample: int = 200) -> tuple[int, int]:
+    """The median `(height, width)` in pixels over an evenly spaced sample of readable pictures."""
+    from statistics import median
+
+    from whatsit.images.decode import picture_size
+
+    sizes = []
+    step = max(1, len(dataset.pictures) // sample)
+    for picture in dataset.pictures[::step]:
+        try:
+            sizes.append(picture_size(dataset.read(picture)))
+        except ImageError:
+            continue
+    if not sizes:
+        return 0, 0
+    return int(median(height for height, _ in sizes)), int(median(width for _, width in sizes))
+
+
+def label_numbers(pictures: Iterable[Picture], classes: Iterable[str]) -> list[int]:
+    """Each picture's label as its place among the classes."""
+    number = {label: place for place, label in enumerate(classes)}
+    return [number[picture.label] for picture in pictures]
+
+
+def count_by_label(pictures: Iterable[Picture]) -> dict[str, int]:
+    """How many pictures each label has."""
+    counts: defaultdict[str, int] = defaultdict(int)
+    for picture in pictures:
+        counts[picture.label] += 1
+    return dict(counts)

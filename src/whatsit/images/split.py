@@ -1,0 +1,149 @@
+"""Which pictures train, which choose, which judge: 70/15/15, stratified, seeded, the same picture never on both sides."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from whatsit.errors import DataError
+from whatsit.images.scan import SPLITS, Dataset, Picture, count_by_label
+
+FRACTIONS = (0.70, 0.15, 0.15)
+
+Group = list[Picture]  # pictures with the same contents and the same label: they stay together
+
+
+def split(dataset: Dataset, seed: int = 0, fractions: tuple[float, float, float] = FRACTIONS) -> Dataset:
+    """Give every picture its split.
+
+    Where DATA came with a test set, that stays as it is, and validation, if missing, is carved from train in the
+    proportion of `fractions`. A picture under two labels is left out; a training picture whose exact copy is also
+    in a later split is left out of the earlier one. Both are noted.
+
+    Raises:
+        DataError: a class has too few different pictures to be in every split.
+    """
+    dataset = _without_conflicts(dataset)
+    if any(picture.split for picture in dataset.pictures):
+        dataset = _keep_given_splits(dataset, seed, fractions)
+    else:
+        pictures = _allot(dataset, dataset.pictures, SPLITS, fractions, seed)
+        dataset = replace(dataset, pictures=_ordered(dataset, pictures))
+    _require_training_pictures(dataset)
+    return dataset
+
+
+def limit(dataset: Dataset, per_class: int, seed: int = 0) -> Dataset:
+    """At most so many pictures of each class, drawn at random, in the same proportions of the splits as before."""
+    strata: defaultdict[tuple[str, str], list[Picture]] = defaultdict(list)
+    for picture in dataset.pictures:
+        strata[picture.label, picture.split or ""].append(picture)
+    totals = count_by_label(dataset.pictures)
+    rng = np.random.default_rng(seed)
+    kept: list[Picture] = []
+    for (label, _), pictures in sorted(strata.items()):
+        share = min(1.0, per_class / totals[label])
+        count = min(len(pictures), max(1, round(len(pictures) * share)))
+        kept += [pictures[i] for i in sorted(rng.permutation(len(pictures))[:count])]
+    return replace(dataset, pictures=_ordered(dataset, kept))
+
+
+def _without_conflicts(dataset: Dataset) -> Dataset:
+    labels: defaultdict[bytes, set[str]] = defaultdict(set)
+    for picture in dataset.pictures:
+        labels[picture.digest].add(picture.label)
+    conflicts = [picture for picture in dataset.pictures if len(labels[picture.digest]) > 1]
+    if not conflicts:
+        return dataset
+    gone = {picture.name for picture in conflicts}
+    first = [picture for picture in conflicts if picture.digest == conflicts[0].digest]
+    example = ", ".join(f"{picture.name} ({picture.label})" for picture in first[:2])
+    note = (
+        f"{len(conflicts)} files hold the same picture under different labels and were left out, such as {example}; "
+        f"keep each picture under one label"
+    )
+    kept = tuple(picture for picture in dataset.pictures if picture.name not in gone)
+    return replace(dataset, pictures=kept, notes=(*dataset.notes, note))
+
+
+def _keep_given_splits(dataset: Dataset, seed: int, fractions: tuple[float, float, float]) -> Dataset:
+    # The later split keeps the picture: a test set is not to be touched.
+    latest: dict[bytes, int] = {}
+    for picture in dataset.pictures:
+        rank = SPLITS.index(picture.split or "train")
+        latest[picture.digest] = max(rank, latest.get(picture.digest, 0))
+    kept = [p for p in dataset.pictures if SPLITS.index(p.split or "train") == latest[p.digest]]
+    notes = dataset.notes
+    if dropped := len(dataset.pictures) - len(kept):
+        notes = (*notes, f"{dropped} pictures stand again in a later split and were left out of the earlier one")
+    given = {picture.split for picture in kept}
+    train = [picture for picture in kept if picture.split == "train"]
+    rest = [picture for picture in kept if picture.split != "train"]
+    wanted = [name for name in SPLITS if name == "train" or name not in given]
+    if len(wanted) > 1:
+        shares = [fractions[SPLITS.index(name)] for name in wanted]
+        if "test" in given:  # what the given test set took is not taken again
+            shares = [1.0 - fractions[1], fractions[1]]
+        train = _allot(dataset, train, wanted, shares, seed)
+    return replace(dataset, pictures=_ordered(dataset, [*train, *rest]), notes=notes)
+
+
+def _allot(
+    dataset: Dataset, pictures: Iterable[Picture], names: Sequence[str], shares: Sequence[float], seed: int
+) -> list[Picture]:
+    """Deal each class's groups out by the shares, every split getting at least one."""
+    by_class: defaultdict[str, dict[bytes, Group]] = defaultdict(dict)
+    for picture in pictures:
+        by_class[picture.label].setdefault(picture.digest, []).append(picture)
+    rng = np.random.default_rng(seed)
+    allotted: list[Picture] = []
+    for label in dataset.classes:
+        groups = list(by_class[label].values())
+        if len(groups) < len(names):
+            raise DataError(
+                f"{dataset.source}: the class '{label}' has {len(groups)} different readable pictures; at least "
+                f"{len(names)} are needed, one each to {_purposes(names)}"
+            )
+        order = rng.permutation(len(groups))
+        start = 0
+        for name, count in zip(names, _counts(len(groups), shares), strict=True):
+            for place in order[start : start + count]:
+                allotted += [replace(picture, split=name) for picture in groups[place]]
+            start += count
+    return allotted
+
+
+def _counts(total: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers that sum to `total`, near the shares, none below one; train, the first, takes what is left."""
+    whole = sum(shares)
+    later = [max(1, round(total * share / whole)) for share in shares[1:]]
+    while total - sum(later) < 1:
+        later[later.index(max(later))] -= 1
+    return [total - sum(later), *later]
+
+
+def _purposes(names: Sequence[str]) -> str:
+    purpose = {"train": "train", "validation": "validate", "test": "test"}
+    words = [purpose[name] for name in names]
+    return " and ".join([", ".join(words[:-1]), words[-1]])
+
+
+def _ordered(dataset: Dataset, pictures: Iterable[Picture]) -> tuple[Picture, ...]:
+    """In the order of the data set, whatever order they were dealt in."""
+    dealt = {(picture.name, picture.label): picture for picture in pictures}
+    keys = ((picture.name, picture.label) for picture in dataset.pictures)
+    return tuple(dealt[key] for key in keys if key in dealt)
+
+
+def _require_training_pictures(dataset: Dataset) -> None:
+    for name in SPLITS:
+        have = count_by_label(dataset.of(name))
+        if name == "train" or not have:
+            missing = [label for label in dataset.classes if label not in have]
+            if missing:
+                raise DataError(
+                    f"{dataset.source}: the class '{missing[0]}' has no readable picture in the {name} split"
+                )

@@ -1,0 +1,224 @@
+"""Where the bytes of pictures lie: a folder, a zip, a tar or memory, all read by name and by several threads at once.
+
+Archives are never unpacked to disk. Their table of contents is checked once, before anything is read.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+import tempfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Protocol
+
+from whatsit.errors import DataError, ImageError
+from whatsit.images.decode import MAX_BYTES, read_file
+
+# An archive may unpack to this many times its own size before it is taken for a bomb; pictures hardly compress.
+MAX_RATIO = 200
+RATIO_MATTERS_FROM = 64 * 1024 * 1024
+MAX_UNPACKED_TAR = 64 * 1024**3
+
+
+class Store(Protocol):
+    """A set of files that can be read by name. Names are relative and use `/`."""
+
+    def names(self) -> list[str]:
+        """Every file's name, in an order that does not depend on the machine."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """One file's bytes; raises `ImageError` where they cannot be read. Safe to call from several threads."""
+        ...
+
+
+class FolderStore:
+    """The files below a folder. Links are followed, loops are not."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        try:
+            return sorted(self._walk(self.root, "", frozenset()))
+        except OSError as error:
+            raise DataError(f"{error.filename or self.root}: the folder cannot be read: {error.strerror}") from None
+
+    def _walk(self, folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+        info = folder.stat()
+        identity = (info.st_dev, info.st_ino)
+        if identity in above:
+            return
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                if entry.is_dir():
+                    yield from self._walk(Path(entry.path), name + "/", above | {identity})
+                elif entry.is_file():
+                    yield name
+
+    def read(self, name: str) -> bytes:
+        return read_file(self.root / name)
+
+
+class MemoryStore:
+    """Files that were made in memory."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = files
+
+    def names(self) -> list[str]:
+        return list(self._files)
+
+    def read(self, name: str) -> bytes:
+        return self._files[name]
+
+
+class _FileAt:
+    """Reads a file at given places, from several threads."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    def __call__(self, offset: int, count: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._file.fileno(), count, offset)
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(count)
+
+
+class ZipStore:
+    """The files in a zip archive, stored or deflated. Raises `DataError` for one that is damaged, encrypted or hostile."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            file = path.open("rb")
+            with zipfile.ZipFile(path) as archive:
+                members = [info for info in archive.infolist() if not info.is_dir()]
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+            raise DataError(f"{path}: the zip archive cannot be read, it may be cut short: {error}") from None
+        self._read_at = _FileAt(file)
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        for info in members:
+            _check_member_name(path, info.filename)
+            if info.flag_bits & 0x1:
+                raise DataError(f"{path}: '{info.filename}' is encrypted; unpack the archive with its password first")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise DataError(
+                    f"{path}: '{info.filename}' is packed by an unusual method; make the zip again with 'deflate'"
+                )
+            if not stat.S_ISLNK(info.external_attr >> 16):
+                self._members[info.filename] = info
+        _check_ratio(path, sum(info.file_size for info in members))
+
+    def names(self) -> list[str]:
+        return sorted(self._members)
+
+    def read(self, name: str) -> bytes:
+        info = self._members[name]
+        if info.file_size > MAX_BYTES:
+            raise ImageError(f"the file unpacks to {info.file_size:,} bytes; at most {MAX_BYTES:,} are read")
+        # One read fetches the local header, whose two variable fields are nearly always as long as the name, and the data.
+        guess = 30 + len(info.filename.encode()) + 64 + info.compress_size
+        block = self._read_at(info.header_offset, guess)
+        if len(block) < 30 or block[:4] != b"PK\x03\x04":
+            raise ImageError("its place in the zip archive is damaged")
+        start = 30 + int.from_bytes(block[26:28], "little") + int.from_bytes(block[28:30], "little")
+        packed = block[start : start + info.compress_size]
+        if len(packed) < info.compress_size:
+            packed = self._read_at(info.header_offset + start, info.compress_size)
+        data = packed if info.compress_type == zipfile.ZIP_STORED else _inflate(packed, info.file_size)
+        if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
+            raise ImageError("its data in the zip archive are damaged (wrong checksum)")
+        return data
+
+
+class TarStore:
+    """The files in a tar archive; a compressed one is unpacked into an unnamed temporary file."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            plain = _plain_tar(path)
+            with tarfile.open(fileobj=plain, mode="r:") as archive:
+                members = archive.getmembers()
+        except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
+            raise DataError(f"{path}: the tar archive cannot be read, it may be cut short: {error}") from None
+        self._read_at = _FileAt(plain)
+        self._places: dict[str, tuple[int, int]] = {}
+        for member in members:
+            _check_member_name(path, member.name)
+            if member.isreg() and not member.issparse():
+                self._places[member.name.removeprefix("./")] = (member.offset_data, member.size)
+
+    def names(self) -> list[str]:
+        return sorted(self._places)
+
+    def read(self, name: str) -> bytes:
+        offset, size = self._places[name]
+        if size > MAX_BYTES:
+            raise ImageError(f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read")
+        return self._read_at(offset, size)
+
+
+def _plain_tar(path: Path) -> IO[bytes]:
+    """The archive itself, or its unpacked form where it is compressed (gzip, bzip2, xz)."""
+    import bz2
+    import gzip
+    import lzma
+
+    with path.open("rb") as file:
+        magic = file.read(6)
+    openers: list[tuple[bytes, Any]] = [(b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open)]
+    opener = next((found for start, found in openers if magic.startswith(start)), None)
+    if opener is None:
+        return path.open("rb")
+    plain: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the store
+    size = 0
+    try:
+        with opener(path, "rb") as packed:
+            while block := packed.read(1 << 20):
+                size += len(block)
+                _check_ratio(path, size)
+                if size > MAX_UNPACKED_TAR:
+                    raise DataError(
+                        f"{path}: the archive unpacks to more than {MAX_UNPACKED_TAR:,} bytes; unpack it first"
+                    )
+                plain.write(block)
+    except BaseException as error:
+        plain.close()
+        if isinstance(error, lzma.LZMAError):
+            raise DataError(f"{path}: the tar archive cannot be read: {error}") from None
+        raise
+    plain.seek(0)
+    return plain
+
+
+def _inflate(packed: bytes, size: int) -> bytes:
+    """Inflate to at most one byte more than promised, so that a lying archive cannot fill the memory."""
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size + 1)
+    except zlib.error as error:
+        raise ImageError(f"its data in the zip archive are damaged: {error}") from None
+
+
+def _check_member_name(archive: Path, name: str) -> None:
+    path = PurePosixPath(name.replace("\\", "/"))
+    drive = len(name) > 1 and name[1] == ":"
+    if path.is_absolute() or ".." in path.parts or drive or "\0" in name:
+        raise DataError(f"{archive}: refused, because '{name[:200]}' points outside the archive")
+
+
+def _check_ratio(archive: Path, unpacked: int) -> None:
+    packed = max(archive.stat().st_size, 1)
+    if unpacked > RATIO_MATTERS_FROM and unpacked / packed > MAX_RATIO:
+        raise DataError(
+            f"{archive}: refused as a decompression bomb: {packed:,} bytes unpack to at least {unpacked:,} "
+            f"(more than {MAX_RATIO} times as much)"
+        )

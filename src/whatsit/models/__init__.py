@@ -1,0 +1,1 @@
+"""Networks: the classic small one, pretrained backbones, the head, and their way into ONNX."""

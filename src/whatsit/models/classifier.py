@@ -1,0 +1,149 @@
+"""A whole classifier: a network's features, the head, and the graph that ships.
+
+The same named layers end every classifier, whatever begins it, and everything later on finds its way by them:
+`feature_map` (what Grad-CAM weighs), `embedding` (what the head sees, and what tells strangers), `hidden`, `logits`,
+`calibration`, `probabilities`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from whatsit.models.to_onnx import Graph, trace
+
+if TYPE_CHECKING:
+    import keras
+    import onnx
+
+PROBABILITIES = "probabilities"
+OUTPUTS = (PROBABILITIES, "logits", "embedding", "feature_map", "gradcam_weights")
+
+
+def pooled_features(backbone: keras.Model, depths: str = "all") -> keras.Model:
+    """A backbone with its taps pooled: from `image` to `feature_map` `[N, h, w, C]` and `embedding` `[N, F]`.
+
+    The embedding is the global average of every tap's map side by side, the deepest last (`all`), or of the deepest
+    map only (`last`).
+    """
+    import keras
+    from keras import layers
+
+    maps = backbone.outputs if depths == "all" else backbone.outputs[-1:]
+    feature_map = layers.Activation("linear", name="feature_map")(maps[-1])
+    pooled = [
+        layers.GlobalAveragePooling2D(name=f"pool_{i}")(value) for i, value in enumerate([*maps[:-1], feature_map])
+    ]
+    joined = layers.Concatenate(name="join")(pooled) if len(pooled) > 1 else pooled[0]
+    return keras.Model(backbone.input, [feature_map, layers.Activation("linear", name="embedding")(joined)])
+
+
+def flat_features(network: keras.Model) -> keras.Model:
+    """A network that ends in (last map, flattened map), as `pooled_features` has it."""
+    import keras
+    from keras import layers
+
+    feature_map, flat = network.outputs
+    feature_map = layers.Activation("linear", name="feature_map")(feature_map)
+    return keras.Model(network.input, [feature_map, layers.Activation("linear", name="embedding")(flat)])
+
+
+def add_head(embedding: Any, classes: int, *, hidden: int, dropout: float, standardize: bool) -> Any:
+    """Dense ReLU, dropout, dense: from the embedding `[N, F]` to the logits `[N, classes]`, as Keras tensors.
+
+    With `standardize`, a layer of that name first shifts and scales every feature by fixed figures (`set_standard`).
+    """
+    from keras import layers
+
+    x = embedding
+    if standardize:
+        fixed = layers.BatchNormalization(center=False, scale=False, epsilon=1e-6, trainable=False, name="standardize")
+        x = fixed(x)
+    x = layers.Dense(hidden, activation="relu", name="hidden")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    return layers.Dense(classes, name="logits")(x)
+
+
+def set_standard(model: keras.Model, mean: Any, variance: Any) -> None:
+    """Fix the figures of the layer `standardize`: mean and variance of each feature, `[F]`."""
+    model.get_layer("standardize").set_weights([np.asarray(mean, np.float32), np.asarray(variance, np.float32)])
+
+
+def complete(features: keras.Model, head: keras.Model, temperature: float = 1.0) -> keras.Model:
+    """The classifier that ships, as a Keras model from `image` to calibrated `probabilities` `[N, classes]`.
+
+    `features` ends in (feature_map, embedding); `head` is a trained model from an embedding to logits, whose weights
+    are copied. Probabilities are `softmax(logits / temperature)` (Guo et al. 2017).
+    """
+    import keras
+    from keras import layers
+
+    embedding = features.outputs[1]
+    logits = add_head(
+        embedding,
+        head.get_layer("logits").units,
+        hidden=head.get_layer("hidden").units,
+        dropout=head.get_layer("dropout").rate,
+        standardize=any(layer.name == "standardize" for layer in head.layers),
+    )
+    scaled = layers.Rescaling(1.0 / temperature, name="calibration")(logits)
+    model = keras.Model(features.input, layers.Softmax(name=PROBABILITIES)(scaled))
+    for layer in head.layers:
+        if layer.weights:
+            model.get_layer(layer.name).set_weights(layer.get_weights())
+    return model
+
+
+def to_onnx(classifier: keras.Model, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """The graph of a bundle: `image` uint8 `[N, H, W, 3]` to the five float32 outputs below.
+
+    - `probabilities` `[N, K]`, calibrated; `logits` `[N, K]`, before calibration
+    - `embedding` `[N, F]`: what the head sees
+    - `feature_map` `[N, h, w, C]` and `gradcam_weights` `[N, K, C]`: Grad-CAM (Selvaraju et al. 2017) for class k is
+      `relu(sum over C of feature_map * gradcam_weights[k])`.
+    """
+    graph, value = trace(classifier)
+    names = {layer.name: value(layer.output) for layer in classifier.layers}
+    outputs = {name: names[name] for name in OUTPUTS[:-1]}
+    outputs["gradcam_weights"] = _gradcam_weights(graph, classifier, names["hidden"])
+    return graph.to_model("image", outputs, metadata)
+
+
+def features_to_onnx(features: keras.Model) -> bytes:
+    """The frozen part alone, serialized: `image` to `embedding` float32 `[N, F]`."""
+    graph, value = trace(features)
+    model = graph.to_model("image", {"embedding": value(features.outputs[1])}, {})
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _gradcam_weights(graph: Graph, classifier: keras.Model, hidden: str) -> str:
+    """The mean over the map of each logit's gradient, in closed form.
+
+    Pooling only decides where in the map a gradient lands, not its sum; the head is dense, ReLU, dense. So with
+    W1 `[C, H]` (the first kernel, summed over the places of each channel), W2 `[H, K]` and the mask of active
+    hidden units m `[N, H]`, the weights are `(m * W2[:, k]) @ W1^T / (h * w)`.
+    """
+    from onnx import TensorProto
+
+    height, width, channels = (int(size) for size in classifier.get_layer("feature_map").output.shape[1:])
+    kernel = classifier.get_layer("hidden").get_weights()[0].astype(np.float64)
+    layers = {layer.name: layer for layer in classifier.layers}
+    if "standardize" in layers:
+        fixed = layers["standardize"]
+        kernel = kernel / np.sqrt(np.asarray(fixed.moving_variance, np.float64) + fixed.epsilon)[:, None]
+    # A flattened map has its channels last, place by place; pooled maps stand side by side, the deepest last.
+    flat = "flatten" in layers
+    by_channel = kernel.reshape(-1, channels, kernel.shape[1]).sum(axis=0) if flat else kernel[-channels:]
+    last = classifier.get_layer("logits").get_weights()[0]
+    units, classes = last.shape
+    first = graph.constant("gradcam.first", by_channel.T / (height * width))
+    second = graph.constant("gradcam.second", last.T[None])
+    axis = graph.constant("gradcam.axis", np.array([1], np.int64))
+    zero = graph.constant("gradcam.zero", np.array(0.0))
+    active = graph.op("Greater", [hidden, zero], (units,))
+    mask = graph.op("Cast", [active], (units,), to=TensorProto.FLOAT)
+    mask = graph.op("Unsqueeze", [mask, axis], (1, units))
+    return graph.op("MatMul", [graph.op("Mul", [mask, second], (classes, units)), first], (classes, channels))

@@ -1,0 +1,1 @@
+"""From pictures and a recipe to a fitted classifier."""

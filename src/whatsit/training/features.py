@@ -1,0 +1,208 @@
+"""Frozen features: what a frozen network says of every picture, computed once, kept on disk.
+
+They are kept by the contents of the picture, under a key made of everything they depend on: the graph with its
+weights, its precision and the resize rule. So a second run, another split, or ten new pictures cost what is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whatsit.engines import Engine, Images
+from whatsit.files import DiskError, cache_folder, replacing
+from whatsit.images.batches import Batch, decode_batches
+from whatsit.images.decode import RESIZE_RULE
+from whatsit.images.scan import Dataset, Picture
+
+CACHE_LIMIT = 6 * 1024**3  # bytes; the features used longest ago are deleted first
+SHARD = 4096  # pictures; what is lost at most when the computer stops
+_HALF_MAX = 65504.0
+
+HalfFloats = npt.NDArray[np.float16]
+Index = dict[bytes, tuple[Any, int]]  # digest -> (shard, row)
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of the pictures that could be read."""
+
+    pictures: list[Picture]
+    views: dict[str, HalfFloats]  # view -> [len(pictures), F]
+    failed: list[tuple[str, str]]  # (name, reason) of the others
+
+
+def apply_view(pixels: Images, view: str) -> Images:
+    """A batch `[N, H, W, 3]` as it is (`original`) or mirrored left to right (`flip`)."""
+    return np.ascontiguousarray(pixels[:, :, ::-1]) if view == "flip" else pixels
+
+
+class FeatureCache:
+    """Features on disk, in shards of records (digest, values), one folder a view."""
+
+    def __init__(self, graph: bytes, precision: str, width: int, folder: Path | None = None) -> None:
+        key = hashlib.sha256(f"{precision} {RESIZE_RULE} 1 ".encode() + graph).hexdigest()[:32]
+        self.root = folder or cache_folder() / "features"
+        self.folder = self.root / key
+        self.dtype = np.dtype([("digest", "V32"), ("values", "<f2", (width,))])
+
+    def index(self, view: str) -> Index:
+        """Where each picture's features are; damaged shards are passed over."""
+        found: Index = {}
+        for path in sorted((self.folder / view).glob("*.npy")):
+            try:
+                shard = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError):
+                continue
+            if shard.dtype == self.dtype:
+                found.update({digest.tobytes(): (shard, row) for row, digest in enumerate(shard["digest"])})
+        return found
+
+    def add(self, view: str, digests: Sequence[bytes], values: HalfFloats) -> None:
+        """Keep the features of these pictures. Raises `DiskError`."""
+        records = np.empty(len(digests), self.dtype)
+        records["digest"] = np.frombuffer(b"".join(digests), "V32")
+        records["values"] = values
+        name = hashlib.sha256(b"".join(digests)).hexdigest()[:32]
+        with replacing(self.folder / view / f"{name}.npy") as file:
+            np.save(file, records, allow_pickle=False)
+
+    def make_room(self, limit: int = CACHE_LIMIT) -> None:
+        """Delete the folders used longest ago, never this one, until all together are below the limit."""
+        if not self.root.is_dir():
+            return
+        if self.folder.is_dir():
+            self.folder.touch()
+        folders = sorted(
+            (f for f in self.root.iterdir() if f.is_dir() and f != self.folder), key=lambda f: f.stat().st_mtime
+        )
+        sizes = {f: sum(p.stat().st_size for p in f.rglob("*.npy")) for f in (*folders, self.folder)}
+        total = sum(sizes.values())
+        for folder in folders:
+            if total <= limit:
+                return
+            shutil.rmtree(folder, ignore_errors=True)
+            total -= sizes[folder]
+
+
+def extract(
+    dataset: Dataset,
+    pictures: Sequence[Picture],
+    engine: Engine,
+    size: tuple[int, int],
+    *,
+    width: int,
+    views: Sequence[str] = ("original",),
+    cache: FeatureCache | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Features:
+    """The features of pictures, from the cache where they are there, else computed and put there.
+
+    Args:
+        engine: its only output is the feature vector, `[N, width]`.
+        size: (height, width) that the engine takes.
+        views: see `apply_view`; decoding is shared between them.
+        warn: is told, once, when the disk is too full to keep features.
+    """
+    values = {view: np.zeros((len(pictures), width), np.float16) for view in views}
+    missing = _fill_from_cache(pictures, values, cache) if cache else list(range(len(pictures)))
+    failed: dict[int, str] = {}
+    done = len(pictures) - len(missing)
+    keeper = _Keeper(cache, pictures, values, warn)
+    for rows, outputs in _run(dataset, pictures, missing, engine, size, views, failed):
+        for view, output in zip(views, outputs, strict=True):
+            values[view][rows] = np.clip(output, -_HALF_MAX, _HALF_MAX)
+        keeper.add(rows)
+        done += len(rows)
+        if progress:
+            progress(done + len(failed), len(pictures))
+    keeper.flush()
+    if not failed:
+        return Features(list(pictures), values, [])
+    good = [i for i in range(len(pictures)) if i not in failed]
+    return Features(
+        [pictures[i] for i in good],
+        {view: array[good] for view, array in values.items()},
+        [(pictures[i].name, reason) for i, reason in sorted(failed.items())],
+    )
+
+
+class _Keeper:
+    """Puts finished features into the cache, a shard at a time, until the disk is full."""
+
+    def __init__(
+        self,
+        cache: FeatureCache | None,
+        pictures: Sequence[Picture],
+        values: dict[str, HalfFloats],
+        warn: Callable[[str], None] | None,
+    ) -> None:
+        self._cache, self._pictures, self._values, self._warn = cache, pictures, values, warn
+        self._rows: list[int] = []
+
+    def add(self, rows: list[int]) -> None:
+        self._rows += rows
+        if len(self._rows) >= SHARD:
+            self.flush()
+
+    def flush(self) -> None:
+        rows, self._rows = self._rows, []
+        if not self._cache or not rows:
+            return
+        try:
+            for view, values in self._values.items():
+                self._cache.add(view, [self._pictures[i].digest for i in rows], values[rows])
+        except DiskError as error:
+            self._cache = None
+            if self._warn:
+                self._warn(f"features are not kept for the next run: {error}")
+
+
+def _fill_from_cache(pictures: Sequence[Picture], values: dict[str, HalfFloats], cache: FeatureCache) -> list[int]:
+    """Copy what the cache has; the numbers of the pictures of which a view is missing."""
+    indexes = {view: cache.index(view) for view in values}
+    missing = []
+    for row, picture in enumerate(pictures):
+        if all(picture.digest in index for index in indexes.values()):
+            for view, index in indexes.items():
+                shard, place = index[picture.digest]
+                values[view][row] = shard[place]["values"]
+        else:
+            missing.append(row)
+    return missing
+
+
+def _run(
+    dataset: Dataset,
+    pictures: Sequence[Picture],
+    rows: Sequence[int],
+    engine: Engine,
+    size: tuple[int, int],
+    views: Sequence[str],
+    failed: dict[int, str],
+) -> Iterator[tuple[list[int], list[npt.NDArray[Any]]]]:
+    """Decode and run; the rows of each batch with one output a view."""
+    waiting: deque[list[int]] = deque()
+
+    def inputs(batches: Iterator[Batch[int]]) -> Iterator[Images]:
+        for batch in batches:
+            failed.update({row: str(error) for row, error in batch.failed})
+            if len(batch.pixels):
+                waiting.append(batch.good)
+                for view in views:
+                    yield apply_view(batch.pixels, view)
+
+    batches = decode_batches(rows, lambda row: dataset.read(pictures[row]), size, batch_size=8)
+    outputs = engine.stream(inputs(batches))
+    for first in outputs:
+        results = [first[0], *(next(outputs)[0] for _ in views[1:])]
+        yield waiting.popleft(), results

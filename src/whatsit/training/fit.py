@@ -1,0 +1,227 @@
+"""Fits a head on frozen features, or a whole network on pictures: one loop for both."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whatsit.errors import WhatsitError
+from whatsit.files import write_text
+from whatsit.models.classifier import add_head, set_standard
+from whatsit.training.augment import augment, wants_augmentation
+from whatsit.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import keras
+
+Labels = npt.NDArray[np.int64]
+Epoch = dict[str, Any]  # stage, epoch, losses and accuracies, learning rate, seconds since the start
+
+
+class TrainingError(WhatsitError):
+    """Training went wrong in a way that another recipe may cure."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model at its best epoch."""
+
+    model: keras.Model
+    best: Epoch  # that epoch's entry in the history
+    validation_logits: npt.NDArray[np.float32]  # [N, K]
+
+
+class History:
+    """Every epoch of a run, kept in `history.csv` in its folder and told to whoever listens."""
+
+    def __init__(self, folder: Path, on_epoch: Callable[[Epoch], None] | None = None) -> None:
+        self.folder = folder
+        self.entries: list[Epoch] = []
+        self._on_epoch = on_epoch
+        self._started = time.perf_counter()
+
+    def add(self, stage: str, epoch: int, logs: dict[str, Any], learning_rate: float) -> Epoch:
+        """Note an epoch (counted from 1 in each stage) with its losses and accuracies."""
+        entry: Epoch = {"stage": stage, "epoch": epoch}
+        entry |= {key: float(logs[key]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        entry |= {"learning_rate": learning_rate, "seconds": round(time.perf_counter() - self._started, 3)}
+        self.entries.append(entry)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(entry), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.entries)
+        write_text(self.folder / "history.csv", text.getvalue())
+        if self._on_epoch:
+            self._on_epoch(entry)
+        return entry
+
+
+def fit_head(
+    train: Sequence[npt.NDArray[np.float16]],
+    train_labels: Labels,
+    validation: npt.NDArray[np.float16],
+    validation_labels: Labels,
+    classes: int,
+    recipe: Recipe,
+    history: History,
+    stage: str = "head",
+) -> Fitted:
+    """Train the head on features; each view of the training pictures is an array `[N, F]`, N as in `train_labels`."""
+    import keras
+
+    embedding = keras.Input((train[0].shape[1],), name="features")
+    logits = add_head(embedding, classes, hidden=recipe.hidden, dropout=recipe.dropout, standardize=True)
+    model = keras.Model(embedding, logits)
+    set_standard(model, *_mean_and_variance(train))
+    batches = _feature_batches(train, train_labels, recipe.batch_size, recipe.seed)
+    held_out = _feature_batches([validation], validation_labels, 1024, None)
+    return _fit(model, batches, held_out, validation_labels, recipe, history, stage)
+
+
+def fit_network(
+    features: keras.Model,
+    train: npt.NDArray[np.uint8],
+    train_labels: Labels,
+    validation: npt.NDArray[np.uint8],
+    validation_labels: Labels,
+    classes: int,
+    recipe: Recipe,
+    history: History,
+    stage: str = "scratch",
+) -> Fitted:
+    """Train a network from scratch, with a head on its embedding, on pictures uint8 `[N, H, W, 3]`."""
+    import keras
+    import tensorflow as tf
+
+    logits = add_head(features.outputs[1], classes, hidden=recipe.hidden, dropout=recipe.dropout, standardize=False)
+    model = keras.Model(features.input, logits)
+    pictures, labels = tf.constant(train), tf.constant(train_labels)
+    order = tf.data.Dataset.range(len(train)).shuffle(len(train), seed=recipe.seed).batch(recipe.batch_size)
+
+    def fetch(rows: Any) -> Any:
+        pixels = tf.gather(pictures, rows)
+        return (augment(pixels, recipe) if wants_augmentation(recipe) else pixels), tf.gather(labels, rows)
+
+    batches = order.map(fetch, num_parallel_calls=2).prefetch(4)
+    held_out = tf.data.Dataset.from_tensor_slices((validation, validation_labels)).batch(512)
+    return _fit(model, batches, held_out, validation_labels, recipe, history, stage)
+
+
+def _fit(
+    model: keras.Model,
+    train: Any,
+    validation: Any,
+    validation_labels: Labels,
+    recipe: Recipe,
+    history: History,
+    stage: str,
+) -> Fitted:
+    import keras
+
+    model.compile(
+        optimizer=keras.optimizers.Adam(recipe.learning_rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    journal = _journal(history, stage)
+    model.fit(
+        train,
+        validation_data=validation,
+        epochs=recipe.epochs,
+        verbose=0,
+        callbacks=[
+            journal,
+            keras.callbacks.TerminateOnNaN(),
+            keras.callbacks.ReduceLROnPlateau("val_loss", recipe.reduce_factor, recipe.reduce_patience, min_delta=0.0),
+            keras.callbacks.EarlyStopping("val_loss", patience=recipe.early_stopping_patience),
+        ],
+    )
+    if journal.best_weights is None:
+        raise TrainingError(
+            f"the loss became infinite or not a number in the first epoch; "
+            f"try a lower learning rate than {recipe.learning_rate:g} (--set learning_rate=...)"
+        )
+    model.set_weights(journal.best_weights)
+    logits = np.asarray(model.predict(validation, verbose=0), np.float32)
+    return Fitted(model, journal.best, logits[: len(validation_labels)])
+
+
+def _journal(history: History, stage: str) -> Any:
+    import keras
+
+    class Journal(keras.callbacks.Callback):  # type: ignore[misc]
+        """Notes every epoch, and keeps the weights with the least validation loss, here and on disk."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.best: Epoch = {"val_loss": math.inf}
+            self.best_weights: list[npt.NDArray[Any]] | None = None
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+            entry = history.add(stage, epoch + 1, logs or {}, float(self.model.optimizer.learning_rate))
+            if entry["val_loss"] < self.best["val_loss"]:
+                self.best, self.best_weights = entry, self.model.get_weights()
+                self._save(history.folder / "checkpoints" / f"{stage}.weights.h5")
+
+        def _save(self, path: Path) -> None:
+            path.parent.mkdir(exist_ok=True)
+            temporary = path.with_name(f"writing-{path.name}")
+            self.model.save_weights(temporary, overwrite=True)
+            temporary.replace(path)
+
+    return Journal()
+
+
+def _mean_and_variance(views: Sequence[npt.NDArray[np.float16]]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Of each column over all views, in float64, a slice at a time."""
+    width, count = views[0].shape[1], sum(len(view) for view in views)
+    total, squares = np.zeros(width), np.zeros(width)
+    for view in views:
+        for start in range(0, len(view), 1024):
+            chunk = view[start : start + 1024].astype(np.float64)
+            total += chunk.sum(axis=0)
+            squares += np.square(chunk).sum(axis=0)
+    mean = total / count
+    return mean, np.maximum(squares / count - np.square(mean), 1e-6)
+
+
+def _feature_batches(
+    views: Sequence[npt.NDArray[np.float16]], labels: Labels, batch_size: int, seed: int | None
+) -> Any:
+    """Batches of features, drawn from all views, in another order every epoch (or in order, without a seed)."""
+    import keras
+
+    count = len(labels)
+
+    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self._rng = np.random.default_rng(seed)
+            self._rows = np.arange(count * len(views))
+            self.on_epoch_end()
+
+        def __len__(self) -> int:
+            return math.ceil(len(self._rows) / batch_size)
+
+        def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], Labels]:
+            rows = self._rows[index * batch_size : (index + 1) * batch_size]
+            batch = np.empty((len(rows), views[0].shape[1]), np.float32)
+            for number, view in enumerate(views):
+                mine = rows // count == number
+                batch[mine] = view[rows[mine] % count]
+            return batch, labels[rows % count]
+
+        def on_epoch_end(self) -> None:
+            if seed is not None:
+                self._rng.shuffle(self._rows)
+
+    return Batches()

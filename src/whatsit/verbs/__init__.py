@@ -1,0 +1,1 @@
+"""What whatsit can do, a file a verb. Stages are put together here and nowhere else."""

@@ -1,0 +1,25 @@
+"""`whatsit evaluate`: the figures of a shipped model on labelled pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
+from whatsit.progress import SILENT, Reporter
+from whatsit.runtime.predictor import Predictor
+from whatsit.verbs.data import open_data, require_classes, tell_unreadable
+
+
+def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", reporter: Reporter = SILENT) -> Evaluation:
+    """Measure a model on DATA: on its test split where it comes with one, else on every picture.
+
+    Raises:
+        BundleError: the model cannot be read. DataError: the data cannot be used, or hold a class unknown to the model.
+    """
+    predictor = Predictor(model, runtime=runtime)
+    dataset = open_data(data, reporter)
+    require_classes(dataset, predictor.classes)
+    pictures = dataset.of("test") or list(dataset.pictures)
+    evaluation = evaluate_pictures(predictor, dataset, pictures, reporter.stage("Evaluating"))
+    tell_unreadable((*dataset.unreadable, *evaluation.failed), reporter)
+    return evaluation

@@ -1,0 +1,48 @@
+"""Chooses the pictures by which a bundle proves that it answers alike everywhere."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from itertools import islice, zip_longest
+
+from PIL import Image
+
+from whatsit.bundle.format import GOLDEN_COUNT, Bundle, Golden
+from whatsit.images.decode import decode
+from whatsit.images.scan import Dataset, Picture
+from whatsit.runtime.predictor import Predictor
+
+MAX_FILE = 128 * 1024  # bytes; a larger picture is kept as a smaller PNG
+MAX_SIDE = 512
+REFERENCE = "onnxruntime"  # the one runtime that every installation has
+
+_ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff"}
+
+
+def golden_pictures(bundle: Bundle, dataset: Dataset, pictures: Sequence[Picture]) -> tuple[Golden, ...]:
+    """Some readable pictures, spread over the classes, with the reference runtime's answers."""
+    by_class = [[p for p in pictures if p.label == label] for label in bundle.classes]
+    in_turn = (picture for turn in zip_longest(*by_class) for picture in turn if picture is not None)
+    chosen = list(islice(in_turn, GOLDEN_COUNT))
+    files = [_keepable(dataset.read(picture)) for picture in chosen]
+    predictor = Predictor(bundle, runtime=REFERENCE)
+    answers = [predictor.probabilities(decode(data, predictor.size)[None])[0] for data, _ in files]
+    return tuple(
+        Golden(f"{number:02d}.{ending}", data, picture.label, tuple(float(p) for p in answer))
+        for number, ((data, ending), picture, answer) in enumerate(zip(files, chosen, answers, strict=True))
+    )
+
+
+def _keepable(data: bytes) -> tuple[bytes, str]:
+    """The file itself with its ending, or a smaller PNG of it."""
+    with Image.open(io.BytesIO(data)) as image:
+        ending = _ENDINGS.get(image.format or "", "")
+        scale = min(1.0, MAX_SIDE / max(image.size))
+    if ending and len(data) <= MAX_FILE:
+        return data, ending
+    pixels = decode(data)
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    file = io.BytesIO()
+    Image.fromarray(pixels).resize((width, height)).save(file, "PNG")
+    return file.getvalue(), "png"

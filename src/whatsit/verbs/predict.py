@@ -1,0 +1,32 @@
+"""`whatsit predict`: what is in these pictures."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from whatsit.errors import ImageError
+from whatsit.images.decode import EXTENSIONS
+from whatsit.runtime.predictor import Prediction, Predictor
+
+
+def find_pictures(arguments: Iterable[str]) -> Iterator[str]:
+    """Every picture that the arguments name: files, folders (searched through, hidden files not), and globs."""
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            found = (p for p in sorted(path.rglob("*")) if p.suffix.lower() in EXTENSIONS and p.is_file())
+            yield from (str(p) for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts))
+        elif not path.exists() and glob.has_magic(argument):
+            yield from sorted(glob.glob(argument, recursive=True)) or [argument]  # noqa: PTH207 - Path.glob refuses absolute patterns
+        else:
+            yield argument
+
+
+def predict(
+    model: str | Path | Predictor, pictures: Iterable[str], *, top: int = 5, runtime: str = "auto"
+) -> Iterator[tuple[str, Prediction | ImageError]]:
+    """Answer for each picture that `find_pictures` finds, in order; an unreadable one gets its own error."""
+    predictor = model if isinstance(model, Predictor) else Predictor(model, runtime=runtime)
+    return predictor.predict_each(find_pictures(pictures), lambda name: name, top=top)

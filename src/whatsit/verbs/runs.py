@@ -1,0 +1,123 @@
+"""Run folders: made whole or not at all, and listed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whatsit.errors import UsageError
+from whatsit.files import disk_error, write_text
+from whatsit.images.scan import Dataset
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A line of `whatsit runs`."""
+
+    name: str
+    recipe: str
+    model: str
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    loss: float
+    n: int
+    seconds: float
+    created: str
+
+
+def run_folder_for(data: str, recipe: str) -> Path:
+    """`runs/DATA-RECIPE`, with a number behind it where that is taken."""
+    stem = re.sub(r"\.(zip|csv|tar|tgz|tbz2|txz|gz|bz2|xz)\b", "", Path(data).resolve().name.lower())
+    name = re.sub(r"[^\w-]+", "-", f"{stem}-{recipe}").strip("-")[:80]
+    folder, number = RUNS / name, 1
+    while folder.exists():
+        number += 1
+        folder = RUNS / f"{name}-{number}"
+    return folder
+
+
+@contextmanager
+def new_run(folder: Path) -> Iterator[Path]:
+    """A folder to work in, which becomes `folder` when the work is done and vanishes when it fails.
+
+    Raises `UsageError` where `folder` is taken, `DiskError` where it cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists already; choose another place with --out, or remove it first")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        working = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise disk_error(folder, error) from None
+    try:
+        yield working
+        if folder.exists():
+            folder.rmdir()
+        working.chmod(0o755)
+        working.rename(folder)
+    except OSError as error:
+        raise disk_error(folder, error) from None
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+def write_split(dataset: Dataset, path: Path) -> None:
+    """`path,label,split,sha256` of every picture; DATA again, where the paths are files."""
+    rows = ([p.name, p.label, p.split or "", p.digest.hex()] for p in dataset.pictures)
+    _write_csv(path, ("path", "label", "split", "sha256"), rows)
+
+
+def write_unreadable(unreadable: Iterable[tuple[str, str]], path: Path) -> None:
+    """`path,reason` of every picture that was left out; no file where there is none."""
+    rows = list(unreadable)
+    if rows:
+        _write_csv(path, ("path", "reason"), rows)
+
+
+def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def list_runs(folder: str | Path = RUNS) -> list[RunSummary]:
+    """The finished runs in a folder, the newest first. Raises `UsageError` where there is no such folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: there is no such folder of runs; train a first one with: whatsit train DATA")
+    found = []
+    for path in folder.glob("*/metrics.json"):
+        try:
+            found.append(_summary(path.parent.name, json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # not one of ours
+    return sorted(found, key=lambda run: run.created, reverse=True)
+
+
+def _summary(name: str, metrics: dict[str, Any]) -> RunSummary:
+    test = metrics["test"]
+    low, high = test["accuracy_ci95"]
+    return RunSummary(
+        name,
+        metrics["recipe"],
+        metrics["model"],
+        test["accuracy"],
+        (low, high),
+        test["loss"],
+        test["n"],
+        metrics["seconds"],
+        metrics["created"],
+    )

@@ -1,0 +1,222 @@
+"""`whatsit train`: from pictures to a model that was measured."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whatsit.bundle.format import Bundle, InputSpec
+from whatsit.bundle.read import read_bundle
+from whatsit.bundle.write import write_bundle
+from whatsit.errors import UsageError
+from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
+from whatsit.evaluation.metrics import Figures
+from whatsit.files import write_text
+from whatsit.images.decode import RESIZE_RULE
+from whatsit.images.scan import Dataset, count_by_label, typical_size
+from whatsit.images.split import limit as limit_pictures
+from whatsit.images.split import split
+from whatsit.models.backbones import BACKBONES
+from whatsit.models.cnn import SIMPLE_CNN
+from whatsit.progress import SILENT, Reporter
+from whatsit.runtime.predictor import Predictor
+from whatsit.training import recipe as recipes
+from whatsit.training.recipe import Recipe
+from whatsit.verbs.card import model_card
+from whatsit.verbs.data import open_data, tell_about, tell_unreadable
+from whatsit.verbs.golden import golden_pictures
+from whatsit.verbs.runs import new_run, run_folder_for, write_split, write_unreadable
+
+if TYPE_CHECKING:
+    from whatsit.training.trained import Trained
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run."""
+
+    folder: Path
+    model: Path  # the bundle
+    test: Figures  # of the bundle, by the Predictor
+    seconds: float
+    recipe: Recipe
+
+    def load(self) -> Predictor:
+        """The model, ready to answer."""
+        return Predictor(self.model)
+
+
+def train(
+    data: str | Path,
+    *,
+    recipe: str = "fast",
+    backbone: str | None = None,
+    weights: str | Path | None = None,
+    out: str | Path | None = None,
+    seed: int | None = None,
+    limit: int | None = None,
+    settings: dict[str, Any] | None = None,
+    reporter: Reporter = SILENT,
+) -> Run:
+    """Train a classifier on DATA and measure it on pictures that it never saw.
+
+    Args:
+        data: a folder, archive, CSV or name, as in docs and `whatsit train --help`.
+        recipe: the name of a recipe, or a TOML file.
+        backbone: instead of the recipe's.
+        weights: of the backbone: `auto`, `none` or a path.
+        out: the run folder to make; `runs/DATA-RECIPE` by default. It must not exist.
+        seed: of the split and of training. The same seed on the same machine gives the same run, up to the order in
+            which threads add (about 1e-3 in loss).
+        limit: at most so many pictures of each class.
+        settings: recipe keys and values that replace the recipe's.
+        reporter: is told about progress.
+
+    Raises:
+        UsageError: an argument is wrong. DataError: the data cannot be used. DiskError: the run cannot be written.
+    """
+    started = time.perf_counter()
+    plan = _plan(recipe, backbone, weights, seed, settings or {})
+    if limit is not None and limit < 3:
+        raise UsageError(f"--limit must be at least 3 (one picture each to train, validate and test), received {limit}")
+    dataset = open_data(data, reporter)
+    if limit is not None:
+        dataset = limit_pictures(dataset, limit, plan.seed)
+    dataset = split(dataset, plan.seed)
+    tell_about(dataset, reporter)
+    folder = Path(out) if out else run_folder_for(str(data), plan.name)
+    with new_run(folder) as working:
+        trained, plan = _fit(dataset, plan, working, reporter)
+        bundle = _make_bundle(trained, plan)
+        evaluation, bundle = _measure(bundle, trained.dataset, working, reporter)
+        seconds = round(time.perf_counter() - started, 2)
+        _write_records(working, trained, evaluation, plan, seconds)
+    tell_unreadable((*trained.dataset.unreadable[len(dataset.unreadable) :], *evaluation.failed), reporter)
+    return Run(folder, folder / "model.whatsit", evaluation.figures, seconds, plan)
+
+
+def _plan(
+    recipe: str, backbone: str | None, weights: str | Path | None, seed: int | None, settings: dict[str, Any]
+) -> Recipe:
+    plan = recipes.change(recipes.load(recipe), settings, "--set")
+    if backbone is not None:
+        if plan.model == SIMPLE_CNN:
+            raise UsageError(
+                f"the recipe '{plan.name}' trains a network of its own; --backbone goes with a recipe such as 'fast'"
+            )
+        if backbone not in BACKBONES:
+            raise UsageError(f"unknown backbone '{backbone}'{recipes.suggest(backbone, BACKBONES)}")
+        plan = replace(plan, model=backbone)
+    if weights is not None:
+        plan = replace(plan, weights=str(weights))
+    if plan.weights not in ("auto", "none") and not Path(plan.weights).is_file():
+        raise UsageError(f"{plan.weights}: there is no such weights file; --weights takes auto, none or a path")
+    return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
+
+
+def _fit(dataset: Dataset, plan: Recipe, folder: Path, reporter: Reporter) -> tuple[Trained, Recipe]:
+    """Train by the recipe; also the recipe with the size that was chosen."""
+    from whatsit.models.backend import load_keras
+
+    load_keras()
+    import keras
+
+    from whatsit.training.frozen import train_frozen
+    from whatsit.training.scratch import train_scratch
+
+    keras.utils.set_random_seed(plan.seed)
+    size, upscale = recipes.working_size(plan, max(typical_size(dataset)))
+    plan = replace(plan, size=size)
+    if plan.model == SIMPLE_CNN:
+        trained = train_scratch(dataset, plan, size, folder, reporter)
+    else:
+        trained = train_frozen(dataset, plan, size, upscale, folder, reporter)
+    trained.classifier.save(folder / "best_model.keras")
+    return trained, plan
+
+
+def _make_bundle(trained: Trained, plan: Recipe) -> Bundle:
+    from whatsit.models.classifier import to_onnx
+
+    height, width = (int(size) for size in trained.classifier.input.shape[1:3])
+    dataset = trained.dataset
+    provenance = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data": {
+            "source": Path(dataset.source).name,
+            "fingerprint": dataset.fingerprint(),
+            "pictures": {name: count_by_label(dataset.of(name)) for name in ("train", "validation", "test")},
+        },
+        "recipe": vars(plan),
+        "versions": _versions(),
+    }
+    graph = to_onnx(
+        trained.classifier, {"resize": RESIZE_RULE, "classes": json.dumps(dataset.classes, ensure_ascii=False)}
+    )
+    return Bundle(
+        classes=dataset.classes,
+        input=InputSpec(height, width, RESIZE_RULE),
+        graph=graph.SerializeToString(),
+        temperature=trained.temperature,
+        provenance=provenance,
+    )
+
+
+def _measure(bundle: Bundle, dataset: Dataset, folder: Path, reporter: Reporter) -> tuple[Evaluation, Bundle]:
+    """Write the bundle, open it as anybody would, measure it, and write the figures into it."""
+    path = folder / "model.whatsit"
+    write_bundle(bundle, path)
+    shipped = read_bundle(path)
+    evaluation = evaluate_pictures(
+        Predictor(shipped), dataset, dataset.of("test"), reporter.stage("Testing the shipped model")
+    )
+    bundle = replace(
+        shipped, test=evaluation.figures.to_json(), golden=golden_pictures(shipped, dataset, evaluation.pictures)
+    )
+    bundle = replace(bundle, card=model_card(bundle))
+    write_bundle(bundle, path)
+    return evaluation, bundle
+
+
+def _write_records(folder: Path, trained: Trained, evaluation: Evaluation, plan: Recipe, seconds: float) -> None:
+    unreadable = (*trained.dataset.unreadable, *evaluation.failed)
+    metrics = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "recipe": plan.name,
+        "model": plan.model,
+        "seconds": seconds,
+        "temperature": trained.temperature,
+        "best_epoch": trained.best,
+        "test": evaluation.figures.to_json(),
+        "unreadable": len(unreadable),
+    }
+    write_text(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    write_text(folder / "recipe.toml", recipes.to_toml(plan, f"whatsit train DATA, {seconds:.0f} s"))
+    write_split(trained.dataset, folder / "split.csv")
+    write_unreadable(unreadable, folder / "unreadable.csv")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in (
+        "whatsit",
+        "tensorflow-cpu",
+        "tensorflow",
+        "keras",
+        "onnx",
+        "onnxruntime",
+        "openvino",
+        "numpy",
+        "pillow",
+    ):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
