@@ -46,15 +46,19 @@ _TRANSPOSE = {
 }
 _QUARTER_TURNED = frozenset([5, 6, 7, 8])
 
-# Pillow warns at a size below MAX_PIXELS; the limit here is our own and is an error, not a warning.
+# Pillow warns at a size below MAX_PIXELS, which here is an error of our own, and of damaged metadata, which do not
+# matter to the pixels.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def decode(source: Source, size: tuple[int, int] | None = None) -> Pixels:
     """Read one picture as RGB.
 
     Args:
-        source: a path, the bytes of a file, or a PIL image (which is left as it was). Formats: `FORMATS`.
+        source: a path, the bytes of a file, or a PIL image (which is left as it was). Formats: `FORMATS`. A PIL image
+            that was opened but not loaded yet counts as its file; of a loaded one only the pixels are left, so step 1
+            of the rule is passed over.
         size: wanted `(height, width)` in pixels; `None` for the picture's own.
 
     Returns:
@@ -64,8 +68,11 @@ def decode(source: Source, size: tuple[int, int] | None = None) -> Pixels:
         ImageError: the file is missing, empty, truncated, of another format, or larger than `MAX_PIXELS`.
     """
     if isinstance(source, Image.Image):
-        return _convert(source, size, may_draft=False)
-    data = read_file(source) if isinstance(source, str | Path) else bytes(source)
+        data = _unread_file(source)
+        if data is None:
+            return _convert(source, size, may_draft=False)
+    else:
+        data = read_file(source) if isinstance(source, str | Path) else bytes(source)
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     if len(data) > MAX_BYTES:
@@ -106,7 +113,22 @@ def _open(data: bytes) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"the picture is too large; at most {MAX_PIXELS:,} pixels are read") from None
     except Exception as error:  # a damaged header can raise anything at all in a parser
-        raise ImageError(f"the picture is damaged: {_reason(error)}") from None
+        raise ImageError(f"the picture is damaged or cut short: {_reason(error)}") from None
+
+
+def _unread_file(image: Image.Image) -> bytes | None:
+    """The file of a PIL image that was opened but not loaded; None for any other."""
+    file = getattr(image, "fp", None)
+    if file is None or not getattr(image, "tile", None) or getattr(file, "closed", False):
+        return None
+    try:
+        place = file.tell()
+        file.seek(0)
+        data: bytes = file.read(MAX_BYTES + 1)
+        file.seek(place)
+    except (OSError, ValueError):
+        return None
+    return data
 
 
 def _not_a_picture(data: bytes) -> str:

@@ -5,11 +5,15 @@ Archives are never unpacked to disk. Their table of contents is checked once, be
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import stat
 import tarfile
 import tempfile
 import threading
+import weakref
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -22,7 +26,6 @@ from whatsit.images.decode import MAX_BYTES, read_file
 # An archive may unpack to this many times its own size before it is taken for a bomb; pictures hardly compress.
 MAX_RATIO = 200
 RATIO_MATTERS_FROM = 64 * 1024 * 1024
-MAX_UNPACKED_TAR = 64 * 1024**3
 
 
 class Store(Protocol):
@@ -80,18 +83,19 @@ class MemoryStore:
 
 
 class _FileAt:
-    """Reads a file at given places, from several threads."""
+    """Reads an open file at given places, from several threads, for as long as it is needed; the file may be closed."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+        self._descriptor = os.dup(file.fileno())
         self._lock = threading.Lock()
+        weakref.finalize(self, os.close, self._descriptor)
 
     def __call__(self, offset: int, count: int) -> bytes:
         if hasattr(os, "pread"):
-            return os.pread(self._file.fileno(), count, offset)
+            return os.pread(self._descriptor, count, offset)
         with self._lock:
-            self._file.seek(offset)
-            return self._file.read(count)
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, count)
 
 
 class ZipStore:
@@ -99,12 +103,11 @@ class ZipStore:
 
     def __init__(self, path: Path) -> None:
         try:
-            file = path.open("rb")
-            with zipfile.ZipFile(path) as archive:
+            with path.open("rb") as file, zipfile.ZipFile(file) as archive:
                 members = [info for info in archive.infolist() if not info.is_dir()]
+                self._read_at = _FileAt(file)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
             raise DataError(f"{path}: the zip archive cannot be read, it may be cut short: {error}") from None
-        self._read_at = _FileAt(file)
         self._members: dict[str, zipfile.ZipInfo] = {}
         for info in members:
             _check_member_name(path, info.filename)
@@ -145,12 +148,11 @@ class TarStore:
 
     def __init__(self, path: Path) -> None:
         try:
-            plain = _plain_tar(path)
-            with tarfile.open(fileobj=plain, mode="r:") as archive:
+            with _plain_tar(path) as plain, tarfile.open(fileobj=plain, mode="r:") as archive:
                 members = archive.getmembers()
-        except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
+                self._read_at = _FileAt(plain)
+        except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
             raise DataError(f"{path}: the tar archive cannot be read, it may be cut short: {error}") from None
-        self._read_at = _FileAt(plain)
         self._places: dict[str, tuple[int, int]] = {}
         for member in members:
             _check_member_name(path, member.name)
@@ -169,32 +171,22 @@ class TarStore:
 
 def _plain_tar(path: Path) -> IO[bytes]:
     """The archive itself, or its unpacked form where it is compressed (gzip, bzip2, xz)."""
-    import bz2
-    import gzip
-    import lzma
-
     with path.open("rb") as file:
         magic = file.read(6)
     openers: list[tuple[bytes, Any]] = [(b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open)]
     opener = next((found for start, found in openers if magic.startswith(start)), None)
     if opener is None:
         return path.open("rb")
-    plain: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the store
+    plain: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - handed on to the caller
     size = 0
     try:
         with opener(path, "rb") as packed:
             while block := packed.read(1 << 20):
                 size += len(block)
                 _check_ratio(path, size)
-                if size > MAX_UNPACKED_TAR:
-                    raise DataError(
-                        f"{path}: the archive unpacks to more than {MAX_UNPACKED_TAR:,} bytes; unpack it first"
-                    )
                 plain.write(block)
-    except BaseException as error:
+    except BaseException:
         plain.close()
-        if isinstance(error, lzma.LZMAError):
-            raise DataError(f"{path}: the tar archive cannot be read: {error}") from None
         raise
     plain.seek(0)
     return plain

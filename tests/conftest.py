@@ -1,0 +1,89 @@
+"""Pictures, data sets and models that the tests make for themselves, small enough to take no time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache; all share one, so that features are computed once."""
+    monkeypatch.setenv("WHATSIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def encode(pixels: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
+    """An array as the bytes of a picture file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    return file.getvalue()
+
+
+def shapes(kind: str, seed: int, side: int = 32) -> np.ndarray:
+    """A picture of one of three easy classes: a disc, horizontal or vertical stripes, in some colour on some ground."""
+    rng = np.random.default_rng(seed)
+    ground, ink = rng.integers(0, 90, 3), rng.integers(160, 255, 3)
+    y, x = np.mgrid[0:side, 0:side]
+    if kind == "disc":
+        cy, cx = rng.uniform(0.35, 0.65, 2) * side
+        inside = (y - cy) ** 2 + (x - cx) ** 2 < (side * rng.uniform(0.2, 0.32)) ** 2
+    else:
+        along = y if kind == "rows" else x
+        inside = (along + rng.integers(0, 8)) % 8 < 4
+    picture = np.where(inside[..., None], ink, ground) + rng.normal(0, 6, (side, side, 3))
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+CLASSES = ("columns", "disc", "rows")
+
+
+@pytest.fixture(scope="session")
+def shape_files() -> dict[str, bytes]:
+    """`class/NN.png` of 20 pictures of each of three classes."""
+    return {f"{kind}/{i:02d}.png": encode(shapes(kind, 100 * k + i)) for k, kind in enumerate(CLASSES) for i in range(20)}
+
+
+def write_files(root: Path, files: dict[str, bytes]) -> Path:
+    """Write files below a folder."""
+    for name, data in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return root
+
+
+@pytest.fixture(scope="session")
+def shapes_folder(shape_files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`shape_files` as a folder of class folders."""
+    return write_files(tmp_path_factory.mktemp("data") / "shapes", shape_files)
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
+    """A function that writes files below a new folder."""
+    return lambda files: write_files(tmp_path / "data", files)
+
+
+@pytest.fixture(scope="session")
+def baseline_run(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A run of the small CNN on the shapes: a few epochs, a second or two."""
+    import whatsit
+
+    settings = {"epochs": 12, "batch_size": 8, "rotation": 0.0, "shear": 0.0, "zoom": 0.0, "shift": 0.05, "flip": False}
+    out = tmp_path_factory.mktemp("runs") / "baseline"
+    return whatsit.train(shapes_folder, recipe="baseline", out=out, seed=1, settings=settings)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real pictures beside a developer's checkout; tests that want them are skipped elsewhere."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("the real data sets (../shared/data) are not here")
+    return SHARED / "data"

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.conftest import encode, shapes
+from whatsit.errors import ImageError
+from whatsit.images.decode import decode, picture_size
+
+PICTURE = shapes("disc", 3, 48)[:40]  # 40 high, 48 wide
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP"])
+def test_lossless_formats_give_the_very_pixels(kind: str) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+    assert np.array_equal(decode(encode(PICTURE, kind, **options)), PICTURE)
+
+
+def test_bytes_path_and_pil_image_give_the_same(tmp_path: Path) -> None:
+    data = encode(PICTURE, "JPEG")
+    (tmp_path / "a.jpg").write_bytes(data)
+    wanted = decode(data, (20, 24))
+    assert np.array_equal(decode(tmp_path / "a.jpg", (20, 24)), wanted)
+    assert np.array_equal(decode(str(tmp_path / "a.jpg"), (20, 24)), wanted)
+    assert np.array_equal(decode(Image.open(io.BytesIO(data)), (20, 24)), wanted)
+
+
+def test_result_is_writable_and_owned_by_the_caller() -> None:
+    data = encode(PICTURE)
+    first = decode(data)
+    first[:] = 0
+    assert np.array_equal(decode(data), PICTURE)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int) -> None:
+    turn = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: np.rot90(a, 1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(PICTURE, exif=exif)
+    assert np.array_equal(decode(data), turn(PICTURE))
+    assert picture_size(data) == turn(PICTURE).shape[:2]
+
+
+def test_orientation_and_size_go_together() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = np.rot90(PICTURE, -1)
+    turned = decode(encode(PICTURE, exif=exif), (24, 18)).astype(int)
+    assert turned.shape == (24, 18, 3)
+    assert np.abs(turned - decode(encode(np.ascontiguousarray(upright)), (24, 18))).max() <= 1
+
+
+def test_malformed_exif_is_tolerated() -> None:
+    data = encode(PICTURE, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff garbage")
+    assert decode(data).shape == PICTURE.shape
+
+
+def test_transparency_is_laid_on_white() -> None:
+    half = np.dstack([np.zeros((2, 2, 3), np.uint8), np.array([[0, 255], [128, 64]], np.uint8)])
+    assert decode(encode(half))[..., 0].tolist() == [[255, 0], [127, 191]]
+
+
+def test_palette_with_transparency() -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putpixel((1, 0), 1)
+    file = io.BytesIO()
+    image.save(file, "PNG", transparency=0)
+    assert decode(file.getvalue()).tolist() == [[[255, 255, 255], [200, 100, 50]]]
+
+
+def test_grey_becomes_rgb() -> None:
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+    assert np.array_equal(decode(encode(grey)), np.repeat(grey[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_grey_is_scaled(kind: str) -> None:
+    deep = np.array([[0, 257, 32896, 65535]], np.uint16)
+    assert decode(encode(deep, kind))[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_cmyk_becomes_rgb() -> None:
+    file = io.BytesIO()
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(file, "TIFF")
+    assert decode(file.getvalue())[0, 0].tolist() == [255, 0, 0]
+
+
+def test_first_frame_of_an_animation() -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    assert decode(file.getvalue())[0, 0].tolist() == [255, 0, 0]
+
+
+def test_large_jpeg_at_reduced_scale_is_close_to_the_full_one() -> None:
+    smooth = np.asarray(Image.fromarray(shapes("disc", 5, 32)).resize((640, 480), Image.Resampling.BICUBIC))
+    data = encode(np.ascontiguousarray(smooth), "JPEG", quality=95)
+    full = np.asarray(Image.open(io.BytesIO(data)).resize((60, 60), Image.Resampling.BILINEAR)).astype(int)
+    difference = np.abs(decode(data, (60, 60)) - full)
+    assert difference.mean() < 1
+    assert difference.max() <= 12
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "empty"),
+        (b"just some words, named .jpg", "text, not a picture"),
+        (b"\x00\x01\x02\x03" * 50, "not a picture in an allowed format (JPEG, PNG, WEBP, GIF, BMP, TIFF)"),
+        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00" + b"\x01" * 40, "HEIC"),
+        (encode(PICTURE, "JPEG")[:400], "damaged or cut short"),
+        (encode(PICTURE, "PNG")[:-40], "damaged or cut short"),
+        (encode(PICTURE, "PPM"), "not a picture in an allowed format"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_plain_words(data: bytes, message: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(data, (8, 8))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("side", [11_000, 60_000])
+def test_decompression_bomb_is_refused_before_it_is_unpacked(side: int) -> None:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    with pytest.raises(ImageError, match="at most 100,000,000"):
+        decode(bomb, (8, 8))
+
+
+@pytest.mark.parametrize("name", ["missing.jpg", "."])
+def test_missing_file_and_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ImageError, match="no such file|folder, not a picture"):
+        decode(tmp_path / name)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"]), st.data())
+def test_damaged_files_raise_nothing_but_image_errors(kind: str, data: st.DataObject) -> None:
+    file = bytearray(encode(PICTURE, kind))
+    for _ in range(data.draw(st.integers(1, 6))):
+        file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        assert decode(bytes(file), (16, 16)).shape == (16, 16, 3)
+    except ImageError as error:
+        assert str(error)
+
+
+def test_threads_get_the_same_answer() -> None:
+    data = encode(PICTURE, "JPEG")
+    wanted = decode(data, (30, 30))
+    results: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(np.array_equal(decode(data, (30, 30)), wanted))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 8

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import encode, shapes
+from whatsit.errors import DataError, ImageError
+from whatsit.images.scan import scan, typical_size
+
+Maker = Callable[[dict[str, bytes]], Path]
+A, B, C, D = (encode(shapes("disc", i)) for i in range(4))
+FOUR = {"cat/1.png": A, "cat/2.png": B, "dog/1.png": C, "dog/2.png": D}
+
+
+def zipped(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def tarred(path: Path, files: dict[str, bytes], mode: str) -> Path:
+    with tarfile.open(path, mode) as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_folder_of_class_folders(make_folder: Maker) -> None:
+    dataset = scan(make_folder(FOUR))
+    assert dataset.classes == ("cat", "dog")
+    assert [(p.name, p.label, p.split) for p in dataset.pictures][0] == ("cat/1.png", "cat", None)
+    assert dataset.read(dataset.pictures[2]) == C
+
+
+@pytest.mark.parametrize("validation", ["validation", "valid", "val", "VAL"])
+def test_split_folders(make_folder: Maker, validation: str) -> None:
+    folder = make_folder({f"{part}/{name}": data for part in ("train", validation, "test") for name, data in FOUR.items()})
+    dataset = scan(folder)
+    assert dataset.classes == ("cat", "dog")
+    assert {p.split for p in dataset.pictures} == {"train", "validation", "test"}
+
+
+def test_classes_may_be_called_train_and_test(make_folder: Maker) -> None:
+    dataset = scan(make_folder({"train/1.png": A, "train/2.png": B, "test/1.png": C}))
+    assert dataset.classes == ("test", "train")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_zip_equals_folder(make_folder: Maker, tmp_path: Path, method: int) -> None:
+    archive = zipped(tmp_path / "photos.zip", {f"photos/{name}": data for name, data in FOUR.items()}, method)
+    assert scan(archive).fingerprint() == scan(make_folder(FOUR)).fingerprint()
+
+
+@pytest.mark.parametrize(("ending", "mode"), [("tar", "w"), ("tar.gz", "w:gz"), ("tgz", "w:gz"), ("tar.xz", "w:xz")])
+def test_tar_equals_folder(make_folder: Maker, tmp_path: Path, ending: str, mode: str) -> None:
+    archive = tarred(tmp_path / f"photos.{ending}", FOUR, mode)
+    assert scan(archive).fingerprint() == scan(make_folder(FOUR)).fingerprint()
+
+
+def test_zip_with_thai_names_of_the_folders_is_read(tmp_path: Path) -> None:
+    files = {"ผัดไทย/1.png": A, "ต้มยำกุ้ง/1.png": B}
+    dataset = scan(zipped(tmp_path / "อาหาร.zip", files))
+    assert dataset.classes == ("ต้มยำกุ้ง", "ผัดไทย")
+    assert dataset.read(dataset.pictures[0]) in (A, B)
+
+
+def test_csv(make_folder: Maker) -> None:
+    text = "Path,Label,Split\ncat/1.png,a / b,train\ncat/2.png,<b>bold</b>,train\ndog/1.png,a / b,test\n"
+    folder = make_folder({**FOUR, "labels.csv": b"\xef\xbb\xbf" + text.encode()})
+    dataset = scan(folder / "labels.csv")
+    assert dataset.classes == ("<b>bold</b>", "a / b")
+    assert [p.split for p in dataset.pictures] == ["train", "train", "test"]
+
+
+def test_strays_are_passed_over_and_counted(make_folder: Maker) -> None:
+    strays = {
+        ".DS_Store": b"x", "cat/Thumbs.db": b"x", "cat/.ipynb_checkpoints/1.png": A, "notes.txt": b"x", "cat/README": b"x",
+        "__MACOSX/cat/._1.png": b"x", "loose.png": A,
+    }  # fmt: skip
+    dataset = scan(make_folder({**FOUR, **strays}))
+    assert len(dataset.pictures) == 4
+    assert dataset.passed_over == {
+        "hidden files": 3, ".db files": 1, ".txt files": 1, "files without an ending": 1,
+        "pictures outside any class folder": 1,
+    }  # fmt: skip
+
+
+def test_empty_and_missing_files_are_listed_with_the_reason(make_folder: Maker) -> None:
+    folder = make_folder({**FOUR, "dog/0.png": b"", "labels.csv": b"path,label\ncat/1.png,cat\ngone.png,dog\ndog/1.png,dog"})
+    assert scan(folder).unreadable == (("dog/0.png", "the file is empty (0 bytes)"),)
+    assert scan(folder / "labels.csv").unreadable == (("gone.png", "there is no such file"),)
+
+
+def test_typical_size_is_the_median(make_folder: Maker) -> None:
+    sizes = {f"{label}/{side}.png": encode(shapes("disc", 1, side)) for label in ("a", "b") for side in (16, 32, 64)}
+    assert typical_size(scan(make_folder(sizes))) == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "no pictures found"),
+        ({"notes.txt": b"x"}, "no pictures found .*passed over: 1 .txt files"),
+        ({"1.png": A, "2.png": B}, "pictures must lie in class folders"),
+        ({"cat/1.png": A}, "only one class, 'cat'"),
+        ({"photos/cat/1.png": A}, "only one class, 'cat'"),
+    ],
+)
+def test_folders_that_are_no_data_set(make_folder: Maker, tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(DataError, match=message):
+        scan(make_folder(files))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\na,b", "column 'path' is missing; columns found: file, label"),
+        ("path,name\na,b", "column 'label' is missing"),
+        ("", "column 'path' is missing; columns found: none"),
+        ("path,label\n", "lists no pictures"),
+        ("path,label\n1.png,\n", "line 2: the class name is empty"),
+        ("path,label\n,cat\n", "line 2: the column 'path' is empty"),
+        (f"path,label\n1.png,{'x' * 10240}\n", "line 2: .*10,240 characters; at most 200"),
+        ("path,label\n1.png,\x1b[31mred\n", "line 2: .*control characters"),
+        ("path,label,split\n1.png,cat,tset\n", "line 2: the split 'tset' is unknown"),
+        ("path,label,split\n1.png,cat,train\n2.png,dog,\n", "filled in every row or in none"),
+        ("path,label\n1.png,cat\n", "only one class, 'cat'"),
+    ],
+)
+def test_bad_csv(make_folder: Maker, text: str, message: str) -> None:
+    folder = make_folder({**FOUR, "labels.csv": text.encode()})
+    with pytest.raises(DataError, match=message):
+        scan(folder / "labels.csv")
+
+
+@pytest.mark.parametrize("name", ["../../evil.png", "/etc/evil.png", "cat/../../evil.png", "C:\\evil.png", "..\\evil.png"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_archive_that_escapes_is_refused(tmp_path: Path, name: str, kind: str) -> None:
+    files = {**FOUR, name: A}
+    archive = zipped(tmp_path / "x.zip", files) if kind == "zip" else tarred(tmp_path / "x.tar", files, "w")
+    with pytest.raises(DataError, match="points outside the archive"):
+        scan(archive)
+
+
+def test_zip_bomb_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="decompression bomb"):
+        scan(zipped(tmp_path / "x.zip", {**FOUR, "cat/3.png": bytes(100_000_000)}))
+
+
+def test_tar_bomb_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="decompression bomb"):
+        scan(tarred(tmp_path / "x.tar.gz", {**FOUR, "cat/3.png": bytes(100_000_000)}, "w:gz"))
+
+
+def test_encrypted_zip_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", FOUR)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="'cat/1.png' is encrypted"):
+        scan(path)
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tgz", "x.tar.xz"])
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut short", b"\x1f\x8b\x08 cut", b"\xfd7zXZ\x00 cut"])
+def test_damaged_archives_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError):
+        scan(tmp_path / name)
+
+
+def test_damaged_member_of_a_zip_is_listed(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", FOUR, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    data[data.index(B) + 30] ^= 1
+    path.write_bytes(data)
+    dataset = scan(path)
+    assert dataset.unreadable == (("cat/2.png", "its data in the zip archive are damaged (wrong checksum)"),)
+    assert len(dataset.pictures) == 3
+
+
+def test_lying_zip_member_cannot_fill_the_memory(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", {**FOUR, "cat/3.png": bytes(1_000_000)})
+    data = path.read_bytes().replace((1_000_000).to_bytes(4, "little"), (1_000).to_bytes(4, "little"))
+    path.write_bytes(data)
+    dataset = scan(path)
+    assert [name for name, _ in dataset.unreadable] == ["cat/3.png"]
+
+
+def test_folder_loops_end(make_folder: Maker) -> None:
+    folder = make_folder(FOUR)
+    (folder / "cat" / "loop").symlink_to(folder)
+    assert {p.label for p in scan(folder).pictures} == {"cat", "dog"}
+
+
+def test_reading_says_why_a_picture_cannot_be_read(make_folder: Maker) -> None:
+    folder = make_folder(FOUR)
+    dataset = scan(folder)
+    (folder / "cat/1.png").unlink()
+    with pytest.raises(ImageError, match="no such file"):
+        dataset.read(dataset.pictures[0])
