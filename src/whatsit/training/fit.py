@@ -18,13 +18,19 @@ from whatsit.errors import WhatsitError
 from whatsit.files import write_text
 from whatsit.models.classifier import add_head, set_standard
 from whatsit.training.augment import augment, wants_augmentation
-from whatsit.training.recipe import Recipe
+from whatsit.training.calibration import fit_temperature, log_loss
+from whatsit.training.recipe import Recipe, working_batch_size
 
 if TYPE_CHECKING:
     import keras
 
 Labels = npt.NDArray[np.int64]
 Epoch = dict[str, Any]  # stage, epoch, losses and accuracies, learning rate, seconds since the start
+
+
+# The best epoch is the one that will ship best: by its loss once calibrated. The plain validation loss rises as soon as
+# a network grows too sure of itself, which calibration cures, and would choose too early an epoch.
+CHOSEN_BY = "val_calibrated_loss"
 
 
 class TrainingError(WhatsitError):
@@ -52,7 +58,7 @@ class History:
     def add(self, stage: str, epoch: int, logs: dict[str, Any], learning_rate: float) -> Epoch:
         """Note an epoch (counted from 1 in each stage) with its losses and accuracies."""
         entry: Epoch = {"stage": stage, "epoch": epoch}
-        entry |= {key: float(logs[key]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        entry |= {key: float(logs[key]) for key in ("loss", "accuracy", "val_loss", "val_accuracy", CHOSEN_BY)}
         entry |= {"learning_rate": learning_rate, "seconds": round(time.perf_counter() - self._started, 3)}
         self.entries.append(entry)
         text = io.StringIO()
@@ -82,7 +88,8 @@ def fit_head(
     logits = add_head(embedding, classes, hidden=recipe.hidden, dropout=recipe.dropout, standardize=True)
     model = keras.Model(embedding, logits)
     set_standard(model, *_mean_and_variance(train))
-    batches = _feature_batches(train, train_labels, recipe.batch_size, recipe.seed)
+    batch_size = working_batch_size(recipe, len(train) * len(train_labels))
+    batches = _feature_batches(train, train_labels, batch_size, recipe.seed)
     held_out = _feature_batches([validation], validation_labels, 1024, None)
     return _fit(model, batches, held_out, validation_labels, recipe, history, stage)
 
@@ -105,7 +112,8 @@ def fit_network(
     logits = add_head(features.outputs[1], classes, hidden=recipe.hidden, dropout=recipe.dropout, standardize=False)
     model = keras.Model(features.input, logits)
     pictures, labels = tf.constant(train), tf.constant(train_labels)
-    order = tf.data.Dataset.range(len(train)).shuffle(len(train), seed=recipe.seed).batch(recipe.batch_size)
+    order = tf.data.Dataset.range(len(train)).shuffle(len(train), seed=recipe.seed)
+    order = order.batch(working_batch_size(recipe, len(train)))
 
     def fetch(rows: Any) -> Any:
         pixels = tf.gather(pictures, rows)
@@ -132,17 +140,18 @@ def _fit(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    journal = _journal(history, stage)
+    journal = _journal(history, stage, validation, validation_labels)
     model.fit(
         train,
-        validation_data=validation,
         epochs=recipe.epochs,
         verbose=0,
         callbacks=[
             journal,
             keras.callbacks.TerminateOnNaN(),
-            keras.callbacks.ReduceLROnPlateau("val_loss", recipe.reduce_factor, recipe.reduce_patience, min_delta=0.0),
-            keras.callbacks.EarlyStopping("val_loss", patience=recipe.early_stopping_patience),
+            keras.callbacks.ReduceLROnPlateau(
+                CHOSEN_BY, recipe.reduce_factor, recipe.reduce_patience, mode="min", min_delta=0.0
+            ),
+            keras.callbacks.EarlyStopping(CHOSEN_BY, patience=recipe.early_stopping_patience, mode="min"),
         ],
     )
     if journal.best_weights is None:
@@ -151,25 +160,30 @@ def _fit(
             f"try a lower learning rate than {recipe.learning_rate:g} (--set learning_rate=...)"
         )
     model.set_weights(journal.best_weights)
-    logits = np.asarray(model.predict(validation, verbose=0), np.float32)
-    return Fitted(model, journal.best, logits[: len(validation_labels)])
+    return Fitted(model, journal.best, journal.best_logits)
 
 
-def _journal(history: History, stage: str) -> Any:
+def _journal(history: History, stage: str, validation: Any, labels: Labels) -> Any:
     import keras
 
     class Journal(keras.callbacks.Callback):  # type: ignore[misc]
-        """Notes every epoch, and keeps the weights with the least validation loss, here and on disk."""
+        """Validates and notes every epoch, and keeps the best weights, here and on disk."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.best: Epoch = {"val_loss": math.inf}
+            self.best: Epoch = {CHOSEN_BY: math.inf}
             self.best_weights: list[npt.NDArray[Any]] | None = None
+            self.best_logits: npt.NDArray[np.float32] = np.empty((0, 0), np.float32)
 
         def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-            entry = history.add(stage, epoch + 1, logs or {}, float(self.model.optimizer.learning_rate))
-            if entry["val_loss"] < self.best["val_loss"]:
-                self.best, self.best_weights = entry, self.model.get_weights()
+            logs = {} if logs is None else logs  # the later callbacks read what is put in here
+            logits = np.asarray(self.model.predict(validation, verbose=0), np.float32)
+            logs["val_loss"] = log_loss(logits, labels)
+            logs["val_accuracy"] = float((logits.argmax(axis=1) == labels).mean())
+            logs[CHOSEN_BY] = fit_temperature(logits, labels)[1] if np.isfinite(logits).all() else math.nan
+            entry = history.add(stage, epoch + 1, logs, float(self.model.optimizer.learning_rate))
+            if entry[CHOSEN_BY] < self.best[CHOSEN_BY]:
+                self.best, self.best_weights, self.best_logits = entry, self.model.get_weights(), logits
                 self._save(history.folder / "checkpoints" / f"{stage}.weights.h5")
 
         def _save(self, path: Path) -> None:

@@ -12,7 +12,7 @@ from whatsit.images.scan import Dataset, label_numbers
 from whatsit.models import backbones, classifier
 from whatsit.progress import Reporter
 from whatsit.training.features import FeatureCache, Features, extract
-from whatsit.training.fit import Fitted, fit_head
+from whatsit.training.fit import CHOSEN_BY, Fitted, fit_head
 from whatsit.training.recipe import Recipe
 from whatsit.training.trained import Trained, finish, new_history, require_every_class
 
@@ -42,7 +42,7 @@ def train_frozen(
             history,
             f"head-{depth}",
         )
-    best = min(depths, key=lambda depth: float(fitted[depth].best["val_loss"]))
+    best = min(depths, key=lambda depth: float(fitted[depth].best[CHOSEN_BY]))
     return finish(networks[best], fitted[best], validation_labels, dataset)
 
 

@@ -29,8 +29,8 @@ class Recipe:
     weights: str = "auto"  # of the backbone: auto (ImageNet), none (random), or a path
     size: int = 0  # side at which the network works; 0: chosen from the pictures
     epochs: int = 30
-    batch_size: int = 256
-    learning_rate: float = 0.001
+    batch_size: int = 0  # 0: a sixteenth of an epoch, 32 to 512
+    learning_rate: float = 0.0003
     hidden: int = 256
     dropout: float = 0.5
     features: str = "auto"  # last: the deepest map; all: several depths; auto: what does better in validation
@@ -49,7 +49,7 @@ class Recipe:
 _RANGES: dict[str, tuple[float, float]] = {
     "size": (0, 1024),
     "epochs": (1, 10_000),
-    "batch_size": (1, 4096),
+    "batch_size": (0, 4096),
     "learning_rate": (1e-8, 10.0),
     "hidden": (1, 8192),
     "dropout": (0.0, 0.95),
@@ -110,6 +110,11 @@ def working_size(recipe: Recipe, side: int) -> tuple[int, int]:
     size = recipe.size or (128 if side <= 48 else 192 if side <= 96 else 224)
     factors = [factor for factor in (4, 3, 2) if size % factor == 0 and size // factor >= 0.9 * side]
     return size, (factors or [1])[0]
+
+
+def working_batch_size(recipe: Recipe, samples: int) -> int:
+    """The recipe's batch size, or the power of two, 32 to 512, that makes about 16 steps an epoch."""
+    return recipe.batch_size or min(512, max(32, 1 << max(samples // 16, 1).bit_length() - 1))
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Trained:
 
 def finish(features: keras.Model, fitted: Fitted, validation_labels: Any, dataset: Dataset) -> Trained:
     """Calibrate on the validation set and put the whole classifier together."""
-    temperature = fit_temperature(fitted.validation_logits, validation_labels)
+    temperature, _ = fit_temperature(fitted.validation_logits, validation_labels)
     return Trained(complete(features, fitted.model, temperature), dataset, fitted.best, temperature)
 
 
