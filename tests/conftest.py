@@ -47,7 +47,9 @@ CLASSES = ("columns", "disc", "rows")
 @pytest.fixture(scope="session")
 def shape_files() -> dict[str, bytes]:
     """`class/NN.png` of 20 pictures of each of three classes."""
-    return {f"{kind}/{i:02d}.png": encode(shapes(kind, 100 * k + i)) for k, kind in enumerate(CLASSES) for i in range(20)}
+    return {
+        f"{kind}/{i:02d}.png": encode(shapes(kind, 100 * k + i)) for k, kind in enumerate(CLASSES) for i in range(20)
+    }
 
 
 def write_files(root: Path, files: dict[str, bytes]) -> Path:

@@ -72,7 +72,11 @@ def test_download_that_fails_says_where_to_put_the_file(site: tuple[Path, str], 
 def test_cifar10_binary_format(site: tuple[Path, str]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     records = b"".join(bytes([i % 2]) + picture.transpose(2, 0, 1).tobytes() for i, picture in enumerate(pixels))
-    contents = {"batches.meta.txt": b"cat\ndog\n", "data_batch_1.bin": records[: 2 * 3073], "test_batch.bin": records[2 * 3073 :]}
+    contents = {
+        "batches.meta.txt": b"cat\ndog\n",
+        "data_batch_1.bin": records[: 2 * 3073],
+        "test_batch.bin": records[2 * 3073 :],
+    }
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name, data in contents.items():

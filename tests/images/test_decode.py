@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import threading
@@ -146,14 +147,16 @@ def test_decompression_bomb_is_refused_before_it_is_unpacked(side: int) -> None:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    bomb = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
     with pytest.raises(ImageError, match="at most 100,000,000"):
         decode(bomb, (8, 8))
 
 
 @pytest.mark.parametrize("name", ["missing.jpg", "."])
 def test_missing_file_and_folder(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ImageError, match="no such file|folder, not a picture"):
+    with pytest.raises(ImageError, match=r"no such file|folder, not a picture"):
         decode(tmp_path / name)
 
 
@@ -163,10 +166,8 @@ def test_damaged_files_raise_nothing_but_image_errors(kind: str, data: st.DataOb
     file = bytearray(encode(PICTURE, kind))
     for _ in range(data.draw(st.integers(1, 6))):
         file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(ImageError):
         assert decode(bytes(file), (16, 16)).shape == (16, 16, 3)
-    except ImageError as error:
-        assert str(error)
 
 
 def test_threads_get_the_same_answer() -> None:
@@ -174,7 +175,8 @@ def test_threads_get_the_same_answer() -> None:
     wanted = decode(data, (30, 30))
     results: list[bool] = []
     threads = [
-        threading.Thread(target=lambda: results.append(np.array_equal(decode(data, (30, 30)), wanted))) for _ in range(8)
+        threading.Thread(target=lambda: results.append(np.array_equal(decode(data, (30, 30)), wanted)))
+        for _ in range(8)
     ]
     for thread in threads:
         thread.start()

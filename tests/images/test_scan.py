@@ -36,13 +36,15 @@ def tarred(path: Path, files: dict[str, bytes], mode: str) -> Path:
 def test_folder_of_class_folders(make_folder: Maker) -> None:
     dataset = scan(make_folder(FOUR))
     assert dataset.classes == ("cat", "dog")
-    assert [(p.name, p.label, p.split) for p in dataset.pictures][0] == ("cat/1.png", "cat", None)
+    assert next((p.name, p.label, p.split) for p in dataset.pictures) == ("cat/1.png", "cat", None)
     assert dataset.read(dataset.pictures[2]) == C
 
 
 @pytest.mark.parametrize("validation", ["validation", "valid", "val", "VAL"])
 def test_split_folders(make_folder: Maker, validation: str) -> None:
-    folder = make_folder({f"{part}/{name}": data for part in ("train", validation, "test") for name, data in FOUR.items()})
+    folder = make_folder(
+        {f"{part}/{name}": data for part in ("train", validation, "test") for name, data in FOUR.items()}
+    )
     dataset = scan(folder)
     assert dataset.classes == ("cat", "dog")
     assert {p.split for p in dataset.pictures} == {"train", "validation", "test"}
@@ -94,7 +96,9 @@ def test_strays_are_passed_over_and_counted(make_folder: Maker) -> None:
 
 
 def test_empty_and_missing_files_are_listed_with_the_reason(make_folder: Maker) -> None:
-    folder = make_folder({**FOUR, "dog/0.png": b"", "labels.csv": b"path,label\ncat/1.png,cat\ngone.png,dog\ndog/1.png,dog"})
+    folder = make_folder(
+        {**FOUR, "dog/0.png": b"", "labels.csv": b"path,label\ncat/1.png,cat\ngone.png,dog\ndog/1.png,dog"}
+    )
     assert scan(folder).unreadable == (("dog/0.png", "the file is empty (0 bytes)"),)
     assert scan(folder / "labels.csv").unreadable == (("gone.png", "there is no such file"),)
 
@@ -114,7 +118,9 @@ def test_typical_size_is_the_median(make_folder: Maker) -> None:
         ({"photos/cat/1.png": A}, "only one class, 'cat'"),
     ],
 )
-def test_folders_that_are_no_data_set(make_folder: Maker, tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+def test_folders_that_are_no_data_set(
+    make_folder: Maker, tmp_path: Path, files: dict[str, bytes], message: str
+) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(DataError, match=message):
         scan(make_folder(files))
@@ -142,7 +148,9 @@ def test_bad_csv(make_folder: Maker, text: str, message: str) -> None:
         scan(folder / "labels.csv")
 
 
-@pytest.mark.parametrize("name", ["../../evil.png", "/etc/evil.png", "cat/../../evil.png", "C:\\evil.png", "..\\evil.png"])
+@pytest.mark.parametrize(
+    "name", ["../../evil.png", "/etc/evil.png", "cat/../../evil.png", "C:\\evil.png", "..\\evil.png"]
+)
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_archive_that_escapes_is_refused(tmp_path: Path, name: str, kind: str) -> None:
     files = {**FOUR, name: A}
@@ -166,12 +174,14 @@ def test_encrypted_zip_is_refused(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match="'cat/1.png' is encrypted"):
+    with pytest.raises(DataError, match=r"'cat/1\.png' is encrypted"):
         scan(path)
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tgz", "x.tar.xz"])
-@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut short", b"\x1f\x8b\x08 cut", b"\xfd7zXZ\x00 cut"])
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive", b"PK\x03\x04 cut short", b"\x1f\x8b\x08 cut", b"\xfd7zXZ\x00 cut"]
+)
 def test_damaged_archives_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError):

@@ -19,7 +19,9 @@ from whatsit.images.stores import MemoryStore
 def dataset(counts: dict[str, int], part: str | None = None) -> Dataset:
     """Pictures whose contents are their names."""
     pictures = [
-        Picture(f"{part}/{label}/{i}", label, part, f"{part}{label}{i}".encode()) for label, count in counts.items() for i in range(count)
+        Picture(f"{part}/{label}/{i}", label, part, f"{part}{label}{i}".encode())
+        for label, count in counts.items()
+        for i in range(count)
     ]
     return Dataset("data", MemoryStore({}), tuple(pictures), tuple(sorted(counts)))
 
@@ -85,8 +87,9 @@ def test_picture_under_two_labels_is_left_out_and_told(make_folder: Callable[[di
     files = {f"{'ab'[i % 2]}/{i}.png": data for i, data in enumerate(pictures)} | {"b/again.png": pictures[0]}
     done = split(scan(make_folder(files)), 0)
     assert len(done.pictures) == 9
-    assert "2 files hold the same picture under different labels and were left out, such as a/0.png (a), b/again.png (b)" in (
-        done.notes[0]
+    assert (
+        "2 files hold the same picture under different labels and were left out, such as a/0.png (a), b/again.png (b)"
+        in (done.notes[0])
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,19 +47,29 @@ Runtime = Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")]
 
 def main() -> None:
     """Run the command line; no mistake of the user's shows a traceback."""
+    signal.signal(signal.SIGINT, _stop)
     try:
         app()
     except UsageError as error:
         _fail(error, 2)
     except WhatsitError as error:
         _fail(error, 1)
-    except KeyboardInterrupt:
+    except Stopped:
         _fail("stopped; nothing half-written was left behind", 1)
     except BrokenPipeError:  # the reader, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except MemoryError:
         _fail("there is not enough memory; try fewer pictures (--limit N) or a smaller size (--set size=...)", 1)
+
+
+class Stopped(BaseException):
+    """Ctrl-C was pressed. Not `KeyboardInterrupt`, which the libraries below would answer in their own ways."""
+
+
+def _stop(*_: object) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # cleaning up is not to be interrupted by a second, impatient one
+    raise Stopped
 
 
 def _fail(message: object, code: int) -> None:

@@ -59,10 +59,10 @@ def parse_bundle(data: bytes, name: str) -> Bundle:
         _check_format(manifest, name)
         _check_hashes(manifest["sha256"], members, name)
         bundle = _bundle(manifest, members, name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        raise BundleError(f"{name}: not a whole .whatsit file, it may be cut short: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BundleError(f"{name}: {MANIFEST} is damaged: {type(error).__name__} {str(error)[:100]}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise BundleError(f"{name}: not a whole .whatsit file, it may be cut short: {error}") from None
     try:
         check_graph(bundle.graph)
     except ValueError as error:

@@ -41,12 +41,11 @@ def pooled_features(backbone: keras.Model, depths: str = "all") -> keras.Model:
 
 
 def flat_features(network: keras.Model) -> keras.Model:
-    """A network that ends in (last map, flattened map), as `pooled_features` has it."""
+    """A network that ends in (layer `feature_map`, flattened map), as `pooled_features` has it."""
     import keras
     from keras import layers
 
     feature_map, flat = network.outputs
-    feature_map = layers.Activation("linear", name="feature_map")(feature_map)
     return keras.Model(network.input, [feature_map, layers.Activation("linear", name="embedding")(flat)])
 
 

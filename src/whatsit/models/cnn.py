@@ -20,9 +20,10 @@ def simple_cnn(size: int, filters: tuple[int, ...] = (32, 64, 128)) -> keras.Mod
     from keras import layers
 
     image = keras.Input((size, size, 3), dtype="uint8", name="image")
-    x = layers.Rescaling(1 / 255, name="scale")(image)
+    x = layers.Rescaling(1 / 127.5, -1.0, name="scale")(image)
     feature_map = x
     for number, count in enumerate(filters, 1):
-        feature_map = layers.Conv2D(count, 3, padding="same", activation="relu", name=f"conv{number}")(x)
+        name = "feature_map" if number == len(filters) else f"conv{number}"
+        feature_map = layers.Conv2D(count, 3, padding="same", activation="relu", name=name)(x)
         x = layers.MaxPooling2D(2, name=f"pool{number}")(feature_map)
     return keras.Model(image, [feature_map, layers.Flatten(name="flatten")(x)], name=SIMPLE_CNN)

@@ -115,11 +115,12 @@ def fit_network(
     order = tf.data.Dataset.range(len(train)).shuffle(len(train), seed=recipe.seed)
     order = order.batch(working_batch_size(recipe, len(train)))
 
-    def fetch(rows: Any) -> Any:
+    def fetch(rows: Any, seed: Any) -> Any:
         pixels = tf.gather(pictures, rows)
-        return (augment(pixels, recipe) if wants_augmentation(recipe) else pixels), tf.gather(labels, rows)
+        return (augment(pixels, recipe, seed) if wants_augmentation(recipe) else pixels), tf.gather(labels, rows)
 
-    batches = order.map(fetch, num_parallel_calls=2).prefetch(4)
+    seeds = tf.data.Dataset.random(recipe.seed, rerandomize_each_iteration=True)
+    batches = tf.data.Dataset.zip((order, seeds)).map(fetch, num_parallel_calls=2).prefetch(4)
     held_out = tf.data.Dataset.from_tensor_slices((validation, validation_labels)).batch(512)
     return _fit(model, batches, held_out, validation_labels, recipe, history, stage)
 
@@ -144,6 +145,7 @@ def _fit(
     model.fit(
         train,
         epochs=recipe.epochs,
+        shuffle=False,  # the data do it themselves
         verbose=0,
         callbacks=[
             journal,

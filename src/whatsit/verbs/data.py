@@ -18,7 +18,7 @@ def open_data(data: str | Path, reporter: Reporter) -> Dataset:
     if text in FILES and not Path(text).exists():
         dataset = load_named(text, progress=reporter.stage(f"Downloading {text}") if FILES[text] else None)
         return take_fingerprints(dataset, reporter.stage("Reading the pictures"))
-    if len(text) < 4096 and not _exists(text):
+    if not _exists(text):
         near = difflib.get_close_matches(text, FILES, 1)
         hint = f"; did you mean '{near[0]}'?" if near else f"; named data sets are {', '.join(FILES)}"
         raise UsageError(f"{text[:200]}: there is no such folder, archive or CSV file{hint}")

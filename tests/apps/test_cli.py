@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import encode, shapes
+from whatsit.verbs.train import Run
+
+QUICK = ["--set", "epochs=2", "--set", "size=64", "--set", "features=last", "--set", "views=original"]
+
+
+def whatsit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "whatsit.apps.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "ภาพ [1].png"
+    path.write_bytes(encode(shapes("disc", 7)))
+    return path
+
+
+def test_help_names_every_verb() -> None:
+    done = whatsit("--help")
+    assert done.returncode == 0
+    for verb in ("demo", "train", "evaluate", "predict", "verify", "runs"):
+        assert f"  {verb} " in done.stdout
+
+
+def test_version() -> None:
+    assert whatsit("--version").stdout.startswith("whatsit 0.")
+
+
+def test_train_json_is_one_document(shapes_folder: Path, tmp_path: Path) -> None:
+    done = whatsit("train", shapes_folder, "--out", tmp_path / "run", "--json", *QUICK)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert set(document) == {"run", "model", "test", "seconds", "recipe"}
+    assert set(document["test"]) == {"accuracy", "accuracy_ci95", "loss", "n"}
+    assert Path(document["model"]).is_file()
+    assert "60 pictures in 3 classes: columns, disc, rows" in done.stderr
+
+
+def test_train_for_people_says_the_figures_and_what_next(shapes_folder: Path, tmp_path: Path) -> None:
+    done = whatsit("train", shapes_folder, *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Accuracy: " in done.stdout
+    assert "95 % interval" in done.stdout
+    assert f"Next: whatsit predict {Path('runs') / 'shapes-fast'} PICTURE..." in done.stdout
+
+
+def test_predict_line_and_json(baseline_run: Run, picture: Path) -> None:
+    done = whatsit("predict", baseline_run.model, picture)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"{picture}: ")
+    document = json.loads(whatsit("predict", baseline_run.folder, picture, "--json", "--top", 2).stdout)
+    assert set(document) == {"image", "label", "probability", "unknown", "top"}
+    assert document["image"] == str(picture)
+    assert [set(entry) for entry in document["top"]] == [{"label", "probability"}] * 2
+
+
+def test_predict_goes_on_after_a_bad_picture_and_exits_1(baseline_run: Run, picture: Path) -> None:
+    bad = picture.with_name("bad.jpg")
+    bad.write_bytes(b"words")
+    done = whatsit("predict", baseline_run.model, bad, picture.with_name("none.png"), picture, "--json")
+    assert done.returncode == 1
+    first, second, third = map(json.loads, done.stdout.splitlines())
+    assert first == {"image": str(bad), "error": "the file holds text, not a picture; allowed formats: JPEG, PNG, WEBP, "
+                                                 "GIF, BMP, TIFF"}  # fmt: skip
+    assert second["error"] == "there is no such file"
+    assert third["label"]
+
+
+def test_predict_takes_folders_and_globs(baseline_run: Run, shapes_folder: Path) -> None:
+    assert len(whatsit("predict", baseline_run.model, shapes_folder / "disc").stdout.splitlines()) == 20
+    assert len(whatsit("predict", baseline_run.model, shapes_folder / "*" / "0[0-4].png").stdout.splitlines()) == 15
+
+
+def test_evaluate_json(baseline_run: Run, shapes_folder: Path) -> None:
+    document = json.loads(whatsit("evaluate", baseline_run.model, shapes_folder, "--json").stdout)
+    assert set(document) == {"accuracy", "accuracy_ci95", "loss", "ece", "per_class", "confusion", "n"}
+    assert set(document["per_class"]["disc"]) == {"precision", "recall", "f1", "n"}
+
+
+def test_verify_prints_a_table_and_json(baseline_run: Run) -> None:
+    done = whatsit("verify", baseline_run.model)
+    assert done.returncode == 0
+    assert "onnxruntime, one by one" in done.stdout
+    assert "PASS" in done.stdout
+    assert json.loads(whatsit("verify", baseline_run.model, "--json").stdout)["passed"] is True
+
+
+def test_runs_prints_a_table_and_json(baseline_run: Run) -> None:
+    assert "baseline" in whatsit("runs", baseline_run.folder.parent).stdout
+    assert json.loads(whatsit("runs", baseline_run.folder.parent, "--json").stdout)[0]["recipe"] == "baseline"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "none/here"], 2, "whatsit: none/here: there is no such folder, archive or CSV file"),
+        (["train", "cifar"], 2, "did you mean 'cifar10'?"),
+        (["train", "DATA", "--recipe", "fsat"], 2, "unknown recipe 'fsat'; did you mean 'fast'?"),
+        (["train", "DATA", "--backbone", "resnet"], 2, "unknown backbone 'resnet'; did you mean 'resnet50'?"),
+        (["train", "DATA", "--set", "epochs"], 2, "--set takes key=value, received 'epochs'"),
+        (["train", "DATA", "--limit", "x"], 2, "Invalid value for '--limit'"),
+        (["train"], 2, "Missing argument 'DATA'"),
+        (["tarin", "DATA"], 2, "No such command 'tarin'"),
+        (["train", "ONE"], 1, "only one class, 'disc'"),
+        (["predict", "none.whatsit", "a.jpg"], 1, "whatsit: none.whatsit: there is no such model"),
+        (["runs", "none"], 2, "none: there is no such folder of runs"),
+        (["train", "x" * 5000], 2, "there is no such folder, archive or CSV file"),
+    ],
+)
+def test_mistakes_get_one_line_and_the_right_exit_code(
+    shapes_folder: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "disc").symlink_to(shapes_folder / "disc")
+    known = {"DATA": str(shapes_folder), "ONE": str(tmp_path / "one")}
+    done = whatsit(*[known.get(argument, argument) for argument in arguments], cwd=tmp_path)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_ctrl_c_stops_in_one_line_and_leaves_nothing(shapes_folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "whatsit.apps.cli", "train", str(shapes_folder), "--out", "run", "--set", "epochs=9999",
+               "--set", "early_stopping_patience=9999"]  # fmt: skip
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while not list(tmp_path.glob(".run.*/history.csv")):
+            assert process.poll() is None
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "whatsit: stopped" in errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_demo(tmp_path: Path) -> None:
+    done = whatsit("demo", "--out", "run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["test"]["accuracy"] >= 0.95
+    assert (tmp_path / document["picture"]).is_file()

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tests.engines.test_engines import sums_graph
+from whatsit import files
+from whatsit.bundle.format import Bundle, Golden, InputSpec
+from whatsit.bundle.read import parse_bundle, read_bundle
+from whatsit.bundle.write import write_bundle
+from whatsit.errors import BundleError
+from whatsit.files import DiskError
+
+BUNDLE = Bundle(
+    classes=("แมว", "<b>dog</b>"),
+    input=InputSpec(2, 2, "stretch-bilinear-antialias"),
+    graph=sums_graph(),
+    temperature=1.5,
+    test={"accuracy": 0.9},
+    provenance={"seed": 1},
+    golden=(Golden("00.png", b"picture", "แมว", (0.25, 0.75)),),
+    card="# การ์ด",
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "model.whatsit"
+    write_bundle(BUNDLE, path)
+    return path
+
+
+def rewrite(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    """Take the members, let them be changed, and zip them again."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def change_manifest(members: dict[str, bytes], **values: object) -> None:
+    members["bundle.json"] = json.dumps({**json.loads(members["bundle.json"]), **values}).encode()
+
+
+def test_bundle_survives_its_file(path: Path) -> None:
+    assert read_bundle(path) == BUNDLE
+    assert read_bundle(path.parent) == BUNDLE
+
+
+def test_same_contents_make_the_same_file(path: Path, tmp_path: Path) -> None:
+    write_bundle(BUNDLE, tmp_path / "again.whatsit")
+    assert (tmp_path / "again.whatsit").read_bytes() == path.read_bytes()
+
+
+def test_missing_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"there is no such model; train one with"):
+        read_bundle(tmp_path / "none.whatsit")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.99])
+def test_bundle_that_is_cut_short(path: Path, share: float) -> None:
+    data = path.read_bytes()
+    with pytest.raises(BundleError, match=r"model\.whatsit: "):
+        parse_bundle(data[: int(len(data) * share)], "model.whatsit")
+
+
+def test_every_flipped_bit_is_noticed_or_harmless(path: Path) -> None:
+    data = path.read_bytes()
+    for place in range(0, len(data), 7):
+        damaged = bytearray(data)
+        damaged[place] ^= 0x10
+        with contextlib.suppress(BundleError):
+            assert parse_bundle(bytes(damaged), "x") == BUNDLE
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update({"model.onnx": m["model.onnx"] + b" "}), "'model.onnx' is damaged or was changed"),
+        (lambda m: m.pop("golden/00.png"), "its list of contents and its contents differ in 'golden/00.png'"),
+        (lambda m: m.update({"evil.py": b"x"}), "'evil.py' does not belong in a bundle"),
+        (lambda m: m.update({"../evil": b"x"}), "'../evil' does not belong in a bundle"),
+        (lambda m: m.update({"golden/../../x.png": b"x"}), "does not belong in a bundle"),
+        (lambda m: m.pop("bundle.json"), "not a whatsit model: bundle.json is missing"),
+        (lambda m: m.pop("model.onnx"), "model.onnx is missing"),
+        (lambda m: m.update({"card.md": bytes(300_000_000)}), "decompression bomb"),
+        (lambda m: m.update({"bundle.json": b"[" * 100_000}), "bundle.json is damaged"),
+        (lambda m: m.update({"bundle.json": b"[]"}), "bundle.json is damaged"),
+        (
+            lambda m: change_manifest(m, format=2),
+            "format 2 is newer than this whatsit reads (1); run: pip install -U whatsit",
+        ),
+        (lambda m: change_manifest(m, format="x"), "unknown bundle format 'x'"),
+        (lambda m: change_manifest(m, classes=["one"]), "its classes are damaged"),
+        (lambda m: change_manifest(m, classes=[1, 2]), "its classes are damaged"),
+        (lambda m: change_manifest(m, classes=["a", "b", "c"]), "a golden answer has the wrong number"),
+        (lambda m: change_manifest(m, input={"height": 10**9, "width": 1, "resize": ""}), "input size 1000000000 x 1"),
+        (
+            lambda m: change_manifest(
+                m, input={"height": 8, "width": 8, "resize": "crop", "channels": "RGB", "dtype": "uint8"}
+            ),
+            "by the rule 'crop'",
+        ),
+    ],
+)
+def test_tampering_is_refused(path: Path, change: Callable[[dict[str, bytes]], None], message: str) -> None:
+    with pytest.raises(BundleError) as caught:
+        read_bundle(rewrite(path, change))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def _external(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+def _external_inside_a_node(model: onnx.ModelProto) -> None:
+    tensor = helper.make_tensor("t", TensorProto.FLOAT, [1], [0.0])
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    body = helper.make_graph([helper.make_node("Constant", [], ["c"], value=tensor)], "body", [], [])
+    model.graph.node.append(helper.make_node("If", ["image"], ["y"], then_branch=body, else_branch=body))
+
+
+def _foreign_operator(model: onnx.ModelProto) -> None:
+    model.graph.node[0].domain = "com.evil"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_external, "read data from other files"),
+        (_external_inside_a_node, "read data from other files"),
+        (_foreign_operator, "foreign domain 'com.evil'"),
+    ],
+)
+def test_graph_that_reaches_outside_is_refused(
+    tmp_path: Path, change: Callable[[onnx.ModelProto], None], message: str
+) -> None:
+    model = onnx.load_from_string(sums_graph())
+    change(model)
+    write_bundle(replace(BUNDLE, graph=model.SerializeToString()), tmp_path / "x.whatsit")
+    with pytest.raises(BundleError, match=message):
+        read_bundle(tmp_path / "x.whatsit")
+
+
+def test_full_disk_leaves_the_old_bundle(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(DiskError, match="the disk is full; free some space"):
+        write_bundle(replace(BUNDLE, card="other"), path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from whatsit.engines import EngineError, available, open_engine
+
+
+def sums_graph() -> bytes:
+    """`image` uint8 [N, 2, 2, 3] -> `sum` [N] and `twice` [N, 2, 2, 3], as floats."""
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["pixels", "axes"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["pixels", "pixels"], ["twice"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "sums",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 2, 2, 3])],
+        [
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, ["N"]),
+            helper.make_tensor_value_info("twice", TensorProto.FLOAT, ["N", 2, 2, 3]),
+        ],
+        [helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def batch(value: int, count: int = 3) -> np.ndarray:
+    return np.full((count, 2, 2, 3), value, np.uint8)
+
+
+@pytest.fixture(params=available())
+def runtime(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_run_gives_the_named_outputs_in_order(runtime: str) -> None:
+    engine = open_engine(sums_graph(), ["twice", "sum"], runtime=runtime)
+    twice, total = engine.run(batch(5))
+    assert twice.shape == (3, 2, 2, 3)
+    assert total.tolist() == [60.0] * 3
+
+
+def test_only_what_is_asked_for_is_given(runtime: str) -> None:
+    [total] = open_engine(sums_graph(), ["sum"], runtime=runtime).run(batch(1, 1))
+    assert total.tolist() == [12.0]
+
+
+def test_any_batch_size_one_after_another(runtime: str) -> None:
+    engine = open_engine(sums_graph(), ["sum"], runtime=runtime)
+    for count in (1, 7, 2):
+        assert engine.run(batch(2, count))[0].tolist() == [24.0] * count
+
+
+def test_stream_keeps_the_order(runtime: str) -> None:
+    engine = open_engine(sums_graph(), ["sum"], runtime=runtime)
+    totals = [outputs[0][0] for outputs in engine.stream(batch(i % 256) for i in range(300))]
+    assert totals == [12.0 * (i % 256) for i in range(300)]
+
+
+def test_stream_of_nothing(runtime: str) -> None:
+    assert list(open_engine(sums_graph(), ["sum"], runtime=runtime).stream([])) == []
+
+
+def test_results_are_not_written_over_by_the_next_run(runtime: str) -> None:
+    engine = open_engine(sums_graph(), ["sum"], runtime=runtime)
+    first = engine.run(batch(1))[0]
+    engine.run(batch(9))
+    streamed = list(engine.stream([batch(1), batch(2), batch(3), batch(4), batch(5), batch(6)]))
+    assert first.tolist() == [12.0] * 3
+    assert [outputs[0][0] for outputs in streamed] == [12.0 * i for i in range(1, 7)]
+
+
+def test_input_is_left_as_it_was(runtime: str) -> None:
+    images = batch(7)
+    open_engine(sums_graph(), ["twice", "sum"], runtime=runtime).run(images)
+    assert np.array_equal(images, batch(7))
+
+
+def test_threads_share_an_engine(runtime: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    engine = open_engine(sums_graph(), ["sum"], runtime=runtime)
+    with ThreadPoolExecutor(8) as pool:
+        totals = list(pool.map(lambda i: engine.run(batch(i))[0][0], range(200)))
+    assert totals == [12.0 * i for i in range(200)]
+
+
+def test_damaged_graph_is_refused_in_one_line(runtime: str) -> None:
+    with pytest.raises(EngineError, match="refuses the graph") as caught:
+        open_engine(b"no graph at all", ["sum"], runtime=runtime)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_output_is_refused(runtime: str) -> None:
+    with pytest.raises(EngineError):
+        open_engine(sums_graph(), ["product"], runtime=runtime)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"runtime": "tensorrt"}, "unknown runtime 'tensorrt'; allowed: auto, openvino, onnxruntime"),
+        ({"precision": "int4"}, "unknown precision 'int4'; allowed: float32, bfloat16"),
+        ({"runtime": "onnxruntime", "precision": "bfloat16"}, "float32 only"),
+    ],
+)
+def test_wrong_options_say_what_is_allowed(options: dict[str, str], message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        open_engine(sums_graph(), ["sum"], **options)

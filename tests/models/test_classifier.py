@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from whatsit.engines import available, open_engine
+from whatsit.models import backbones, classifier
+from whatsit.models.backend import load_keras
+from whatsit.models.cnn import simple_cnn
+
+load_keras()
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+KINDS = ("simple-cnn", "last", "all")
+
+
+def make(kind: str, temperature: float = 1.7) -> keras.Model:
+    """A classifier of 4 classes with random weights."""
+    keras.utils.set_random_seed(3)
+    if kind == "simple-cnn":
+        features = classifier.flat_features(simple_cnn(32))
+    else:
+        features = classifier.pooled_features(backbones.build("efficientnet-lite0", 64, upscale=2), kind)
+    embedding = keras.Input((features.outputs[1].shape[-1],))
+    frozen = kind != "simple-cnn"
+    head = keras.Model(embedding, classifier.add_head(embedding, 4, hidden=16, dropout=0.5, standardize=frozen))
+    if frozen:
+        width = embedding.shape[-1]
+        classifier.set_standard(head, np.linspace(0, 1, width), np.linspace(0.5, 2, width))
+    return classifier.complete(features, head, temperature)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def model(request: pytest.FixtureRequest) -> keras.Model:
+    return make(request.param)
+
+
+@pytest.mark.parametrize("runtime", available())
+def test_graph_answers_like_keras(model: keras.Model, runtime: str) -> None:
+    graph = classifier.to_onnx(model, {}).SerializeToString()
+    outputs = dict(
+        zip(classifier.OUTPUTS, open_engine(graph, classifier.OUTPUTS, runtime=runtime).run(PIXELS), strict=True)
+    )
+    assert np.abs(outputs["probabilities"] - np.asarray(model(PIXELS, training=False))).max() <= 1e-5
+    for name in ("logits", "embedding", "feature_map"):
+        wanted = np.asarray(keras.Model(model.input, model.get_layer(name).output)(PIXELS, training=False))
+        assert outputs[name].shape == wanted.shape
+        assert np.abs(outputs[name] - wanted).max() <= 1e-4 * max(1.0, np.abs(wanted).max())
+
+
+def test_probabilities_are_calibrated_inside_the_graph(model: keras.Model) -> None:
+    graph = classifier.to_onnx(model, {}).SerializeToString()
+    probabilities, logits = open_engine(graph, ["probabilities", "logits"]).run(PIXELS)
+    scaled = np.exp(logits / 1.7)
+    assert np.abs(probabilities - scaled / scaled.sum(axis=1, keepdims=True)).max() <= 1e-5
+
+
+def test_gradcam_weights_equal_the_gradients(model: keras.Model) -> None:
+    """Against `tf.GradientTape`: the mean over the last map of each logit's gradient."""
+    to_map = keras.Model(model.input, model.get_layer("feature_map").output)
+    graph = classifier.to_onnx(model, {}).SerializeToString()
+    [found] = open_engine(graph, ["gradcam_weights"]).run(PIXELS)
+    with tf.GradientTape(persistent=True) as tape:
+        shift = tf.Variable(tf.zeros(to_map.compute_output_shape((3, 32, 32, 3))))
+        logits = _logits_with(model, PIXELS, shift)
+        columns = [logits[:, k] for k in range(4)]
+    wanted = np.stack([tape.gradient(column, shift).numpy().mean(axis=(1, 2)) for column in columns], axis=1)
+    assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
+
+
+def _logits_with(model: keras.Model, pixels: np.ndarray, shift: tf.Variable) -> tf.Tensor:
+    """The logits when `shift` is added to the last map: the model run again layer by layer."""
+    values: dict[int, tf.Tensor] = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            values[id(layer.output)] = tf.constant(pixels)
+            continue
+        inputs = [values[id(t)] for t in (layer.input if isinstance(layer.input, list) else [layer.input])]
+        value = layer(inputs if isinstance(layer.input, list) else inputs[0], training=False)
+        if layer.name == "feature_map":
+            value = value + shift
+        values[id(layer.output)] = value
+    return values[id(model.get_layer("logits").output)]
+
+
+def test_exports_are_the_same_bytes_every_time() -> None:
+    assert (
+        classifier.to_onnx(make("last"), {}).SerializeToString()
+        == classifier.to_onnx(make("last"), {}).SerializeToString()
+    )

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from whatsit.engines import open_engine
+from whatsit.errors import ModelError
+from whatsit.models.backend import load_keras
+from whatsit.models.to_onnx import trace
+
+load_keras()
+import keras  # noqa: E402
+from keras import layers  # noqa: E402
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, 13, 16, 3), dtype=np.uint8)
+
+
+def stir(model: keras.Model) -> keras.Model:
+    """Random weights everywhere, variances positive, so that nothing is 0 or 1 by chance."""
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        layer.set_weights(
+            [rng.uniform(0.2, 0.8, weight.shape) - 0.3 * (weight.ndim > 1) for weight in layer.get_weights()]
+        )
+    return model
+
+
+def both(body: list[keras.layers.Layer]) -> tuple[np.ndarray, np.ndarray]:
+    """What Keras and the exported graph make of the pictures."""
+    x = image = keras.Input(PIXELS.shape[1:], dtype="uint8")
+    for layer in [layers.Rescaling(1 / 127.5, -1), *body]:
+        x = layer(x)
+    model = stir(keras.Model(image, x))
+    graph, value = trace(model)
+    content = graph.to_model("image", {"result": value(model.output)}, {}).SerializeToString()
+    return np.asarray(model(PIXELS, training=False)), open_engine(content, ["result"], runtime="onnxruntime").run(
+        PIXELS
+    )[0]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [layers.Conv2D(4, 3, padding="same", activation="relu")],
+        [layers.Conv2D(4, 3, strides=2, padding="same")],
+        [layers.Conv2D(4, (5, 2), strides=(2, 3), padding="same", use_bias=False), layers.BatchNormalization()],
+        [layers.Conv2D(4, 3), layers.BatchNormalization(scale=False), layers.ReLU(6.0)],
+        [layers.Conv2D(4, 3), layers.ReLU(), layers.BatchNormalization(center=False)],
+        [layers.DepthwiseConv2D(5, strides=2, padding="same"), layers.BatchNormalization(), layers.Activation("relu6")],
+        [layers.MaxPooling2D(2), layers.Conv2D(4, 1)],
+        [layers.MaxPooling2D(3, strides=2, padding="same")],
+        [layers.ZeroPadding2D(((0, 1), (2, 0))), layers.Conv2D(4, 3, strides=2)],
+        [layers.UpSampling2D((2, 3), interpolation="bilinear")],
+        [layers.GlobalAveragePooling2D(), layers.BatchNormalization(center=False, scale=False), layers.Dense(3)],
+        [layers.GlobalMaxPooling2D(), layers.Dropout(0.5), layers.Dense(3, activation="relu"), layers.Softmax()],
+        [layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(5, use_bias=False, activation="softmax")],
+        [layers.Rescaling([1.0, 2.0, 3.0], [0.5, 0.0, -0.5])],
+    ],
+    ids=lambda body: "-".join(type(layer).__name__ for layer in body),
+)
+def test_every_known_layer_is_exact(body: list[keras.layers.Layer]) -> None:
+    keras_says, graph_says = both(body)
+    assert graph_says.shape == keras_says.shape
+    assert np.abs(graph_says - keras_says).max() <= 1e-5 * max(1.0, np.abs(keras_says).max())
+
+
+def test_branches_join() -> None:
+    image = keras.Input(PIXELS.shape[1:], dtype="uint8")
+    x = layers.Rescaling(1 / 255)(image)
+    a, b = layers.Conv2D(4, 3, padding="same")(x), layers.Conv2D(4, 1)(x)
+    model = stir(keras.Model(image, layers.Concatenate()([layers.Add()([a, b]), x])))
+    graph, value = trace(model)
+    content = graph.to_model("image", {"result": value(model.output)}, {}).SerializeToString()
+    result = open_engine(content, ["result"], runtime="onnxruntime").run(PIXELS)[0]
+    assert np.abs(result - np.asarray(model(PIXELS, training=False))).max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            layers.Conv2DTranspose(4, 3, name="odd"),
+            "layer 'odd' is a Conv2DTranspose, which cannot be exported exactly; known",
+        ),
+        (layers.Conv2D(4, 3, activation="gelu", name="odd"), "layer 'odd' has the activation 'gelu'"),
+        (layers.Conv2D(4, 3, dilation_rate=2, name="odd"), "layer 'odd' uses dilation"),
+        (layers.ReLU(negative_slope=0.1, name="odd"), "layer 'odd' is a leaky"),
+        (layers.UpSampling2D(2, name="odd"), "layer 'odd' interpolates by 'nearest'"),
+    ],
+)
+def test_what_cannot_be_exported_exactly_is_refused_by_name(layer: keras.layers.Layer, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        both([layer])

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import whatsit
+from tests.conftest import encode, shapes
+from whatsit.bundle.read import read_bundle
+from whatsit.engines import EngineError, available
+from whatsit.errors import BundleError, ImageError
+from whatsit.runtime.predictor import Predictor
+from whatsit.verbs.train import Run
+
+PICTURES = [encode(shapes(kind, 1000 + i)) for i, kind in enumerate(["disc", "rows", "columns"] * 7)]
+
+
+@pytest.fixture(scope="module", params=available())
+def predictor(request: pytest.FixtureRequest, baseline_run: Run) -> Predictor:
+    return Predictor(baseline_run.model, runtime=request.param)
+
+
+def test_list_in_list_out(predictor: Predictor) -> None:
+    assert predictor.predict([]) == []
+    [answer] = predictor.predict([PICTURES[0]], top=2)
+    assert answer.label in predictor.classes
+    assert answer.top[0] == (answer.label, answer.probability)
+    assert len(answer.top) == 2
+    assert answer.top[0][1] >= answer.top[1][1]
+    assert answer.unknown is False
+
+
+def test_single_picture_instead_of_a_list_is_a_mistake(predictor: Predictor) -> None:
+    with pytest.raises(TypeError, match=r"predict\(\[picture\]\)"):
+        predictor.predict("cat.jpg")
+
+
+def test_learned_what_it_was_shown(predictor: Predictor) -> None:
+    answers = predictor.predict(PICTURES)
+    right = [a.label == kind for a, kind in zip(answers, ["disc", "rows", "columns"] * 7, strict=True)]
+    assert sum(right) >= 18
+
+
+def test_batch_equals_one_by_one(predictor: Predictor) -> None:
+    together = predictor.predict(PICTURES, top=3)
+    for picture, answer in zip(PICTURES, together, strict=True):
+        [alone] = predictor.predict([picture], top=3)
+        assert dict(alone.top) == pytest.approx(dict(answer.top), abs=1e-5)
+
+
+def test_path_bytes_and_pil_image_get_the_same_answer(predictor: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PICTURES[0])
+    answers = [
+        predictor.predict([source])[0]
+        for source in (tmp_path / "a.png", str(tmp_path / "a.png"), PICTURES[0], Image.open(io.BytesIO(PICTURES[0])))
+    ]
+    assert answers == [answers[0]] * 4
+
+
+def test_runtimes_agree(baseline_run: Run) -> None:
+    rows = []
+    for runtime in available():
+        predictor = Predictor(baseline_run.model, runtime=runtime)
+        rows.append(np.array([row for _, row in predictor.probabilities_each(PICTURES, lambda p: p)]))
+    assert all(np.abs(row - rows[0]).max() <= 1e-4 for row in rows)
+
+
+def test_unreadable_picture_is_named(predictor: Predictor, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"none\.jpg: there is no such file"):
+        predictor.predict([tmp_path / "none.jpg"])
+    with pytest.raises(ImageError, match="picture 2: the file holds text"):
+        predictor.predict([PICTURES[0], b"text", PICTURES[1]])
+
+
+def test_each_picture_gets_its_answer_or_its_error_in_order(predictor: Predictor) -> None:
+    pictures = [b"", *PICTURES, b"text", PICTURES[0], *([b"text"] * 20)]
+    answers = [answer for _, answer in predictor.predict_each(pictures, lambda p: p)]
+    assert [isinstance(answer, ImageError) for answer in answers] == [len(p) < 10 for p in pictures]
+    assert answers[1] == answers[len(PICTURES) + 2]
+
+
+def test_nothing_but_unreadable_pictures(predictor: Predictor) -> None:
+    answers = [answer for _, answer in predictor.predict_each([b""] * 30, lambda p: p)]
+    assert [str(answer) for answer in answers] == ["the file is empty (0 bytes)"] * 30
+
+
+def test_threads_share_a_predictor(predictor: Predictor) -> None:
+    wanted = [answer.label for answer in predictor.predict(PICTURES)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda p: predictor.predict([p])[0].label, PICTURES)) == wanted
+
+
+def test_lazy_names_of_the_package(baseline_run: Run) -> None:
+    assert isinstance(whatsit.load(baseline_run.folder), whatsit.Predictor)
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        whatsit.trian  # noqa: B018
+
+
+def test_unknown_runtime_is_refused(baseline_run: Run) -> None:
+    with pytest.raises(EngineError, match="unknown runtime 'tpu'"):
+        Predictor(baseline_run.model, runtime="tpu")
+
+
+def test_graph_that_does_not_fit_its_bundle_is_refused(baseline_run: Run) -> None:
+    from dataclasses import replace
+
+    bundle = read_bundle(baseline_run.model)
+    with pytest.raises(BundleError, match="gives 3 probabilities for 4 classes"):
+        Predictor(replace(bundle, classes=(*bundle.classes, "extra")))
+    with pytest.raises(BundleError, match="does not run on its own input size"):
+        Predictor(replace(bundle, input=replace(bundle.input, height=17)))

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from whatsit.errors import RecipeError
+from whatsit.training.recipe import (
+    Recipe,
+    change,
+    load,
+    names,
+    parse_settings,
+    to_toml,
+    working_batch_size,
+    working_size,
+)
+
+
+def test_named_recipes_load() -> None:
+    assert set(names()) >= {"baseline", "fast"}
+    assert load("fast").model == "efficientnet-lite0"
+    assert load("baseline") == change(load("baseline"), {"model": "simple-cnn", "epochs": 25, "rotation": 20.0}, "test")
+
+
+def test_recipe_survives_its_toml(tmp_path: Path) -> None:
+    recipe = change(Recipe(), {"epochs": 3, "views": ["original"], "weights": 'a "b" \\ c'}, "test")
+    (tmp_path / "mine.toml").write_text(to_toml(recipe, "a comment"), encoding="utf-8")
+    assert load(str(tmp_path / "mine.toml")) == recipe
+
+
+def test_toml_writes_every_default_out() -> None:
+    assert set(tomllib.loads(to_toml(Recipe()))) == set(vars(Recipe()))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epoch": 5}, "unknown key 'epoch'; did you mean 'epochs'?"),
+        ({"epochs": "5"}, "'epochs' must be a whole number, received '5'"),
+        ({"epochs": 2.5}, "'epochs' must be a whole number, received 2.5"),
+        ({"epochs": True}, "'epochs' must be a whole number, received True"),
+        ({"epochs": 0}, "'epochs' must be from 1 to 10000, received 0"),
+        ({"dropout": 1.5}, "'dropout' must be from 0 to 0.95, received 1.5"),
+        ({"learning_rate": float("nan")}, "'learning_rate' must be from"),
+        ({"flip": 1}, "'flip' must be true or false"),
+        ({"model": "resnet"}, "unknown model 'resnet'; did you mean 'resnet50'?"),
+        ({"views": ["original", "upside-down"]}, "unknown views 'upside-down'"),
+        ({"views": ["flip"]}, "'views' must have 'original' in it"),
+        ({"views": [1]}, "unknown views '1'"),
+    ],
+)
+def test_bad_values_are_refused_with_what_is_allowed(values: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        change(Recipe(), values, "my.toml")
+    assert str(caught.value).startswith(f"my.toml: {message}")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("fats", "unknown recipe 'fats'; did you mean 'fast'? allowed: baseline, fast"),
+        ("missing.toml", "there is no such recipe file"),
+    ],
+)
+def test_unknown_recipes(name: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message.replace("?", r"\?")):
+        load(name)
+
+
+def test_settings_are_parsed_by_type() -> None:
+    parsed = parse_settings(["epochs=5", "learning_rate=1e-3", "flip=true", "views=original,flip", "model=vgg16"])
+    assert parsed == {"epochs": 5, "learning_rate": 1e-3, "flip": True, "views": ["original", "flip"], "model": "vgg16"}
+
+
+@pytest.mark.parametrize("setting", ["epochs", "=5", ""])
+def test_settings_without_a_value(setting: str) -> None:
+    with pytest.raises(RecipeError, match="--set takes key=value"):
+        parse_settings([setting])
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"), [(8, (128, 4)), (32, (128, 4)), (64, (192, 3)), (96, (192, 2)), (500, (224, 1))]
+)
+def test_small_pictures_are_enlarged_inside_the_graph(side: int, expected: tuple[int, int]) -> None:
+    assert working_size(Recipe(), side) == expected
+
+
+def test_given_size_is_kept() -> None:
+    assert working_size(Recipe(size=160), 500) == (160, 1)
+    assert working_size(Recipe(size=160), 32) == (160, 4)
+    assert working_size(Recipe(model="simple-cnn"), 28) == (32, 1)
+
+
+@pytest.mark.parametrize(("samples", "expected"), [(1, 32), (500, 32), (2000, 64), (4000, 128), (10**6, 512)])
+def test_batch_size_follows_the_number_of_samples(samples: int, expected: int) -> None:
+    assert working_batch_size(Recipe(), samples) == expected

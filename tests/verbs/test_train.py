@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import csv
+import json
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import whatsit
+from tests.conftest import encode, shapes
+from whatsit.bundle.read import read_bundle
+from whatsit.errors import DataError, RecipeError, UsageError
+from whatsit.progress import Reporter
+from whatsit.verbs import train as train_verb
+from whatsit.verbs.train import Run
+
+FAST = {"epochs": 3, "size": 64, "features": "last", "views": ["original"]}
+
+
+class Listener(Reporter):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.warned: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+
+@pytest.fixture(scope="module")
+def fast_run(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return whatsit.train(shapes_folder, out=tmp_path_factory.mktemp("runs") / "fast", settings={"epochs": 20})
+
+
+def test_run_folder_is_complete(baseline_run: Run) -> None:
+    folder = baseline_run.folder
+    assert {path.name for path in folder.iterdir()} == {
+        "best_model.keras", "checkpoints", "history.csv", "metrics.json", "model.whatsit", "recipe.toml", "split.csv",
+    }  # fmt: skip
+    assert tomllib.loads((folder / "recipe.toml").read_text())["epochs"] == 12
+    rows = list(csv.DictReader((folder / "split.csv").read_text().splitlines()))
+    assert len(rows) == 60
+    assert {row["split"] for row in rows} == {"train", "validation", "test"}
+    history = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in history] == [str(i + 1) for i in range(len(history))]
+    assert set(history[0]) >= {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"}
+
+
+def test_easy_classes_are_learned_by_both_recipes(baseline_run: Run, fast_run: Run) -> None:
+    assert baseline_run.test.accuracy >= 0.8
+    assert fast_run.test.accuracy >= 0.9
+
+
+def test_figures_in_the_bundle_are_those_of_the_shipped_model(fast_run: Run, shapes_folder: Path) -> None:
+    bundle = read_bundle(fast_run.model)
+    assert bundle.test == json.loads(json.dumps(fast_run.test.to_json()))
+    rows = [
+        row
+        for row in csv.DictReader((fast_run.folder / "split.csv").read_text().splitlines())
+        if row["split"] == "test"
+    ]
+    answers = whatsit.load(fast_run.model).predict([shapes_folder / row["path"] for row in rows])
+    right = np.mean([answer.label == row["label"] for answer, row in zip(answers, rows, strict=True)])
+    assert right == fast_run.test.accuracy
+
+
+def test_keras_model_in_the_run_folder_answers_like_the_bundle(fast_run: Run) -> None:
+    import keras
+
+    from whatsit.images.decode import decode
+
+    model = keras.models.load_model(fast_run.folder / "best_model.keras")
+    predictor = whatsit.load(fast_run.model)
+    pixels = np.stack([decode(golden.data, predictor.size) for golden in predictor.bundle.golden])
+    assert np.abs(np.asarray(model(pixels, training=False)) - predictor.probabilities(pixels)).max() <= 1e-4
+
+
+def test_golden_pictures_are_test_pictures_of_every_class(fast_run: Run) -> None:
+    bundle = read_bundle(fast_run.model)
+    assert len(bundle.golden) == 9
+    assert {golden.label for golden in bundle.golden} == set(bundle.classes)
+    assert all(parity.passed for parity in whatsit.verify(fast_run.model))
+
+
+def test_provenance_and_card_say_where_the_model_comes_from(fast_run: Run) -> None:
+    bundle = read_bundle(fast_run.model)
+    assert bundle.provenance["data"]["pictures"]["train"] == {"columns": 14, "disc": 14, "rows": 14}
+    assert bundle.provenance["recipe"]["model"] == "efficientnet-lite0"
+    assert f"{fast_run.test.accuracy:.1%}" in bundle.card
+
+
+def test_small_pictures_are_served_small(fast_run: Run) -> None:
+    assert read_bundle(fast_run.model).input.height == 32
+
+
+@pytest.mark.parametrize("recipe", ["fast", "baseline"])
+def test_same_seed_same_figures(shapes_folder: Path, tmp_path: Path, recipe: str) -> None:
+    settings = FAST if recipe == "fast" else {"epochs": 2, "batch_size": 16}
+    runs = [
+        whatsit.train(shapes_folder, recipe=recipe, out=tmp_path / str(i), seed=5, settings=settings) for i in range(2)
+    ]
+    assert runs[0].test.loss == pytest.approx(runs[1].test.loss, abs=1e-3)
+    assert (tmp_path / "0/split.csv").read_text() == (tmp_path / "1/split.csv").read_text()
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv2", "vgg16", "resnet50"])
+def test_other_backbones_train_end_to_end(shapes_folder: Path, tmp_path: Path, backbone: str) -> None:
+    run = whatsit.train(
+        shapes_folder, backbone=backbone, weights="none", out=tmp_path / "run", limit=4, settings={**FAST, "epochs": 1}
+    )
+    assert read_bundle(run.model).provenance["recipe"]["model"] == backbone
+    assert all(parity.passed for parity in whatsit.verify(run.model))
+
+
+def test_unreadable_pictures_are_listed_and_training_goes_on(
+    make_folder: Callable[[dict[str, bytes]], Path], shape_files: dict[str, bytes], tmp_path: Path
+) -> None:
+    bad = {"disc/empty.png": b"", "disc/text.jpg": b"words", "rows/cut.png": shape_files["rows/00.png"][:-50]}
+    listener = Listener()
+    folder = make_folder({**shape_files, **bad, "notes.txt": b"x"})
+    run = whatsit.train(folder, out=tmp_path / "run", settings=FAST, reporter=listener)
+    listed = {
+        row["path"]: row["reason"] for row in csv.DictReader((run.folder / "unreadable.csv").read_text().splitlines())
+    }
+    assert set(listed) == set(bad)
+    assert listed["disc/empty.png"] == "the file is empty (0 bytes)"
+    assert any("notes" not in text and "Passed over: 1 .txt files" in text for text in listener.said)
+    assert sum("was left out" in text for text in listener.warned) == 3
+
+
+def test_class_names_of_every_kind(shape_files: dict[str, bytes], tmp_path: Path) -> None:
+    names = {"disc": "ส้มตำ ไทย", "rows": "a / b", "columns": "<script>alert(1)</script>"}
+    lines = ["path,label"]
+    for file, data in shape_files.items():
+        path = tmp_path / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        lines.append(f'{file},"{names[file.split("/")[0]]}"')
+    (tmp_path / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    run = whatsit.train(tmp_path / "labels.csv", out=tmp_path / "run", settings=FAST)
+    bundle = read_bundle(run.model)
+    assert set(bundle.classes) == set(names.values())
+    assert "<script>" not in bundle.card
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"recipe": "fsat"}, RecipeError, "unknown recipe 'fsat'; did you mean 'fast'?"),
+        ({"backbone": "vgg"}, UsageError, "unknown backbone 'vgg'; did you mean 'vgg16'?"),
+        ({"recipe": "baseline", "backbone": "vgg16"}, UsageError, "--backbone goes with a recipe such as 'fast'"),
+        ({"weights": "missing.h5"}, UsageError, "missing.h5: there is no such weights file"),
+        ({"settings": {"epoch": 1}}, RecipeError, "--set: unknown key 'epoch'; did you mean 'epochs'?"),
+        ({"limit": 1}, UsageError, "--limit must be at least 3"),
+        ({"seed": -1}, RecipeError, "--seed: 'seed' must be from 0"),
+    ],
+)
+def test_wrong_use_is_told_before_anything_is_made(
+    shapes_folder: Path, tmp_path: Path, options: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        whatsit.train(shapes_folder, out=tmp_path / "run", **options)
+    assert message in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_taken_run_folder_is_left_alone(shapes_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "keep.txt").write_text("mine")
+    with pytest.raises(UsageError, match="exists already; choose another place with --out"):
+        whatsit.train(shapes_folder, out=tmp_path, settings=FAST)
+    assert [path.name for path in tmp_path.iterdir()] == ["keep.txt"]
+
+
+def test_all_pictures_unreadable(make_folder: Callable[[dict[str, bytes]], Path], tmp_path: Path) -> None:
+    folder = make_folder({f"{label}/{i}.jpg": f"{label}{i}".encode() for label in "ab" for i in range(5)})
+    with pytest.raises(DataError, match=r"can be read; .* cannot, such as .*: the file holds text, not a picture"):
+        whatsit.train(folder, out=tmp_path / "run", settings=FAST)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_stopped_run_leaves_nothing_behind(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException
+) -> None:
+    def stops(*_: object) -> None:
+        raise stop
+
+    monkeypatch.setattr(train_verb, "golden_pictures", stops)
+    with pytest.raises((KeyboardInterrupt, whatsit.WhatsitError)):
+        whatsit.train(shapes_folder, out=tmp_path / "run", settings=FAST)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_measures_a_folder_and_refuses_strange_classes(
+    baseline_run: Run, shapes_folder: Path, make_folder: Callable[[dict[str, bytes]], Path]
+) -> None:
+    evaluation = whatsit.evaluate(baseline_run.model, shapes_folder)
+    assert evaluation.figures.n == 60
+    assert evaluation.figures.accuracy >= 0.8
+    strange = make_folder({f"{label}/1.png": encode(shapes("disc", 1)) for label in ("disc", "square")})
+    with pytest.raises(DataError, match="does not know the class 'square'; its classes: columns, disc, rows"):
+        whatsit.evaluate(baseline_run.model, strange)
+
+
+def test_verify_fails_on_a_model_that_answers_otherwise(baseline_run: Run, tmp_path: Path) -> None:
+    from whatsit.bundle.write import write_bundle
+
+    bundle = read_bundle(baseline_run.model)
+    wrong = replace(bundle.golden[0], probabilities=(0.2, 0.3, 0.5))
+    write_bundle(replace(bundle, golden=(wrong, *bundle.golden[1:])), tmp_path / "x.whatsit")
+    assert not any(parity.passed for parity in whatsit.verify(tmp_path / "x.whatsit"))
+
+
+def test_runs_are_listed(baseline_run: Run) -> None:
+    listed = {run.name: run for run in whatsit.runs(baseline_run.folder.parent)}
+    assert listed["baseline"].accuracy == baseline_run.test.accuracy
+    with pytest.raises(UsageError, match="there is no such folder of runs"):
+        whatsit.runs(baseline_run.folder / "none")
