@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from whatsit.engines import EngineError, available, open_engine
+from whatsit.engines import EngineError, available, open_engine, training_precision
 
 
 def sums_graph() -> bytes:
@@ -112,3 +112,8 @@ def test_unknown_output_is_refused(runtime: str) -> None:
 def test_wrong_options_say_what_is_allowed(options: dict[str, str], message: str) -> None:
     with pytest.raises(EngineError, match=message):
         open_engine(sums_graph(), ["sum"], **options)
+
+
+def test_training_precision_is_one_that_the_runtime_takes(runtime: str) -> None:
+    precision = training_precision(runtime)
+    assert open_engine(sums_graph(), ["sum"], runtime=runtime, precision=precision).run(batch(1))[0].shape == (3,)

@@ -122,6 +122,22 @@ def test_large_jpeg_at_reduced_scale_is_close_to_the_full_one() -> None:
     assert difference.max() <= 12
 
 
+@pytest.mark.parametrize("quality", [5, 50, 75, 95, 100])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("grey", [False, True])
+def test_small_jpeg_has_the_very_pixels_that_pillow_gives(
+    quality: int, subsampling: int, progressive: bool, grey: bool
+) -> None:
+    pixels = shapes("disc", quality, 33)[:, :31]
+    data = encode(
+        pixels[..., 0] if grey else pixels, "JPEG", quality=quality, subsampling=subsampling, progressive=progressive
+    )
+    wanted = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert np.array_equal(decode(data), wanted)
+    assert np.array_equal(decode(data, (33, 31)), wanted)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

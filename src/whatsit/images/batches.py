@@ -14,6 +14,8 @@ import numpy as np
 from whatsit.errors import ImageError
 from whatsit.images.decode import Pixels, Source, decode
 
+TINY = 64 * 64  # pixels
+
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
@@ -49,9 +51,12 @@ def decode_batches(
     size: tuple[int, int],
     *,
     batch_size: int = 16,
-    workers: int = 2,
+    workers: int | None = None,
 ) -> Iterator[Batch[Item]]:
     """Decode pictures to `size` (height, width), in order, on threads that stay a few batches ahead.
+
+    Tiny pictures are decoded by one thread by default, larger ones by two: the codec of a tiny one is done before
+    another thread could have taken over.
 
     `read` gives what `decode` takes, and may itself raise `ImageError`. At most `3 * workers` batches are in memory.
     """
@@ -66,6 +71,7 @@ def decode_batches(
                 errors[place] = error
         return Batch(lot, errors, pixels[: len(lot) - len(errors)])
 
+    workers = workers or (1 if size[0] * size[1] <= TINY else 2)
     source = iter(items)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     ahead: deque[Future[Batch[Item]]] = deque()

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from whatsit.errors import ImageError
@@ -34,6 +35,7 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 1024 * 1024
 RESIZE_RULE = "stretch-bilinear-antialias"
 
+_SMALL_FILE = 64 * 1024
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -77,8 +79,34 @@ def decode(source: Source, size: tuple[int, int] | None = None) -> Pixels:
         raise ImageError("the file is empty (0 bytes)")
     if len(data) > MAX_BYTES:
         raise ImageError(f"the file has {len(data):,} bytes; at most {MAX_BYTES:,} are read")
+    pixels = _ready_jpeg(data, size)
+    if pixels is not None:
+        return pixels
     with _open(data) as image:
         return _convert(image, size, may_draft=True)
+
+
+def _ready_jpeg(data: bytes, size: tuple[int, int] | None) -> Pixels | None:
+    """A small JPEG that has the wanted size and nothing to apply, by the codec alone; None for any other.
+
+    The same library as Pillow's, without Pillow's work around it, which for a picture of 32 pixels is five times as
+    much as decoding. The pixels are the same to the bit; a test holds that.
+    """
+    if (
+        not data.startswith(b"\xff\xd8\xff")
+        or len(data) > _SMALL_FILE
+        or b"Exif\0" in data
+        or b"ns.adobe.com/xap" in data
+    ):
+        return None
+    try:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+        if colors not in ("YCbCr", "Gray") or (size is not None and size != (height, width)):
+            return None
+        pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
+    except ValueError:
+        return None  # Pillow has the words for what is wrong
+    return pixels
 
 
 def picture_size(data: bytes) -> tuple[int, int]:
@@ -147,6 +175,8 @@ def _reason(error: Exception) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format in ("JPEG", "WEBP", "GIF", "BMP") and not ("exif" in image.info or "xmp" in image.info):
+        return 1  # known from the header already; asking again would cost a quarter of a small picture's time
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # malformed EXIF: any parser error; the picture itself is fine

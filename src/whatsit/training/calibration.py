@@ -22,15 +22,17 @@ def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> tuple
 
     logits = logits.astype(np.float64)
     found = minimize_scalar(
-        lambda log_temperature: log_loss(logits / np.exp(log_temperature), labels),
+        lambda log_temperature: log_losses(logits / np.exp(log_temperature), labels).mean(),
         bounds=(np.log(0.05), np.log(20.0)),
         method="bounded",
     )
     return float(np.exp(found.x)), float(found.fun)
 
 
-def log_loss(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
-    """The mean of `-log softmax(logits)` at the true class, in nats."""
+def log_losses(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """`-log softmax(logits)` at the true class of each picture, `[N]`, in nats."""
+    logits = logits.astype(np.float64)
     top = logits.max(axis=1)
     total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-    return float(np.mean(total - logits[np.arange(len(labels)), labels]))
+    losses: npt.NDArray[np.float64] = total - logits[np.arange(len(labels)), labels]
+    return losses

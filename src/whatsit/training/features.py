@@ -120,7 +120,7 @@ def extract(
     keeper = _Keeper(cache, pictures, values, warn)
     for rows, outputs in _run(dataset, pictures, missing, engine, size, views, failed):
         for view, output in zip(views, outputs, strict=True):
-            values[view][rows] = np.clip(output, -_HALF_MAX, _HALF_MAX)
+            values[view][rows] = _half(output)
         keeper.add(rows)
         done += len(rows)
         if progress:
@@ -134,6 +134,13 @@ def extract(
         {view: array[good] for view, array in values.items()},
         [(pictures[i].name, reason) for i, reason in sorted(failed.items())],
     )
+
+
+def _half(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Values that fit into half precision, where the largest would become infinite."""
+    if -_HALF_MAX <= values.min() and values.max() <= _HALF_MAX:
+        return values
+    return np.clip(values, -_HALF_MAX, _HALF_MAX)
 
 
 class _Keeper:

@@ -18,7 +18,7 @@ from whatsit.errors import WhatsitError
 from whatsit.files import write_text
 from whatsit.models.classifier import add_head, set_standard
 from whatsit.training.augment import augment, wants_augmentation
-from whatsit.training.calibration import fit_temperature, log_loss
+from whatsit.training.calibration import fit_temperature, log_losses
 from whatsit.training.recipe import Recipe, working_batch_size
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _journal(history: History, stage: str, validation: Any, labels: Labels) -> A
         def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
             logs = {} if logs is None else logs  # the later callbacks read what is put in here
             logits = np.asarray(self.model.predict(validation, verbose=0), np.float32)
-            logs["val_loss"] = log_loss(logits, labels)
+            logs["val_loss"] = float(log_losses(logits, labels).mean())
             logs["val_accuracy"] = float((logits.argmax(axis=1) == labels).mean())
             logs[CHOSEN_BY] = fit_temperature(logits, labels)[1] if np.isfinite(logits).all() else math.nan
             entry = history.add(stage, epoch + 1, logs, float(self.model.optimizer.learning_rate))

@@ -12,7 +12,8 @@ from whatsit.images.scan import Dataset, label_numbers
 from whatsit.models import backbones, classifier
 from whatsit.progress import Reporter
 from whatsit.training.features import FeatureCache, Features, extract
-from whatsit.training.fit import CHOSEN_BY, Fitted, fit_head
+from whatsit.training.calibration import fit_temperature, log_losses
+from whatsit.training.fit import Fitted, fit_head
 from whatsit.training.recipe import Recipe
 from whatsit.training.trained import Trained, finish, new_history, require_every_class
 
@@ -42,8 +43,24 @@ def train_frozen(
             history,
             f"head-{depth}",
         )
-    best = min(depths, key=lambda depth: float(fitted[depth].best[CHOSEN_BY]))
+    best = depths[-1]
+    if len(depths) > 1 and not _clearly_better(fitted["all"], fitted["last"], validation_labels):
+        best = "last"
     return finish(networks[best], fitted[best], validation_labels, dataset)
+
+
+def _clearly_better(one: Fitted, other: Fitted, labels: Any) -> bool:
+    """Whether the mean calibrated loss of one is lower than the other's by more than two standard errors.
+
+    The standard error is that of the paired differences. Within it the simpler head is kept (the one-standard-error
+    rule of Breiman et al. 1984, here at two): a small validation set would else choose by chance.
+    """
+    losses = [
+        log_losses(fitted.validation_logits / fit_temperature(fitted.validation_logits, labels)[0], labels)
+        for fitted in (one, other)
+    ]
+    gain = losses[1] - losses[0]
+    return bool(gain.mean() > 2 * gain.std() / np.sqrt(len(gain)))
 
 
 def _features(dataset: Dataset, network: Any, recipe: Recipe, reporter: Reporter) -> tuple[Features, Features]:

@@ -1,0 +1,45 @@
+"""One picture: a cold process, a warm Predictor by every runtime, and how soon `--help` answers."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+
+import whatsit
+from process import WHATSIT, run
+from whatsit.engines import available
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("picture")
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    for name, command in (
+        ("whatsit --help", ["--help"]),
+        *(
+            (f"whatsit predict --runtime {r}", ["predict", options.model, options.picture, "--runtime", r])
+            for r in ("auto", *available())
+        ),
+    ):
+        times = [run([*WHATSIT, *command]).seconds for _ in range(options.rounds)]
+        print(f"{name:40s} median {statistics.median(times):.3f} s, largest {max(times):.3f} s", flush=True)
+    for runtime in available():
+        predictor = whatsit.load(options.model, runtime=runtime)
+        predictor.predict([options.picture])
+        times = []
+        for _ in range(200):
+            started = time.perf_counter()
+            predictor.predict([options.picture])
+            times.append(1000 * (time.perf_counter() - started))
+        p50, p99 = np.percentile(times, [50, 99])
+        height, width = predictor.size
+        print(f"warm predict([path]), {runtime}, {width} x {height}: p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+
+
+if __name__ == "__main__":
+    main()
