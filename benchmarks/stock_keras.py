@@ -88,7 +88,7 @@ def main() -> None:
             accuracy = json.loads(ours.stdout)["test"]["accuracy"]
             ratio = theirs.seconds / ours.seconds
             print(
-                f"{label:26s} accuracy {accuracy:.4f}  {ours.seconds:6.1f} s  peak {ours.peak_mb:5.0f} MB  {ratio:.1f} times as fast"
+                f"{label:26s} accuracy {accuracy:.4f}  {ours.seconds:6.1f} s  peak {ours.peak_mb:5.0f} MB  {ratio:.1f} x as fast"
             )
 
 

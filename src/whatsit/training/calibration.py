@@ -29,6 +29,19 @@ def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> tuple
     return float(np.exp(found.x)), float(found.fun)
 
 
+def calibrated_losses(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """`log_losses` after temperature scaling fitted on the same pictures; infinite where a logit is not finite."""
+    if not np.isfinite(logits).all():
+        return np.full(len(labels), np.inf)
+    return log_losses(logits / fit_temperature(logits, labels)[0], labels)
+
+
+def clearly_less(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], errors: float) -> bool:
+    """Whether the mean of `one` is below that of `other` by more than so many standard errors of the paired differences."""
+    gain = other - one
+    return bool(gain.mean() > errors * gain.std() / np.sqrt(len(gain)))
+
+
 def log_losses(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """`-log softmax(logits)` at the true class of each picture, `[N]`, in nats."""
     logits = logits.astype(np.float64)

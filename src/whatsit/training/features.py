@@ -138,9 +138,10 @@ def extract(
 
 def _half(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Values that fit into half precision, where the largest would become infinite."""
-    if -_HALF_MAX <= values.min() and values.max() <= _HALF_MAX:
+    if values.min() >= -_HALF_MAX and values.max() <= _HALF_MAX:
         return values
-    return np.clip(values, -_HALF_MAX, _HALF_MAX)
+    clipped: npt.NDArray[Any] = np.clip(values, -_HALF_MAX, _HALF_MAX)
+    return clipped
 
 
 class _Keeper:

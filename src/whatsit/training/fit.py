@@ -18,7 +18,7 @@ from whatsit.errors import WhatsitError
 from whatsit.files import write_text
 from whatsit.models.classifier import add_head, set_standard
 from whatsit.training.augment import augment, wants_augmentation
-from whatsit.training.calibration import fit_temperature, log_losses
+from whatsit.training.calibration import calibrated_losses, clearly_less, log_losses
 from whatsit.training.recipe import Recipe, working_batch_size
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ Epoch = dict[str, Any]  # stage, epoch, losses and accuracies, learning rate, se
 
 
 # The best epoch is the one that will ship best: by its loss once calibrated. The plain validation loss rises as soon as
-# a network grows too sure of itself, which calibration cures, and would choose too early an epoch.
+# a network grows too sure of itself, which calibration cures, and would choose too early an epoch. Among epochs within
+# one standard error of the lowest loss, the latest is kept: it has learned longest, at the lowest learning rate.
 CHOSEN_BY = "val_calibrated_loss"
 
 
@@ -169,12 +170,13 @@ def _journal(history: History, stage: str, validation: Any, labels: Labels) -> A
     import keras
 
     class Journal(keras.callbacks.Callback):  # type: ignore[misc]
-        """Validates and notes every epoch, and keeps the best weights, here and on disk."""
+        """Validates and notes every epoch, and keeps the best weights (see `CHOSEN_BY`), here and on disk."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.best: Epoch = {CHOSEN_BY: math.inf}
+            self.best: Epoch = {}
             self.best_weights: list[npt.NDArray[Any]] | None = None
+            self._lowest: npt.NDArray[np.float64] | None = None  # each picture's loss at the epoch with the lowest
             self.best_logits: npt.NDArray[np.float32] = np.empty((0, 0), np.float32)
 
         def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -182,11 +184,16 @@ def _journal(history: History, stage: str, validation: Any, labels: Labels) -> A
             logits = np.asarray(self.model.predict(validation, verbose=0), np.float32)
             logs["val_loss"] = float(log_losses(logits, labels).mean())
             logs["val_accuracy"] = float((logits.argmax(axis=1) == labels).mean())
-            logs[CHOSEN_BY] = fit_temperature(logits, labels)[1] if np.isfinite(logits).all() else math.nan
+            losses = calibrated_losses(logits, labels)
+            logs[CHOSEN_BY] = float(losses.mean())
             entry = history.add(stage, epoch + 1, logs, float(self.model.optimizer.learning_rate))
-            if entry[CHOSEN_BY] < self.best[CHOSEN_BY]:
+            if not math.isfinite(entry[CHOSEN_BY]):
+                return
+            if self._lowest is None or not clearly_less(self._lowest, losses, errors=1):
                 self.best, self.best_weights, self.best_logits = entry, self.model.get_weights(), logits
                 self._save(history.folder / "checkpoints" / f"{stage}.weights.h5")
+            if self._lowest is None or losses.mean() < self._lowest.mean():
+                self._lowest = losses
 
         def _save(self, path: Path) -> None:
             path.parent.mkdir(exist_ok=True)

@@ -11,8 +11,8 @@ from whatsit.engines import available, open_engine, training_precision
 from whatsit.images.scan import Dataset, label_numbers
 from whatsit.models import backbones, classifier
 from whatsit.progress import Reporter
+from whatsit.training.calibration import calibrated_losses, clearly_less
 from whatsit.training.features import FeatureCache, Features, extract
-from whatsit.training.calibration import fit_temperature, log_losses
 from whatsit.training.fit import Fitted, fit_head
 from whatsit.training.recipe import Recipe
 from whatsit.training.trained import Trained, finish, new_history, require_every_class
@@ -43,24 +43,11 @@ def train_frozen(
             history,
             f"head-{depth}",
         )
-    best = depths[-1]
-    if len(depths) > 1 and not _clearly_better(fitted["all"], fitted["last"], validation_labels):
-        best = "last"
+    best = depths[0]  # within two standard errors the simpler head; a small validation set would choose by chance
+    losses = [calibrated_losses(fitted[depth].validation_logits, validation_labels) for depth in depths]
+    if len(depths) > 1 and clearly_less(losses[1], losses[0], errors=2):
+        best = depths[1]
     return finish(networks[best], fitted[best], validation_labels, dataset)
-
-
-def _clearly_better(one: Fitted, other: Fitted, labels: Any) -> bool:
-    """Whether the mean calibrated loss of one is lower than the other's by more than two standard errors.
-
-    The standard error is that of the paired differences. Within it the simpler head is kept (the one-standard-error
-    rule of Breiman et al. 1984, here at two): a small validation set would else choose by chance.
-    """
-    losses = [
-        log_losses(fitted.validation_logits / fit_temperature(fitted.validation_logits, labels)[0], labels)
-        for fitted in (one, other)
-    ]
-    gain = losses[1] - losses[0]
-    return bool(gain.mean() > 2 * gain.std() / np.sqrt(len(gain)))
 
 
 def _features(dataset: Dataset, network: Any, recipe: Recipe, reporter: Reporter) -> tuple[Features, Features]:
