@@ -31,6 +31,10 @@ class BundleError(WhatsitError):
     """A `.whatsit` file is missing, damaged, tampered with, or of a format this version does not know."""
 
 
+class MissingBundleError(BundleError, UsageError):
+    """There is no file where the model should be."""
+
+
 class MissingExtraError(WhatsitError):
     """A part of whatsit was asked for whose optional packages are not installed."""
 

@@ -24,11 +24,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     Raises `DiskError` where the disk is full or the place cannot be written; nothing half-written is left then.
     """
-    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-        temporary = Path(name)
+    except OSError as error:
+        raise disk_error(path, error) from None
+    temporary = Path(name)
+    try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
@@ -36,10 +38,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
+        if isinstance(error, ConnectionError | TimeoutError):
+            raise  # of whatever the caller was reading from
         raise disk_error(path, error) from None
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -50,7 +53,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """`replacing` for text, as UTF-8."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors="backslashreplace"))  # file names may hold what is not Unicode
 
 
 def disk_error(path: Path, error: OSError) -> DiskError:

@@ -84,6 +84,16 @@ def test_predict_takes_folders_and_globs(baseline_run: Run, shapes_folder: Path)
     assert len(whatsit("predict", baseline_run.model, shapes_folder / "*" / "0[0-4].png").stdout.splitlines()) == 15
 
 
+def test_file_names_cannot_steer_the_terminal_or_break_the_output(baseline_run: Run, tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/\x1b[31m\xff.png"
+    with open(name, "wb") as file:  # noqa: PTH123 - a name of bytes
+        file.write(encode(shapes("disc", 7)))
+    done = whatsit("predict", baseline_run.model, os.fsdecode(name))
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert json.loads(whatsit("predict", baseline_run.model, os.fsdecode(name), "--json").stdout)["label"]
+
+
 def test_evaluate_json(baseline_run: Run, shapes_folder: Path) -> None:
     document = json.loads(whatsit("evaluate", baseline_run.model, shapes_folder, "--json").stdout)
     assert set(document) == {"accuracy", "accuracy_ci95", "loss", "ece", "per_class", "confusion", "n"}
@@ -115,7 +125,7 @@ def test_runs_prints_a_table_and_json(baseline_run: Run) -> None:
         (["train"], 2, "Missing argument 'DATA'"),
         (["tarin", "DATA"], 2, "No such command 'tarin'"),
         (["train", "ONE"], 1, "only one class, 'disc'"),
-        (["predict", "none.whatsit", "a.jpg"], 1, "whatsit: none.whatsit: there is no such model"),
+        (["predict", "none.whatsit", "a.jpg"], 2, "whatsit: none.whatsit: there is no such model"),
         (["runs", "none"], 2, "none: there is no such folder of runs"),
         (["train", "x" * 5000], 2, "there is no such folder, archive or CSV file"),
     ],
@@ -133,13 +143,16 @@ def test_mistakes_get_one_line_and_the_right_exit_code(
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
-def test_ctrl_c_stops_in_one_line_and_leaves_nothing(shapes_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_from_outside_it_says_one_line_and_leaves_nothing(
+    shapes_folder: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     command = [sys.executable, "-m", "whatsit.apps.cli", "train", str(shapes_folder), "--out", "run", "--set", "epochs=9999",
                "--set", "early_stopping_patience=9999"]  # fmt: skip
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         while not list(tmp_path.glob(".run.*/history.csv")):
             assert process.poll() is None
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "whatsit: stopped" in errors

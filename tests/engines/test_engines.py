@@ -5,6 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from whatsit.engines import EngineError, available, open_engine, training_precision
+from whatsit.errors import WhatsitError
 
 
 def sums_graph() -> bytes:
@@ -110,7 +111,7 @@ def test_unknown_output_is_refused(runtime: str) -> None:
     ],
 )
 def test_wrong_options_say_what_is_allowed(options: dict[str, str], message: str) -> None:
-    with pytest.raises(EngineError, match=message):
+    with pytest.raises(WhatsitError, match=message):
         open_engine(sums_graph(), ["sum"], **options)
 
 

@@ -64,6 +64,13 @@ def test_download_with_a_wrong_hash_is_not_kept(site: tuple[Path, str], tmp_path
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_file_put_there_by_hand_is_checked_too(site: tuple[Path, str], tmp_path: Path) -> None:
+    file = publish(site, "data.bin", b"right")
+    (tmp_path / "data.bin").write_bytes(b"<html>an error page")
+    with pytest.raises(DataError, match=r"data\.bin: this file has another sha256 hash than published"):
+        download(file, tmp_path)
+
+
 def test_download_that_fails_says_where_to_put_the_file(site: tuple[Path, str], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the download failed .*put it at .*cache.missing.bin, or use .*'digits'"):
         download(RemoteFile(f"{site[1]}/missing.bin", "md5:0"), tmp_path / "cache")

@@ -82,6 +82,13 @@ def test_csv(make_folder: Maker) -> None:
     assert [p.split for p in dataset.pictures] == ["train", "train", "test"]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_csv_of_any_spreadsheet(make_folder: Maker, delimiter: str) -> None:
+    lines = ["path,label", "cat/1.png,cat", "dog/1.png,dog"]
+    folder = make_folder({**FOUR, "labels.csv": "\r\n".join(lines).replace(",", delimiter).encode()})
+    assert scan(folder / "labels.csv").classes == ("cat", "dog")
+
+
 def test_strays_are_passed_over_and_counted(make_folder: Maker) -> None:
     strays = {
         ".DS_Store": b"x", "cat/Thumbs.db": b"x", "cat/.ipynb_checkpoints/1.png": A, "notes.txt": b"x", "cat/README": b"x",
@@ -218,3 +225,9 @@ def test_reading_says_why_a_picture_cannot_be_read(make_folder: Maker) -> None:
     (folder / "cat/1.png").unlink()
     with pytest.raises(ImageError, match="no such file"):
         dataset.read(dataset.pictures[0])
+
+
+def test_stray_folder_beside_the_splits_is_no_class(make_folder: Maker) -> None:
+    files = {f"{part}/{name}": data for part in ("train", "test") for name, data in FOUR.items()} | {"docs/figure.png": A}
+    with pytest.raises(DataError, match="beside the folders train and test lies 'docs'"):
+        scan(make_folder(files))

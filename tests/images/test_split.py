@@ -60,7 +60,7 @@ def test_given_test_set_is_kept_and_validation_is_carved_from_train() -> None:
     pictures = (*train.pictures, *test.pictures)
     done = split(Dataset("data", train.store, pictures, train.classes), 0)
     counts = Counter((p.label, p.split) for p in done.pictures)
-    assert counts["a", "test"], counts["b", "test"] == (10, 10)
+    assert (counts["a", "test"], counts["b", "test"]) == (10, 10)
     assert (counts["a", "validation"], counts["b", "validation"]) == (15, 9)
 
 
@@ -106,6 +106,15 @@ def test_class_without_training_pictures_is_an_error() -> None:
 
 def test_limit_takes_at_most_n_of_each_class() -> None:
     assert Counter(p.label for p in limit(dataset({"a": 50, "b": 4}), 10).pictures) == {"a": 10, "b": 4}
+
+
+def test_limit_is_never_passed() -> None:
+    parts = [dataset({"a": n, "b": n}, part) for n, part in ((70, "train"), (15, "validation"), (15, "test"))]
+    data = Dataset("data", parts[0].store, tuple(p for part in parts for p in part.pictures), ("a", "b"))
+    for count in (3, 4, 10, 99):
+        found = Counter(p.label for p in limit(data, count).pictures)
+        assert max(found.values()) <= count
+        assert {p.split for p in limit(data, count).pictures} == set(SPLITS)
 
 
 def test_limit_keeps_the_proportions_of_given_splits() -> None:

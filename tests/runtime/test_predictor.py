@@ -11,8 +11,8 @@ from PIL import Image
 import whatsit
 from tests.conftest import encode, shapes
 from whatsit.bundle.read import read_bundle
-from whatsit.engines import EngineError, available
-from whatsit.errors import BundleError, ImageError
+from whatsit.engines import available
+from whatsit.errors import BundleError, ImageError, UsageError
 from whatsit.runtime.predictor import Predictor
 from whatsit.verbs.train import Run
 
@@ -101,7 +101,7 @@ def test_lazy_names_of_the_package(baseline_run: Run) -> None:
 
 
 def test_unknown_runtime_is_refused(baseline_run: Run) -> None:
-    with pytest.raises(EngineError, match="unknown runtime 'tpu'"):
+    with pytest.raises(UsageError, match="unknown runtime 'tpu'"):
         Predictor(baseline_run.model, runtime="tpu")
 
 

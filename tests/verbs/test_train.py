@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -159,6 +160,9 @@ def test_class_names_of_every_kind(shape_files: dict[str, bytes], tmp_path: Path
         ({"recipe": "baseline", "backbone": "vgg16"}, UsageError, "--backbone goes with a recipe such as 'fast'"),
         ({"weights": "missing.h5"}, UsageError, "missing.h5: there is no such weights file"),
         ({"settings": {"epoch": 1}}, RecipeError, "--set: unknown key 'epoch'; did you mean 'epochs'?"),
+        ({"recipe": "baseline", "weights": "none"}, UsageError, "--weights goes with a recipe such as 'fast'"),
+        ({"settings": {"size": 16}}, UsageError, "'efficientnet-lite0' works at 32 pixels and more, received size 16"),
+        ({"recipe": "baseline", "settings": {"size": 4}}, UsageError, "'simple-cnn' works at 8 pixels and more"),
         ({"limit": 1}, UsageError, "--limit must be at least 3"),
         ({"seed": -1}, RecipeError, "--seed: 'seed' must be from 0"),
     ],
@@ -177,6 +181,25 @@ def test_taken_run_folder_is_left_alone(shapes_folder: Path, tmp_path: Path) -> 
     with pytest.raises(UsageError, match="exists already; choose another place with --out"):
         whatsit.train(shapes_folder, out=tmp_path, settings=FAST)
     assert [path.name for path in tmp_path.iterdir()] == ["keep.txt"]
+
+
+def test_file_names_that_are_not_unicode(
+    make_folder: Callable[[dict[str, bytes]], Path], shape_files: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder = make_folder(shape_files)
+    (folder / "disc" / "00.png").rename(folder / "disc" / os.fsdecode(b"caf\xe9.png"))
+    run = whatsit.train(folder, out=tmp_path / "run", settings={**FAST, "epochs": 1})
+    assert "caf\\udce9.png" in (run.folder / "split.csv").read_text()
+
+
+def test_run_may_go_into_the_folder_one_stands_in(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run = whatsit.train(shapes_folder, out=".", settings={**FAST, "epochs": 1})
+    assert (tmp_path / "here" / "model.whatsit").is_file()
+    assert run.test.n == 9
 
 
 def test_all_pictures_unreadable(make_folder: Callable[[dict[str, bytes]], Path], tmp_path: Path) -> None:
@@ -202,7 +225,9 @@ def test_stopped_run_leaves_nothing_behind(
 def test_evaluate_measures_a_folder_and_refuses_strange_classes(
     baseline_run: Run, shapes_folder: Path, make_folder: Callable[[dict[str, bytes]], Path]
 ) -> None:
-    evaluation = whatsit.evaluate(baseline_run.model, shapes_folder)
+    listener = Listener()
+    evaluation = whatsit.evaluate(baseline_run.folder, shapes_folder, reporter=listener)
+    assert "51 of these 60 pictures were used in training" in listener.warned[0]
     assert evaluation.figures.n == 60
     assert evaluation.figures.accuracy >= 0.8
     strange = make_folder({f"{label}/1.png": encode(shapes("disc", 1)) for label in ("disc", "square")})

@@ -5,8 +5,8 @@ Nothing heavy is imported here: `whatsit --help` answers at once, and each verb 
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whatsit import __version__
-from whatsit.apps.terminal import TerminalReporter, err, out, table
+from whatsit.apps.terminal import TerminalReporter, err, out, printable, table
 from whatsit.errors import ImageError, UsageError, WhatsitError
 
 if TYPE_CHECKING:
@@ -47,7 +47,11 @@ Runtime = Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")]
 
 def main() -> None:
     """Run the command line; no mistake of the user's shows a traceback."""
-    signal.signal(signal.SIGINT, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    for stream in (sys.stdout, sys.stderr):  # a file name may hold anything
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UsageError as error:
@@ -56,19 +60,22 @@ def main() -> None:
         _fail(error, 1)
     except Stopped:
         _fail("stopped; nothing half-written was left behind", 1)
-    except BrokenPipeError:  # the reader, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
     except MemoryError:
         _fail("there is not enough memory; try fewer pictures (--limit N) or a smaller size (--set size=...)", 1)
 
 
 class Stopped(BaseException):
-    """Ctrl-C was pressed. Not `KeyboardInterrupt`, which the libraries below would answer in their own ways."""
+    """Ctrl-C was pressed, or the system asked for an end.
+
+    Not `KeyboardInterrupt`, which the libraries below would answer in their own ways.
+    """
 
 
 def _stop(*_: object) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # cleaning up is not to be interrupted by a second, impatient one
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # cleaning up is not to be interrupted by a second, impatient one
     raise Stopped
 
 
@@ -151,7 +158,7 @@ def train(
             reporter=reporter,
         )
     if as_json:
-        out(json.dumps(_run_json(run), ensure_ascii=False))
+        out(json.dumps(_run_json(run)))
         return
     _print_run(run)
     out()
@@ -166,7 +173,7 @@ def evaluate(model: Model, data: Data, runtime: Runtime = "auto", as_json: Json 
     with TerminalReporter() as reporter:
         figures = evaluate(model, data, runtime=runtime, reporter=reporter).figures
     if as_json:
-        out(json.dumps(figures.to_json(), ensure_ascii=False))
+        out(json.dumps(figures.to_json()))
     else:
         _print_figures(figures)
 
@@ -188,13 +195,13 @@ def predict(
         if isinstance(answer, ImageError):
             failed += 1
             if as_json:
-                out(json.dumps({"image": name, "error": str(answer)}, ensure_ascii=False))
+                out(json.dumps({"image": name, "error": str(answer)}))
             else:
                 err(f"whatsit: {name}: {answer}")
         elif as_json:
-            out(json.dumps({"image": name, **_answer_json(answer)}, ensure_ascii=False))
+            out(json.dumps({"image": name, **_answer_json(answer)}))
         else:
-            out(f"{name}: {_answer_line(answer)}")
+            out(printable(f"{name}: {_answer_line(answer)}"))
     if not count:
         raise UsageError(f"no pictures found in {', '.join(images)[:200]}")
     if failed:
@@ -233,7 +240,7 @@ def runs(
 
     found = list_runs(folder)
     if as_json:
-        out(json.dumps([vars(run) for run in found], ensure_ascii=False))
+        out(json.dumps([vars(run) for run in found]))
         return
     rows = [
         (

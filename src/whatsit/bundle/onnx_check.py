@@ -53,6 +53,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     while position < end:
         key, position = _varint(message, position)
         field, wire = key >> 3, key & 7
+        if not 0 < field < 1 << 29:  # a runtime would read another field than we do
+            raise ValueError("its bytes are damaged")
         if wire == 0:
             number, position = _varint(message, position)
             yield field, number

@@ -23,8 +23,9 @@ from whatsit.bundle.format import (
     InputSpec,
 )
 from whatsit.bundle.onnx_check import check_graph
-from whatsit.errors import BundleError
+from whatsit.errors import BundleError, MissingBundleError
 from whatsit.images.decode import RESIZE_RULE
+from whatsit.images.scan import is_plain
 
 _GOLDEN_FILE = re.compile(r"golden/[0-9]{2}\.[a-z]{3,4}")
 _MAX_SIDE = 4096
@@ -37,15 +38,15 @@ def read_bundle(path: str | Path) -> Bundle:
         BundleError: the file is missing, cut short, tampered with, hostile, or of another format.
     """
     path = Path(path)
-    if path.is_dir():
-        path = path / "model.whatsit"
     try:
+        if path.is_dir():
+            path = path / "model.whatsit"
         size = path.stat().st_size
         if size > MAX_BUNDLE:
             raise BundleError(f"{path}: {size:,} bytes are too many for a bundle; at most {MAX_BUNDLE:,}")
         data = path.read_bytes()
     except FileNotFoundError:
-        raise BundleError(f"{path}: there is no such model; train one with: whatsit train DATA") from None
+        raise MissingBundleError(f"{path}: there is no such model; train one with: whatsit train DATA") from None
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     return parse_bundle(data, str(path))
@@ -59,7 +60,7 @@ def parse_bundle(data: bytes, name: str) -> Bundle:
         _check_format(manifest, name)
         _check_hashes(manifest["sha256"], members, name)
         bundle = _bundle(manifest, members, name)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise BundleError(f"{name}: {MANIFEST} is damaged: {type(error).__name__} {str(error)[:100]}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise BundleError(f"{name}: not a whole .whatsit file, it may be cut short: {error}") from None
@@ -112,11 +113,8 @@ def _check_hashes(hashes: dict[str, str], members: dict[str, bytes], name: str) 
 
 def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
     classes = tuple(manifest["classes"])
-    if (
-        len(classes) < 2
-        or not all(isinstance(label, str) and label for label in classes)
-        or len(set(classes)) < len(classes)
-    ):
+    clean = isinstance(manifest["classes"], list) and all(isinstance(c, str) and c and is_plain(c) for c in classes)
+    if len(classes) < 2 or not clean or len(set(classes)) < len(classes):
         raise BundleError(f"{name}: its classes are damaged")
     spec = manifest["input"]
     size = InputSpec(int(spec["height"]), int(spec["width"]), str(spec["resize"]))

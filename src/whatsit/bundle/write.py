@@ -44,4 +44,4 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, indent=1).encode()
+    return json.dumps(value, ensure_ascii=False, indent=1).encode(errors="backslashreplace")

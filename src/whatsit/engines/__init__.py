@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.errors import WhatsitError
+from whatsit.errors import UsageError, WhatsitError
 
 Images: TypeAlias = npt.NDArray[np.uint8]
 Outputs: TypeAlias = list[npt.NDArray[Any]]
@@ -70,14 +70,15 @@ def open_engine(
         threads: how many processor threads to use; all cores by default.
 
     Raises:
+        UsageError: the runtime or the precision is unknown.
         EngineError: the runtime is not installed, does not know the precision, or refuses the graph.
     """
     if precision not in PRECISIONS:
-        raise EngineError(f"unknown precision '{precision}'; allowed: {', '.join(PRECISIONS)}")
+        raise UsageError(f"unknown precision '{precision}'; allowed: {', '.join(PRECISIONS)}")
     if runtime == "auto":
         runtime = (available() or ("onnxruntime",))[0]
     if runtime not in RUNTIMES:
-        raise EngineError(f"unknown runtime '{runtime}'; allowed: auto, {', '.join(RUNTIMES)}")
+        raise UsageError(f"unknown runtime '{runtime}'; allowed: auto, {', '.join(RUNTIMES)}")
     try:
         if runtime == "openvino":
             from whatsit.engines.openvino import OpenVINOEngine

@@ -39,6 +39,7 @@ class OpenVINOEngine:
         except Exception as error:  # OpenVINO raises RuntimeError and ValueError alike
             raise EngineError(f"OpenVINO refuses the graph: {str(error).strip().splitlines()[-1][:200]}") from None
         self._throughput: Any = None
+        self._lock = threading.Lock()
         self._mine = threading.local()
 
     def _compile(self, hint: str) -> Any:
@@ -54,8 +55,9 @@ class OpenVINOEngine:
         return self._results(request)
 
     def stream(self, batches: Iterable[Images]) -> Iterator[Outputs]:
-        if self._throughput is None:
-            self._throughput = self._compile("THROUGHPUT")
+        with self._lock:
+            if self._throughput is None:
+                self._throughput = self._compile("THROUGHPUT")
         jobs = self._throughput.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         # One request more than work at once, so that no core waits while a result is collected.
         idle = deque(self._throughput.create_infer_request() for _ in range(jobs + 1))

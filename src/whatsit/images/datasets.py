@@ -133,9 +133,15 @@ def load_named(
 def download(file: RemoteFile, folder: Path, progress: Progress | None = None) -> Path:
     """The file's place in `folder`, downloaded there unless it already is; its hash is checked before it gets its name."""
     path = folder / file.name
-    if path.exists():
-        return path
     algorithm, expected = file.hash.split(":")
+    if path.exists():
+        with path.open("rb") as present:
+            if (
+                hashlib.file_digest(present, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+                == expected
+            ):
+                return path
+        raise DataError(f"{path}: this file has another {algorithm} hash than published at {file.url}; remove it")
     digest = hashlib.new(algorithm, usedforsecurity=False)
     request = urllib.request.Request(file.url, headers={"User-Agent": "whatsit"})  # noqa: S310 - a fixed table
     try:

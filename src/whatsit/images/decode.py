@@ -13,6 +13,7 @@ The rule, which is part of every model (it is written into the bundle as `RESIZE
 from __future__ import annotations
 
 import io
+import stat
 import warnings
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -101,7 +102,11 @@ def _ready_jpeg(data: bytes, size: tuple[int, int] | None) -> Pixels | None:
         return None
     try:
         height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
-        if colors not in ("YCbCr", "Gray") or (size is not None and size != (height, width)):
+        if (
+            colors not in ("YCbCr", "Gray")
+            or height * width > MAX_PIXELS
+            or (size or (height, width)) != (height, width)
+        ):
             return None
         pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
     except ValueError:
@@ -122,13 +127,16 @@ def read_file(path: str | Path) -> bytes:
     """The bytes of a file; raises `ImageError` in plain words where it cannot be read."""
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ImageError(f"the file has {path.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read")
+        info = path.stat()
+        if info.st_size > MAX_BYTES:
+            raise ImageError(f"the file has {info.st_size:,} bytes; at most {MAX_BYTES:,} are read")
+        if stat.S_ISDIR(info.st_mode):
+            raise ImageError("this is a folder, not a picture")
+        if not stat.S_ISREG(info.st_mode):
+            raise ImageError("this is a device or a pipe, not a picture")
         return path.read_bytes()
     except FileNotFoundError:
         raise ImageError("there is no such file") from None
-    except IsADirectoryError:
-        raise ImageError("this is a folder, not a picture") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
@@ -205,6 +213,8 @@ def _convert(image: Image.Image, size: tuple[int, int] | None, *, may_draft: boo
             image = image.transpose(_TRANSPOSE[orientation])
         # From the packed bytes: three times faster than the array interface, and the copy belongs to the caller.
         return np.frombuffer(bytearray(image.tobytes()), np.uint8).reshape(image.height, image.width, 3)
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged body can raise anything at all in a codec
         raise ImageError(f"the picture is damaged or cut short: {_reason(error)}") from None
 

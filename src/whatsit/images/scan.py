@@ -117,6 +117,12 @@ def list_folders(source: str, store: Store) -> Dataset:
     tops = {parts[depth].lower() for parts in map(_parts, names) if len(parts) > depth + 1}
     is_split = bool(tops) and tops <= _SPLIT_NAMES.keys() and any(_SPLIT_NAMES[top] == "train" for top in tops)
     is_split = is_split and any(len(_parts(name)) > depth + 2 for name in names)
+    below = {parts[depth].lower() for parts in map(_parts, names) if len(parts) > depth + 2}
+    if not is_split and {"train", "test"} <= {_SPLIT_NAMES.get(top) for top in below}:
+        odd = sorted(tops - _SPLIT_NAMES.keys())[0]
+        raise DataError(
+            f"{source}: beside the folders train and test lies '{odd}'; move it elsewhere, or it would be a class"
+        )
     pictures = []
     for name in names:
         parts = _parts(name)
@@ -147,7 +153,10 @@ def _list_csv(path: Path) -> Dataset:
     pictures: list[Picture] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
+            header = file.readline()
+            file.seek(0)
+            # Spreadsheets of many countries write semicolons.
+            rows = csv.DictReader(file, delimiter=max(",;\t", key=header.count))
             columns = [column.strip().lower() for column in rows.fieldnames or []]
             missing = [column for column in ("path", "label") if column not in columns]
             if missing:
@@ -188,9 +197,14 @@ def _clean_label(label: str, source: str, where: str) -> str:
         raise DataError(
             f"{source}: {where}: the class name '{label[:40]}...' has {len(label):,} characters; at most {MAX_LABEL}"
         )
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in label):
+    if not is_plain(label):
         raise DataError(f"{source}: {where}: the class name {label!r} has control characters or is not valid Unicode")
     return label
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is valid Unicode without line breaks and other control characters."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
 
 
 def _parts(name: str) -> tuple[str, ...]:

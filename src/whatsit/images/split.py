@@ -38,17 +38,27 @@ def split(dataset: Dataset, seed: int = 0, fractions: tuple[float, float, float]
 
 def limit(dataset: Dataset, per_class: int, seed: int = 0) -> Dataset:
     """At most so many pictures of each class, drawn at random, in the same proportions of the splits as before."""
-    strata: defaultdict[tuple[str, str], list[Picture]] = defaultdict(list)
+    strata: defaultdict[str, defaultdict[str, list[Picture]]] = defaultdict(lambda: defaultdict(list))
     for picture in dataset.pictures:
-        strata[picture.label, picture.split or ""].append(picture)
-    totals = count_by_label(dataset.pictures)
+        strata[picture.label][picture.split or ""].append(picture)
     rng = np.random.default_rng(seed)
     kept: list[Picture] = []
-    for (label, _), pictures in sorted(strata.items()):
-        share = min(1.0, per_class / totals[label])
-        count = min(len(pictures), max(1, round(len(pictures) * share)))
-        kept += [pictures[i] for i in sorted(rng.permutation(len(pictures))[:count])]
+    for _, parts in sorted(strata.items()):
+        counts = _share_out([len(part) for part in parts.values()], per_class)
+        for part, count in zip(parts.values(), counts, strict=True):
+            kept += [part[i] for i in rng.permutation(len(part))[:count]]
     return replace(dataset, pictures=_ordered(dataset, kept))
+
+
+def _share_out(sizes: list[int], limit: int) -> list[int]:
+    """At most `limit` in all, in proportion to the sizes, none of them below one."""
+    total = sum(sizes)
+    if total <= limit:
+        return sizes
+    counts = [max(1, size * limit // total) for size in sizes]
+    while sum(counts) > max(limit, len(sizes)):
+        counts[counts.index(max(counts))] -= 1
+    return counts
 
 
 def _without_conflicts(dataset: Dataset) -> Dataset:

@@ -31,7 +31,6 @@ class Backbone:
     taps: tuple[str, ...]  # the layers whose maps are pooled into features, the last one the network's own
     scaling: str  # "tf": [-1, 1]; "lite": (x - 127) / 128; "caffe": BGR less the ImageNet means
     application: str = ""  # its name in keras.applications; empty for the one built here
-    input_size: int = 224  # pixels a side that it was trained at
     min_size: int = 32
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -131,7 +132,11 @@ class Predictor:
                 if len(batch.pixels):
                     yield batch.pixels
 
-        for outputs in self._engine.stream(inputs()):
+        # A single batch goes straight through: setting up a stream would cost more than answering it.
+        batches = inputs()
+        ahead = list(islice(batches, 2))
+        work = self._engine.stream(chain(ahead, batches)) if len(ahead) > 1 else map(self._engine.run, ahead)
+        for outputs in work:
             while not len(waiting[0].pixels):
                 yield from waiting.popleft().failed
             yield from waiting.popleft().answers(outputs[0])

@@ -7,6 +7,7 @@ weights, its precision and the resize rule. So a second run, another split, or t
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,6 @@ SHARD = 4096  # pictures; what is lost at most when the computer stops
 _HALF_MAX = 65504.0
 
 HalfFloats = npt.NDArray[np.float16]
-Index = dict[bytes, tuple[Any, int]]  # digest -> (shard, row)
 
 
 @dataclass(frozen=True)
@@ -46,45 +46,56 @@ def apply_view(pixels: Images, view: str) -> Images:
 
 
 class FeatureCache:
-    """Features on disk, in shards of records (digest, values), one folder a view."""
+    """Features on disk, one folder a view. A shard is two files: digests (V32 `[n]`) and values (float16 `[n, width]`)."""
 
     def __init__(self, graph: bytes, precision: str, width: int, folder: Path | None = None) -> None:
         key = hashlib.sha256(f"{precision} {RESIZE_RULE} 1 ".encode() + graph).hexdigest()[:32]
         self.root = folder or cache_folder() / "features"
         self.folder = self.root / key
-        self.dtype = np.dtype([("digest", "V32"), ("values", "<f2", (width,))])
+        self.width = width
 
-    def index(self, view: str) -> Index:
-        """Where each picture's features are; damaged shards are passed over."""
-        found: Index = {}
-        for path in sorted((self.folder / view).glob("*.npy")):
+    def fill(self, view: str, digests: Sequence[bytes], values: HalfFloats) -> set[int]:
+        """Copy the features that are kept into the rows of `values`, and say which rows those are.
+
+        A shard is mapped into memory only while it is copied from; damaged ones are passed over.
+        """
+        rows: dict[bytes, list[int]] = {}
+        for row, digest in enumerate(digests):
+            rows.setdefault(digest, []).append(row)
+        filled: set[int] = set()
+        for path in sorted((self.folder / view).glob("*.digests.npy")):
             try:
-                shard = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError):
+                kept = np.load(path, allow_pickle=False)
+                pairs = [(row, place) for place, digest in enumerate(kept) for row in rows.get(digest.tobytes(), ())]
+                if not pairs:
+                    continue
+                shard = np.load(
+                    path.with_name(path.name.replace("digests", "values")), mmap_mode="r", allow_pickle=False
+                )
+            except (OSError, ValueError, EOFError):
                 continue
-            if shard.dtype == self.dtype:
-                found.update({digest.tobytes(): (shard, row) for row, digest in enumerate(shard["digest"])})
-        return found
+            if shard.shape == (len(kept), self.width) and shard.dtype == np.float16:
+                targets, places = (list(column) for column in zip(*pairs, strict=True))
+                values[targets] = shard[places]
+                filled.update(targets)
+        return filled
 
     def add(self, view: str, digests: Sequence[bytes], values: HalfFloats) -> None:
         """Keep the features of these pictures. Raises `DiskError`."""
-        records = np.empty(len(digests), self.dtype)
-        records["digest"] = np.frombuffer(b"".join(digests), "V32")
-        records["values"] = values
-        name = hashlib.sha256(b"".join(digests)).hexdigest()[:32]
-        with replacing(self.folder / view / f"{name}.npy") as file:
-            np.save(file, records, allow_pickle=False)
+        keys = np.frombuffer(b"".join(digests), "V32")
+        name = hashlib.sha256(keys.tobytes()).hexdigest()[:32]
+        for kind, array in (("values", values), ("digests", keys)):  # the digests last: with them the shard is complete
+            with replacing(self.folder / view / f"{name}.{kind}.npy") as file:
+                np.save(file, array, allow_pickle=False)
 
     def make_room(self, limit: int = CACHE_LIMIT) -> None:
         """Delete the folders used longest ago, never this one, until all together are below the limit."""
-        if not self.root.is_dir():
-            return
-        if self.folder.is_dir():
-            self.folder.touch()
-        folders = sorted(
-            (f for f in self.root.iterdir() if f.is_dir() and f != self.folder), key=lambda f: f.stat().st_mtime
-        )
-        sizes = {f: sum(p.stat().st_size for p in f.rglob("*.npy")) for f in (*folders, self.folder)}
+        try:
+            os.utime(self.folder)
+            folders = sorted((f for f in self.root.iterdir() if f != self.folder), key=lambda f: f.stat().st_mtime)
+            sizes = {f: sum(p.stat().st_size for p in f.rglob("*.npy")) for f in (*folders, self.folder)}
+        except OSError:
+            return  # no cache, not ours to tidy, or another process is just tidying it
         total = sum(sizes.values())
         for folder in folders:
             if total <= limit:
@@ -176,17 +187,11 @@ class _Keeper:
 
 
 def _fill_from_cache(pictures: Sequence[Picture], values: dict[str, HalfFloats], cache: FeatureCache) -> list[int]:
-    """Copy what the cache has; the numbers of the pictures of which a view is missing."""
-    indexes = {view: cache.index(view) for view in values}
-    missing = []
-    for row, picture in enumerate(pictures):
-        if all(picture.digest in index for index in indexes.values()):
-            for view, index in indexes.items():
-                shard, place = index[picture.digest]
-                values[view][row] = shard[place]["values"]
-        else:
-            missing.append(row)
-    return missing
+    """Copy what the cache has; the rows of which a view is missing."""
+    digests = [picture.digest for picture in pictures]
+    filled = [cache.fill(view, digests, array) for view, array in values.items()]
+    everywhere = set.intersection(*filled)
+    return [row for row in range(len(pictures)) if row not in everywhere]
 
 
 def _run(

@@ -91,7 +91,7 @@ def fit_head(
     set_standard(model, *_mean_and_variance(train))
     batch_size = working_batch_size(recipe, len(train) * len(train_labels))
     batches = _feature_batches(train, train_labels, batch_size, recipe.seed)
-    held_out = _feature_batches([validation], validation_labels, 1024, None)
+    held_out = _feature_batches([validation], validation_labels, 256, None)
     return _fit(model, batches, held_out, validation_labels, recipe, history, stage)
 
 

@@ -35,7 +35,7 @@ class Recipe:
     dropout: float = 0.5
     features: str = "auto"  # last: the deepest map; all: several depths; auto: what does better in validation
     views: tuple[str, ...] = ("original", "flip")  # of each training picture, whose features are computed
-    early_stopping_patience: int = 5  # epochs without a better validation loss; the best epoch's weights are kept
+    early_stopping_patience: int = 5  # epochs without a better validation loss before training stops
     reduce_patience: int = 2  # epochs without a better validation loss before the learning rate falls
     reduce_factor: float = 0.5
     rotation: float = 0.0  # augmentation of a network from scratch: at most so many degrees either way
@@ -141,7 +141,9 @@ def to_toml(recipe: Recipe, comment: str = "") -> str:
     """The complete recipe, every default written out."""
     lines = [f"# {line}" for line in comment.splitlines()]
     # JSON's strings, numbers, booleans and lists are TOML's too.
-    lines += [f"{field.name} = {json.dumps(getattr(recipe, field.name))}" for field in fields(recipe)]
+    lines += [
+        f"{field.name} = {json.dumps(getattr(recipe, field.name), ensure_ascii=False)}" for field in fields(recipe)
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -48,9 +48,7 @@ def tell_unreadable(unreadable: Iterable[tuple[str, str]], reporter: Reporter) -
     for name, reason in unreadable[:5]:
         reporter.warn(f"{name} was left out: {reason}")
     if len(unreadable) > 5:
-        reporter.warn(
-            f"{len(unreadable) - 5:,} more pictures were left out; unreadable.csv in the run folder lists them all"
-        )
+        reporter.warn(f"{len(unreadable) - 5:,} more pictures were left out")
 
 
 def _some(names: tuple[str, ...], count: int = 10) -> str:

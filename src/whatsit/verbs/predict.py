@@ -15,10 +15,14 @@ def find_pictures(arguments: Iterable[str]) -> Iterator[str]:
     """Every picture that the arguments name: files, folders (searched through, hidden files not), and globs."""
     for argument in arguments:
         path = Path(argument)
-        if path.is_dir():
+        try:
+            is_folder, exists = path.is_dir(), path.exists()
+        except (OSError, ValueError):
+            is_folder, exists = False, True  # opening it will say what is wrong
+        if is_folder:
             found = (p for p in sorted(path.rglob("*")) if p.suffix.lower() in EXTENSIONS and p.is_file())
             yield from (str(p) for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts))
-        elif not path.exists() and glob.has_magic(argument):
+        elif not exists and glob.has_magic(argument):
             yield from sorted(glob.glob(argument, recursive=True)) or [argument]  # noqa: PTH207 - Path.glob refuses absolute patterns
         else:
             yield argument

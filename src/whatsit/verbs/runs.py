@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
 import io
 import json
+import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,29 +53,36 @@ def run_folder_for(data: str, recipe: str) -> Path:
 def new_run(folder: Path) -> Iterator[Path]:
     """A folder to work in, which becomes `folder` when the work is done and vanishes when it fails.
 
-    Raises `UsageError` where `folder` is taken, `DiskError` where it cannot be written.
+    The name is claimed at once, by an empty folder. Raises `UsageError` where it is taken, `DiskError` where the disk
+    is full or the place cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists already; choose another place with --out, or remove it first")
+    folder = folder.resolve()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        working = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise disk_error(folder, error) from None
-    try:
-        yield working
-        if folder.exists():
+        if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-        working.chmod(0o755)
-        working.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+    except FileExistsError:
+        raise UsageError(f"{folder} exists already; choose another place with --out, or remove it first") from None
     except OSError as error:
         raise disk_error(folder, error) from None
+    working = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        working.mkdir()
+        yield working
+        working.replace(folder)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_error(folder, error) from None
+        raise
     finally:
         shutil.rmtree(working, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # the claim, where it was not made good
 
 
 def write_split(dataset: Dataset, path: Path) -> None:
-    """`path,label,split,sha256` of every picture; DATA again, where the paths are files."""
+    """`path,label,split,sha256` of every picture, by its name in DATA."""
     rows = ([p.name, p.label, p.split or "", p.digest.hex()] for p in dataset.pictures)
     _write_csv(path, ("path", "label", "split", "sha256"), rows)
 

@@ -114,9 +114,16 @@ def _plan(
             raise UsageError(f"unknown backbone '{backbone}'{recipes.suggest(backbone, BACKBONES)}")
         plan = replace(plan, model=backbone)
     if weights is not None:
+        if plan.model == SIMPLE_CNN:
+            raise UsageError(
+                f"the recipe '{plan.name}' starts from random weights; --weights goes with a recipe such as 'fast'"
+            )
         plan = replace(plan, weights=str(weights))
     if plan.weights not in ("auto", "none") and not Path(plan.weights).is_file():
         raise UsageError(f"{plan.weights}: there is no such weights file; --weights takes auto, none or a path")
+    smallest = 8 if plan.model == SIMPLE_CNN else BACKBONES[plan.model].min_size
+    if 0 < plan.size < smallest:
+        raise UsageError(f"'{plan.model}' works at {smallest} pixels and more, received size {plan.size}")
     return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
 
 
