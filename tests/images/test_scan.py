@@ -228,6 +228,8 @@ def test_reading_says_why_a_picture_cannot_be_read(make_folder: Maker) -> None:
 
 
 def test_stray_folder_beside_the_splits_is_no_class(make_folder: Maker) -> None:
-    files = {f"{part}/{name}": data for part in ("train", "test") for name, data in FOUR.items()} | {"docs/figure.png": A}
+    files = {f"{part}/{name}": data for part in ("train", "test") for name, data in FOUR.items()} | {
+        "docs/figure.png": A
+    }
     with pytest.raises(DataError, match="beside the folders train and test lies 'docs'"):
         scan(make_folder(files))

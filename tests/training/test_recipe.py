@@ -93,6 +93,6 @@ def test_given_size_is_kept() -> None:
     assert working_size(Recipe(model="simple-cnn"), 28) == (32, 1)
 
 
-@pytest.mark.parametrize(("samples", "expected"), [(1, 32), (500, 32), (2000, 64), (4000, 128), (10**6, 512)])
+@pytest.mark.parametrize(("samples", "expected"), [(1, 32), (500, 32), (2000, 128), (4000, 256), (10**6, 512)])
 def test_batch_size_follows_the_number_of_samples(samples: int, expected: int) -> None:
     assert working_batch_size(Recipe(), samples) == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -114,7 +115,7 @@ def working_size(recipe: Recipe, side: int) -> tuple[int, int]:
 
 def working_batch_size(recipe: Recipe, samples: int) -> int:
     """The recipe's batch size, or the power of two, 32 to 512, that makes about 16 steps an epoch."""
-    return recipe.batch_size or min(512, max(32, 1 << max(samples // 16, 1).bit_length() - 1))
+    return recipe.batch_size or min(512, max(32, 2 ** round(math.log2(max(samples, 1) / 16))))
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
