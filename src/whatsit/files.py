@@ -66,7 +66,7 @@ def disk_error(path: Path, error: OSError) -> DiskError:
 def cache_folder() -> Path:
     """Where downloads and computed features are kept: `$WHATSIT_CACHE`, or the user's cache folder."""
     if chosen := os.environ.get("WHATSIT_CACHE"):
-        return Path(chosen).expanduser()
+        return Path(chosen)
     if sys.platform == "darwin":
         return Path("~/Library/Caches/whatsit").expanduser()
     if sys.platform == "win32":

@@ -122,6 +122,7 @@ def test_runs_prints_a_table_and_json(baseline_run: Run) -> None:
         (["train", "DATA", "--backbone", "resnet"], 2, "unknown backbone 'resnet'; did you mean 'resnet50'?"),
         (["train", "DATA", "--set", "epochs"], 2, "--set takes key=value, received 'epochs'"),
         (["train", "DATA", "--limit", "x"], 2, "Invalid value for '--limit'"),
+        (["train", ""], 2, "whatsit: DATA is empty"),
         (["train"], 2, "Missing argument 'DATA'"),
         (["tarin", "DATA"], 2, "No such command 'tarin'"),
         (["train", "ONE"], 1, "only one class, 'disc'"),
@@ -143,7 +144,7 @@ def test_mistakes_get_one_line_and_the_right_exit_code(
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_from_outside_it_says_one_line_and_leaves_nothing(
     shapes_folder: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

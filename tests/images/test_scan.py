@@ -195,6 +195,13 @@ def test_damaged_archives_are_refused(tmp_path: Path, name: str, content: bytes)
         scan(tmp_path / name)
 
 
+def test_zip_without_its_beginning_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", FOUR)
+    path.write_bytes(path.read_bytes()[100:])
+    with pytest.raises(DataError, match=r"x\.zip: the zip archive cannot be read, it may be cut short"):
+        scan(path)
+
+
 def test_damaged_member_of_a_zip_is_listed(tmp_path: Path) -> None:
     path = zipped(tmp_path / "x.zip", FOUR, zipfile.ZIP_STORED)
     data = bytearray(path.read_bytes())

@@ -93,6 +93,13 @@ def test_picture_under_two_labels_is_left_out_and_told(make_folder: Callable[[di
     )
 
 
+def test_given_test_set_that_is_lost_is_not_replaced() -> None:
+    train, test = dataset({"a": 10, "b": 10}, "train"), dataset({"a": 1, "b": 1}, "test")
+    same = tuple(replace(picture, digest=b"same") for picture in test.pictures)
+    with pytest.raises(DataError, match="the test split that came with it has no usable picture left"):
+        split(Dataset("data", train.store, (*train.pictures, *same), train.classes))
+
+
 def test_class_with_too_few_pictures_is_an_error() -> None:
     with pytest.raises(DataError, match="the class 'b' has 2 different readable pictures; at least 3 are needed"):
         split(dataset({"a": 10, "b": 2}))

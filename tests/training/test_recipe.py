@@ -39,9 +39,11 @@ def test_toml_writes_every_default_out() -> None:
     [
         ({"epoch": 5}, "unknown key 'epoch'; did you mean 'epochs'?"),
         ({"epochs": "5"}, "'epochs' must be a whole number, received '5'"),
-        ({"epochs": 2.5}, "'epochs' must be a whole number, received 2.5"),
-        ({"epochs": True}, "'epochs' must be a whole number, received True"),
+        ({"epochs": 2.5}, "'epochs' must be a whole number, received '2.5'"),
+        ({"epochs": True}, "'epochs' must be a whole number, received 'True'"),
         ({"epochs": 0}, "'epochs' must be from 1 to 10000, received 0"),
+        ({"learning_rate": 10**400}, "'learning_rate' must be a number, received '1000"),
+        (parse_settings(["epochs=" + "[" * 5000]), "'epochs' must be a whole number, received '[["),
         ({"dropout": 1.5}, "'dropout' must be from 0 to 0.95, received 1.5"),
         ({"learning_rate": float("nan")}, "'learning_rate' must be from"),
         ({"flip": 1}, "'flip' must be true or false"),

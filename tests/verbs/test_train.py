@@ -247,5 +247,9 @@ def test_verify_fails_on_a_model_that_answers_otherwise(baseline_run: Run, tmp_p
 def test_runs_are_listed(baseline_run: Run) -> None:
     listed = {run.name: run for run in whatsit.runs(baseline_run.folder.parent)}
     assert listed["baseline"].accuracy == baseline_run.test.accuracy
+    odd = baseline_run.folder.parent / "odd"
+    odd.mkdir()
+    (odd / "metrics.json").write_text('{"recipe": "x", "model": "y", "test": {"accuracy": "abc"}, "created": 5}')
+    assert {run.name for run in whatsit.runs(odd.parent)} == set(listed)
     with pytest.raises(UsageError, match="there is no such folder of runs"):
         whatsit.runs(baseline_run.folder / "none")

@@ -45,9 +45,12 @@ Data = Annotated[
 Runtime = Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")]
 
 
+_ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
 def main() -> None:
     """Run the command line; no mistake of the user's shows a traceback."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDINGS:
         signal.signal(number, _stop)
     for stream in (sys.stdout, sys.stderr):  # a file name may hold anything
         if isinstance(stream, io.TextIOWrapper):
@@ -74,7 +77,7 @@ class Stopped(BaseException):
 
 
 def _stop(*_: object) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDINGS:
         signal.signal(number, signal.SIG_IGN)  # cleaning up is not to be interrupted by a second, impatient one
     raise Stopped
 

@@ -79,12 +79,14 @@ def printable(text: str) -> str:
 
 def out(text: str = "") -> None:
     """A line on stdout."""
-    sys.stdout.write(text + "\n")
+    if sys.stdout is not None:  # somebody may have closed it
+        sys.stdout.write(text + "\n")
 
 
 def err(text: str) -> None:
     """A line on stderr."""
-    sys.stderr.write(printable(text) + "\n")
+    if sys.stderr is not None:
+        sys.stderr.write(printable(text) + "\n")
 
 
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

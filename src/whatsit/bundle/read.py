@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import stat
 import zipfile
 import zlib
 from pathlib import Path
@@ -41,7 +42,10 @@ def read_bundle(path: str | Path) -> Bundle:
     try:
         if path.is_dir():
             path = path / "model.whatsit"
-        size = path.stat().st_size
+        info = path.stat()
+        size = info.st_size
+        if not stat.S_ISREG(info.st_mode):
+            raise BundleError(f"{path}: this is no file, so no model")
         if size > MAX_BUNDLE:
             raise BundleError(f"{path}: {size:,} bytes are too many for a bundle; at most {MAX_BUNDLE:,}")
         data = path.read_bytes()
@@ -75,6 +79,8 @@ def _members(data: bytes, name: str) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         infos = archive.infolist()
+        if any(info.header_offset < 0 for info in infos):
+            raise zipfile.BadZipFile("its beginning is missing")
         total = sum(info.file_size for info in infos)
         if total > MAX_BUNDLE or total > 100 * len(data) + (1 << 20):
             raise BundleError(f"{name}: refused as a decompression bomb: {len(data):,} bytes unpack to {total:,}")
@@ -132,6 +138,8 @@ def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
     )
     if any(len(g.probabilities) != len(classes) for g in golden):
         raise BundleError(f"{name}: a golden answer has the wrong number of probabilities")
+    if not all(0 <= p <= 1 for g in golden for p in g.probabilities):
+        raise BundleError(f"{name}: a golden answer has a probability outside 0 to 1")
     return Bundle(
         classes,
         size,

@@ -97,7 +97,7 @@ def wilson_interval(right: int, total: int, z: float = _Z95) -> tuple[float, flo
 def log_loss(labels: Labels, probabilities: Probabilities) -> float:
     """Mean negative log probability of the true class, in nats; probabilities below 1e-12 count as that."""
     own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.clip(own, 1e-12, None)).mean())
+    return float(np.log(1.0 / np.clip(own, 1e-12, 1.0)).mean())
 
 
 def calibration_error(labels: Labels, probabilities: Probabilities, bins: int = 15) -> float:

@@ -164,7 +164,9 @@ def _list_csv(path: Path) -> Dataset:
                 raise DataError(f"{path}: the column '{missing[0]}' is missing; columns found: {found}")
             rows.fieldnames = columns
             pictures = list(_csv_pictures(path, rows))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: the CSV file is not in UTF-8; save it again as 'CSV UTF-8'") from None
+    except (OSError, csv.Error) as error:
         raise DataError(f"{path}: the CSV file cannot be read: {error}") from None
     if not pictures:
         raise DataError(f"{path}: the CSV file lists no pictures")

@@ -26,7 +26,13 @@ def split(dataset: Dataset, seed: int = 0, fractions: tuple[float, float, float]
     Raises:
         DataError: a class has too few different pictures to be in every split.
     """
+    given = {picture.split for picture in dataset.pictures}
     dataset = _without_conflicts(dataset)
+    lost = sorted(name for name in given - {picture.split for picture in dataset.pictures} if name)
+    if lost:
+        raise DataError(
+            f"{dataset.source}: the {lost[0]} split that came with it has no usable picture left; {dataset.notes[-1]}"
+        )
     if any(picture.split for picture in dataset.pictures):
         dataset = _keep_given_splits(dataset, seed, fractions)
     else:

@@ -105,6 +105,8 @@ class ZipStore:
         try:
             with path.open("rb") as file, zipfile.ZipFile(file) as archive:
                 members = [info for info in archive.infolist() if not info.is_dir()]
+                if any(info.header_offset < 0 for info in members):
+                    raise zipfile.BadZipFile("its beginning is missing")
                 self._read_at = _FileAt(file)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
             raise DataError(f"{path}: the zip archive cannot be read, it may be cut short: {error}") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from whatsit.errors import MissingExtraError
 
@@ -16,4 +18,23 @@ def load_keras() -> None:
             raise MissingExtraError("Training", "train", module)
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    importlib.import_module("keras")
+    with _silent_descriptor(2):
+        importlib.import_module("keras")
+
+
+@contextmanager
+def _silent_descriptor(number: int) -> Iterator[None]:
+    """Away with what C++ code prints: TensorFlow greets on stderr whatever its log level; errors come as exceptions."""
+    try:
+        kept = os.dup(number)
+    except OSError:  # it is closed, so nothing shows anyway
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, number)
+        yield
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
+        os.close(nowhere)

@@ -133,7 +133,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         else:
             try:
                 values[key] = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 values[key] = text
     return values
 
@@ -157,7 +157,7 @@ def suggest(word: str, allowed: Iterable[str]) -> str:
 
 
 def _check(key: str, value: Any, default: Any, where: str) -> Any:
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300:
         value = float(value)
     if isinstance(default, tuple) and isinstance(value, list):
         value = tuple(value)
@@ -165,10 +165,10 @@ def _check(key: str, value: Any, default: Any, where: str) -> Any:
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", tuple: "a list"}[
             type(default)
         ]
-        raise RecipeError(f"{where}: '{key}' must be {wanted}, received {value!r}")
+        raise RecipeError(f"{where}: '{key}' must be {wanted}, received {str(value)[:80]!r}")
     if key in _RANGES and not _RANGES[key][0] <= value <= _RANGES[key][1]:
         low, high = _RANGES[key]
-        raise RecipeError(f"{where}: '{key}' must be from {low:g} to {high:g}, received {value}")
+        raise RecipeError(f"{where}: '{key}' must be from {low:g} to {high:g}, received {str(value)[:80]}")
     if key in _CHOICES:
         for item in value if isinstance(value, tuple) else (value,):
             if item not in _CHOICES[key]:

@@ -15,6 +15,8 @@ from whatsit.progress import Reporter
 def open_data(data: str | Path, reporter: Reporter) -> Dataset:
     """The scanned data set behind a path or a name. Raises `UsageError` where there is none, else as `scan` does."""
     text = str(data)
+    if not text.strip():
+        raise UsageError("DATA is empty; give a folder, an archive, a CSV file or the name of a data set")
     if text in FILES and not Path(text).exists():
         dataset = load_named(text, progress=reporter.stage(f"Downloading {text}") if FILES[text] else None)
         return take_fingerprints(dataset, reporter.stage("Reading the pictures"))

@@ -121,12 +121,12 @@ def _summary(name: str, metrics: dict[str, Any]) -> RunSummary:
     low, high = test["accuracy_ci95"]
     return RunSummary(
         name,
-        metrics["recipe"],
-        metrics["model"],
-        test["accuracy"],
-        (low, high),
-        test["loss"],
-        test["n"],
-        metrics["seconds"],
-        metrics["created"],
+        str(metrics["recipe"]),
+        str(metrics["model"]),
+        float(test["accuracy"]),
+        (float(low), float(high)),
+        float(test["loss"]),
+        int(test["n"]),
+        float(metrics["seconds"]),
+        str(metrics["created"]),
     )
