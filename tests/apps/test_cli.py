@@ -161,6 +161,17 @@ def test_stopped_from_outside_it_says_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nohup_is_respected(shapes_folder: Path, tmp_path: Path) -> None:
+    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-m", "whatsit.apps.cli", "train",
+               str(shapes_folder), "--out", "run", *QUICK]  # fmt: skip
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        while not list(tmp_path.glob(".run.*")):
+            assert process.poll() is None
+        os.kill(process.pid, signal.SIGHUP)
+        assert process.wait(timeout=60) == 0
+    assert (tmp_path / "run" / "model.whatsit").is_file()
+
+
 def test_demo(tmp_path: Path) -> None:
     done = whatsit("demo", "--out", "run", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

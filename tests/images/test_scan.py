@@ -110,6 +110,14 @@ def test_empty_and_missing_files_are_listed_with_the_reason(make_folder: Maker) 
     assert scan(folder / "labels.csv").unreadable == (("gone.png", "there is no such file"),)
 
 
+def test_given_test_set_that_cannot_be_read_is_an_error(make_folder: Maker) -> None:
+    files = {f"{part}/{name}": data for part in ("train", "test") for name, data in FOUR.items()}
+    with pytest.raises(
+        DataError, match=r"no picture of its test split can be read, such as test/.*: the file is empty"
+    ):
+        scan(make_folder({name: b"" if name.startswith("test/") else data for name, data in files.items()}))
+
+
 def test_typical_size_is_the_median(make_folder: Maker) -> None:
     sizes = {f"{label}/{side}.png": encode(shapes("disc", 1, side)) for label in ("a", "b") for side in (16, 32, 64)}
     assert typical_size(scan(make_folder(sizes))) == (32, 32)

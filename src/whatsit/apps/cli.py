@@ -51,7 +51,8 @@ _ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 def main() -> None:
     """Run the command line; no mistake of the user's shows a traceback."""
     for number in _ENDINGS:
-        signal.signal(number, _stop)
+        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup whatsit train ...` is to go on
+            signal.signal(number, _stop)
     for stream in (sys.stdout, sys.stderr):  # a file name may hold anything
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

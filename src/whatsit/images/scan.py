@@ -266,6 +266,10 @@ def take_fingerprints(dataset: Dataset, progress: Callable[[int, int], None] | N
                     unreadable.append(result)
             if progress:
                 progress(len(pictures) + len(unreadable), total)
+    lost = {p.split for p in dataset.pictures if p.split} - {p.split for p in pictures}
+    if lost:
+        name, reason = unreadable[-1]
+        raise DataError(f"{dataset.source}: no picture of its {min(lost)} split can be read, such as {name}: {reason}")
     return replace(dataset, pictures=tuple(pictures), unreadable=(*dataset.unreadable, *unreadable))
 
 
