@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from whatsit.errors import WhatsitError
     from whatsit.runtime.predictor import Prediction, Predictor
     from whatsit.runtime.predictor import Predictor as load  # noqa: N813 - opening a model reads as a verb
+    from whatsit.verbs.check import check
     from whatsit.verbs.demo import demo
     from whatsit.verbs.evaluate import evaluate
+    from whatsit.verbs.explain import explain
     from whatsit.verbs.runs import list_runs as runs
     from whatsit.verbs.train import Run, train
     from whatsit.verbs.verify import verify
@@ -31,8 +33,10 @@ _HOMES = {
     "Predictor": "whatsit.runtime.predictor:Predictor",
     "Run": "whatsit.verbs.train:Run",
     "WhatsitError": "whatsit.errors:WhatsitError",
+    "check": "whatsit.verbs.check:check",
     "demo": "whatsit.verbs.demo:demo",
     "evaluate": "whatsit.verbs.evaluate:evaluate",
+    "explain": "whatsit.verbs.explain:explain",
     "load": "whatsit.runtime.predictor:Predictor",
     "runs": "whatsit.verbs.runs:list_runs",
     "train": "whatsit.verbs.train:train",
@@ -45,8 +49,10 @@ __all__ = [
     "Run",
     "WhatsitError",
     "__version__",
+    "check",
     "demo",
     "evaluate",
+    "explain",
     "load",
     "runs",
     "train",

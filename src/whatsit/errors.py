@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class WhatsitError(Exception):
     """Something the user can understand and act on; the base of all the others."""
@@ -42,3 +45,11 @@ class MissingExtraError(WhatsitError):
         super().__init__(
             f"{what} needs the package '{module}', which is not installed; install it with: pip install 'whatsit[{extra}]'"
         )
+
+
+def suggest(word: str, allowed: Iterable[str]) -> str:
+    """`; did you mean 'x'? allowed: x, y`, for the end of a message."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(word, allowed, 1, 0.5)
+    question = f"; did you mean '{near[0]}'?" if near else ""
+    return f"{question}{';' if not near else ''} allowed: {', '.join(allowed)}"

@@ -1,9 +1,10 @@
-"""How whatsit writes files (whole or not at all) and where it keeps what can be made again."""
+"""How whatsit writes files (whole or not at all, harmless to those who open them) and where it keeps what can be made again."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -54,6 +55,19 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """`replacing` for text, as UTF-8."""
     write_bytes(path, text.encode(errors="backslashreplace"))  # file names may hold what is not Unicode
+
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def spreadsheet_safe(text: str) -> str:
+    """A cell of a CSV file that no spreadsheet takes for a formula: where it could be one, behind an apostrophe."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def from_spreadsheet(cell: str) -> str:
+    """The text of a cell that `spreadsheet_safe` wrote."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def disk_error(path: Path, error: OSError) -> DiskError:

@@ -10,17 +10,14 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from whatsit import __version__
+from whatsit.apps.presentation import answer_json, answer_line, print_figures, print_run, run_json
 from whatsit.apps.terminal import TerminalReporter, err, out, printable, table
 from whatsit.errors import ImageError, UsageError, WhatsitError
-
-if TYPE_CHECKING:
-    from whatsit.evaluation.metrics import Figures
-    from whatsit.runtime.predictor import Prediction
 
 app = typer.Typer(
     name="whatsit",
@@ -114,12 +111,12 @@ def demo(
         result = demo(out=out_, reporter=reporter)
     run, answer = result.run, result.prediction
     if as_json:
-        out(json.dumps({**_run_json(run), "picture": str(result.picture), "prediction": _answer_json(answer)}))
+        out(json.dumps({**run_json(run), "picture": str(result.picture), "prediction": answer_json(answer)}))
         return
-    _print_run(run)
+    print_run(run)
     out()
     out(f"A picture that it never saw, {result.picture} (truly '{result.label}'):")
-    out(f"  {_answer_line(answer)}")
+    out(f"  {answer_line(answer)}")
     out()
     out("Next: put your own pictures into a folder with one folder for each class, and run")
     out("  whatsit train FOLDER")
@@ -140,6 +137,7 @@ def train(
     limit: Annotated[
         int | None, typer.Option(help="At most so many pictures of each class, for a quick trial.")
     ] = None,
+    report: Annotated[bool, typer.Option(help="Also question the model and write report.html and plots/.")] = True,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, instead of the recipe's; repeatable.")
     ] = None,
@@ -159,14 +157,15 @@ def train(
             seed=seed,
             limit=limit,
             settings=parse_settings(settings or []),
+            report=report,
             reporter=reporter,
         )
     if as_json:
-        out(json.dumps(_run_json(run)))
+        out(json.dumps(run_json(run)))
         return
-    _print_run(run)
+    print_run(run)
     out()
-    out(f"Next: whatsit predict {run.folder} PICTURE...")
+    out(f"Next: open {run.folder / 'report.html'}, then: whatsit predict {run.folder} PICTURE...")
 
 
 @app.command()
@@ -179,7 +178,30 @@ def evaluate(model: Model, data: Data, runtime: Runtime = "auto", as_json: Json 
     if as_json:
         out(json.dumps(figures.to_json()))
     else:
-        _print_figures(figures)
+        print_figures(figures)
+
+
+@app.command()
+def check(
+    model: Model,
+    criteria: Annotated[Path | None, typer.Option(help="A TOML file; the classic criteria by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold a model's test figures, size and speed against criteria; exit 1 if any is not met."""
+    from whatsit.verbs.check import check
+
+    checks = check(model, criteria)
+    passed = all(one.passed for one in checks)
+    if as_json:
+        out(json.dumps({"passed": passed, "checks": [vars(one) for one in checks]}))
+    else:
+        rows = [(one.what, one.wanted, one.found, "pass" if one.passed else "FAIL") for one in checks]
+        table(("criterion", "wanted", "found", ""), rows)
+        out()
+        missed = sum(not one.passed for one in checks)
+        out("PASS: every criterion is met" if passed else f"FAIL: {missed} of {len(checks)} criteria are not met")
+    if not passed:
+        sys.exit(1)
 
 
 @app.command()
@@ -187,6 +209,10 @@ def predict(
     model: Model,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures, folders or globs.")],
     top: Annotated[int, typer.Option(min=1, help="How many classes to name in --json.")] = 5,
+    coverage: Annotated[
+        float | None,
+        typer.Option(help="Also name the set of classes that holds the true one with this probability, such as 0.95."),
+    ] = None,
     runtime: Runtime = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a picture.")] = False,
 ) -> None:
@@ -194,7 +220,7 @@ def predict(
     from whatsit.verbs.predict import predict
 
     failed = count = 0
-    for name, answer in predict(model, images, top=top, runtime=runtime):
+    for name, answer in predict(model, images, top=top, coverage=coverage, runtime=runtime):
         count += 1
         if isinstance(answer, ImageError):
             failed += 1
@@ -203,13 +229,43 @@ def predict(
             else:
                 err(f"whatsit: {name}: {answer}")
         elif as_json:
-            out(json.dumps({"image": name, **_answer_json(answer)}))
+            out(json.dumps({"image": name, **answer_json(answer)}))
         else:
-            out(printable(f"{name}: {_answer_line(answer)}"))
+            out(printable(f"{name}: {answer_line(answer)}"))
     if not count:
         raise UsageError(f"no pictures found in {', '.join(images)[:200]}")
     if failed:
         sys.exit(1)
+
+
+@app.command()
+def explain(
+    model: Model,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A picture.")],
+    out_: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The file to write; NAME-explained.png in the current folder by default."),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="The class to explain; the most probable one by default.")] = None,
+    runtime: Runtime = "auto",
+    as_json: Json = False,
+) -> None:
+    """Show where in a picture the evidence for its class lies (Grad-CAM)."""
+    from whatsit.verbs.explain import explain
+
+    explanation, path = explain(model, image, out_, label=label, runtime=runtime)
+    if as_json:
+        about = {
+            "explained": explanation.label,
+            "evidence": explanation.evidence.round(4).tolist(),
+            "drawing": str(path),
+        }
+        out(json.dumps({"image": image, **answer_json(explanation.prediction), **about}))
+        return
+    out(printable(f"{image}: {answer_line(explanation.prediction)}"))
+    if explanation.label != explanation.prediction.label:
+        out(printable(f"Shown is what speaks for {explanation.label} ({explanation.probability:.1%})"))
+    out(f"Drawing: {path}")
 
 
 @app.command()
@@ -224,10 +280,16 @@ def verify(model: Model, as_json: Json = False) -> None:
         out(json.dumps({"passed": passed, "tolerance": TOLERANCE, "ways": [vars(result) for result in results]}))
     else:
         rows = [
-            (r.way, f"{r.max_difference:.1e}", f"{r.top1_agreement:.0%}", "pass" if r.passed else "FAIL")
+            (
+                r.way,
+                f"{r.max_difference:.1e}",
+                f"{r.top1_agreement:.0%}",
+                f"{r.ood_score_difference:.1e}",
+                "pass" if r.passed else "FAIL",
+            )
             for r in results
         ]
-        table(("way to the answer", "largest difference", "same label", ""), rows)
+        table(("way to the answer", "largest difference", "same label", "unknown score", ""), rows)
         out()
         out(f"{'PASS' if passed else 'FAIL'}: differences up to {TOLERANCE:g} are allowed")
     if not passed:
@@ -261,49 +323,6 @@ def runs(
         for run in found
     ]
     table(("run", "recipe", "model", "accuracy", "95 % interval", "loss", "n", "time", "finished (UTC)"), rows)
-
-
-def _run_json(run: Any) -> dict[str, Any]:
-    test = run.test
-    return {
-        "run": str(run.folder),
-        "model": str(run.model),
-        "test": {"accuracy": test.accuracy, "accuracy_ci95": list(test.accuracy_ci95), "loss": test.loss, "n": test.n},
-        "seconds": run.seconds,
-        "recipe": run.recipe.name,
-    }
-
-
-def _answer_json(answer: Prediction) -> dict[str, Any]:
-    return {
-        "label": answer.label,
-        "probability": answer.probability,
-        "unknown": answer.unknown,
-        "top": [{"label": label, "probability": probability} for label, probability in answer.top],
-    }
-
-
-def _answer_line(answer: Prediction) -> str:
-    return f"{'unknown, nearest to ' if answer.unknown else ''}{answer.label} {answer.probability:.1%}"
-
-
-def _print_run(run: Any) -> None:
-    _print_figures(run.test)
-    out()
-    out(f"Model: {run.model}")
-    out(f"Time:  {run.seconds:.0f} s")
-
-
-def _print_figures(figures: Figures) -> None:
-    low, high = figures.accuracy_ci95
-    out(f"Accuracy: {figures.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {figures.n:,} pictures")
-    out(f"Loss:     {figures.loss:.3f}   Calibration error: {figures.ece:.3f}")
-    out()
-    rows = [
-        (label, f"{f.precision:.1%}", f"{f.recall:.1%}", f"{f.f1:.1%}", f"{f.n:,}")
-        for label, f in figures.per_class.items()
-    ]
-    table(("class", "precision", "recall", "F1", "pictures"), rows)
 
 
 if __name__ == "__main__":

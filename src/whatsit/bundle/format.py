@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,33 @@ class InputSpec:
 
 
 @dataclass(frozen=True)
+class UnknownRule:
+    """A picture belongs to none of the classes where the graph's `ood_score` is above the threshold."""
+
+    method: str  # of the score
+    threshold: float
+    accepts: float  # the share of the validation pictures that the threshold lets through
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """What prediction sets with a promised coverage are made by.
+
+    Split conformal prediction with the score 1 - probability of the true class (Sadinle, Lei & Wasserman 2019).
+    """
+
+    scores: tuple[float, ...]  # of pictures that the network was not trained on, ascending
+
+    def smallest(self, coverage: float) -> float:
+        """The least probability of a class in a set that holds the true class with the given probability, 0 to 1.
+
+        0, so that every class is in the set, where there are too few scores to promise that much.
+        """
+        place = math.ceil((len(self.scores) + 1) * coverage)
+        return 1.0 - self.scores[place - 1] if place <= len(self.scores) else 0.0
+
+
+@dataclass(frozen=True)
 class Golden:
     """A picture whose answer is known: the proof that another machine or runtime answers alike."""
 
@@ -32,6 +60,7 @@ class Golden:
     data: bytes  # the picture's file
     label: str  # what it truly is
     probabilities: tuple[float, ...]  # by the reference runtime, in the order of the classes
+    ood_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,9 +69,10 @@ class Bundle:
 
     classes: tuple[str, ...]
     input: InputSpec
-    graph: bytes  # ONNX: `image` uint8 [N, H, W, 3] -> `probabilities` float32 [N, K], and more
+    graph: bytes  # ONNX: `image` uint8 [N, H, W, 3] -> `probabilities` float32 [N, K], and more (models/classifier.py)
     temperature: float = 1.0  # already inside the graph
-    unknown: Mapping[str, Any] | None = None  # how to tell strangers, where the bundle can
+    unknown: UnknownRule | None = None  # how to tell strangers, where the graph can
+    conformal: Conformal | None = None
     test: Mapping[str, Any] | None = None  # figures on the test set, with confidence intervals
     provenance: Mapping[str, Any] = field(default_factory=dict)  # data fingerprint, recipe, seed, versions
     golden: tuple[Golden, ...] = ()

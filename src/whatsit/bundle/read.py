@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import re
 import stat
 import zipfile
@@ -20,8 +21,10 @@ from whatsit.bundle.format import (
     MANIFEST,
     MAX_BUNDLE,
     Bundle,
+    Conformal,
     Golden,
     InputSpec,
+    UnknownRule,
 )
 from whatsit.bundle.onnx_check import check_graph
 from whatsit.errors import BundleError, MissingBundleError
@@ -32,6 +35,12 @@ _GOLDEN_FILE = re.compile(r"golden/[0-9]{2}\.[a-z]{3,4}")
 _MAX_SIDE = 4096
 
 
+def find_bundle(path: str | Path) -> Path:
+    """The `.whatsit` file that is meant by a path to it or to its run folder."""
+    path = Path(path)
+    return path / "model.whatsit" if path.is_dir() else path
+
+
 def read_bundle(path: str | Path) -> Bundle:
     """The checked contents of a `.whatsit` file, or of the `model.whatsit` in a run folder.
 
@@ -40,8 +49,7 @@ def read_bundle(path: str | Path) -> Bundle:
     """
     path = Path(path)
     try:
-        if path.is_dir():
-            path = path / "model.whatsit"
+        path = find_bundle(path)
         info = path.stat()
         size = info.st_size
         if not stat.S_ISREG(info.st_mode):
@@ -132,7 +140,11 @@ def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
         )
     golden = tuple(
         Golden(
-            str(g["file"]), members[f"golden/{g['file']}"], str(g["label"]), tuple(float(p) for p in g["probabilities"])
+            str(g["file"]),
+            members[f"golden/{g['file']}"],
+            str(g["label"]),
+            tuple(float(p) for p in g["probabilities"]),
+            None if g.get("ood_score") is None else float(g["ood_score"]),
         )
         for g in json.loads(members.get(GOLDEN_ANSWERS, b"[]"))
     )
@@ -141,13 +153,32 @@ def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
     if not all(0 <= p <= 1 for g in golden for p in g.probabilities):
         raise BundleError(f"{name}: a golden answer has a probability outside 0 to 1")
     return Bundle(
-        classes,
-        size,
-        members[GRAPH],
-        float(manifest["calibration"]["temperature"]),
-        manifest["unknown"],
-        manifest["test"],
-        manifest["provenance"],
-        golden,
-        members.get(CARD, b"").decode(),
+        classes=classes,
+        input=size,
+        graph=members[GRAPH],
+        temperature=float(manifest["calibration"]["temperature"]),
+        unknown=_unknown(manifest["unknown"]),
+        conformal=_conformal(manifest.get("conformal")),
+        test=manifest["test"],
+        provenance=manifest["provenance"],
+        golden=golden,
+        card=members.get(CARD, b"").decode(),
     )
+
+
+def _unknown(value: Any) -> UnknownRule | None:
+    if value is None:
+        return None
+    rule = UnknownRule(str(value["method"])[:200], float(value["threshold"]), float(value["accepts"]))
+    if not math.isfinite(rule.threshold) or not 0 <= rule.accepts <= 1:
+        raise ValueError("the rule for unknown pictures is out of range")
+    return rule
+
+
+def _conformal(value: Any) -> Conformal | None:
+    if value is None:
+        return None
+    scores = tuple(float(score) for score in value["scores"])
+    if not scores or not all(0 <= score <= 1 for score in scores) or list(scores) != sorted(scores):
+        raise ValueError("the conformal scores are damaged")
+    return Conformal(scores)

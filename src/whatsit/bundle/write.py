@@ -16,8 +16,8 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same contents make the same file
 def write_bundle(bundle: Bundle, path: Path) -> None:
     """Write a `.whatsit` file. Raises `DiskError` where it cannot be written; what stood there stays then."""
     answers = [
-        {"file": golden.file, "label": golden.label, "probabilities": list(golden.probabilities)}
-        for golden in bundle.golden
+        {"file": g.file, "label": g.label, "probabilities": list(g.probabilities), "ood_score": g.ood_score}
+        for g in bundle.golden
     ]
     members = {GRAPH: bundle.graph, CARD: bundle.card.encode(), GOLDEN_ANSWERS: _json(answers)}
     members |= {f"golden/{golden.file}": golden.data for golden in bundle.golden}
@@ -32,7 +32,8 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
             "resize": bundle.input.resize,
         },
         "calibration": {"method": "temperature", "temperature": bundle.temperature, "in_graph": True},
-        "unknown": bundle.unknown,
+        "unknown": vars(bundle.unknown) if bundle.unknown else None,
+        "conformal": {"scores": list(bundle.conformal.scores)} if bundle.conformal else None,
         "test": bundle.test,
         "provenance": bundle.provenance,
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from whatsit.bundle.format import Bundle
 from whatsit.engines import available
 from whatsit.errors import BundleError
 from whatsit.images.decode import decode
-from whatsit.runtime.predictor import Predictor
+from whatsit.runtime.predictor import Answer, Predictor
 
 TOLERANCE = 1e-4  # largest allowed difference of a probability
+SCORE_TOLERANCE = 1e-3  # largest allowed relative difference of the score for unknown pictures
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Parity:
     way: str  # such as "openvino, batch of 1"
     max_difference: float  # of any probability
     top1_agreement: float  # share of pictures with the same label
+    ood_score_difference: float  # the largest, relative
     passed: bool
 
 
@@ -33,24 +35,35 @@ def check_parity(bundle: Bundle) -> list[Parity]:
     """
     if not bundle.golden:
         raise BundleError("this model holds no golden pictures, so there is nothing to verify it with")
-    wanted = np.array([golden.probabilities for golden in bundle.golden], np.float64)
+    wanted = [
+        Answer(np.array(g.probabilities), math.nan if g.ood_score is None else g.ood_score) for g in bundle.golden
+    ]
     size = (bundle.input.height, bundle.input.width)
     pixels = np.stack([decode(golden.data, size) for golden in bundle.golden])
     results = []
     for runtime in available():
         predictor = Predictor(bundle, runtime=runtime)
-        one_by_one = np.concatenate([predictor.probabilities(pixels[i : i + 1]) for i in range(len(pixels))])
-        streamed = [row for _, row in predictor.probabilities_each(bundle.golden, lambda golden: golden.data)]
+        one_by_one = [predictor.answer(pixels[i : i + 1])[0] for i in range(len(pixels))]
+        streamed = [answer for _, answer in predictor.answers_each(bundle.golden, lambda golden: golden.data)]
         for way, answers in (
             ("one by one", one_by_one),
-            (f"batch of {len(pixels)}", predictor.probabilities(pixels)),
-            ("stream of files", np.array(streamed)),
+            (f"batch of {len(pixels)}", predictor.answer(pixels)),
+            ("stream of files", [answer for answer in streamed if isinstance(answer, Answer)]),
         ):
-            results.append(_compare(f"{runtime}, {way}", answers.astype(np.float64), wanted))
+            results.append(_compare(f"{runtime}, {way}", answers, wanted))
     return results
 
 
-def _compare(way: str, answers: npt.NDArray[np.float64], wanted: npt.NDArray[np.float64]) -> Parity:
-    difference = float(np.abs(answers - wanted).max())
-    agreement = float((answers.argmax(axis=1) == wanted.argmax(axis=1)).mean())
-    return Parity(way, difference, agreement, bool(difference <= TOLERANCE and agreement == 1.0))
+def _compare(way: str, answers: list[Answer], wanted: list[Answer]) -> Parity:
+    if len(answers) != len(wanted):
+        return Parity(way, 1.0, 0.0, 0.0, False)
+    found, known = (
+        np.stack([answer.probabilities for answer in side]).astype(np.float64) for side in (answers, wanted)
+    )
+    difference = float(np.abs(found - known).max())
+    agreement = float((found.argmax(axis=1) == known.argmax(axis=1)).mean())
+    scores, right = (np.array([answer.ood_score for answer in side]) for side in (answers, wanted))
+    off = np.abs(scores - right) / np.maximum(np.abs(right), 1e-9)
+    off = 0.0 if np.isnan(right).all() else float(off.max())  # a NaN on one side only must not pass
+    passed = difference <= TOLERANCE and agreement == 1.0 and off <= SCORE_TOLERANCE
+    return Parity(way, difference, agreement, off, bool(passed))

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from whatsit.errors import DataError, ImageError
+from whatsit.files import from_spreadsheet
 from whatsit.images.decode import EXTENSIONS
 from whatsit.images.stores import FolderStore, Store, TarStore, ZipStore
 
@@ -179,13 +180,14 @@ def _csv_pictures(path: Path, rows: csv.DictReader[str]) -> Iterator[Picture]:
     seen: set[tuple[str, str]] = set()
     for row in rows:
         where = f"line {rows.line_num}"
-        name, split = (row.get("path") or "").strip(), (row.get("split") or "").strip().lower()
+        name = from_spreadsheet((row.get("path") or "").strip())
+        split = (row.get("split") or "").strip().lower()
         if not name:
             raise DataError(f"{path}: {where}: the column 'path' is empty")
         if split and split not in _SPLIT_NAMES:
             allowed = ", ".join(_SPLIT_NAMES)
             raise DataError(f"{path}: {where}: the split '{split[:50]}' is unknown; allowed: {allowed}, or none at all")
-        label = _clean_label(row.get("label") or "", str(path), where)
+        label = _clean_label(from_spreadsheet((row.get("label") or "").strip()), str(path), where)
         if (name, label) not in seen:
             seen.add((name, label))
             yield Picture(name, label, _SPLIT_NAMES.get(split))

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whatsit.models.to_onnx import Graph, trace
+from whatsit.models.unknown import Mahalanobis
 
 if TYPE_CHECKING:
     import keras
     import onnx
 
 PROBABILITIES = "probabilities"
-OUTPUTS = (PROBABILITIES, "logits", "embedding", "feature_map", "gradcam_weights")
+LAYER_OUTPUTS = (PROBABILITIES, "logits", "embedding", "feature_map")
+OUTPUTS = (*LAYER_OUTPUTS, "gradcam_weights", "ood_score")
 
 
 def pooled_features(backbone: keras.Model, depths: str = "all") -> keras.Model:
@@ -95,18 +97,20 @@ def complete(features: keras.Model, head: keras.Model, temperature: float = 1.0)
     return model
 
 
-def to_onnx(classifier: keras.Model, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """The graph of a bundle: `image` uint8 `[N, H, W, 3]` to the five float32 outputs below.
+def to_onnx(classifier: keras.Model, known: Mahalanobis, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """The graph of a bundle: `image` uint8 `[N, H, W, 3]` to the six float32 outputs below.
 
     - `probabilities` `[N, K]`, calibrated; `logits` `[N, K]`, before calibration
     - `embedding` `[N, F]`: what the head sees
     - `feature_map` `[N, h, w, C]` and `gradcam_weights` `[N, K, C]`: Grad-CAM (Selvaraju et al. 2017) for class k is
       `relu(sum over C of feature_map * gradcam_weights[k])`.
+    - `ood_score` `[N]`: how far the picture is from all classes (see `models/unknown.py`), about 1 where it is not
     """
     graph, value = trace(classifier)
     names = {layer.name: value(layer.output) for layer in classifier.layers}
-    outputs = {name: names[name] for name in OUTPUTS[:-1]}
+    outputs = {name: names[name] for name in LAYER_OUTPUTS}
     outputs["gradcam_weights"] = _gradcam_weights(graph, classifier, names["hidden"])
+    outputs["ood_score"] = known.add_to(graph, names["embedding"])
     return graph.to_model("image", outputs, metadata)
 
 

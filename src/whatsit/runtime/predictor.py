@@ -7,30 +7,40 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import read_bundle
-from whatsit.engines import Engine, Images, open_engine
-from whatsit.errors import BundleError, ImageError
+from whatsit.engines import Engine, Images, Outputs, open_engine
+from whatsit.errors import BundleError, ImageError, UsageError
 from whatsit.images.batches import Batch, decode_batches
 from whatsit.images.decode import Source, decode
 
 Item = TypeVar("Item")
 Probabilities = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the graph says of one picture."""
+
+    probabilities: Probabilities  # [K], calibrated
+    ood_score: float  # how far the picture is from all classes; NaN where the bundle cannot tell
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one picture."""
+    """The answer for one picture, for people."""
 
     label: str  # the most probable class
     probability: float  # of that class, calibrated, 0 to 1
     unknown: bool  # the picture seems to belong to none of the classes
     top: tuple[tuple[str, float], ...]  # (label, probability), the most probable first
+    labels: tuple[str, ...] | None = None  # the prediction set, the most probable first, where a coverage was asked for
 
 
 class Predictor:
@@ -62,68 +72,82 @@ class Predictor:
         self.bundle = model if isinstance(model, Bundle) else read_bundle(model)
         self.classes = self.bundle.classes
         self.size = (self.bundle.input.height, self.bundle.input.width)
-        self._engine: Engine = open_engine(
-            self.bundle.graph, ["probabilities"], runtime=runtime, precision=precision, threads=threads
-        )
+        self._settings: dict[str, Any] = {"runtime": runtime, "precision": precision, "threads": threads}
+        self._tells_unknown = self.bundle.unknown is not None
+        self._engine = self.open_engine("probabilities", *(["ood_score"] if self._tells_unknown else []))
         self.runtime = self._engine.runtime
         self._check_answer()
+
+    def open_engine(self, *outputs: str) -> Engine:
+        """Another way into the same graph, by the same runtime: for those who need other outputs of it."""
+        return open_engine(self.bundle.graph, outputs, **self._settings)
 
     def _check_answer(self) -> None:
         """The graph must take what the bundle says it takes and answer for each class."""
         try:
-            shape = self._engine.run(np.zeros((1, *self.size, 3), np.uint8))[0].shape
+            shapes = [output.shape for output in self._engine.run(np.zeros((1, *self.size, 3), np.uint8))]
         except Exception as error:  # each runtime has its own
             raise BundleError(f"the model's graph does not run on its own input size {self.size}: {error}") from None
-        if shape != (1, len(self.classes)):
-            raise BundleError(f"the model's graph gives {shape[-1]} probabilities for {len(self.classes)} classes")
+        if shapes[0] != (1, len(self.classes)):
+            raise BundleError(f"the model's graph gives {shapes[0][-1]} probabilities for {len(self.classes)} classes")
+        if self._tells_unknown and shapes[1] != (1,):
+            raise BundleError(f"the model's graph gives no score for unknown pictures but an array of {shapes[1]}")
 
-    def predict(self, pictures: Sequence[Source], *, top: int = 5) -> list[Prediction]:
+    def predict(self, pictures: Sequence[Source], *, top: int = 5, coverage: float | None = None) -> list[Prediction]:
         """Answer for each picture.
 
         Args:
             pictures: paths, bytes of files, or PIL images. A list, even for one.
             top: how many classes to name in `Prediction.top`.
+            coverage: also give the set of classes that holds the true one with this probability, between 0 and 1, for
+                pictures like the test pictures (split conformal prediction).
 
         Raises:
             ImageError: a picture cannot be read; the message says which. `predict_each` goes on instead.
+            UsageError: the coverage is out of range, or the model cannot promise any.
         """
         if isinstance(pictures, str | bytes | Path):
             raise TypeError(
                 "predict takes a list of pictures and gives a list of predictions; write predict([picture])"
             )
         if len(pictures) == 1:  # no threads for a single one
-            return [self.to_prediction(self._one(pictures[0]), top)]
+            return [self.to_prediction(self._one(pictures[0]), top, coverage)]
         predictions: list[Prediction] = []
-        for picture, answer in self.predict_each(pictures, lambda item: item, top=top):
+        for picture, answer in self.predict_each(pictures, lambda item: item, top=top, coverage=coverage):
             if isinstance(answer, ImageError):
                 raise ImageError(f"{_name(picture, len(predictions))}: {answer}")
             predictions.append(answer)
         return predictions
 
-    def _one(self, picture: Source) -> Probabilities:
+    def _one(self, picture: Source) -> Answer:
         try:
             pixels = decode(picture, self.size)
         except ImageError as error:
             raise ImageError(f"{_name(picture, 0)}: {error}") from None
-        row: Probabilities = self.probabilities(pixels[None])[0]
-        return row
+        return self.answer(pixels[None])[0]
 
-    def probabilities(self, pixels: Images) -> Probabilities:
-        """For pictures decoded by `decode(picture, self.size)`: uint8 `[N, H, W, 3]` to float32 `[N, K]`."""
-        found: Probabilities = self._engine.run(pixels)[0]
-        return found
+    def answer(self, pixels: Images) -> list[Answer]:
+        """For pictures decoded by `decode(picture, self.size)`, uint8 `[N, H, W, 3]`: N answers."""
+        return _answers(self._engine.run(pixels))
 
     def predict_each(
-        self, items: Iterable[Item], read: Callable[[Item], Source], *, top: int = 5
+        self,
+        items: Iterable[Item],
+        read: Callable[[Item], Source],
+        *,
+        top: int = 5,
+        coverage: float | None = None,
     ) -> Iterator[tuple[Item, Prediction | ImageError]]:
         """Answer for any number of pictures, in order, decoding ahead; an unreadable one gets its own error."""
-        for item, answer in self.probabilities_each(items, read):
-            yield item, answer if isinstance(answer, ImageError) else self.to_prediction(answer, top)
+        if coverage is not None:
+            self._smallest_of_set(coverage)  # a wrong one is to be told before any work
+        for item, answer in self.answers_each(items, read):
+            yield item, answer if isinstance(answer, ImageError) else self.to_prediction(answer, top, coverage)
 
-    def probabilities_each(
+    def answers_each(
         self, items: Iterable[Item], read: Callable[[Item], Source]
-    ) -> Iterator[tuple[Item, Probabilities | ImageError]]:
-        """`predict_each` with the whole row of probabilities, float32 `[K]`."""
+    ) -> Iterator[tuple[Item, Answer | ImageError]]:
+        """`predict_each` with the figures as the graph gives them."""
         waiting: deque[Batch[Item]] = deque()
 
         def inputs() -> Iterator[Images]:
@@ -139,15 +163,39 @@ class Predictor:
         for outputs in work:
             while not len(waiting[0].pixels):
                 yield from waiting.popleft().failed
-            yield from waiting.popleft().answers(outputs[0])
+            yield from waiting.popleft().answers(_answers(outputs))
         for batch in waiting:
             yield from batch.failed
 
-    def to_prediction(self, probabilities: Probabilities, top: int = 5) -> Prediction:
-        """A row of probabilities `[K]` as an answer."""
-        order = np.argsort(-probabilities, kind="stable")[: max(top, 1)]
-        best = tuple((self.classes[i], float(probabilities[i])) for i in order)
-        return Prediction(best[0][0], best[0][1], False, best[:top])
+    def to_prediction(self, answer: Answer, top: int = 5, coverage: float | None = None) -> Prediction:
+        """An answer of the graph as one for people."""
+        probabilities = answer.probabilities
+        order = np.argsort(-probabilities, kind="stable")
+        best = tuple((self.classes[i], float(probabilities[i])) for i in order[: max(top, 1)])
+        labels = None
+        if coverage is not None:
+            smallest = self._smallest_of_set(coverage)
+            labels = tuple(self.classes[i] for i in order if i == order[0] or probabilities[i] >= smallest)
+        return Prediction(best[0][0], best[0][1], self.is_unknown(answer), best[:top], labels)
+
+    def is_unknown(self, answer: Answer) -> bool:
+        """Whether the picture seems to belong to none of the classes: its score is beyond the bundle's threshold."""
+        return self.bundle.unknown is not None and not answer.ood_score <= self.bundle.unknown.threshold
+
+    def _smallest_of_set(self, coverage: float) -> float:
+        """The least probability of a class in a prediction set of that coverage."""
+        if not 0 < coverage < 1:
+            raise UsageError(f"the coverage must be between 0 and 1, such as 0.95; received {coverage:g}")
+        if self.bundle.conformal is None:
+            raise UsageError(
+                "this model cannot promise a coverage; it was made without, by an older whatsit or as an ensemble"
+            )
+        return self.bundle.conformal.smallest(coverage)
+
+
+def _answers(outputs: Outputs) -> list[Answer]:
+    scores = outputs[1] if len(outputs) > 1 else np.full(len(outputs[0]), np.nan)
+    return [Answer(row, float(score)) for row, score in zip(outputs[0], scores, strict=True)]
 
 
 def _name(picture: Source, place: int) -> str:

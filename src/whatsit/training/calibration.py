@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -49,3 +50,32 @@ def log_losses(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArra
     total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
     losses: npt.NDArray[np.float64] = total - logits[np.arange(len(labels)), labels]
     return losses
+
+
+def acceptance_threshold(scores: npt.NDArray[Any], share: float = 0.95) -> tuple[float, float]:
+    """The score that a new picture of the known classes stays below or at with the given chance, and that chance.
+
+    Args:
+        scores: float `[N]`, of known pictures that nothing was fitted on; a new picture ranks among them like any other
+            (Vovk et al. 2005), so the threshold is the `ceil((N + 1) * share)`-th smallest.
+        share: 0 to 1. With too few pictures to promise it, N / (N + 1) is promised: the threshold is the largest score.
+    """
+    ordered = np.sort(scores)
+    place = math.ceil((len(ordered) + 1) * share)
+    if place > len(ordered):
+        return float(ordered[-1]), len(ordered) / (len(ordered) + 1)
+    return float(ordered[place - 1]), share
+
+
+def conformal_scores(
+    labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], limit: int = 2000, seed: int = 0
+) -> npt.NDArray[np.float64]:
+    """The calibration scores of split conformal prediction, ascending `[<= limit]` (Sadinle, Lei & Wasserman 2019).
+
+    They are 1 - the probability of the true class, of pictures that the network was not trained on; of more than
+    `limit`, a random draw, which is as valid.
+    """
+    own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    if len(own) > limit:
+        own = np.random.default_rng(seed).choice(own, limit, replace=False)
+    return np.sort(np.clip(1.0 - own, 0.0, 1.0))

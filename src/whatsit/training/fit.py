@@ -179,7 +179,7 @@ def _journal(history: History, stage: str, validation: npt.NDArray[Any], labels:
 
         def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
             logs = {} if logs is None else logs  # the later callbacks read what is put in here
-            logits = _logits(self.model, validation)
+            logits = in_slices(self.model, validation)
             logs["val_loss"] = float(log_losses(logits, labels).mean())
             logs["val_accuracy"] = float((logits.argmax(axis=1) == labels).mean())
             losses = calibrated_losses(logits, labels)
@@ -202,8 +202,8 @@ def _journal(history: History, stage: str, validation: npt.NDArray[Any], labels:
     return Journal()
 
 
-def _logits(model: keras.Model, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """The model's answers in slices, without the overhead of `predict`; half precision is widened first."""
+def in_slices(model: keras.Model, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """The model's answers, without the overhead of `predict`; half precision is widened first."""
     slices = (inputs[start : start + 256] for start in range(0, len(inputs), 256))
     wide = (part.astype(np.float32) if part.dtype == np.float16 else part for part in slices)
     return np.concatenate([np.asarray(model(part, training=False), np.float32) for part in wide])

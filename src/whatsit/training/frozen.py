@@ -14,8 +14,9 @@ from whatsit.progress import Reporter
 from whatsit.training.calibration import calibrated_losses, clearly_less
 from whatsit.training.features import FeatureCache, Features, extract
 from whatsit.training.fit import Fitted, fit_head
-from whatsit.training.recipe import Recipe
+from whatsit.training.recipe import Recipe, working_size
 from whatsit.training.trained import Trained, finish, new_history, require_every_class
+from whatsit.training.unknown import enough_rows, fit_mahalanobis
 
 
 def train_frozen(
@@ -25,7 +26,10 @@ def train_frozen(
     backbone = backbones.build(recipe.model, size, upscale=upscale, weights=recipe.weights)
     depths = ("last", "all") if recipe.features == "auto" else (recipe.features,)
     networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
-    train, validation = _features(dataset, networks[depths[-1]], recipe, reporter)
+    frozen = FrozenNetwork(networks[depths[-1]])
+    train = frozen.features(dataset, "train", recipe.views, reporter)
+    validation = frozen.features(dataset, "validation", ("original",), reporter)
+    frozen.make_room()
     dataset = require_every_class(dataset.without([*train.failed, *validation.failed]))
     train_labels = np.array(label_numbers(train.pictures, dataset.classes))
     validation_labels = np.array(label_numbers(validation.pictures, dataset.classes))
@@ -47,34 +51,50 @@ def train_frozen(
     losses = [calibrated_losses(fitted[depth].validation_logits, validation_labels) for depth in depths]
     if len(depths) > 1 and clearly_less(losses[1], losses[0], errors=2):
         best = depths[1]
-    return finish(networks[best], fitted[best], validation_labels, dataset)
+    rows = enough_rows(train_labels, len(dataset.classes), recipe.seed)
+    embedding = train.views["original"][rows, -_width(networks[best]) :]
+    known = fit_mahalanobis(embedding, train_labels[rows], len(dataset.classes), recipe.seed)
+    return finish(networks[best], fitted[best], validation_labels, dataset, history, known, frozen)
 
 
-def _features(dataset: Dataset, network: Any, recipe: Recipe, reporter: Reporter) -> tuple[Features, Features]:
-    """Of the train split in every view, and of the validation split as it is."""
-    graph = classifier.features_to_onnx(network)
-    runtime = available()[0]
-    precision = training_precision(runtime)
-    engine = open_engine(graph, ["embedding"], runtime=runtime, precision=precision)
-    cache = FeatureCache(graph, f"{runtime} {precision}", _width(network))
-    height, width = (int(side) for side in network.input.shape[1:3])
+class FrozenNetwork:
+    """A frozen network as a fast function of a data set's pictures, whose results are kept on disk."""
 
-    def features(split: str, views: tuple[str, ...]) -> Features:
+    def __init__(self, network: Any) -> None:
+        """Open `pooled_features`, in the fastest precision of this machine."""
+        graph = classifier.features_to_onnx(network)
+        runtime = available()[0]
+        precision = training_precision(runtime)
+        self.deepest = int(network.outputs[0].shape[-1])  # so many features, of the deepest map, stand last
+        self._width = int(network.outputs[1].shape[-1])
+        self._engine = open_engine(graph, ["embedding"], runtime=runtime, precision=precision)
+        self._cache = FeatureCache(graph, f"{runtime} {precision}", self._width)
+        self._size = tuple(int(side) for side in network.input.shape[1:3])
+
+    def features(self, dataset: Dataset, split: str, views: tuple[str, ...], reporter: Reporter) -> Features:
+        """Of the pictures of one split."""
         return extract(
             dataset,
             dataset.of(split),
-            engine,
-            (height, width),
-            width=_width(network),
+            self._engine,
+            (self._size[0], self._size[1]),
+            width=self._width,
             views=views,
-            cache=cache,
+            cache=self._cache,
             progress=reporter.stage(f"Computing features ({split})"),
             warn=reporter.warn,
         )
 
-    train, validation = features("train", recipe.views), features("validation", ("original",))
-    cache.make_room()
-    return train, validation
+    def make_room(self) -> None:
+        """Keep the folder of features within its limit."""
+        self._cache.make_room()
+
+
+def default_network(side: int) -> FrozenNetwork:
+    """The backbone whose weights come along, for pictures whose longer side is `side`."""
+    recipe = Recipe()
+    size, upscale = working_size(recipe, side)
+    return FrozenNetwork(classifier.pooled_features(backbones.build(recipe.model, size, upscale=upscale)))
 
 
 def _width(network: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import tomllib
@@ -11,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from whatsit.errors import RecipeError
+from whatsit.errors import RecipeError, suggest
 from whatsit.models.backbones import BACKBONES, DEFAULT
 from whatsit.models.cnn import SIMPLE_CNN
 
@@ -146,14 +145,6 @@ def to_toml(recipe: Recipe, comment: str = "") -> str:
         f"{field.name} = {json.dumps(getattr(recipe, field.name), ensure_ascii=False)}" for field in fields(recipe)
     ]
     return "\n".join(lines) + "\n"
-
-
-def suggest(word: str, allowed: Iterable[str]) -> str:
-    """`; did you mean 'x'? allowed: x, y`, for the end of a message."""
-    allowed = list(allowed)
-    near = difflib.get_close_matches(word, allowed, 1, 0.5)
-    question = f"; did you mean '{near[0]}'?" if near else ""
-    return f"{question}{';' if not near else ''} allowed: {', '.join(allowed)}"
 
 
 def _check(key: str, value: Any, default: Any, where: str) -> Any:

@@ -14,15 +14,18 @@ from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.models import classifier
 from whatsit.models.cnn import simple_cnn
 from whatsit.progress import Reporter
-from whatsit.training.fit import fit_network
+from whatsit.training.fit import fit_network, in_slices
 from whatsit.training.recipe import Recipe
 from whatsit.training.trained import Trained, finish, new_history, require_every_class
+from whatsit.training.unknown import enough_rows, fit_mahalanobis
 
 MAX_PIXEL_BYTES = 4 * 1024**3
 
 
 def train_scratch(dataset: Dataset, recipe: Recipe, size: int, folder: Path, reporter: Reporter) -> Trained:
     """Train the simple CNN at that input size, on a data set that is split."""
+    import keras
+
     needed = (len(dataset.of("train")) + len(dataset.of("validation"))) * size * size * 3
     if needed > MAX_PIXEL_BYTES:
         raise DataError(
@@ -36,19 +39,23 @@ def train_scratch(dataset: Dataset, recipe: Recipe, size: int, folder: Path, rep
         dataset, dataset.of("validation"), size, reporter.stage("Reading the validation pictures")
     )
     dataset = require_every_class(dataset.without([*lost, *gone]))
-    held_labels = np.array(label_numbers(held, dataset.classes))
+    train_labels, held_labels = (np.array(label_numbers(part, dataset.classes)) for part in (train, held))
+    history = new_history(folder, recipe, reporter)
     network = classifier.flat_features(simple_cnn(size))
     fitted = fit_network(
         network,
         train_pixels,
-        np.array(label_numbers(train, dataset.classes)),
+        train_labels,
         held_pixels,
         held_labels,
         len(dataset.classes),
         recipe,
-        new_history(folder, recipe, reporter),
+        history,
     )
-    return finish(network, fitted, held_labels, dataset)
+    rows = enough_rows(train_labels, len(dataset.classes), recipe.seed)
+    embedding = in_slices(keras.Model(network.input, network.outputs[1]), train_pixels[rows])
+    known = fit_mahalanobis(embedding, train_labels[rows], len(dataset.classes), recipe.seed)
+    return finish(network, fitted, held_labels, dataset, history, known)
 
 
 def _load(

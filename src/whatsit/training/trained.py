@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from whatsit.errors import DataError
 from whatsit.images.scan import Dataset
 from whatsit.models.classifier import complete
+from whatsit.models.unknown import Mahalanobis
 from whatsit.progress import Reporter
 from whatsit.training.calibration import fit_temperature
 from whatsit.training.fit import Epoch, Fitted, History
@@ -16,6 +17,8 @@ from whatsit.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import keras
+
+    from whatsit.training.frozen import FrozenNetwork
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,24 @@ class Trained:
     dataset: Dataset  # less the pictures that turned out to be unreadable
     best: Epoch  # the entry of the history whose weights these are
     temperature: float
+    history: tuple[Epoch, ...]  # every epoch of every stage
+    known: Mahalanobis  # what the training pictures look like, so that strangers can be told
+    frozen: FrozenNetwork | None = None  # what the features came from, where they came from one
 
 
-def finish(features: keras.Model, fitted: Fitted, validation_labels: Any, dataset: Dataset) -> Trained:
+def finish(
+    features: keras.Model,
+    fitted: Fitted,
+    validation_labels: Any,
+    dataset: Dataset,
+    history: History,
+    known: Mahalanobis,
+    frozen: FrozenNetwork | None = None,
+) -> Trained:
     """Calibrate on the validation set and put the whole classifier together."""
     temperature, _ = fit_temperature(fitted.validation_logits, validation_labels)
-    return Trained(complete(features, fitted.model, temperature), dataset, fitted.best, temperature)
+    classifier = complete(features, fitted.model, temperature)
+    return Trained(classifier, dataset, fitted.best, temperature, tuple(history.entries), known, frozen)
 
 
 def require_every_class(dataset: Dataset) -> Dataset:

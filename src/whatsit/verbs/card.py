@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from whatsit.bundle.format import Bundle
+from whatsit.evaluation.examination import Examination
 
 
-def model_card(bundle: Bundle) -> str:
-    """What the model is, what it was trained on and how well it did, as Markdown."""
+def model_card(bundle: Bundle, exam: Examination | None = None) -> str:
+    """What the model is, what it was trained on, how well it did and what it is not for, as Markdown."""
     made, test = bundle.provenance, bundle.test or {}
     low, high = test["accuracy_ci95"]
     counts = {name: sum(labels.values()) for name, labels in made["data"]["pictures"].items()}
@@ -19,23 +20,58 @@ def model_card(bundle: Bundle) -> str:
 Made by whatsit {made["versions"].get("whatsit", "")} on {made["created"]} with the recipe `{made["recipe"]["name"]}`
 ({made["recipe"]["model"]}, seed {made["recipe"]["seed"]}).
 
-- Answers: {len(bundle.classes)} classes
+## What it does
+
+- Answers: {len(bundle.classes)} classes, with a calibrated probability each
 - Takes: RGB pictures of {bundle.input.width} x {bundle.input.height} pixels, resized by the rule `{bundle.input.resize}`
-- Trained on {counts["train"]:,} pictures, chosen by {counts["validation"]:,}, tested on {test["n"]:,}
+- Trained on {counts["train"]:,} pictures, chosen by {counts["validation"]:,}, tested on {test["n"]:,} that it never saw
+
+## How well
+
 - Test accuracy: {test["accuracy"]:.1%} (95 % interval {low:.1%} to {high:.1%}); log loss {test["loss"]:.3f}; calibration
   error {test["ece"]:.3f}
-
+{_examined(exam)}
 | class | precision | recall | F1 | test pictures |
 | --- | --- | --- | --- | --- |
 {rows}
 
-These figures hold for pictures like the test pictures. The model always names one of its classes, also for a picture
-of something else. This file holds {len(bundle.golden)} of the test pictures, as a proof that it answers alike everywhere.
+## What it is not for
+
+These figures hold for pictures like the test pictures. {_about_strangers(bundle)} Try it on pictures taken
+where it will be used before anything depends on it.
+
+This file holds {len(bundle.golden)} of the test pictures, as a proof that it answers alike everywhere.
 """
 
 
+def _about_strangers(bundle: Bundle) -> str:
+    if bundle.unknown is None:
+        return "The model always names one of its classes, also for a picture of something else."
+    return (
+        f"A picture unlike the training pictures is called unknown ({bundle.unknown.method}, threshold "
+        f"{bundle.unknown.threshold:.4g}, set to let {bundle.unknown.accepts:.0%} of pictures like the validation pictures "
+        f"through); strangers that resemble a class can still be taken for it."
+    )
+
+
+def _examined(exam: Examination | None) -> str:
+    if exam is None:
+        return ""
+    met = sum(check.passed for check in exam.checks)
+    lines = [
+        f"- Baselines: the most frequent class {exam.majority_accuracy:.1%}, a linear probe {exam.curve.accuracy[-1]:.1%}",
+        f"- Criteria met when it was made: {met} of {len(exam.checks)}",
+        *(f"- Warning: it may have learned a shortcut. {alarm}" for alarm in exam.shortcuts.alarms),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _cell(text: str) -> str:
-    """Text that cannot break out of a Markdown table or become HTML."""
-    for character, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
+    """Text that is shown as it is: it cannot break out of a table, or become a link, an image or HTML."""
+    text = "".join(f"\\{character}" if character in _MARKDOWN else character for character in text)
+    for character, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("://", "&#58;//")):
         text = text.replace(character, safe)
     return text
+
+
+_MARKDOWN = frozenset("\\`*_[]()|~!#")

@@ -27,9 +27,15 @@ def golden_pictures(bundle: Bundle, dataset: Dataset, pictures: Sequence[Picture
     chosen = list(islice(in_turn, GOLDEN_COUNT))
     files = [_keepable(dataset.read(picture)) for picture in chosen]
     predictor = Predictor(bundle, runtime=REFERENCE)
-    answers = [predictor.probabilities(decode(data, predictor.size)[None])[0] for data, _ in files]
+    answers = [predictor.answer(decode(data, predictor.size)[None])[0] for data, _ in files]
     return tuple(
-        Golden(f"{number:02d}.{ending}", data, picture.label, tuple(float(p) for p in answer))
+        Golden(
+            f"{number:02d}.{ending}",
+            data,
+            picture.label,
+            tuple(float(p) for p in answer.probabilities),
+            answer.ood_score if bundle.unknown else None,
+        )
         for number, ((data, ending), picture, answer) in enumerate(zip(files, chosen, answers, strict=True))
     )
 

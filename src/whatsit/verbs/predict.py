@@ -29,8 +29,13 @@ def find_pictures(arguments: Iterable[str]) -> Iterator[str]:
 
 
 def predict(
-    model: str | Path | Predictor, pictures: Iterable[str], *, top: int = 5, runtime: str = "auto"
+    model: str | Path | Predictor,
+    pictures: Iterable[str],
+    *,
+    top: int = 5,
+    coverage: float | None = None,
+    runtime: str = "auto",
 ) -> Iterator[tuple[str, Prediction | ImageError]]:
     """Answer for each picture that `find_pictures` finds, in order; an unreadable one gets its own error."""
     predictor = model if isinstance(model, Predictor) else Predictor(model, runtime=runtime)
-    return predictor.predict_each(find_pictures(pictures), lambda name: name, top=top)
+    return predictor.predict_each(find_pictures(pictures), lambda name: name, top=top, coverage=coverage)

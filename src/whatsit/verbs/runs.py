@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from whatsit.errors import UsageError
-from whatsit.files import disk_error, write_text
+from whatsit.files import disk_error, spreadsheet_safe, write_text
 from whatsit.images.scan import Dataset
 
 RUNS = Path("runs")
@@ -98,7 +98,7 @@ def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([spreadsheet_safe(cell) for cell in row] for row in rows)
     write_text(path, text.getvalue())
 
 

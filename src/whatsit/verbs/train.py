@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import time
 from dataclasses import dataclass, replace
@@ -11,12 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whatsit.bundle.format import Bundle, InputSpec
+from whatsit.bundle.format import Bundle, Conformal, InputSpec, UnknownRule
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import write_bundle
-from whatsit.errors import UsageError
+from whatsit.errors import UsageError, suggest
 from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
+from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.metrics import Figures
+from whatsit.evaluation.speed import Speed
 from whatsit.files import write_text
 from whatsit.images.decode import RESIZE_RULE
 from whatsit.images.scan import Dataset, count_by_label, typical_size
@@ -30,11 +33,15 @@ from whatsit.training import recipe as recipes
 from whatsit.training.recipe import Recipe
 from whatsit.verbs.card import model_card
 from whatsit.verbs.data import open_data, tell_about, tell_unreadable
+from whatsit.verbs.examine import examine, megabytes, time_one_picture, unreadable_of
 from whatsit.verbs.golden import golden_pictures
 from whatsit.verbs.runs import new_run, run_folder_for, write_split, write_unreadable
 
 if TYPE_CHECKING:
     from whatsit.training.trained import Trained
+
+
+OOD_METHOD = "Mahalanobis distance on normalised features (Lee et al. 2018; Mueller & Hein 2025)"
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,11 @@ class Run:
     folder: Path
     model: Path  # the bundle
     test: Figures  # of the bundle, by the Predictor
+    speed: Speed  # of one picture on this machine
+    megabytes: float  # size of the bundle
     seconds: float
     recipe: Recipe
+    examination: Examination | None = None  # what the report is made of
 
     def load(self) -> Predictor:
         """The model, ready to answer."""
@@ -62,6 +72,7 @@ def train(
     seed: int | None = None,
     limit: int | None = None,
     settings: dict[str, Any] | None = None,
+    report: bool = True,
     reporter: Reporter = SILENT,
 ) -> Run:
     """Train a classifier on DATA and measure it on pictures that it never saw.
@@ -76,6 +87,7 @@ def train(
             which threads add (about 1e-3 in loss).
         limit: at most so many pictures of each class.
         settings: recipe keys and values that replace the recipe's.
+        report: also question the model and write `report.html` and `plots/`.
         reporter: is told about progress.
 
     Raises:
@@ -93,12 +105,24 @@ def train(
     folder = Path(out) if out else run_folder_for(str(data), plan.name)
     with new_run(folder) as working:
         trained, plan = _fit(dataset, plan, working, reporter)
-        bundle = _make_bundle(trained, plan)
-        evaluation, bundle = _measure(bundle, trained.dataset, working, reporter)
+        bundle = _set_thresholds(_make_bundle(trained, plan), trained.dataset, reporter)
+        path = working / "model.whatsit"
+        predictor, evaluation, bundle = _measure(bundle, path, trained.dataset, reporter)
+        speed = time_one_picture(predictor, bundle)
+        exam = None
+        if report:
+            exam = examine(predictor, bundle, path, trained, evaluation, speed, time.perf_counter() - started, reporter)
+            _write_report(working, exam, reporter)
+            bundle = replace(bundle, card=model_card(bundle, exam))
+            write_bundle(bundle, path)
+        size = megabytes(path)
         seconds = round(time.perf_counter() - started, 2)
         _write_records(working, trained, evaluation, plan, seconds)
+        _write_metrics(working / "metrics.json", trained, evaluation, plan, speed, size, seconds, exam)
     tell_unreadable((*trained.dataset.unreadable[len(dataset.unreadable) :], *evaluation.failed), reporter)
-    return Run(folder, folder / "model.whatsit", evaluation.figures, seconds, plan)
+    for alarm in exam.shortcuts.alarms if exam else ():
+        reporter.warn(f"it may have learned a shortcut: {alarm}")
+    return Run(folder, folder / "model.whatsit", evaluation.figures, speed, size, seconds, plan, exam)
 
 
 def _plan(
@@ -111,7 +135,7 @@ def _plan(
                 f"the recipe '{plan.name}' trains a network of its own; --backbone goes with a recipe such as 'fast'"
             )
         if backbone not in BACKBONES:
-            raise UsageError(f"unknown backbone '{backbone}'{recipes.suggest(backbone, BACKBONES)}")
+            raise UsageError(f"unknown backbone '{backbone}'{suggest(backbone, BACKBONES)}")
         plan = replace(plan, model=backbone)
     if weights is not None:
         if plan.model == SIMPLE_CNN:
@@ -164,35 +188,74 @@ def _make_bundle(trained: Trained, plan: Recipe) -> Bundle:
         "versions": _versions(),
     }
     graph = to_onnx(
-        trained.classifier, {"resize": RESIZE_RULE, "classes": json.dumps(dataset.classes, ensure_ascii=False)}
+        trained.classifier,
+        trained.known,
+        {"resize": RESIZE_RULE, "classes": json.dumps(dataset.classes, ensure_ascii=False)},
     )
     return Bundle(
         classes=dataset.classes,
         input=InputSpec(height, width, RESIZE_RULE),
         graph=graph.SerializeToString(),
         temperature=trained.temperature,
+        unknown=UnknownRule(OOD_METHOD, math.inf, 1.0),  # until the shipped graph has been seen at work
         provenance=provenance,
     )
 
 
-def _measure(bundle: Bundle, dataset: Dataset, folder: Path, reporter: Reporter) -> tuple[Evaluation, Bundle]:
+def _set_thresholds(bundle: Bundle, dataset: Dataset, reporter: Reporter) -> Bundle:
+    """Fit what is set by the answers of the shipped graph on the validation pictures."""
+    from whatsit.training.calibration import acceptance_threshold, conformal_scores
+
+    seen = evaluate_pictures(
+        Predictor(bundle), dataset, dataset.of("validation"), reporter.stage("Setting thresholds (validation)")
+    )
+    threshold, accepts = acceptance_threshold(seen.ood_scores)
+    scores = conformal_scores(seen.labels, seen.probabilities)
+    return replace(
+        bundle,
+        unknown=UnknownRule(OOD_METHOD, threshold, accepts),
+        conformal=Conformal(tuple(float(score) for score in scores)),
+    )
+
+
+def _measure(bundle: Bundle, path: Path, dataset: Dataset, reporter: Reporter) -> tuple[Predictor, Evaluation, Bundle]:
     """Write the bundle, open it as anybody would, measure it, and write the figures into it."""
-    path = folder / "model.whatsit"
     write_bundle(bundle, path)
     shipped = read_bundle(path)
-    evaluation = evaluate_pictures(
-        Predictor(shipped), dataset, dataset.of("test"), reporter.stage("Testing the shipped model")
-    )
+    predictor = Predictor(shipped)
+    evaluation = evaluate_pictures(predictor, dataset, dataset.of("test"), reporter.stage("Testing the shipped model"))
     bundle = replace(
         shipped, test=evaluation.figures.to_json(), golden=golden_pictures(shipped, dataset, evaluation.pictures)
     )
     bundle = replace(bundle, card=model_card(bundle))
     write_bundle(bundle, path)
-    return evaluation, bundle
+    return predictor, evaluation, bundle
+
+
+def _write_report(folder: Path, exam: Examination, reporter: Reporter) -> None:
+    from whatsit.evaluation.report import write_report
+
+    drawing = reporter.stage("Writing the report")
+    write_report(folder, exam)
+    drawing(1, 1)
 
 
 def _write_records(folder: Path, trained: Trained, evaluation: Evaluation, plan: Recipe, seconds: float) -> None:
-    unreadable = (*trained.dataset.unreadable, *evaluation.failed)
+    write_text(folder / "recipe.toml", recipes.to_toml(plan, f"whatsit train DATA, {seconds:.0f} s"))
+    write_split(trained.dataset, folder / "split.csv")
+    write_unreadable(unreadable_of(trained, evaluation), folder / "unreadable.csv")
+
+
+def _write_metrics(
+    path: Path,
+    trained: Trained,
+    evaluation: Evaluation,
+    plan: Recipe,
+    speed: Speed,
+    size: float,
+    seconds: float,
+    exam: Examination | None,
+) -> None:
     metrics = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "recipe": plan.name,
@@ -201,12 +264,12 @@ def _write_records(folder: Path, trained: Trained, evaluation: Evaluation, plan:
         "temperature": trained.temperature,
         "best_epoch": trained.best,
         "test": evaluation.figures.to_json(),
-        "unreadable": len(unreadable),
+        "speed": vars(speed),
+        "model_mb": size,
+        "unreadable": len(unreadable_of(trained, evaluation)),
+        "examination": exam.to_json() if exam else None,
     }
-    write_text(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
-    write_text(folder / "recipe.toml", recipes.to_toml(plan, f"whatsit train DATA, {seconds:.0f} s"))
-    write_split(trained.dataset, folder / "split.csv")
-    write_unreadable(unreadable, folder / "unreadable.csv")
+    write_text(path, json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
 
 
 def _versions() -> dict[str, str]:

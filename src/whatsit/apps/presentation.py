@@ -1,0 +1,81 @@
+"""Results as JSON, in the words of the contract, and as text for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from whatsit.apps.terminal import out, printable, table
+
+if TYPE_CHECKING:
+    from whatsit.evaluation.metrics import Figures
+    from whatsit.runtime.predictor import Prediction
+    from whatsit.verbs.train import Run
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    test = run.test
+    return {
+        "run": str(run.folder),
+        "model": str(run.model),
+        "test": {"accuracy": test.accuracy, "accuracy_ci95": list(test.accuracy_ci95), "loss": test.loss, "n": test.n},
+        "seconds": run.seconds,
+        "recipe": run.recipe.name,
+    }
+
+
+def answer_json(answer: Prediction) -> dict[str, Any]:
+    found = {
+        "label": answer.label,
+        "probability": answer.probability,
+        "unknown": answer.unknown,
+        "top": [{"label": label, "probability": probability} for label, probability in answer.top],
+    }
+    return found if answer.labels is None else {**found, "set": list(answer.labels)}
+
+
+def answer_line(answer: Prediction) -> str:
+    line = f"{'unknown, nearest to ' if answer.unknown else ''}{answer.label} {answer.probability:.1%}"
+    return line if answer.labels is None else f"{line}  {{{', '.join(answer.labels)}}}"
+
+
+def print_run(run: Run) -> None:
+    low, high = run.test.accuracy_ci95
+    rows = [
+        ("Model", f"{run.recipe.model} (recipe {run.recipe.name}), {run.model}"),
+        (
+            "Test accuracy",
+            f"{run.test.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {run.test.n:,} pictures",
+        ),
+        ("Test loss", f"{run.test.loss:.3f} (calibration error {run.test.ece:.3f})"),
+        ("Inference time", f"{1000 * run.speed.median:.1f} ms a picture ({run.speed.runtime})"),
+        ("Model size", f"{run.megabytes:.1f} MB"),
+        ("Training time", f"{run.seconds:.0f} s"),
+    ]
+    if run.examination:
+        checks = run.examination.checks
+        missed = [f"{check.what} {check.wanted}, found {check.found}" for check in checks if not check.passed]
+        rows.append(("Criteria", printable("; ".join(missed)) + " NOT MET" if missed else f"all {len(checks)} met"))
+        rows.append(("Report", str(run.folder / "report.html")))
+    for name, value in rows:
+        out(f"{name + ':':16s}{value}")
+    out()
+    _print_classes(run.test)
+
+
+def print_figures(figures: Figures) -> None:
+    low, high = figures.accuracy_ci95
+    top5 = f"   Top-5: {figures.top5_accuracy:.1%}" if len(figures.per_class) > 5 else ""
+    out(f"Accuracy: {figures.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {figures.n:,} pictures{top5}")
+    out(f"Loss:     {figures.loss:.3f}   Calibration error: {figures.ece:.3f}")
+    out()
+    _print_classes(figures)
+
+
+def _print_classes(figures: Figures) -> None:
+    rows = [
+        (label, f"{f.recall:.1%}", f"{f.precision:.1%}", f"{f.f1:.1%}", f"{f.n:,}")
+        for label, f in figures.per_class.items()
+    ]
+    for name, f in (("(macro)", figures.macro), ("(weighted)", figures.weighted)):
+        rows.append((name, f"{f.recall:.1%}", f"{f.precision:.1%}", f"{f.f1:.1%}", f"{figures.n:,}"))
+    table(("class", "accuracy (recall)", "precision", "F1", "pictures"), rows)

@@ -1,0 +1,264 @@
+"""Pictures of figures, for people: PNG files with a title, named axes and colours that survive colour blindness.
+
+Lines take the palette of Okabe & Ito (2008) and differ in their dashes too; maps are drawn in Viridis or in one hue.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whatsit.evaluation.metrics import (
+    Figures,
+    auroc,
+    average_precision,
+    precision_recall_curve,
+    reliability,
+    roc_curve,
+    wilson_interval,
+)
+from whatsit.runtime.overlay import FONT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D00")
+_DASHES = ("-", "--", ":", "-.")
+_GREY = "#8A9099"
+DPI = 150
+MAX_LINES = 10  # classes drawn by name; of more, the worst
+MAX_CELLS = 25  # classes whose confusion matrix shows its counts
+MAX_LABEL = 22  # characters
+
+Array = npt.NDArray[Any]
+
+
+def history(rows: Sequence[Mapping[str, Any]], stage: str, best_epoch: int) -> bytes:
+    """Loss and accuracy of one stage, epoch by epoch (the columns of `history.csv`)."""
+    with _figure(7.6, 3.1, 2) as (figure, (left, right)):
+        epochs = [int(row["epoch"]) for row in rows]
+        for axes, key, title in ((left, "loss", "Loss (nats)"), (right, "accuracy", "Accuracy")):
+            for number, (column, label) in enumerate(((key, "training"), (f"val_{key}", "validation"))):
+                values = [float(row[column]) for row in rows]
+                axes.plot(
+                    epochs, values, _DASHES[number], color=PALETTE[number], marker="." if len(rows) < 30 else None
+                )
+                axes.plot([], [], _DASHES[number], color=PALETTE[number], label=label)
+            axes.axvline(best_epoch, color=_GREY, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
+            axes.set(title=title, xlabel=f"epoch ({stage})")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        right.set_ylim(top=min(1.02, right.get_ylim()[1]))
+        right.legend(loc="lower right")
+        return _png(figure)
+
+
+def confusion(figures: Figures) -> bytes:
+    """The confusion matrix, each row as shares of its class, with the counts where they fit."""
+    counts, names = np.array(figures.confusion), list(figures.per_class)
+    order = np.arange(len(names))
+    if len(names) > 60:  # the classes with the most mistakes
+        mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
+        order = np.sort(np.argsort(-mistakes, kind="stable")[:40])
+    counts = counts[np.ix_(order, order)]
+    rows = np.array([figures.per_class[names[k]].n for k in order])
+    shares = counts / np.maximum(rows, 1)[:, None]
+    size = min(9.5, 2.6 + 0.52 * len(order)) if len(order) <= MAX_CELLS else 9.5
+    with _figure(size + 1.2, size) as (figure, axes):
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        small = 9 if len(order) <= 12 else 7
+        if len(order) <= MAX_CELLS:
+            for i, j in zip(*np.nonzero(counts), strict=True):
+                ink = "white" if shares[i, j] > 0.55 else "#22313F"
+                text = f"{shares[i, j]:.0%}\n{counts[i, j]:,}" if len(order) <= 12 else f"{counts[i, j]}"
+                axes.text(j, i, text, ha="center", va="center", color=ink, fontsize=small)
+        labels = [_short(names[k]) for k in order]
+        axes.set_xticks(range(len(order)), labels, rotation=45 if max(map(len, labels)) > 3 else 0, ha="right")
+        if max(map(len, labels)) <= 3:
+            axes.set_xticks(range(len(order)), labels)
+        axes.set_yticks(range(len(order)), labels)
+        axes.tick_params(labelsize=10 if len(order) <= 20 else 6)
+        some = f" (the {len(order)} classes with most mistakes)" if len(order) < len(names) else ""
+        axes.set(title=f"Confusion matrix{some}", xlabel="answer of the model", ylabel="true class")
+        axes.grid(visible=False)
+        bar = figure.colorbar(image, ax=axes, shrink=0.8, format=lambda value, _: f"{value:.0%}")
+        bar.set_label("share of the true class")
+        return _png(figure)
+
+
+def roc(labels: Array, probabilities: Array, classes: Sequence[str]) -> bytes:
+    """ROC curves, each class against all others."""
+    with _figure(5.2, 4.6) as (figure, axes):
+        areas = _areas(labels, probabilities, auroc)
+        for k, style in _styles(areas):
+            axes.plot(
+                *roc_curve(labels == k, probabilities[:, k]), label=f"{_short(classes[k])}  {areas[k]:.3f}", **style
+            )
+        axes.plot([0, 1], [0, 1], ":", color=_GREY, label="by chance  0.5")
+        axes.set(title="ROC, each class against the others", xlabel="false positive rate", ylabel="true positive rate")
+        axes.legend(loc="lower right", title=_legend_title("area under the curve", areas))
+        return _png(figure)
+
+
+def precision_recall(labels: Array, probabilities: Array, classes: Sequence[str]) -> bytes:
+    """Precision-recall curves, each class against all others."""
+    with _figure(5.2, 4.6) as (figure, axes):
+        areas = _areas(labels, probabilities, average_precision)
+        for k, style in _styles(areas):
+            recall, precision = precision_recall_curve(labels == k, probabilities[:, k])
+            axes.step(recall, precision, where="pre", label=f"{_short(classes[k])}  {areas[k]:.3f}", **style)
+        axes.set(title="Precision and recall", xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
+        axes.legend(loc="lower left", title=_legend_title("average precision", areas))
+        return _png(figure)
+
+
+def per_class(figures: Figures) -> bytes:
+    """Precision and recall of each class with their 95 % intervals; of many classes, those with the lowest F1."""
+    chosen = list(figures.per_class.items())
+    if len(chosen) > 30:
+        chosen = sorted(chosen, key=lambda item: item[1].f1)[:30]
+    with _figure(7.6, 1.3 + 0.36 * len(chosen)) as (figure, axes):
+        for number, name in enumerate(("precision", "recall")):
+            rows = np.arange(len(chosen)) + (number - 0.5) * 0.3
+            mean = np.array([getattr(f, name) for _, f in chosen])
+            low, high = np.array([getattr(f, f"{name}_ci95") for _, f in chosen]).T
+            edges = np.maximum([mean - low, high - mean], 0.0)
+            marker = "os"[number]
+            axes.errorbar(
+                mean, rows, xerr=edges, fmt=marker, color=PALETTE[number], markersize=5, capsize=2, label=name
+            )
+        axes.set_yticks(range(len(chosen)), [_short(label) for label, _ in chosen])
+        axes.set_ylim(len(chosen) - 0.4, -0.6)
+        some = " (the 30 with the lowest F1)" if len(chosen) < len(figures.per_class) else ""
+        axes.set(title=f"Each class, with 95 % intervals{some}", xlabel="share")
+        axes.set_xlim(right=1.01)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        return _png(figure)
+
+
+def calibration(labels: Array, probabilities: Array) -> bytes:
+    """The reliability diagram: how often answers of a given probability are right."""
+    bins = reliability(labels, probabilities)
+    with _figure(5.2, 4.6) as (figure, axes):
+        axes.plot([0, 1], [0, 1], ":", color=_GREY, label="perfect")
+        x, y = np.array([b.confidence for b in bins]), np.array([b.accuracy for b in bins])
+        low, high = np.array([wilson_interval(round(b.accuracy * b.n), b.n) for b in bins]).T
+        sizes = [20 + 160 * b.n / len(labels) for b in bins]
+        axes.errorbar(
+            x, y, yerr=np.maximum([y - low, high - y], 0.0), fmt="none", color=PALETTE[0], linewidth=1, capsize=2
+        )
+        axes.scatter(x, y, sizes, color=PALETTE[0], label="answers (area: how many)", zorder=3)
+        axes.set(title="Reliability", xlabel="probability the model gave", ylabel="share that was right")
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+        axes.legend(loc="upper left")
+        return _png(figure)
+
+
+def unknown(known: Array, strangers: Mapping[str, Array], threshold: float) -> bytes:
+    """Histograms of the score for unknown pictures: test pictures against strangers, and the threshold."""
+    groups = {"test pictures": known, **strangers}
+    everything = np.concatenate(list(groups.values()))
+    low, high = max(1e-3, float(everything.min()) * 0.9), float(everything.max()) * 1.1
+    edges = np.geomspace(low, max(high, threshold * 1.1), 50)
+    with _figure(7.6, 3.1) as (figure, axes):
+        for number, (name, scores) in enumerate(groups.items()):
+            weights = np.full(len(scores), 1 / len(scores))
+            style = {"color": PALETTE[number % len(PALETTE)], "linestyle": _DASHES[number % len(_DASHES)]}
+            if not number:
+                axes.hist(scores, edges, weights=weights, alpha=0.45, color=PALETTE[0], label=name)
+            else:
+                axes.hist(scores, edges, weights=weights, histtype="step", linewidth=1.6, label=name, **style)
+        axes.axvline(threshold, color="#22313F", linewidth=1.2, label="threshold")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:g}"[0] in "25" else "")
+        axes.set(title="How strange the pictures are to the model", xlabel="score (right of the threshold: unknown)")
+        axes.set_ylabel("share of the pictures")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return _png(figure)
+
+
+def learning(pictures: Sequence[int], accuracy: Sequence[float], recall: Array, classes: Sequence[str]) -> bytes:
+    """How accuracy and each class's recall `[shares, K]` grow with the number of training pictures."""
+    with _figure(7.6, 3.6) as (figure, axes):
+        drawn = np.argsort(np.nan_to_num(recall[-1], nan=2.0), kind="stable")[:MAX_LINES]
+        for number, k in enumerate(sorted(drawn)):
+            style = _style(number)
+            axes.plot(pictures, recall[:, k], marker=".", label=_short(classes[k]), **style)
+        axes.plot(pictures, accuracy, color="#22313F", linewidth=3, alpha=0.75, label="all classes", zorder=1)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(list(pictures), [f"{count:,}" for count in pictures])
+        axes.minorticks_off()
+        axes.set(title="More pictures, better answers? (linear probe)", xlabel="training pictures", ylabel="recall")
+        axes.legend(
+            loc="center left", bbox_to_anchor=(1.0, 0.5), title="lowest first" if len(classes) > MAX_LINES else None
+        )
+        return _png(figure)
+
+
+def _areas(labels: Array, probabilities: Array, area: Any) -> dict[int, float]:
+    """For each class that has both kinds of pictures."""
+    counts = np.bincount(labels, minlength=probabilities.shape[1])
+    return {k: area(labels == k, probabilities[:, k]) for k, n in enumerate(counts) if 0 < n < len(labels)}
+
+
+def _styles(areas: Mapping[int, float]) -> Iterator[tuple[int, dict[str, Any]]]:
+    worst = sorted(sorted(areas, key=lambda k: areas[k])[:MAX_LINES])
+    return ((k, _style(number)) for number, k in enumerate(worst))
+
+
+def _style(number: int) -> dict[str, Any]:
+    dashes = _DASHES[number // len(PALETTE) % len(_DASHES)]
+    return {"color": PALETTE[number % len(PALETTE)], "linestyle": dashes, "linewidth": 1.4}
+
+
+def _legend_title(what: str, areas: Mapping[int, float]) -> str:
+    return f"{what}, the {MAX_LINES} lowest" if len(areas) > MAX_LINES else what
+
+
+def _short(label: str) -> str:
+    label = "".join(character if character.isprintable() else "\ufffd" for character in label)
+    return label if len(label) <= MAX_LABEL else f"{label[: MAX_LABEL - 2]}\u2026"
+
+
+@contextmanager
+def _figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, Any]]:
+    """A figure in the house style, in inches, without touching matplotlib's global state for others."""
+    import matplotlib
+    from matplotlib import font_manager
+    from matplotlib.figure import Figure
+
+    if not any(entry.fname == str(FONT) for entry in font_manager.fontManager.ttflist):
+        font_manager.fontManager.addfont(str(FONT))
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a missing glyph is drawn as a box
+    style = {
+        "text.parse_math": False,  # a class called "$x$" is no formula
+        "font.family": ["Sarabun", "DejaVu Sans"],
+        "font.size": 11,
+        "axes.titlesize": 13,
+        "axes.titleweight": "normal",
+        "axes.titlelocation": "left",
+        "axes.edgecolor": _GREY,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "#E4E7EB",
+        "axes.axisbelow": True,
+        "legend.frameon": False,
+        "legend.fontsize": 10,
+        "lines.linewidth": 1.8,
+    }
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+        yield figure, figure.subplots(1, columns)
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()

@@ -1,0 +1,109 @@
+"""`report.html`: everything about a run on one page that needs nothing else, and its plots as files."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from whatsit.evaluation import plots
+from whatsit.evaluation.advice import gains, learned, to_do
+from whatsit.evaluation.examination import Examination, Mistake
+from whatsit.files import write_bytes, write_text
+from whatsit.images.decode import Pixels
+from whatsit.runtime.overlay import FONT, lay_over
+
+TEMPLATE = Path(__file__).parent / "report.html.jinja"
+
+
+def draw_plots(exam: Examination) -> dict[str, bytes]:
+    """Every plot of the report as a PNG file, by name."""
+    test, classes = exam.test, exam.bundle.classes
+    stage = [row for row in exam.history if row["stage"] == exam.best["stage"]]
+    return {
+        "history": plots.history(stage, str(exam.best["stage"]), int(exam.best["epoch"])),
+        "per_class": plots.per_class(test.figures),
+        "confusion": plots.confusion(test.figures),
+        "roc": plots.roc(test.labels, test.probabilities, classes),
+        "precision_recall": plots.precision_recall(test.labels, test.probabilities, classes),
+        "calibration": plots.calibration(test.labels, test.probabilities),
+        "unknown": plots.unknown(test.ood_scores, {s.kind: s.scores for s in exam.strangers}, exam.threshold),
+        "learning": plots.learning(exam.curve.pictures, exam.curve.accuracy, exam.curve.recall, classes),
+    }
+
+
+def write_report(folder: Path, exam: Examination) -> None:
+    """Write `report.html` and `plots/` into a run folder. Raises `DiskError`."""
+    drawn = draw_plots(exam)
+    for name, png in drawn.items():
+        write_bytes(folder / "plots" / f"{name}.png", png)
+    write_text(folder / "report.html", render(exam, drawn))
+
+
+def render(exam: Examination, drawn: dict[str, bytes]) -> str:
+    """The page. Every name in it is the user's and is escaped, whatever it looks like."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(_FILTERS)
+    made, figures = exam.bundle.provenance, exam.test.figures
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        exam=exam,
+        made=made,
+        source=made["data"]["source"],
+        classes=exam.bundle.classes,
+        counts={name: sum(labels.values()) for name, labels in made["data"]["pictures"].items()},
+        failed=sum(not check.passed for check in exam.checks),
+        learned=learned(exam),
+        to_do=to_do(exam),
+        gains=gains(exam.curve, exam.bundle.classes, {label: f.n for label, f in figures.per_class.items()}),
+        mistakes=[(mistake, _images(mistake)) for mistake in exam.mistakes],
+        plots={name: {"data": _base64(png), "width": _css_width(png)} for name, png in drawn.items()},
+        font=_base64(FONT.read_bytes()),
+    )
+
+
+def _images(mistake: Mistake) -> tuple[str, str]:
+    return _jpeg(mistake.pixels), _jpeg(lay_over(mistake.pixels, mistake.evidence))
+
+
+def _jpeg(pixels: Pixels) -> str:
+    image = Image.fromarray(pixels)
+    if max(image.size) < 120:  # a tiny picture is to be shown in its own pixels, not blurred by the browser
+        scale = 120 // max(image.size) + 1
+        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=85)
+    return _base64(file.getvalue())
+
+
+def _css_width(png: bytes) -> int:
+    """The width at which the text of a plot is as large as that of the page, in CSS pixels (96 an inch)."""
+    with Image.open(io.BytesIO(png)) as image:
+        return round(image.width * 96 / plots.DPI)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.1f} ms" if seconds < 0.1 else f"{seconds:.2f} s"
+
+
+_FILTERS: dict[str, Callable[..., Any]] = {
+    "percent": _percent,
+    "milliseconds": _milliseconds,
+    "thousands": lambda number: f"{number:,}",
+    "decimals": lambda number: "" if number is None else f"{number:.3f}",
+    "tojson_plain": lambda value: json.dumps(value, ensure_ascii=False),
+}

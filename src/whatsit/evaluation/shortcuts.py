@@ -1,0 +1,106 @@
+"""Does the model look at the thing, or at something beside it?
+
+A network takes whatever tells the classes apart: a watermark, the table under the dish, the colour of the sky
+(shortcut learning, Geirhos et al. 2020). Two questions are put to it, on test pictures: where does the evidence lie
+(Grad-CAM), and what is left of its answers when the middle of the picture is hidden, or everything but the middle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from whatsit.engines import Images
+from whatsit.runtime.explain import Explainer, Maps
+
+FRAME = 1 / 6  # of each side: the border, on which most things are not; it covers 56 % of the picture
+PICTURES = 100
+_GRID = 24
+
+
+@dataclass(frozen=True)
+class Shortcuts:
+    """Where the evidence lies and what hiding does, as shares from 0 to 1 over `n` test pictures."""
+
+    n: int
+    border_evidence: float  # of the evidence that lies on the border
+    border_area: float  # of the picture that is border
+    kept_without_middle: float  # of the answers that stay when only the border is shown
+    kept_without_border: float  # when only the middle is shown
+    chance: float  # of answers that would stay if the shown part said nothing
+    alarms: tuple[str, ...]  # a sentence each; none where nothing is suspicious
+
+
+def look_for_shortcuts(explainer: Explainer, pixels: Images) -> Shortcuts:
+    """Question the model on decoded test pictures, uint8 `[N, H, W, 3]`."""
+    before: list[int] = []
+    shares: list[float] = []
+    border_only: list[int] = []
+    middle_only: list[int] = []
+    for start in range(0, len(pixels), 16):
+        batch = pixels[start : start + 16]
+        answers, maps = explainer.evidence(batch)
+        before += [int(answer.probabilities.argmax()) for answer in answers]
+        shares += [share for share in map(border_share, maps) if share is not None]
+        for hidden, kept in ((hide_middle(batch), border_only), (hide_border(batch), middle_only)):
+            kept += [int(answer.probabilities.argmax()) for answer in explainer.predictor.answer(hidden)]
+    first = np.array(before)
+    counts = np.bincount(first, minlength=len(explainer.predictor.classes)) / len(first)
+    border = float(np.mean(shares)) if shares else 0.0
+    area = float(_border(_GRID, _GRID).mean())
+    without_middle, without_border = (float((np.array(kept) == first).mean()) for kept in (border_only, middle_only))
+    chance = float(counts.max())
+    alarms = _alarms(border, area, without_middle, without_border, chance)
+    return Shortcuts(len(first), border, area, without_middle, without_border, chance, alarms)
+
+
+def _alarms(border: float, area: float, without_middle: float, without_border: float, chance: float) -> tuple[str, ...]:
+    alarms = []
+    if border > BORDER_LIMIT:
+        alarms.append(
+            f"{border:.0%} of the evidence lies on the border of the pictures, which is {area:.0%} of their area."
+        )
+    # In units of what there is to lose: 1 where nothing is lost, 0 at chance.
+    room = max(1.0 - chance, 1e-9)
+    if (without_middle - chance) / room > KEPT_LIMIT and without_middle > without_border:
+        alarms.append(
+            f"With the middle of the picture hidden, {without_middle:.0%} of the answers stay the same; with only the "
+            f"middle shown, {without_border:.0%}."
+        )
+    return tuple(alarms)
+
+
+BORDER_LIMIT = 0.70
+KEPT_LIMIT = 0.80
+
+
+def border_share(evidence: Maps) -> float | None:
+    """Of a map `[h, w]`, the share of its sum that lies on the border; None where the map is empty."""
+    spread = np.asarray(Image.fromarray(evidence).resize((_GRID, _GRID), Image.Resampling.BILINEAR))
+    total = float(spread.sum())
+    return float(spread[_border(_GRID, _GRID)].sum()) / total if total > 0 else None
+
+
+def hide_middle(pixels: Images) -> Images:
+    """The pictures with everything but the border replaced by their mean colour."""
+    return _replace(pixels, ~_border(*pixels.shape[1:3]))
+
+
+def hide_border(pixels: Images) -> Images:
+    """The pictures with the border replaced by their mean colour."""
+    return _replace(pixels, _border(*pixels.shape[1:3]))
+
+
+def _replace(pixels: Images, where: npt.NDArray[np.bool_]) -> Images:
+    mean = pixels.mean(axis=(1, 2), keepdims=True).round().astype(np.uint8)
+    return np.where(where[None, ..., None], mean, pixels)
+
+
+def _border(height: int, width: int) -> npt.NDArray[np.bool_]:
+    inside = np.zeros((height, width), bool)
+    top, left = round(height * FRAME), round(width * FRAME)
+    inside[top : height - top, left : width - left] = True
+    return ~inside

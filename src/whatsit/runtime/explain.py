@@ -1,0 +1,70 @@
+"""Where in the picture the evidence for a class lies: Grad-CAM (Selvaraju et al. 2017), from the bundle alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from whatsit.engines import EngineError, Images
+from whatsit.errors import ModelError, UsageError
+from whatsit.images.decode import Source, decode
+from whatsit.runtime.predictor import Answer, Prediction, Predictor
+
+Maps = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a picture was given a class."""
+
+    prediction: Prediction
+    label: str  # the class that is explained
+    probability: float  # of that class
+    evidence: Maps  # [h, w], 0 to 1, over the whole picture; all 0 where nothing speaks for the class
+
+
+class Explainer:
+    """A predictor's graph with the outputs that Grad-CAM needs. Thread-safe. Loads no TensorFlow."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        """Open the graph. Raises `ModelError` where the bundle was made without what explaining needs."""
+        self.predictor = predictor
+        known = predictor.bundle.unknown is not None
+        scores = ["ood_score"] if known else []
+        try:
+            self._engine = predictor.open_engine("probabilities", "feature_map", "gradcam_weights", *scores)
+        except EngineError as error:
+            raise ModelError(f"this model cannot be explained: {error}") from None
+
+    def explain(self, picture: Source, label: str | None = None) -> Explanation:
+        """Explain the most probable class of a picture (path, bytes or PIL image), or the class `label`.
+
+        Raises `ImageError` for an unreadable picture, `UsageError` for a class that the model does not know.
+        """
+        classes = self.predictor.classes
+        if label is not None and label not in classes:
+            raise UsageError(f"the model does not know the class '{label}'; its classes: {', '.join(classes[:20])}")
+        pixels = decode(picture, self.predictor.size)
+        place = None if label is None else [classes.index(label)]
+        [answer], maps = self.evidence(pixels[None], place)
+        prediction = self.predictor.to_prediction(answer)
+        label = label or prediction.label
+        return Explanation(prediction, label, float(answer.probabilities[classes.index(label)]), maps[0])
+
+    def evidence(self, pixels: Images, classes: Sequence[int] | None = None) -> tuple[list[Answer], Maps]:
+        """For decoded pictures uint8 `[N, H, W, 3]`: the answers, and a map float32 `[N, h, w]`, 0 to 1, for each.
+
+        `classes` are the numbers of the classes to explain; by default the most probable ones.
+        """
+        probabilities, features, weights, *scores = self._engine.run(pixels)
+        chosen = probabilities.argmax(axis=1) if classes is None else np.asarray(classes)
+        weights = weights[np.arange(len(pixels)), chosen]
+        maps = np.maximum(np.einsum("nhwc,nc->nhw", features, weights), 0.0)
+        highest = maps.max(axis=(1, 2), keepdims=True)
+        maps = np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
+        values = scores[0] if scores else np.full(len(pixels), np.nan)
+        answers = [Answer(row, float(score)) for row, score in zip(probabilities, values, strict=True)]
+        return answers, maps.astype(np.float32)

@@ -1,0 +1,94 @@
+"""Draws an explanation for people: the picture, the evidence over it, the answer and a scale."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from whatsit.images.decode import Pixels
+from whatsit.runtime.explain import Explanation, Maps
+
+FONT = Path(__file__).parent.parent / "fonts" / "Sarabun-Regular.ttf"  # Latin and Thai; SIL Open Font License
+
+# Viridis: of even lightness steps, and read alike by people who see colours differently (van der Walt & Smith 2015).
+_VIRIDIS = (
+    (68, 1, 84), (72, 40, 120), (62, 74, 137), (49, 104, 142), (38, 130, 142),
+    (31, 158, 137), (53, 183, 121), (109, 205, 89), (180, 222, 44), (253, 231, 37),
+)  # fmt: skip
+_INK, _PAPER = (33, 37, 41), (255, 255, 255)
+
+
+def colours(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Values 0 to 1 of any shape as RGB, 0 to 255, with a last axis of 3."""
+    steps = np.linspace(0.0, 1.0, len(_VIRIDIS))
+    return np.stack([np.interp(values, steps, channel) for channel in np.array(_VIRIDIS).T], axis=-1).astype(np.float32)
+
+
+def lay_over(pixels: Pixels, evidence: Maps) -> Pixels:
+    """The picture uint8 `[H, W, 3]` in grey, tinted by the evidence `[h, w]` spread over it."""
+    height, width = pixels.shape[:2]
+    spread = np.asarray(Image.fromarray(evidence).resize((width, height), Image.Resampling.BICUBIC)).clip(0.0, 1.0)
+    grey = pixels.mean(axis=2, keepdims=True)
+    weight = 0.25 + 0.4 * spread[..., None]
+    mixed: Pixels = ((1 - weight) * grey + weight * colours(spread)).round().astype(np.uint8)
+    return mixed
+
+
+def draw(pixels: Pixels, explanation: Explanation, side: int = 448) -> Image.Image:
+    """A sheet for one explanation: the answer as a title, the picture, the evidence, and the scale of the evidence."""
+    picture = Image.fromarray(pixels)
+    scale = side / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    picture = picture.resize(size, Image.Resampling.BICUBIC if scale < 8 else Image.Resampling.NEAREST)
+    over = Image.fromarray(lay_over(np.asarray(picture), explanation.evidence))
+    margin, gap, bar, top = 24, 16, 20, 92
+    legend = 118
+    sheet = Image.new(
+        "RGB", (2 * margin + 2 * size[0] + 2 * gap + bar + legend, top + max(size[1], 160) + margin), _PAPER
+    )
+    pen = ImageDraw.Draw(sheet)
+    answer = explanation.prediction
+    room = sheet.width - 2 * margin
+    write(pen, (margin, 14), f"{explanation.label}  {explanation.probability:.1%}", 30, room)
+    if explanation.label != answer.label:
+        note = f"The answer is {answer.label} ({answer.probability:.1%}); shown is what speaks for {explanation.label}."
+    else:
+        note = "Bright is where the evidence for this answer lies (Grad-CAM)."
+    if answer.unknown:
+        note = f"Unknown: this picture resembles none of the classes. {note}"
+    if not explanation.evidence.any():
+        note = f"Nothing in the picture speaks for {explanation.label}."
+    write(pen, (margin, 56), note, 17, room)
+    sheet.paste(picture, (margin, top))
+    sheet.paste(over, (margin + size[0] + gap, top))
+    left = margin + 2 * (size[0] + gap)
+    ramp = np.linspace(1.0, 0.0, max(size[1], 160), dtype=np.float32)[:, None].repeat(bar, axis=1)
+    sheet.paste(Image.fromarray(lay_over(np.full((*ramp.shape, 3), 128, np.uint8), ramp)), (left, top))
+    for share, text in ((0.0, "1  strongest"), (0.5, "0.5"), (1.0, "0  none")):
+        write(pen, (left + bar + 8, top + share * (len(ramp) - 1) - 11), text, 16, legend)
+    return sheet
+
+
+def write(pen: ImageDraw.ImageDraw, place: tuple[float, float], text: str, size: int, room: int) -> None:
+    """A line of text in Latin or Thai letters, made to fit by leaving out its middle; other controls are shown as signs."""
+    text = "".join(character if character.isprintable() else "\ufffd" for character in text)
+    font = _font(size)
+    if pen.textlength(text, font) > room:
+        keep = len(text)
+        while keep > 8 and pen.textlength(_shortened(text, keep), font) > room:
+            keep -= 1
+        text = _shortened(text, keep)
+    pen.text(place, text, _INK, font)
+
+
+def _shortened(text: str, keep: int) -> str:
+    return f"{text[: keep * 2 // 3]} ... {text[len(text) - keep // 3 :]}"
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(FONT), size)

@@ -1,0 +1,54 @@
+"""Learns what the training pictures look like in feature space, so that strangers can be told (see `models/unknown.py`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whatsit.models.unknown import Mahalanobis
+
+DIRECTIONS = 128
+MAX_PICTURES = 10_000  # more change the figures by nothing that can be measured, and take time
+
+
+def fit_mahalanobis(embedding: npt.NDArray[Any], labels: npt.NDArray[Any], classes: int, seed: int = 0) -> Mahalanobis:
+    """Fit the distance on training pictures.
+
+    Args:
+        embedding: float `[N, F]`, what the head sees of them.
+        labels: int `[N]`, 0 to `classes - 1`, every class among them.
+        classes: K.
+        seed: of the search for the main directions (Halko et al. 2011).
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    unit = embedding.astype(np.float32)
+    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
+    mean, scale = unit.mean(axis=0, dtype=np.float64), unit.std(axis=0, dtype=np.float64)
+    # A feature that hardly ever stirs in training must not cry wolf at a rounding error.
+    scale = np.maximum(scale, 0.1 * scale.mean() + 1e-9)
+    z = ((unit - mean) / scale).astype(np.float32)
+    centres = np.stack([z[labels == k].mean(axis=0, dtype=np.float64) for k in range(classes)])
+    away = z - centres[labels].astype(np.float32)
+    count, features = away.shape
+    freedom = max(count - classes, 1)
+    directions = max(1, min(DIRECTIONS, freedom // 2, features // 2))
+    _, spread, axes = randomized_svd(away, directions, n_iter=3, random_state=seed)
+    variances = np.square(spread.astype(np.float64)) / freedom
+    total = float(np.square(away, dtype=np.float64).sum()) / freedom
+    rest = max((total - variances.sum()) / max(features - directions, 1), 1e-6)
+    return Mahalanobis(mean, scale, axes.T.astype(np.float64), np.maximum(variances, rest), rest, centres)
+
+
+def enough_rows(labels: npt.NDArray[Any], classes: int, seed: int = 0) -> npt.NDArray[np.int64]:
+    """Rows to fit on: all, or at random some of each class in proportion, at least one."""
+    if len(labels) <= MAX_PICTURES:
+        return np.arange(len(labels))
+    rng = np.random.default_rng(seed)
+    kept = []
+    for k in range(classes):
+        rows = np.flatnonzero(labels == k)
+        kept.append(rng.permutation(rows)[: max(1, len(rows) * MAX_PICTURES // len(labels))])
+    return np.sort(np.concatenate(kept))

@@ -1,0 +1,87 @@
+"""Questions a freshly trained model and gathers the answers for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from whatsit.bundle.format import Bundle
+from whatsit.evaluation.criteria import check_criteria, load_criteria
+from whatsit.evaluation.evaluate import Evaluation
+from whatsit.evaluation.examination import Examination, find_mistakes, measure_coverage, sample_pixels
+from whatsit.evaluation.shortcuts import PICTURES, look_for_shortcuts
+from whatsit.evaluation.speed import Speed, measure_speed
+from whatsit.evaluation.strangers import meet_strangers
+from whatsit.images.scan import typical_size
+from whatsit.progress import Reporter
+from whatsit.runtime.explain import Explainer
+from whatsit.runtime.predictor import Predictor
+
+if TYPE_CHECKING:
+    from whatsit.training.trained import Trained
+
+
+def time_one_picture(predictor: Predictor, bundle: Bundle) -> Speed:
+    """How long this machine takes for one picture, measured on the bundle's golden pictures."""
+    return measure_speed(predictor, [golden.data for golden in bundle.golden])
+
+
+def megabytes(path: Path) -> float:
+    """The size of a file in units of 1,000,000 bytes."""
+    return path.stat().st_size / 1e6
+
+
+def examine(
+    predictor: Predictor,
+    bundle: Bundle,
+    path: Path,
+    trained: Trained,
+    test: Evaluation,
+    speed: Speed,
+    seconds: float,
+    reporter: Reporter,
+) -> Examination:
+    """Question the model on the test pictures of the data set that it was trained on.
+
+    `predictor` has the graph of `bundle`, which was written to `path`.
+    """
+    from whatsit.training.frozen import default_network
+    from whatsit.training.probe import probe
+
+    dataset = trained.dataset
+    network = trained.frozen or default_network(max(typical_size(dataset)))
+    curve = probe(dataset, network, int(bundle.provenance["recipe"]["seed"]), reporter)
+    steps = reporter.stage("Questioning the model")
+    explainer = Explainer(predictor)
+    shortcuts = look_for_shortcuts(explainer, sample_pixels(dataset, test, predictor.size, PICTURES))
+    steps(1, 3)
+    strangers = meet_strangers(predictor, test.ood_scores)
+    steps(2, 3)
+    mistakes = find_mistakes(explainer, dataset, test)
+    steps(3, 3)
+    counts = bundle.provenance["data"]["pictures"]["train"]
+    size = megabytes(path)
+    return Examination(
+        bundle=bundle,
+        test=test,
+        history=trained.history,
+        best=trained.best,
+        checks=check_criteria(load_criteria(), bundle, speed.median, size),
+        speed=speed,
+        megabytes=size,
+        most_frequent=max(bundle.classes, key=lambda label: counts.get(label, 0)),
+        curve=curve,
+        mistakes=mistakes,
+        coverage=measure_coverage(predictor, test),
+        strangers=strangers,
+        shortcuts=shortcuts,
+        notes=dataset.notes,
+        unreadable=unreadable_of(trained, test),
+        seconds=seconds,
+    )
+
+
+def unreadable_of(trained: Trained, test: Evaluation) -> Sequence[tuple[str, str]]:
+    """Every picture that was left out, with the reason."""
+    return (*trained.dataset.unreadable, *test.failed)
