@@ -46,7 +46,7 @@ def test_every_module_is_in_a_known_place() -> None:
         "import whatsit, whatsit.apps.cli",
         "import whatsit; whatsit.Predictor",
         "import whatsit.evaluation.parity, whatsit.verbs.predict, whatsit.verbs.verify",
-        "import whatsit.verbs.evaluate",
+        "import whatsit.verbs.evaluate, whatsit.verbs.check, whatsit.verbs.explain",
     ],
 )
 def test_serving_loads_nothing_of_training(code: str) -> None:
@@ -55,7 +55,7 @@ def test_serving_loads_nothing_of_training(code: str) -> None:
     assert done.stdout.strip() == ""
 
 
-def test_predictor_and_verify_run_without_the_training_extra(baseline_run) -> None:
+def test_serving_runs_without_the_training_extra(baseline_run, tmp_path: Path) -> None:
     """In a process where importing any heavy package fails."""
     script = f"""
 import sys
@@ -65,6 +65,10 @@ from whatsit.bundle.read import read_bundle
 bundle = read_bundle({str(baseline_run.model)!r})
 [answer] = whatsit.load({str(baseline_run.model)!r}).predict([bundle.golden[0].data])
 assert all(parity.passed for parity in whatsit.verify({str(baseline_run.model)!r}))
+assert whatsit.check({str(baseline_run.model)!r})
+picture = {str(tmp_path / "picture")!r} + bundle.golden[0].file
+open(picture, "wb").write(bundle.golden[0].data)
+whatsit.explain({str(baseline_run.model)!r}, picture, picture + ".png")
 print(answer.label)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

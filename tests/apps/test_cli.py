@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import encode, shapes
 from whatsit.verbs.train import Run
 
-QUICK = ["--set", "epochs=2", "--set", "size=64", "--set", "features=last", "--set", "views=original"]
+QUICK = ["--no-report", "--set", "epochs=2", "--set", "size=64", "--set", "features=last", "--set", "views=original"]
 
 
 def whatsit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -31,7 +31,7 @@ def picture(tmp_path: Path) -> Path:
 def test_help_names_every_verb() -> None:
     done = whatsit("--help")
     assert done.returncode == 0
-    for verb in ("demo", "train", "evaluate", "predict", "verify", "runs"):
+    for verb in ("demo", "train", "evaluate", "check", "predict", "explain", "verify", "runs"):
         assert f"  {verb} " in done.stdout
 
 
@@ -52,7 +52,9 @@ def test_train_json_is_one_document(shapes_folder: Path, tmp_path: Path) -> None
 def test_train_for_people_says_the_figures_and_what_next(shapes_folder: Path, tmp_path: Path) -> None:
     done = whatsit("train", shapes_folder, *QUICK, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "Accuracy: " in done.stdout
+    assert "Test accuracy:  " in done.stdout
+    assert "Inference time: " in done.stdout
+    assert "Model size:     " in done.stdout
     assert "95 % interval" in done.stdout
     assert f"Next: whatsit predict {Path('runs') / 'shapes-fast'} PICTURE..." in done.stdout
 
@@ -96,8 +98,40 @@ def test_file_names_cannot_steer_the_terminal_or_break_the_output(baseline_run: 
 
 def test_evaluate_json(baseline_run: Run, shapes_folder: Path) -> None:
     document = json.loads(whatsit("evaluate", baseline_run.model, shapes_folder, "--json").stdout)
-    assert set(document) == {"accuracy", "accuracy_ci95", "loss", "ece", "per_class", "confusion", "n"}
-    assert set(document["per_class"]["disc"]) == {"precision", "recall", "f1", "n"}
+    assert set(document) >= {"accuracy", "accuracy_ci95", "loss", "ece", "per_class", "confusion", "n"}
+    assert set(document) >= {"top5_accuracy", "macro", "weighted"}
+    assert set(document["per_class"]["disc"]) >= {"precision", "recall", "f1", "n", "recall_ci95", "auroc"}
+
+
+def test_check_passes_and_fails_by_exit_code(baseline_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "strict.toml").write_text("accuracy = 1.0\nmodel_mb = 0.001\n")
+    (tmp_path / "easy.toml").write_text("accuracy = 0.1\nseconds_per_picture = 60\n")
+    strict = whatsit("check", baseline_run.folder, "--criteria", tmp_path / "strict.toml")
+    assert strict.returncode == 1
+    assert "FAIL" in strict.stdout
+    easy = whatsit("check", baseline_run.model, "--criteria", tmp_path / "easy.toml", "--json")
+    assert easy.returncode == 0
+    document = json.loads(easy.stdout)
+    assert document["passed"] is True
+    assert [check["name"] for check in document["checks"]] == ["accuracy", "seconds_per_picture"]
+
+
+def test_explain_draws_and_says_the_answer(baseline_run: Run, picture: Path, tmp_path: Path) -> None:
+    done = whatsit("explain", baseline_run.model, picture, "-o", "out.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{picture}: ")
+    assert "Drawing: out.png" in done.stdout
+    document = json.loads(
+        whatsit("explain", baseline_run.model, picture, "--label", "rows", "--json", cwd=tmp_path).stdout
+    )
+    assert document["explained"] == "rows"
+    assert (tmp_path / document["drawing"]).is_file()
+
+
+def test_prediction_sets_on_request(baseline_run: Run, picture: Path) -> None:
+    [line] = whatsit("predict", baseline_run.model, picture, "--coverage", 0.5, "--json").stdout.splitlines()
+    document = json.loads(line)
+    assert document["label"] in document["set"]
 
 
 def test_verify_prints_a_table_and_json(baseline_run: Run) -> None:
@@ -127,6 +161,8 @@ def test_runs_prints_a_table_and_json(baseline_run: Run) -> None:
         (["tarin", "DATA"], 2, "No such command 'tarin'"),
         (["train", "ONE"], 1, "only one class, 'disc'"),
         (["predict", "none.whatsit", "a.jpg"], 2, "whatsit: none.whatsit: there is no such model"),
+        (["check", "DATA", "--criteria", "none.toml"], 2, "none.toml: there is no such file of criteria"),
+        (["explain", "none.whatsit", "a.jpg", "-o", "a.gif"], 2, "the drawing can be written as .png"),
         (["runs", "none"], 2, "none: there is no such folder of runs"),
         (["train", "x" * 5000], 2, "there is no such folder, archive or CSV file"),
     ],

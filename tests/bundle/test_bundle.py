@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from tests.engines.test_engines import sums_graph
 from whatsit import files
-from whatsit.bundle.format import Bundle, Golden, InputSpec
+from whatsit.bundle.format import Bundle, Conformal, Golden, InputSpec, UnknownRule
 from whatsit.bundle.read import parse_bundle, read_bundle
 from whatsit.bundle.write import write_bundle
 from whatsit.errors import BundleError
@@ -26,7 +26,9 @@ BUNDLE = Bundle(
     temperature=1.5,
     test={"accuracy": 0.9},
     provenance={"seed": 1},
-    golden=(Golden("00.png", b"picture", "แมว", (0.25, 0.75)),),
+    unknown=UnknownRule("distance", 1.5, 0.95),
+    conformal=Conformal((0.0, 0.25, 1.0)),
+    golden=(Golden("00.png", b"picture", "แมว", (0.25, 0.75), 0.75),),
     card="# การ์ด",
 )
 
@@ -104,6 +106,11 @@ def test_every_flipped_bit_is_noticed_or_harmless(path: Path) -> None:
         (lambda m: change_manifest(m, format="x"), "unknown bundle format 'x'"),
         (lambda m: change_manifest(m, classes=["one"]), "its classes are damaged"),
         (lambda m: change_manifest(m, classes=[1, 2]), "its classes are damaged"),
+        (lambda m: change_manifest(m, unknown={"method": "x", "threshold": "nan", "accepts": 0.9}), "out of range"),
+        (lambda m: change_manifest(m, unknown={"method": "x"}), "bundle.json is damaged"),
+        (lambda m: change_manifest(m, conformal={"scores": [0.5, 0.1]}), "the conformal scores are damaged"),
+        (lambda m: change_manifest(m, conformal={"scores": [2.0]}), "the conformal scores are damaged"),
+        (lambda m: change_manifest(m, conformal=[]), "bundle.json is damaged"),
         (lambda m: change_manifest(m, classes=["a", "b", "c"]), "a golden answer has the wrong number"),
         (lambda m: change_manifest(m, input={"height": 10**9, "width": 1, "resize": ""}), "input size 1000000000 x 1"),
         (

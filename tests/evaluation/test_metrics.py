@@ -5,11 +5,17 @@ import pytest
 from sklearn import metrics as reference
 
 from whatsit.evaluation.metrics import (
+    auroc,
+    average_precision,
     calibration_error,
     class_figures,
     confusion_matrix,
     figures,
     log_loss,
+    precision_recall_curve,
+    reliability,
+    roc_curve,
+    top_accuracy,
     wilson_interval,
 )
 
@@ -27,11 +33,70 @@ def test_figures_equal_scikit_learns() -> None:
     assert found.loss == pytest.approx(reference.log_loss(LABELS, PROBABILITIES))
     assert found.confusion == reference.confusion_matrix(LABELS, PREDICTED).tolist()
     wanted = np.stack(reference.precision_recall_fscore_support(LABELS, PREDICTED), axis=1)
-    assert np.allclose([list(vars(f).values()) for f in found.per_class.values()], wanted)
+    assert np.allclose([(f.precision, f.recall, f.f1, f.n) for f in found.per_class.values()], wanted)
+
+
+@pytest.mark.parametrize("average", ["macro", "weighted"])
+def test_averages_equal_scikit_learns(average: str) -> None:
+    found = getattr(figures(LABELS, PROBABILITIES, ("a", "b", "c", "d")), average)
+    wanted = reference.precision_recall_fscore_support(LABELS, PREDICTED, average=average)[:3]
+    assert (found.precision, found.recall, found.f1) == pytest.approx(wanted)
+    for name, value in zip(("precision", "recall", "f1"), wanted, strict=True):
+        low, high = getattr(found, f"{name}_ci95")
+        assert low < value < high
+
+
+def test_areas_under_curves_equal_scikit_learns() -> None:
+    for k in range(4):
+        scores = PROBABILITIES[:, k].round(2)  # with ties
+        assert auroc(k == LABELS, scores) == pytest.approx(reference.roc_auc_score(k == LABELS, scores))
+        wanted = reference.average_precision_score(k == LABELS, scores)
+        assert average_precision(k == LABELS, scores) == pytest.approx(wanted)
+
+
+def test_curves_begin_and_end_where_they_must() -> None:
+    false, true = roc_curve(LABELS == 0, PROBABILITIES[:, 0])
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+    recall, precision = precision_recall_curve(LABELS == 0, PROBABILITIES[:, 0])
+    assert recall[-1] == 1
+    assert precision[-1] == pytest.approx((LABELS == 0).mean())
+
+
+def test_top_accuracy_equals_scikit_learns() -> None:
+    wanted = reference.top_k_accuracy_score(LABELS, PROBABILITIES, k=2)
+    assert top_accuracy(LABELS, PROBABILITIES, 2) == pytest.approx(wanted)
+    assert top_accuracy(LABELS, PROBABILITIES, 5) == 1.0
+    assert top_accuracy(LABELS, np.full((500, 4), 0.25), 1) == pytest.approx((LABELS == 0).mean())
+
+
+def test_interval_of_f1_holds_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(2)
+    right, wrong_other, wrong_own, other = 0.25, 0.05, 0.08, 0.62
+    truth = 2 * right / (2 * right + wrong_other + wrong_own)
+    held = []
+    for _ in range(1000):
+        tp, fp, fn, tn = rng.multinomial(200, (right, wrong_other, wrong_own, other))
+        [_, second] = class_figures(np.array([[tn, fp], [fn, tp]]), np.zeros(1, int), np.ones((1, 2)))
+        held.append(second.f1_ci95[0] <= truth <= second.f1_ci95[1])
+    assert np.mean(held) == pytest.approx(0.95, abs=0.025)
+
+
+def test_class_with_no_picture_has_no_curve() -> None:
+    found = figures(np.array([0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), ("a", "b"))
+    assert found.per_class["a"].auroc is None
+    assert found.per_class["b"].recall_ci95 == (0.0, 1.0)
+    assert found.macro.recall == 1.0
+
+
+def test_reliability_counts_every_picture_once() -> None:
+    bins = reliability(LABELS, PROBABILITIES)
+    assert sum(b.n for b in bins) == 500
+    assert sum(b.accuracy * b.n for b in bins) == pytest.approx((PREDICTED == LABELS).sum())
 
 
 def test_class_that_is_never_named_counts_as_zero() -> None:
-    [a, b] = class_figures(confusion_matrix(np.array([0, 0, 1]), np.array([0, 0, 0]), 2))
+    labels, probabilities = np.array([0, 0, 1]), np.array([[0.9, 0.1]] * 3)
+    [a, b] = class_figures(confusion_matrix(labels, np.array([0, 0, 0]), 2), labels, probabilities)
     assert (a.precision, a.recall, a.n) == (pytest.approx(2 / 3), 1.0, 2)
     assert (b.precision, b.recall, b.f1, b.n) == (0.0, 0.0, 0.0, 1)
 

@@ -7,6 +7,8 @@ from whatsit.engines import available, open_engine
 from whatsit.models import backbones, classifier
 from whatsit.models.backend import load_keras
 from whatsit.models.cnn import simple_cnn
+from whatsit.models.unknown import Mahalanobis
+from whatsit.training.unknown import fit_mahalanobis
 
 load_keras()
 import keras  # noqa: E402
@@ -32,6 +34,13 @@ def make(kind: str, temperature: float = 1.7) -> keras.Model:
     return classifier.complete(features, head, temperature)
 
 
+def known(model: keras.Model) -> Mahalanobis:
+    """Some distance of the width that the model's embedding has."""
+    rng = np.random.default_rng(0)
+    width = classifier.stranger_features(model).shape[-1]
+    return fit_mahalanobis(np.abs(rng.normal(0, 1, (60, width))), np.arange(60) % 4, 4)
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def model(request: pytest.FixtureRequest) -> keras.Model:
     return make(request.param)
@@ -39,7 +48,7 @@ def model(request: pytest.FixtureRequest) -> keras.Model:
 
 @pytest.mark.parametrize("runtime", available())
 def test_graph_answers_like_keras(model: keras.Model, runtime: str) -> None:
-    graph = classifier.to_onnx(model, {}).SerializeToString()
+    graph = classifier.to_onnx(model, known(model), {}).SerializeToString()
     outputs = dict(
         zip(classifier.OUTPUTS, open_engine(graph, classifier.OUTPUTS, runtime=runtime).run(PIXELS), strict=True)
     )
@@ -51,16 +60,26 @@ def test_graph_answers_like_keras(model: keras.Model, runtime: str) -> None:
 
 
 def test_probabilities_are_calibrated_inside_the_graph(model: keras.Model) -> None:
-    graph = classifier.to_onnx(model, {}).SerializeToString()
+    graph = classifier.to_onnx(model, known(model), {}).SerializeToString()
     probabilities, logits = open_engine(graph, ["probabilities", "logits"]).run(PIXELS)
     scaled = np.exp(logits / 1.7)
     assert np.abs(probabilities - scaled / scaled.sum(axis=1, keepdims=True)).max() <= 1e-5
 
 
+@pytest.mark.parametrize("runtime", available())
+def test_ood_score_equals_the_reference(model: keras.Model, runtime: str) -> None:
+    distance = known(model)
+    graph = classifier.to_onnx(model, distance, {}).SerializeToString()
+    [score] = open_engine(graph, ["ood_score"], runtime=runtime).run(PIXELS)
+    features = np.asarray(keras.Model(model.input, classifier.stranger_features(model))(PIXELS, training=False))
+    assert score.shape == (3,)
+    assert score == pytest.approx(distance.score(features), rel=1e-4)
+
+
 def test_gradcam_weights_equal_the_gradients(model: keras.Model) -> None:
     """Against `tf.GradientTape`: the mean over the last map of each logit's gradient."""
     to_map = keras.Model(model.input, model.get_layer("feature_map").output)
-    graph = classifier.to_onnx(model, {}).SerializeToString()
+    graph = classifier.to_onnx(model, known(model), {}).SerializeToString()
     [found] = open_engine(graph, ["gradcam_weights"]).run(PIXELS)
     with tf.GradientTape(persistent=True) as tape:
         shift = tf.Variable(tf.zeros(to_map.compute_output_shape((3, 32, 32, 3))))
@@ -87,6 +106,6 @@ def _logits_with(model: keras.Model, pixels: np.ndarray, shift: tf.Variable) -> 
 
 def test_exports_are_the_same_bytes_every_time() -> None:
     assert (
-        classifier.to_onnx(make("last"), {}).SerializeToString()
-        == classifier.to_onnx(make("last"), {}).SerializeToString()
+        classifier.to_onnx(make("last"), known(make("last")), {}).SerializeToString()
+        == classifier.to_onnx(make("last"), known(make("last")), {}).SerializeToString()
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_runtimes_agree(baseline_run: Run) -> None:
     rows = []
     for runtime in available():
         predictor = Predictor(baseline_run.model, runtime=runtime)
-        rows.append(np.array([row for _, row in predictor.probabilities_each(PICTURES, lambda p: p)]))
+        rows.append(np.array([answer.probabilities for _, answer in predictor.answers_each(PICTURES, lambda p: p)]))
     assert all(np.abs(row - rows[0]).max() <= 1e-4 for row in rows)
 
 
@@ -88,6 +89,37 @@ def test_nothing_but_unreadable_pictures(predictor: Predictor) -> None:
     assert [str(answer) for answer in answers] == ["the file is empty (0 bytes)"] * 30
 
 
+def test_picture_of_nothing_is_unknown(predictor: Predictor) -> None:
+    noise = encode(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    assert predictor.predict([noise])[0].unknown
+    assert sum(answer.unknown for answer in predictor.predict(PICTURES)) <= len(PICTURES) // 3
+
+
+def test_bundle_without_a_rule_never_says_unknown(predictor: Predictor) -> None:
+    bundle = dataclasses.replace(predictor.bundle, unknown=None)
+    noise = encode(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    assert not Predictor(bundle).predict([noise])[0].unknown
+
+
+def test_prediction_set_grows_with_the_coverage(predictor: Predictor) -> None:
+    sets = [predictor.predict(PICTURES, coverage=coverage) for coverage in (0.1, 0.5, 0.999)]
+    for small, middle, large in zip(*sets, strict=True):
+        assert small.labels == (small.label,)
+        assert set(small.labels) <= set(middle.labels or ()) <= set(large.labels or ())
+        assert set(large.labels or ()) == set(predictor.classes)  # too few pictures to promise that much
+
+
+@pytest.mark.parametrize("coverage", [0.0, 1.0, -1.0, float("nan")])
+def test_coverage_out_of_range(predictor: Predictor, coverage: float) -> None:
+    with pytest.raises(UsageError, match="the coverage must be between 0 and 1"):
+        predictor.predict(PICTURES, coverage=coverage)
+
+
+def test_coverage_needs_a_bundle_that_can_promise(predictor: Predictor) -> None:
+    with pytest.raises(UsageError, match="cannot promise a coverage"):
+        Predictor(dataclasses.replace(predictor.bundle, conformal=None)).predict(PICTURES, coverage=0.9)
+
+
 def test_threads_share_a_predictor(predictor: Predictor) -> None:
     wanted = [answer.label for answer in predictor.predict(PICTURES)]
     with ThreadPoolExecutor(8) as pool:
@@ -106,10 +138,8 @@ def test_unknown_runtime_is_refused(baseline_run: Run) -> None:
 
 
 def test_graph_that_does_not_fit_its_bundle_is_refused(baseline_run: Run) -> None:
-    from dataclasses import replace
-
     bundle = read_bundle(baseline_run.model)
     with pytest.raises(BundleError, match="gives 3 probabilities for 4 classes"):
-        Predictor(replace(bundle, classes=(*bundle.classes, "extra")))
+        Predictor(dataclasses.replace(bundle, classes=(*bundle.classes, "extra")))
     with pytest.raises(BundleError, match="does not run on its own input size"):
-        Predictor(replace(bundle, input=replace(bundle.input, height=17)))
+        Predictor(dataclasses.replace(bundle, input=dataclasses.replace(bundle.input, height=17)))

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from whatsit.training.calibration import calibrated_losses, clearly_less, fit_temperature, log_losses
+from whatsit.bundle.format import Conformal
+from whatsit.training.calibration import (
+    acceptance_threshold,
+    calibrated_losses,
+    clearly_less,
+    conformal_scores,
+    fit_temperature,
+    log_losses,
+)
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
@@ -33,3 +41,38 @@ def test_clearly_less_takes_noise_into_account() -> None:
 
 def test_logits_that_are_not_finite_have_infinite_loss() -> None:
     assert np.isinf(calibrated_losses(np.array([[np.nan, 0.0]]), np.array([0]))).all()
+
+
+def test_threshold_lets_the_promised_share_of_new_pictures_through() -> None:
+    rng = np.random.default_rng(0)
+    let_through = []
+    for _ in range(400):
+        threshold, promised = acceptance_threshold(rng.normal(0, 1, 59), 0.95)
+        assert promised == 0.95
+        let_through.append((rng.normal(0, 1, 200) <= threshold).mean())
+    assert np.mean(let_through) == pytest.approx(0.95, abs=0.01)
+
+
+def test_threshold_from_few_pictures_promises_less() -> None:
+    assert acceptance_threshold(np.array([3.0, 1.0, 2.0]), 0.95) == (3.0, 0.75)
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9, 0.97])
+def test_prediction_sets_hold_what_they_promise(coverage: float) -> None:
+    """Even for a model whose probabilities are wrong."""
+    rng = np.random.default_rng(1)
+    held = []
+    for _ in range(200):
+        probabilities = rng.dirichlet(np.ones(6) * 0.4, 300)
+        labels = np.array([rng.choice(6, p=np.sqrt(row) / np.sqrt(row).sum()) for row in probabilities])
+        conformal = Conformal(tuple(conformal_scores(labels[:150], probabilities[:150])))
+        own = probabilities[np.arange(150, 300), labels[150:]]
+        held.append((own >= conformal.smallest(coverage)).mean())
+    assert np.mean(held) == pytest.approx(coverage, abs=0.015)
+
+
+def test_conformal_scores_of_many_pictures_are_a_draw() -> None:
+    labels = np.zeros(5000, int)
+    scores = conformal_scores(labels, np.random.default_rng(0).dirichlet((1, 1), 5000), limit=100)
+    assert len(scores) == 100
+    assert (np.diff(scores) >= 0).all()

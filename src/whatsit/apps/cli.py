@@ -165,7 +165,9 @@ def train(
         return
     print_run(run)
     out()
-    out(f"Next: open {run.folder / 'report.html'}, then: whatsit predict {run.folder} PICTURE...")
+    if run.examination:
+        out(f"Next: open {run.folder / 'report.html'} in a browser")
+    out(f"Next: whatsit predict {run.folder} PICTURE...")
 
 
 @app.command()

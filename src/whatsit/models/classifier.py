@@ -1,7 +1,7 @@
 """A whole classifier: a network's features, the head, and the graph that ships.
 
 The same named layers end every classifier, whatever begins it, and everything later on finds its way by them:
-`feature_map` (what Grad-CAM weighs), `embedding` (what the head sees, and what tells strangers), `hidden`, `logits`,
+`feature_map` (what Grad-CAM weighs), `embedding` (what the head sees), `hidden`, `logits`,
 `calibration`, `probabilities`.
 """
 
@@ -97,6 +97,26 @@ def complete(features: keras.Model, head: keras.Model, temperature: float = 1.0)
     return model
 
 
+def stranger_features(model: keras.Model) -> Any:
+    """What strangers are told by, as a Keras tensor `[N, F]` of a model that has the named layers.
+
+    The embedding, where it is pooled. Of a flattened map, the mean and the largest value of each channel: where in the
+    picture something stands does not make it strange, and distances in thousands of places drown (for a small network
+    from scratch, the AUROC of noise against cats and dogs rose from 0.0 to 1.0).
+    """
+    from keras import layers
+
+    if not _is_flattened(model):
+        return model.get_layer("embedding").output
+    feature_map = model.get_layer("feature_map").output
+    pooled = [layers.GlobalAveragePooling2D()(feature_map), layers.GlobalMaxPooling2D()(feature_map)]
+    return layers.Concatenate()(pooled)
+
+
+def _is_flattened(model: keras.Model) -> bool:
+    return any(layer.name == "flatten" for layer in model.layers)
+
+
 def to_onnx(classifier: keras.Model, known: Mahalanobis, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """The graph of a bundle: `image` uint8 `[N, H, W, 3]` to the six float32 outputs below.
 
@@ -106,11 +126,14 @@ def to_onnx(classifier: keras.Model, known: Mahalanobis, metadata: Mapping[str, 
       `relu(sum over C of feature_map * gradcam_weights[k])`.
     - `ood_score` `[N]`: how far the picture is from all classes (see `models/unknown.py`), about 1 where it is not
     """
-    graph, value = trace(classifier)
+    import keras
+
+    told_by = stranger_features(classifier)
+    graph, value = trace(keras.Model(classifier.input, [classifier.output, told_by]))
     names = {layer.name: value(layer.output) for layer in classifier.layers}
     outputs = {name: names[name] for name in LAYER_OUTPUTS}
     outputs["gradcam_weights"] = _gradcam_weights(graph, classifier, names["hidden"])
-    outputs["ood_score"] = known.add_to(graph, names["embedding"])
+    outputs["ood_score"] = known.add_to(graph, value(told_by))
     return graph.to_model("image", outputs, metadata)
 
 
@@ -138,8 +161,8 @@ def _gradcam_weights(graph: Graph, classifier: keras.Model, hidden: str) -> str:
         fixed = layers["standardize"]
         kernel = kernel / np.sqrt(np.asarray(fixed.moving_variance, np.float64) + fixed.epsilon)[:, None]
     # A flattened map has its channels last, place by place; pooled maps stand side by side, the deepest last.
-    flat = "flatten" in layers
-    by_channel = kernel.reshape(-1, channels, kernel.shape[1]).sum(axis=0) if flat else kernel[-channels:]
+    flattened = _is_flattened(classifier)
+    by_channel = kernel.reshape(-1, channels, kernel.shape[1]).sum(axis=0) if flattened else kernel[-channels:]
     last = classifier.get_layer("logits").get_weights()[0]
     units, classes = last.shape
     first = graph.constant("gradcam.first", by_channel.T / (height * width))

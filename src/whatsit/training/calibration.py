@@ -68,7 +68,7 @@ def acceptance_threshold(scores: npt.NDArray[Any], share: float = 0.95) -> tuple
 
 
 def conformal_scores(
-    labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], limit: int = 2000, seed: int = 0
+    labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], limit: int = 5000, seed: int = 0
 ) -> npt.NDArray[np.float64]:
     """The calibration scores of split conformal prediction, ascending `[<= limit]` (Sadinle, Lei & Wasserman 2019).
 

@@ -65,10 +65,9 @@ class FrozenNetwork:
         graph = classifier.features_to_onnx(network)
         runtime = available()[0]
         precision = training_precision(runtime)
-        self.deepest = int(network.outputs[0].shape[-1])  # so many features, of the deepest map, stand last
-        self._width = int(network.outputs[1].shape[-1])
+        self.width = _width(network)
         self._engine = open_engine(graph, ["embedding"], runtime=runtime, precision=precision)
-        self._cache = FeatureCache(graph, f"{runtime} {precision}", self._width)
+        self._cache = FeatureCache(graph, f"{runtime} {precision}", self.width)
         self._size = tuple(int(side) for side in network.input.shape[1:3])
 
     def features(self, dataset: Dataset, split: str, views: tuple[str, ...], reporter: Reporter) -> Features:
@@ -78,7 +77,7 @@ class FrozenNetwork:
             dataset.of(split),
             self._engine,
             (self._size[0], self._size[1]),
-            width=self._width,
+            width=self.width,
             views=views,
             cache=self._cache,
             progress=reporter.stage(f"Computing features ({split})"),

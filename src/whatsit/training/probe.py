@@ -18,6 +18,7 @@ Labels = npt.NDArray[Any]
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 _RIDGES = (0.003, 0.03, 0.3, 3.0)  # of the number of pictures
 _TRIAL = 5000  # pictures by which the ridge is chosen
+_SLICE = 4096  # pictures at a time
 
 
 @dataclass(frozen=True)
@@ -47,70 +48,137 @@ def learning_curve(
         classes: K.
         seed: of the draws.
     """
-    labels = train[1]
-    some = np.random.default_rng(seed).permutation(len(labels))[:_TRIAL]
-    ridge = max(_RIDGES, key=lambda r: _accuracy(_fit(train[0][some], labels[some], classes, r), *validation))
+    features, labels = train
+    standard = _Standard.of(features)
+    rng = np.random.default_rng(seed)
+    ridge = _best_ridge(standard, train, validation, classes, rng)
     by_class = [np.flatnonzero(labels == k) for k in range(classes)]
-    shares = [share for share in SHARES if share * len(labels) >= 2 * classes]
+    shares = [share for share in SHARES if share * len(labels) >= 2 * classes] or [1.0]
     draws = 5 if len(labels) <= 3000 else 2 if len(labels) <= 10_000 else 1
-    counts, accuracy, recall = [], [], []
-    for share in shares:
-        found = []
-        for draw in range(draws if share < 1 else 1):
-            rng = np.random.default_rng((seed, draw))  # the same order for every share, so that they are nested
-            rows = np.concatenate([rng.permutation(own)[: max(1, round(share * len(own)))] for own in by_class])
-            predicted = _predict(_fit(train[0][rows], labels[rows], classes, ridge), test[0])
-            found.append((predicted == test[1]).astype(float))
-        right = np.mean(found, axis=0)
-        counts.append(len(rows))
-        accuracy.append(float(right.mean()))
-        recall.append([right[test[1] == k].mean() if (test[1] == k).any() else np.nan for k in range(classes)])
-    return LearningCurve(tuple(shares), tuple(counts), tuple(accuracy), np.array(recall))
+    hits: list[list[Floats]] = [[] for _ in shares]
+    counts = [0] * len(shares)
+    for draw in range(draws):
+        orders = [rng.permutation(own) for own in by_class]
+        moments = _Moments(standard, classes)
+        taken = [0] * classes
+        for place, share in enumerate(shares):
+            if share == 1.0 and draw:
+                continue  # all pictures are the same pictures in every draw
+            wanted = [max(1, round(share * len(order))) for order in orders]  # each share holds the smaller ones
+            rows = [order[had:want] for order, had, want in zip(orders, taken, wanted, strict=True)]
+            moments.add(features, labels, np.concatenate(rows))
+            taken = wanted
+            counts[place] = sum(taken)
+            hits[place].append((moments.solve(ridge).predict(test[0]) == test[1]).astype(float))
+    right = [np.mean(found, axis=0) for found in hits]
+    recall = [[row[test[1] == k].mean() if (test[1] == k).any() else np.nan for k in range(classes)] for row in right]
+    accuracy = tuple(float(row.mean()) for row in right)
+    return LearningCurve(tuple(shares), tuple(counts), accuracy, np.array(recall))
 
 
-def probe(dataset: Dataset, frozen: FrozenNetwork, seed: int, reporter: Reporter) -> LearningCurve:
-    """`learning_curve` on a data set that is split, with the deepest features of a frozen network."""
+def probe(dataset: Dataset, frozen: FrozenNetwork, width: int, seed: int, reporter: Reporter) -> LearningCurve:
+    """`learning_curve` on a data set that is split, with the features of a frozen network, the last `width` of them."""
     parts = []
     for name in SPLITS:
         found = frozen.features(dataset, name, ("original",), reporter)
         labels = np.array(label_numbers(found.pictures, dataset.classes))
-        parts.append((found.views["original"][:, -frozen.deepest :], labels))
+        parts.append((found.views["original"][:, -width:], labels))
     train, validation, test = parts
     return learning_curve(train, validation, test, len(dataset.classes), seed)
 
 
+def _best_ridge(
+    standard: _Standard,
+    train: tuple[Floats, Labels],
+    validation: tuple[Floats, Labels],
+    classes: int,
+    rng: np.random.Generator,
+) -> float:
+    moments = _Moments(standard, classes)
+    moments.add(*train, rng.permutation(len(train[1]))[:_TRIAL])
+    features, labels = (part[:_TRIAL] for part in validation)
+    return max(_RIDGES, key=lambda ridge: float((moments.solve(ridge).predict(features) == labels).mean()))
+
+
 @dataclass(frozen=True)
-class _Probe:
+class _Standard:
+    """Zero mean and unit variance for every feature."""
+
     mean: Floats
     scale: Floats
+
+    @classmethod
+    def of(cls, features: Floats) -> _Standard:
+        some = features[:: max(1, len(features) // _TRIAL)].astype(np.float32)
+        scale = some.std(axis=0)
+        return cls(some.mean(axis=0), scale + 0.1 * scale.mean() + 1e-9)
+
+    def apply(self, features: Floats) -> Floats:
+        standard: Floats = (features.astype(np.float32) - self.mean) / self.scale
+        return standard
+
+
+@dataclass(frozen=True)
+class _Probe:
+    standard: _Standard
     weights: Floats  # [F, K]
     offset: Floats  # [K]
 
-
-def _fit(features: Floats, labels: Labels, classes: int, ridge: float) -> _Probe:
-    x = features.astype(np.float32)
-    mean, scale = x.mean(axis=0), x.std(axis=0)
-    scale += 0.1 * scale.mean() + 1e-9
-    x = (x - mean) / scale
-    targets = np.eye(classes, dtype=np.float32)[labels]
-    offset = targets.mean(axis=0)
-    strength = np.float32(ridge * len(x))
-    if x.shape[0] < x.shape[1]:  # the smaller of two equal systems
-        inner = x @ x.T
-        inner[np.diag_indices_from(inner)] += strength
-        weights = x.T @ np.linalg.solve(inner, targets - offset)
-    else:
-        inner = x.T @ x
-        inner[np.diag_indices_from(inner)] += strength
-        weights = np.linalg.solve(inner, x.T @ (targets - offset))
-    return _Probe(mean, scale, weights, offset)
+    def predict(self, features: Floats) -> Labels:
+        parts = (features[start : start + _SLICE] for start in range(0, len(features), _SLICE))
+        found: Labels = np.concatenate(
+            [(self.standard.apply(part) @ self.weights + self.offset).argmax(axis=1) for part in parts]
+        )
+        return found
 
 
-def _predict(probe: _Probe, features: Floats) -> Labels:
-    x = (features.astype(np.float32) - probe.mean) / probe.scale
-    found: Labels = (x @ probe.weights + probe.offset).argmax(axis=1)
-    return found
+class _Moments:
+    """What ridge regression needs to know of the pictures so far; more can be added to it.
 
+    While there are fewer pictures than features, they are kept themselves and the smaller of two equal systems is solved.
+    """
 
-def _accuracy(probe: _Probe, features: Floats, labels: Labels) -> float:
-    return float((_predict(probe, features) == labels).mean())
+    def __init__(self, standard: _Standard, classes: int) -> None:
+        self._standard = standard
+        width = len(standard.mean)
+        self._kept: Floats | None = np.empty((0, width), np.float32)
+        self._labels = np.empty(0, np.int64)
+        self._inner = np.zeros((0, 0), np.float32)
+        self._sum, self._classes = np.zeros(width, np.float64), classes
+        self._cross = np.zeros((width, classes), np.float64)
+
+    def add(self, features: Floats, labels: Labels, rows: Labels) -> None:
+        """Add the pictures in these rows of features `[N, F]` and labels `[N]`."""
+        for start in range(0, len(rows), _SLICE):
+            part = rows[start : start + _SLICE]
+            x = self._standard.apply(features[part])
+            self._sum += x.sum(axis=0, dtype=np.float64)
+            self._cross += x.T @ np.eye(self._classes, dtype=np.float32)[labels[part]]
+            self._labels = np.append(self._labels, labels[part])
+            if self._kept is not None:
+                self._kept = np.concatenate([self._kept, x])
+                if len(self._kept) > x.shape[1]:
+                    self._inner, self._kept = self._kept.T @ self._kept, None
+            else:
+                self._inner += x.T @ x
+
+    def solve(self, ridge: float) -> _Probe:
+        """The probe, with a penalty of `ridge` times the number of pictures."""
+        from scipy.linalg import solve
+
+        count = len(self._labels)
+        mean = (self._sum / count).astype(np.float32)
+        share = np.bincount(self._labels, minlength=self._classes).astype(np.float32) / count
+        strength = np.float32(ridge * count)
+        if self._kept is not None:
+            x = self._kept - mean
+            inner = x @ x.T
+            inner[np.diag_indices_from(inner)] += strength
+            targets = np.eye(self._classes, dtype=np.float32)[self._labels] - share
+            weights = x.T @ solve(inner, targets, assume_a="pos")
+        else:
+            inner = self._inner - count * np.outer(mean, mean)
+            inner[np.diag_indices_from(inner)] += strength
+            cross = self._cross.astype(np.float32) - count * np.outer(mean, share)
+            weights = solve(inner, cross, assume_a="pos")
+        return _Probe(self._standard, weights, share - mean @ weights)

@@ -67,7 +67,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {"model": MODELS, "features": FEATURES, "
 
 def names() -> tuple[str, ...]:
     """The recipes that come with whatsit."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml") if path.stem != "criteria"))
 
 
 def load(recipe: str) -> Recipe:

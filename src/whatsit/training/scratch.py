@@ -53,7 +53,7 @@ def train_scratch(dataset: Dataset, recipe: Recipe, size: int, folder: Path, rep
         history,
     )
     rows = enough_rows(train_labels, len(dataset.classes), recipe.seed)
-    embedding = in_slices(keras.Model(network.input, network.outputs[1]), train_pixels[rows])
+    embedding = in_slices(keras.Model(network.input, classifier.stranger_features(network)), train_pixels[rows])
     known = fit_mahalanobis(embedding, train_labels[rows], len(dataset.classes), recipe.seed)
     return finish(network, fitted, held_labels, dataset, history, known)
 

@@ -51,7 +51,8 @@ def examine(
 
     dataset = trained.dataset
     network = trained.frozen or default_network(max(typical_size(dataset)))
-    curve = probe(dataset, network, int(bundle.provenance["recipe"]["seed"]), reporter)
+    width = trained.known.features if trained.frozen else network.width
+    curve = probe(dataset, network, width, int(bundle.provenance["recipe"]["seed"]), reporter)
     steps = reporter.stage("Questioning the model")
     explainer = Explainer(predictor)
     shortcuts = look_for_shortcuts(explainer, sample_pixels(dataset, test, predictor.size, PICTURES))

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from whatsit.bundle.format import Bundle, InputSpec
+from whatsit.errors import BundleError, UsageError
+from whatsit.evaluation.criteria import check_criteria, load_criteria
+
+
+def bundle(accuracy: float = 0.9, lowest: float = 0.8, model: str = "vgg16", weights: str = "auto") -> Bundle:
+    per_class = {label: {"precision": share, "recall": share, "n": 9} for label, share in (("a", 0.95), ("b", lowest))}
+    per_class["absent"] = {"precision": 0.0, "recall": 0.0, "n": 0}
+    test = {"accuracy": accuracy, "loss": 0.3, "ece": 0.02, "n": 18, "macro": {"f1": 0.8}, "per_class": per_class}
+    recipe = {"model": model, "weights": weights}
+    return Bundle(("a", "b"), InputSpec(8, 8, ""), b"", test=test, provenance={"recipe": recipe})
+
+
+def passed(limits: dict[str, float], of: Bundle, seconds: float = 0.01, megabytes: float = 5.0) -> dict[str, bool]:
+    return {check.name: check.passed for check in check_criteria(limits, of, seconds, megabytes)}
+
+
+def test_classic_criteria_are_the_default() -> None:
+    assert load_criteria() == {
+        "baseline_accuracy": 0.60,
+        "transfer_accuracy": 0.85,
+        "class_precision": 0.70,
+        "class_recall": 0.70,
+        "seconds_per_picture": 1.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "met"),
+    [
+        (bundle(0.86), "transfer_accuracy", True),
+        (bundle(0.85), "transfer_accuracy", False),
+        (bundle(0.61, model="simple-cnn"), "baseline_accuracy", True),
+        (bundle(0.59, model="simple-cnn"), "baseline_accuracy", False),
+        (bundle(0.61, weights="none"), "baseline_accuracy", True),
+    ],
+)
+def test_each_kind_of_network_has_its_own_accuracy(of: Bundle, name: str, met: bool) -> None:
+    found = passed(load_criteria(), of)
+    assert found[name] is met
+    assert len(found) == 4
+
+
+def test_worst_class_decides_and_is_named() -> None:
+    checks = {check.name: check for check in check_criteria(load_criteria(), bundle(lowest=0.65), 0.01, 5.0)}
+    assert not checks["class_recall"].passed
+    assert checks["class_recall"].found == "65 % (b)"
+
+
+def test_slow_and_large_models_fail() -> None:
+    limits = {"seconds_per_picture": 1.0, "model_mb": 4.0, "loss": 0.5, "macro_f1": 0.7, "test_pictures": 10}
+    assert passed(limits, bundle(), seconds=1.2) == {
+        "seconds_per_picture": False, "model_mb": False, "loss": True, "macro_f1": True, "test_pictures": True,
+    }  # fmt: skip
+
+
+def test_limit_of_one_is_met_by_one() -> None:
+    assert passed({"accuracy": 1.0}, bundle(accuracy=1.0)) == {"accuracy": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("acuracy = 0.5", "unknown criterion 'acuracy'; did you mean 'accuracy'?"),
+        ("accuracy = 85", "'accuracy' must be a number from 0 to 1, received '85'"),
+        ("accuracy = true", "must be a number from 0 to 1"),
+        ("accuracy = nan", "must be a number from 0 to 1"),
+        ("accuracy", "the criteria cannot be read"),
+        ("", "there is no criterion in it"),
+    ],
+)
+def test_wrong_criteria_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_criteria(tmp_path / "c.toml")
+    assert message in str(caught.value)
+
+
+def test_model_without_figures_cannot_be_checked() -> None:
+    with pytest.raises(BundleError, match="holds no test figures"):
+        check_criteria(load_criteria(), Bundle(("a", "b"), InputSpec(8, 8, ""), b""), 0.1, 1.0)
+    with pytest.raises(BundleError, match="figures lack what the criterion 'top5_accuracy' needs"):
+        check_criteria({"top5_accuracy": 0.5}, bundle(), 0.1, 1.0)

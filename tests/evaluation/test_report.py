@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import whatsit
+from tests.conftest import CLASSES, encode, shapes
+from whatsit.evaluation import plots
+from whatsit.evaluation.advice import gains, learned, to_do
+from whatsit.evaluation.metrics import figures
+from whatsit.training.probe import LearningCurve
+from whatsit.verbs.train import Run
+
+NAMES = {"disc": "ส้มตำ ไทย", "rows": "<script>alert(1)</script>", "columns": '=HYPERLINK("http://evil")'}
+
+
+class Page(HTMLParser):
+    """Collects what a browser would act on."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links += [value or "" for name, value in attributes if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run on classes and files with names that look like HTML, formulas and Thai, some labels wrong on purpose."""
+    root = tmp_path_factory.mktemp("hostile")
+    lines = ["path,label"]
+    for k, kind in enumerate(CLASSES):
+        for i in range(20):
+            name = f"=cmd<img src=x onerror=alert(1)>{kind}{i}.png"
+            (root / name).write_bytes(encode(shapes(kind, 100 * k + i)))
+            label = NAMES[CLASSES[(k + (i % 5 == 0)) % 3]].replace('"', '""')
+            lines.append(f'{name},"{label}"')
+    (root / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    settings = {"epochs": 3, "batch_size": 8, "rotation": 0.0, "shear": 0.0, "zoom": 0.0}
+    return whatsit.train(root / "labels.csv", recipe="baseline", out=root / "run", settings=settings)
+
+
+def test_report_needs_nothing_from_outside(hostile_run: Run) -> None:
+    page = Page((hostile_run.folder / "report.html").read_text(encoding="utf-8"))
+    assert page.links
+    assert all(link.startswith("data:image/") for link in page.links)
+
+
+def test_names_that_look_like_html_are_only_shown(hostile_run: Run) -> None:
+    text = (hostile_run.folder / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert "script" not in page.tags
+    assert "onerror" not in re.sub(r"&lt;img src=x onerror=alert\(1\)&gt;", "", text)
+    assert "<script>alert(1)</script>" in page.text
+    assert "ส้มตำ ไทย" in page.text
+
+
+def test_names_that_look_like_formulas_cannot_run_in_a_spreadsheet(hostile_run: Run) -> None:
+    import csv
+
+    with (hostile_run.folder / "split.csv").open(encoding="utf-8", newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert not [cell for cell in cells if cell[:1] in "=+-@\t\r" and cell]
+
+
+def test_split_csv_can_be_trained_from_again(hostile_run: Run, tmp_path: Path) -> None:
+    from whatsit.images.scan import scan
+
+    copy = hostile_run.folder.parent / "again.csv"
+    copy.write_bytes((hostile_run.folder / "split.csv").read_bytes())
+    assert set(scan(copy).classes) == set(NAMES.values())
+    assert len(scan(copy).pictures) == 60
+
+
+def test_report_has_every_part(hostile_run: Run) -> None:
+    page = Page((hostile_run.folder / "report.html").read_text(encoding="utf-8"))
+    for part in (
+        "At a glance", "What was learned", "What to do next", "Training", "Each class", "What is taken for what",
+        "The worst mistakes", "Thresholds", "Can its probabilities be believed?", "Does it know what it does not know?",
+        "Where it looks", "Would more pictures help?", "What it was made of",
+    ):  # fmt: skip
+        assert part in page.text
+    assert f"{hostile_run.test.accuracy:.1%}".replace("%", " %") in page.text
+
+
+def test_plots_are_files_too(hostile_run: Run) -> None:
+    names = {path.name for path in (hostile_run.folder / "plots").iterdir()}
+    assert names == {
+        f"{name}.png"
+        for name in (
+            "calibration", "confusion", "history", "learning", "per_class", "precision_recall", "roc", "unknown",
+        )
+    }  # fmt: skip
+
+
+def test_metrics_json_has_what_was_found_out(hostile_run: Run) -> None:
+    metrics = json.loads((hostile_run.folder / "metrics.json").read_text(encoding="utf-8"))
+    assert set(metrics["examination"]) >= {"majority_accuracy", "linear_probe_accuracy", "learning_curve", "coverage"}
+    assert metrics["speed"]["median"] > 0
+    assert [row["promised"] for row in metrics["examination"]["coverage"]] == [0.8, 0.9, 0.95, 0.99]
+
+
+def test_advice_follows_from_the_figures(hostile_run: Run) -> None:
+    exam = hostile_run.examination
+    assert exam is not None
+    assert f"Of {exam.test.figures.n} pictures that it never saw" in learned(exam)[0]
+    advice = " ".join(to_do(exam))
+    failed = [check.what for check in exam.checks if not check.passed]
+    assert all(what in advice for what in failed)
+    assert "test pictures are few" in advice
+
+
+def test_run_without_a_report(shapes_folder: Path, tmp_path: Path) -> None:
+    run = whatsit.train(shapes_folder, recipe="baseline", out=tmp_path / "run", settings={"epochs": 1}, report=False)
+    assert not (run.folder / "report.html").exists()
+    assert run.examination is None
+    assert run.speed.median > 0
+
+
+def curve(*recalls: float) -> LearningCurve:
+    shares = tuple(2.0 ** -np.arange(len(recalls))[::-1])
+    return LearningCurve(shares, (0,) * len(recalls), recalls, np.array(recalls)[:, None])
+
+
+def test_class_that_still_climbs_gains_from_more_pictures() -> None:
+    [gain] = gains(curve(0.2, 0.6, 0.8, 0.9), ("a",), {"a": 1000})
+    assert gain.points == pytest.approx(0.05, abs=0.01)
+    assert gain.worth_it
+
+
+def test_class_that_stands_still_does_not() -> None:
+    [gain] = gains(curve(0.9, 0.9, 0.9, 0.9), ("a",), {"a": 1000})
+    assert gain.points == pytest.approx(0.0, abs=1e-6)
+    assert not gain.worth_it
+    [perfect] = gains(curve(0.9, 1.0, 1.0), ("a",), {"a": 100})
+    assert not perfect.worth_it
+
+
+def test_gain_within_noise_is_not_promised() -> None:
+    [gain] = gains(curve(0.7, 0.75, 0.8), ("a",), {"a": 5})
+    assert not gain.worth_it
+
+
+@pytest.mark.parametrize("classes", [2, 12, 30, 110])
+def test_confusion_matrix_of_any_size_is_drawn(classes: int) -> None:
+    rng = np.random.default_rng(0)
+    labels, probabilities = rng.integers(0, classes, 500), rng.dirichlet(np.ones(classes), 500)
+    names = tuple(f"class {k}" for k in range(classes))
+    found = figures(labels, probabilities, names)
+    for png in (plots.confusion(found), plots.per_class(found), plots.roc(labels, probabilities, names)):
+        width, height = Image.open(io.BytesIO(png)).size
+        assert 300 <= width <= 2000
+        assert 200 <= height <= 2000
+
+
+@pytest.mark.parametrize("name", ["$x^2$", "$unclosed", "ภาษาไทย", "日本", "", "\x00\x1b[31m", "a" * 500])
+def test_any_class_name_can_be_drawn(name: str, recwarn: pytest.WarningsRecorder) -> None:
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    plots.roc(np.array([0, 1, 1]), probabilities, (name, "other"))

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import whatsit
+from tests.conftest import encode, shapes, write_files
+from whatsit.evaluation.shortcuts import border_share, hide_border, hide_middle, look_for_shortcuts
+from whatsit.images.decode import decode
+from whatsit.runtime.explain import Explainer
+from whatsit.runtime.predictor import Predictor
+from whatsit.verbs.train import Run
+
+
+def framed(kind: str, seed: int) -> np.ndarray:
+    """Noise in the middle; only the frame tells the class."""
+    rng = np.random.default_rng(seed)
+    picture = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    inner = picture[5:27, 5:27].copy()
+    picture[:] = {"red": (200, 40, 40), "blue": (40, 40, 200)}[kind]
+    picture[5:27, 5:27] = inner
+    return picture
+
+
+def test_model_that_looks_at_the_frame_raises_the_alarm(tmp_path: Path) -> None:
+    files = {
+        f"{kind}/{i}.png": encode(framed(kind, 100 * k + i))
+        for k, kind in enumerate(("red", "blue"))
+        for i in range(30)
+    }
+    folder = write_files(tmp_path / "data", files)
+    settings = {"epochs": 10, "batch_size": 8, "rotation": 0.0, "shear": 0.0, "zoom": 0.0, "shift": 0.0}
+    run = whatsit.train(folder, recipe="baseline", out=tmp_path / "run", settings=settings)
+    assert run.test.accuracy >= 0.9
+    assert run.examination is not None
+    assert any("With the middle of the picture hidden" in alarm for alarm in run.examination.shortcuts.alarms)
+    assert "It may have learned a shortcut" in (run.folder / "report.html").read_text()
+    assert "it may have learned a shortcut" in run.load().bundle.card
+
+
+def test_model_that_looks_at_the_thing_does_not(baseline_run: Run) -> None:
+    predictor = Predictor(baseline_run.model)
+    pixels = np.stack([decode(encode(shapes(kind, i)), predictor.size) for i in range(8) for kind in predictor.classes])
+    found = look_for_shortcuts(Explainer(predictor), pixels)
+    assert found.alarms == ()
+    assert found.n == 24
+
+
+def test_hiding_leaves_the_other_part_as_it_was() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 60, 30, 3), dtype=np.uint8)
+    fill = np.array([1, 2, 3], np.uint8)
+    middle, border = hide_middle(pixels, fill), hide_border(pixels, fill)
+    assert (middle[:, :10] == pixels[:, :10]).all()
+    assert (border[:, 10:50, 5:25] == pixels[:, 10:50, 5:25]).all()
+    assert (middle[0, 30, 15] == fill).all()
+    assert (border[1, 0, 0] == fill).all()
+
+
+@pytest.mark.parametrize(
+    ("evidence", "share"),
+    [(np.ones((6, 6)), 20 / 36), (np.pad(np.ones((2, 2)), 2), 0.0), (np.zeros((6, 6)), None)],
+)
+def test_border_share(evidence: np.ndarray, share: float | None) -> None:
+    assert border_share(evidence.astype(np.float32)) == (share if share is None else pytest.approx(share, abs=0.02))

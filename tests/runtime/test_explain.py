@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import encode, shapes
+from whatsit.engines import available
+from whatsit.errors import ImageError, ModelError, UsageError
+from whatsit.images.decode import decode
+from whatsit.runtime.explain import Explainer, Explanation
+from whatsit.runtime.overlay import colours, draw, lay_over
+from whatsit.runtime.predictor import Predictor
+from whatsit.verbs.train import Run
+
+PICTURES = [encode(shapes(kind, i)) for i, kind in enumerate(("disc", "rows", "columns", "disc"))]
+
+
+@pytest.fixture(scope="module")
+def explainer(baseline_run: Run) -> Explainer:
+    return Explainer(Predictor(baseline_run.model))
+
+
+def reference(run: Run, pixels: np.ndarray, class_: int) -> np.ndarray:
+    """Grad-CAM by `tf.GradientTape` on the Keras model of the run folder, normalised, `[h, w]`."""
+    from whatsit.models.backend import load_keras
+
+    load_keras()
+    import keras
+    import tensorflow as tf
+
+    model = keras.models.load_model(run.folder / "best_model.keras")
+    to_map = keras.Model(model.input, model.get_layer("feature_map").output)
+    names = [layer.name for layer in model.layers]
+    rest = [model.get_layer(name) for name in names[names.index("feature_map") + 1 : names.index("logits") + 1]]
+    with tf.GradientTape() as tape:
+        features = to_map(pixels[None], training=False)
+        tape.watch(features)
+        value = features
+        for layer in rest:
+            value = layer(value, training=False)
+        logit = value[0, class_]
+    weights = tape.gradient(logit, features).numpy().mean(axis=(1, 2))[0]
+    cam = np.maximum((features.numpy()[0] * weights).sum(axis=-1), 0)
+    return cam / cam.max() if cam.max() > 0 else cam
+
+
+@pytest.mark.parametrize("runtime", available())
+def test_map_equals_gradcam_by_tensorflow(baseline_run: Run, runtime: str) -> None:
+    predictor = Predictor(baseline_run.model, runtime=runtime)
+    for picture in PICTURES:
+        for class_, label in enumerate(predictor.classes):
+            found = Explainer(predictor).explain(picture, label).evidence
+            wanted = reference(baseline_run, decode(picture, predictor.size), class_)
+            assert np.abs(found - wanted).max() <= 1e-3
+
+
+def test_explanation_has_the_answer_of_the_predictor(explainer: Explainer) -> None:
+    for picture in PICTURES:
+        found = explainer.explain(picture)
+        [wanted] = explainer.predictor.predict([picture])
+        assert (found.prediction.label, found.prediction.unknown) == (wanted.label, wanted.unknown)
+        assert found.probability == pytest.approx(wanted.probability, abs=1e-5)
+        assert found.label == wanted.label
+
+
+def test_evidence_of_a_batch_is_that_of_each_picture(explainer: Explainer) -> None:
+    pixels = np.stack([decode(picture, explainer.predictor.size) for picture in PICTURES])
+    _, together = explainer.evidence(pixels)
+    one_by_one = np.concatenate([explainer.evidence(pixels[i : i + 1])[1] for i in range(len(pixels))])
+    assert np.abs(together - one_by_one).max() <= 1e-4
+    assert together.min() >= 0.0
+    assert together.max() <= 1.0
+
+
+def test_strange_class_and_unreadable_picture(explainer: Explainer) -> None:
+    with pytest.raises(UsageError, match="does not know the class 'square'; its classes: columns, disc, rows"):
+        explainer.explain(PICTURES[0], "square")
+    with pytest.raises(ImageError, match="the file holds text"):
+        explainer.explain(b"words")
+
+
+def test_graph_without_maps_cannot_be_explained(baseline_run: Run) -> None:
+    from tests.engines.test_engines import sums_graph
+
+    predictor = Predictor(baseline_run.model)
+    predictor.bundle = dataclasses.replace(predictor.bundle, graph=sums_graph())
+    with pytest.raises(ModelError, match="this model cannot be explained"):
+        Explainer(predictor)
+
+
+def test_colours_run_from_dark_to_light() -> None:
+    ramp = colours(np.linspace(0, 1, 50, dtype=np.float32)) @ (0.2126, 0.7152, 0.0722)
+    assert (np.diff(ramp) > 0).all()
+
+
+def test_evidence_is_laid_over_where_it_is() -> None:
+    evidence = np.zeros((4, 4), np.float32)
+    evidence[0, 0] = 1.0
+    over = lay_over(np.full((80, 80, 3), 128, np.uint8), evidence).astype(int)
+    assert over[5, 5].sum() > over[70, 70].sum() + 60
+
+
+@pytest.mark.parametrize("label", ["disc", "ส้มตำไทย", "<b>" + "very long name " * 12, "two\nlines"])
+@pytest.mark.parametrize("shape", [(32, 32), (900, 20), (20, 900), (1, 1)])
+def test_any_label_and_shape_can_be_drawn(explainer: Explainer, label: str, shape: tuple[int, int]) -> None:
+    found = explainer.explain(PICTURES[0])
+    sheet = draw(np.zeros((*shape, 3), np.uint8), Explanation(found.prediction, label, 0.5, found.evidence))
+    assert 200 <= sheet.width <= 1400
+    assert 200 <= sheet.height <= 700
+
+
+def test_thai_letters_are_drawn_not_boxes(explainer: Explainer) -> None:
+    found = explainer.explain(PICTURES[0])
+    sheets = [
+        draw(np.zeros((8, 8, 3), np.uint8), dataclasses.replace(found, label=label))
+        for label in ("กขค", "\ue000\ue001\ue002")
+    ]
+    title = (0, 0, 110, 55)
+    assert np.asarray(sheets[0].crop(title)).tobytes() != np.asarray(sheets[1].crop(title)).tobytes()
+
+
+def test_drawing_is_written_beside_nothing_else(
+    baseline_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import whatsit
+
+    (tmp_path / "a.png").write_bytes(PICTURES[0])
+    monkeypatch.chdir(tmp_path)
+    _, path = whatsit.explain(baseline_run.model, "a.png")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a-explained.png", "a.png"]
+    assert Image.open(io.BytesIO(path.read_bytes())).format == "PNG"
+    with pytest.raises(UsageError, match="is the picture itself"):
+        whatsit.explain(baseline_run.model, "a.png", "a.png")
