@@ -50,7 +50,7 @@ def test_each_kind_of_network_has_its_own_accuracy(of: Bundle, name: str, met: b
 def test_worst_class_decides_and_is_named() -> None:
     checks = {check.name: check for check in check_criteria(load_criteria(), bundle(lowest=0.65), 0.01, 5.0)}
     assert not checks["class_recall"].passed
-    assert checks["class_recall"].found == "65 % (b)"
+    assert checks["class_recall"].found == "65.0 % (b)"
 
 
 def test_slow_and_large_models_fail() -> None:
@@ -73,6 +73,8 @@ def test_limit_of_one_is_met_by_one() -> None:
         ("accuracy = nan", "must be a number from 0 to 1"),
         ("accuracy", "the criteria cannot be read"),
         ("", "there is no criterion in it"),
+        ("accuracy = 0x" + "F" * 5000, "must be a number from 0 to 1, received a huge number"),
+        ("a = " + "[" * 100_000, "the criteria cannot be read"),
     ],
 )
 def test_wrong_criteria_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -80,6 +82,19 @@ def test_wrong_criteria_are_refused(tmp_path: Path, text: str, message: str) -> 
     with pytest.raises(UsageError) as caught:
         load_criteria(tmp_path / "c.toml")
     assert message in str(caught.value)
+
+
+def test_criteria_for_the_other_kind_only_check_nothing() -> None:
+    with pytest.raises(UsageError, match="no criterion applies to this model, which is pretrained"):
+        check_criteria({"baseline_accuracy": 0.5}, bundle(), 0.1, 1.0)
+
+
+def test_figure_whose_interval_crosses_the_limit_is_not_certain() -> None:
+    of = bundle(0.9)
+    of.test["accuracy_ci95"] = (0.8, 0.95)
+    [check] = check_criteria({"accuracy": 0.85}, of, 0.1, 1.0)
+    assert check.passed
+    assert check.note == "not certain: its 95 % interval begins at 80.0 %"
 
 
 def test_model_without_figures_cannot_be_checked() -> None:

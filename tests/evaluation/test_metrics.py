@@ -8,6 +8,7 @@ from whatsit.evaluation.metrics import (
     auroc,
     average_precision,
     calibration_error,
+    calibration_error_by_luck,
     class_figures,
     confusion_matrix,
     figures,
@@ -79,6 +80,32 @@ def test_interval_of_f1_holds_the_truth_as_often_as_it_says() -> None:
         [_, second] = class_figures(np.array([[tn, fp], [fn, tp]]), np.zeros(1, int), np.ones((1, 2)))
         held.append(second.f1_ci95[0] <= truth <= second.f1_ci95[1])
     assert np.mean(held) == pytest.approx(0.95, abs=0.025)
+
+
+@pytest.mark.parametrize(("classes", "n", "accuracy"), [(2, 300, 0.95), (10, 2000, 0.8)])
+def test_interval_of_macro_f1_holds_the_truth_as_often_as_it_says(classes: int, n: int, accuracy: float) -> None:
+    rng = np.random.default_rng(3)
+    shares = np.full((classes, classes), (1 - accuracy) / (classes - 1) / classes)
+    np.fill_diagonal(shares, accuracy / classes)
+    held = []
+    for _ in range(300):
+        confusion = rng.multinomial(n, shares.ravel()).reshape(classes, classes)
+        labels, predicted = (np.repeat(part, confusion.ravel()) for part in np.indices(confusion.shape).reshape(2, -1))
+        macro = figures(labels, np.eye(classes)[predicted], tuple(map(str, range(classes)))).macro
+        held.append(macro.f1_ci95[0] <= accuracy <= macro.f1_ci95[1])
+    assert np.mean(held) >= 0.92
+
+
+def test_calibration_error_by_luck_shrinks_with_the_number_of_pictures() -> None:
+    sure = np.tile([0.8, 0.2], (4000, 1))
+    assert calibration_error_by_luck(sure[:40]) > 0.08
+    assert calibration_error_by_luck(sure) < 0.02
+
+
+def test_reliability_joins_small_groups() -> None:
+    bins = reliability(LABELS, PROBABILITIES, least=60)
+    assert all(b.n >= 60 for b in bins)
+    assert sum(b.n for b in bins) == 500
 
 
 def test_class_with_no_picture_has_no_curve() -> None:

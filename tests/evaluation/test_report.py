@@ -46,7 +46,7 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     lines = ["path,label"]
     for k, kind in enumerate(CLASSES):
         for i in range(20):
-            name = f"=cmd<img src=x onerror=alert(1)>{kind}{i}.png"
+            name = f"=cmd<img src=x onerror=alert(1)>\u202e{kind}{i}.png"
             (root / name).write_bytes(encode(shapes(kind, 100 * k + i)))
             label = NAMES[CLASSES[(k + (i % 5 == 0)) % 3]].replace('"', '""')
             lines.append(f'{name},"{label}"')
@@ -87,15 +87,23 @@ def test_split_csv_can_be_trained_from_again(hostile_run: Run, tmp_path: Path) -
     assert len(scan(copy).pictures) == 60
 
 
+def test_names_cannot_turn_the_text_around_them(hostile_run: Run) -> None:
+    from whatsit.evaluation.wording import plain
+
+    assert plain("\u202eevil\x1b[31m ไทย") == "\ufffdevil\ufffd[31m ไทย"
+    assert not {"\u202e", "\x1b"} & set((hostile_run.folder / "report.html").read_text(encoding="utf-8"))
+
+
 def test_report_has_every_part(hostile_run: Run) -> None:
     page = Page((hostile_run.folder / "report.html").read_text(encoding="utf-8"))
     for part in (
-        "At a glance", "What was learned", "What to do next", "Training", "Each class", "What is taken for what",
-        "The worst mistakes", "Thresholds", "Can its probabilities be believed?", "Does it know what it does not know?",
-        "Where it looks", "Would more pictures help?", "What it was made of",
+        "At a glance", "What was learned", "What to do next", "Criteria", "Training", "Each class",
+        "What is taken for what", "The worst mistakes", "Finding one class among the others",
+        "Can its probabilities be believed?", "Does it know what it does not know?", "Where it looks",
+        "Would more pictures help?", "What it was made of",
     ):  # fmt: skip
         assert part in page.text
-    assert f"{hostile_run.test.accuracy:.1%}".replace("%", " %") in page.text
+    assert f"{hostile_run.test.accuracy:.1%}".replace("%", "\u00a0%") in page.text
 
 
 def test_plots_are_files_too(hostile_run: Run) -> None:
@@ -118,11 +126,11 @@ def test_metrics_json_has_what_was_found_out(hostile_run: Run) -> None:
 def test_advice_follows_from_the_figures(hostile_run: Run) -> None:
     exam = hostile_run.examination
     assert exam is not None
-    assert f"Of {exam.test.figures.n} pictures that it never saw" in learned(exam)[0]
+    assert f"Of {exam.test.figures.n} test pictures, which it never saw" in learned(exam)[0]
     advice = " ".join(to_do(exam))
     failed = [check.what for check in exam.checks if not check.passed]
     assert all(what in advice for what in failed)
-    assert "test pictures are few" in advice
+    assert "Bring more test pictures" in advice
 
 
 def test_run_without_a_report(shapes_folder: Path, tmp_path: Path) -> None:
@@ -140,20 +148,20 @@ def curve(*recalls: float) -> LearningCurve:
 def test_class_that_still_climbs_gains_from_more_pictures() -> None:
     [gain] = gains(curve(0.2, 0.6, 0.8, 0.9), ("a",), {"a": 1000})
     assert gain.points == pytest.approx(0.05, abs=0.01)
-    assert gain.worth_it
+    assert gain.verdict == "worth it"
 
 
 def test_class_that_stands_still_does_not() -> None:
     [gain] = gains(curve(0.9, 0.9, 0.9, 0.9), ("a",), {"a": 1000})
     assert gain.points == pytest.approx(0.0, abs=1e-6)
-    assert not gain.worth_it
+    assert gain.verdict == "hardly"
     [perfect] = gains(curve(0.9, 1.0, 1.0), ("a",), {"a": 100})
-    assert not perfect.worth_it
+    assert perfect.verdict == "hardly"
 
 
 def test_gain_within_noise_is_not_promised() -> None:
     [gain] = gains(curve(0.7, 0.75, 0.8), ("a",), {"a": 5})
-    assert not gain.worth_it
+    assert gain.verdict == "cannot tell"
 
 
 @pytest.mark.parametrize("classes", [2, 12, 30, 110])

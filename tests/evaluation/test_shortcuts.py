@@ -28,10 +28,10 @@ def test_model_that_looks_at_the_frame_raises_the_alarm(tmp_path: Path) -> None:
     files = {
         f"{kind}/{i}.png": encode(framed(kind, 100 * k + i))
         for k, kind in enumerate(("red", "blue"))
-        for i in range(30)
+        for i in range(110)
     }
     folder = write_files(tmp_path / "data", files)
-    settings = {"epochs": 10, "batch_size": 8, "rotation": 0.0, "shear": 0.0, "zoom": 0.0, "shift": 0.0}
+    settings = {"epochs": 4, "batch_size": 16, "rotation": 0.0, "shear": 0.0, "zoom": 0.0, "shift": 0.0}
     run = whatsit.train(folder, recipe="baseline", out=tmp_path / "run", settings=settings)
     assert run.test.accuracy >= 0.9
     assert run.examination is not None
@@ -42,10 +42,20 @@ def test_model_that_looks_at_the_frame_raises_the_alarm(tmp_path: Path) -> None:
 
 def test_model_that_looks_at_the_thing_does_not(baseline_run: Run) -> None:
     predictor = Predictor(baseline_run.model)
-    pixels = np.stack([decode(encode(shapes(kind, i)), predictor.size) for i in range(8) for kind in predictor.classes])
+    pixels = np.stack(
+        [decode(encode(shapes(kind, i)), predictor.size) for i in range(12) for kind in predictor.classes]
+    )
     found = look_for_shortcuts(Explainer(predictor), pixels)
     assert found.alarms == ()
-    assert found.n == 24
+    assert found.n == 36
+
+
+def test_few_pictures_raise_no_alarm(baseline_run: Run) -> None:
+    predictor = Predictor(baseline_run.model)
+    pixels = np.stack([decode(encode(shapes("disc", i)), predictor.size) for i in range(10)])
+    found = look_for_shortcuts(Explainer(predictor), pixels)
+    assert found.alarms == ()
+    assert not found.telling
 
 
 def test_hiding_leaves_the_other_part_as_it_was() -> None:

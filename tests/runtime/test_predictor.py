@@ -13,7 +13,7 @@ import whatsit
 from tests.conftest import encode, shapes
 from whatsit.bundle.read import read_bundle
 from whatsit.engines import available
-from whatsit.errors import BundleError, ImageError, UsageError
+from whatsit.errors import BundleError, ImageError, ModelError, UsageError
 from whatsit.runtime.predictor import Predictor
 from whatsit.verbs.train import Run
 
@@ -139,7 +139,20 @@ def test_unknown_runtime_is_refused(baseline_run: Run) -> None:
 
 def test_graph_that_does_not_fit_its_bundle_is_refused(baseline_run: Run) -> None:
     bundle = read_bundle(baseline_run.model)
-    with pytest.raises(BundleError, match="gives 3 probabilities for 4 classes"):
+    with pytest.raises(BundleError, match=r"gives an array \(2, 3\) for 2 pictures, not probabilities for 4 classes"):
         Predictor(dataclasses.replace(bundle, classes=(*bundle.classes, "extra")))
     with pytest.raises(BundleError, match="does not run on its own input size"):
         Predictor(dataclasses.replace(bundle, input=dataclasses.replace(bundle.input, height=17)))
+
+
+def test_graph_that_answers_no_probabilities_is_refused(baseline_run: Run) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    bundle = read_bundle(baseline_run.model)
+    model = onnx.load_from_string(bundle.graph)
+    [bias] = [tensor for tensor in model.graph.initializer if tensor.name == "logits.bias"]
+    bias.CopyFrom(numpy_helper.from_array(np.full(3, np.nan, np.float32), "logits.bias"))
+    predictor = Predictor(dataclasses.replace(bundle, graph=model.SerializeToString()))
+    with pytest.raises(ModelError, match="something else than probabilities from 0 to 1; it is damaged"):
+        predictor.predict(PICTURES)

@@ -236,6 +236,21 @@ def test_stopped_run_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_report_that_fails_does_not_lose_the_model(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("no ink")
+
+    monkeypatch.setattr(train_verb, "examine", fails)
+    listener = Listener()
+    settings = {"epochs": 1}
+    run = whatsit.train(shapes_folder, recipe="baseline", out=tmp_path / "run", settings=settings, reporter=listener)
+    assert run.load().predict([shapes_folder / "disc" / "00.png"])
+    assert run.examination is None
+    assert "the report could not be made (ValueError: no ink)" in listener.warned[-1]
+
+
 def test_evaluate_measures_a_folder_and_refuses_strange_classes(
     baseline_run: Run, shapes_folder: Path, make_folder: Callable[[dict[str, bytes]], Path]
 ) -> None:

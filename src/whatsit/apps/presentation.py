@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from whatsit.apps.terminal import out, printable, table
+from whatsit.apps.terminal import out, table
 
 if TYPE_CHECKING:
     from whatsit.evaluation.metrics import Figures
     from whatsit.runtime.predictor import Prediction
     from whatsit.verbs.train import Run
+
+
+def as_document(value: object) -> str:
+    """A value as JSON that every parser reads: on one line, and never NaN or Infinity."""
+    return json.dumps(value, allow_nan=False)
 
 
 def run_json(run: Run) -> dict[str, Any]:
@@ -35,7 +41,7 @@ def answer_json(answer: Prediction) -> dict[str, Any]:
 
 def answer_line(answer: Prediction) -> str:
     line = f"{'unknown, nearest to ' if answer.unknown else ''}{answer.label} {answer.probability:.1%}"
-    return line if answer.labels is None else f"{line}  {{{', '.join(answer.labels)}}}"
+    return line if answer.labels is None or answer.unknown else f"{line}  {{{', '.join(answer.labels)}}}"
 
 
 def print_run(run: Run) -> None:
@@ -49,12 +55,12 @@ def print_run(run: Run) -> None:
         ("Test loss", f"{run.test.loss:.3f} (calibration error {run.test.ece:.3f})"),
         ("Inference time", f"{1000 * run.speed.median:.1f} ms a picture ({run.speed.runtime})"),
         ("Model size", f"{run.megabytes:.1f} MB"),
-        ("Training time", f"{run.seconds:.0f} s"),
+        ("Time in all", f"{run.seconds:.0f} s"),
     ]
     if run.examination:
         checks = run.examination.checks
         missed = [f"{check.what} {check.wanted}, found {check.found}" for check in checks if not check.passed]
-        rows.append(("Criteria", printable("; ".join(missed)) + " NOT MET" if missed else f"all {len(checks)} met"))
+        rows.append(("Criteria", "; ".join(missed) + " NOT MET" if missed else f"all {len(checks)} met"))
         rows.append(("Report", str(run.folder / "report.html")))
     for name, value in rows:
         out(f"{name + ':':16s}{value}")

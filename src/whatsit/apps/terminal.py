@@ -80,7 +80,7 @@ def printable(text: str) -> str:
 def out(text: str = "") -> None:
     """A line on stdout."""
     if sys.stdout is not None:  # somebody may have closed it
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(printable(text) + "\n")
 
 
 def err(text: str) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 FORMAT = 1
 MANIFEST = "bundle.json"
 GRAPH = "model.onnx"
@@ -31,17 +34,23 @@ class UnknownRule:
 
     method: str  # of the score
     threshold: float
-    accepts: float  # the share of the validation pictures that the threshold lets through
+    accepts: float  # the chance, 0 to 1, that a new picture of the classes is let through
+
+    def refuses(self, scores: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Which of the scores belong to unknown pictures; one that is not a number does."""
+        return ~(scores <= self.threshold)
 
 
 @dataclass(frozen=True)
 class Conformal:
     """What prediction sets with a promised coverage are made by.
 
-    Split conformal prediction with the score 1 - probability of the true class (Sadinle, Lei & Wasserman 2019).
+    Split conformal prediction with the score 1 - probability of the true class (Sadinle, Lei & Wasserman 2019). The
+    scores are of the validation pictures, which also chose the epoch and the temperature: with few of them the promise
+    holds about, not exactly; what became of it on the test pictures is in the report.
     """
 
-    scores: tuple[float, ...]  # of pictures that the network was not trained on, ascending
+    scores: tuple[float, ...]  # ascending
 
     def smallest(self, coverage: float) -> float:
         """The least probability of a class in a set that holds the true class with the given probability, 0 to 1.

@@ -152,11 +152,18 @@ def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
         raise BundleError(f"{name}: a golden answer has the wrong number of probabilities")
     if not all(0 <= p <= 1 for g in golden for p in g.probabilities):
         raise BundleError(f"{name}: a golden answer has a probability outside 0 to 1")
+    if not all(g.ood_score is None or math.isfinite(g.ood_score) for g in golden):
+        raise BundleError(f"{name}: a golden answer has a score that is no number")
+    temperature = float(manifest["calibration"]["temperature"])
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ValueError("the temperature is out of range")
+    if not isinstance(manifest["provenance"], dict) or not isinstance(manifest["test"], dict | None):
+        raise ValueError("the provenance or the test figures are no tables")
     return Bundle(
         classes=classes,
         input=size,
         graph=members[GRAPH],
-        temperature=float(manifest["calibration"]["temperature"]),
+        temperature=temperature,
         unknown=_unknown(manifest["unknown"]),
         conformal=_conformal(manifest.get("conformal")),
         test=manifest["test"],
@@ -170,7 +177,7 @@ def _unknown(value: Any) -> UnknownRule | None:
     if value is None:
         return None
     rule = UnknownRule(str(value["method"])[:200], float(value["threshold"]), float(value["accepts"]))
-    if not math.isfinite(rule.threshold) or not 0 <= rule.accepts <= 1:
+    if not 0 <= rule.threshold < math.inf or not 0 <= rule.accepts <= 1:
         raise ValueError("the rule for unknown pictures is out of range")
     return rule
 

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from whatsit.evaluation.criteria import is_from_scratch
-from whatsit.evaluation.examination import Examination
+from whatsit.evaluation.examination import Examination, Pair
+from whatsit.evaluation.metrics import calibration_error_by_luck
+from whatsit.evaluation.wording import percent
 
 if TYPE_CHECKING:
     from whatsit.training.probe import LearningCurve
 
+FEW = 20  # training pictures of a class
+
 
 @dataclass(frozen=True)
 class Gain:
-    """What twice as many training pictures of a class would bring, by its learning curve."""
+    """What twice as many training pictures, of all classes, would bring to one of them, by its learning curve."""
 
     label: str
     recall: float  # now, of the linear probe
@@ -24,9 +28,11 @@ class Gain:
     noise: float  # the standard error of the recall on the test pictures
 
     @property
-    def worth_it(self) -> bool:
-        """At least a point, and more than noise."""
-        return self.points >= 0.01 and self.points > self.noise
+    def verdict(self) -> str:
+        """`worth it` (at least a point, and more than noise), `hardly` (neither much) or `cannot tell`."""
+        if self.points >= 0.01 and self.points > self.noise:
+            return "worth it"
+        return "hardly" if self.points < 0.01 and self.noise < 0.02 else "cannot tell"
 
 
 def gains(curve: LearningCurve, classes: tuple[str, ...], counts: dict[str, int]) -> list[Gain]:
@@ -59,105 +65,127 @@ def learned(exam: Examination) -> list[str]:
     low, high = figures.accuracy_ci95
     probe = exam.curve.accuracy[-1]
     found = [
-        f"Of {figures.n:,} pictures that it never saw, it got {figures.accuracy:.1%} right (95 % interval {low:.1%} to "
-        f"{high:.1%}). Always answering '{exam.most_frequent}' would get {exam.majority_accuracy:.1%}; a linear probe on a "
-        f"pretrained network's features, {probe:.1%}."
+        f"Of {figures.n:,} test pictures, which it never saw, it got {percent(figures.accuracy)} right (95 % interval "
+        f"{percent(low)} to {percent(high)}). Always answering '{exam.most_frequent}' would get "
+        f"{percent(exam.majority_accuracy)}; a very simple model (a linear probe), {percent(probe)}."
     ]
     if probe > high:
-        found.append("The linear probe, which takes a second to train, does better than this model.")
-    elif is_from_scratch(exam.bundle) and low > probe:
+        found.append("So the very simple model does better than this one.")
+    elif probe >= low:
+        found.append("So the very simple model does as well, as far as these test pictures can tell.")
+    if exam.refused:
         found.append(
-            "It does better than the linear probe: these pictures are unlike the photos that one was trained on."
+            f"It called {percent(exam.refused)} of the test pictures unknown. All figures count the nearest class there too; of "
+            f"the pictures that it did answer, {percent(exam.answered_accuracy)} are right."
         )
-    if exam.pairs:
-        pair = exam.pairs[0]
-        found.append(
-            f"'{pair.one}' and '{pair.other}' are taken for each other most often: {pair.one_as_other} pictures of "
-            f"'{pair.one}' were called '{pair.other}', {pair.other_as_one} the other way round."
-        )
-    else:
-        found.append("It made no mistake on the test pictures.")
-    found.append(_fit_sentence(exam))
-    if figures.ece <= 0.03:
-        found.append(f"Its probabilities can be taken at their word (calibration error {figures.ece:.3f}).")
-    else:
-        found.append(
-            f"Its probabilities are off by {figures.ece:.1%} on average"
-            + (f", which {figures.n:,} test pictures alone can cause." if figures.n < 1000 else ".")
-        )
-    told = [s for s in exam.strangers if s.told < 0.8]
-    if told:
-        kinds = ", ".join(f"{s.kind} ({s.told:.0%} told)" for s in told)
-        found.append(f"It often takes pictures of nothing for one of its classes: {kinds}.")
+    found.append(_about_mistakes(exam.pairs))
+    found.append(_about_fit(exam))
+    found.append(_about_calibration(exam))
+    missed = [stranger for stranger in exam.strangers if stranger.told < 0.8]
+    if missed:
+        kinds = ", ".join(f"{s.kind} ({percent(s.told, 0)} called unknown)" for s in missed)
+        found.append(f"It often takes meaningless pictures for one of its classes: {kinds}.")
     elif exam.strangers:
-        found.append(
-            f"It tells pictures of nothing (noise, plain colours, stripes) as unknown, and refuses {exam.refused:.1%} of "
-            f"the test pictures for it."
-        )
+        found.append("It calls meaningless pictures (noise, plain colours, stripes) unknown, as it should.")
     return found
 
 
-def _fit_sentence(exam: Examination) -> str:
-    trained, held = float(exam.best["accuracy"]), float(exam.best["val_accuracy"])
-    if trained - held > 0.10:
-        return (
-            f"It knows its training pictures better ({trained:.0%}) than new ones ({held:.0%}): it has learned some by "
-            f"heart (overfitting)."
+def _about_mistakes(pairs: list[Pair]) -> str:
+    if not pairs:
+        return "It made no mistake on the test pictures."
+    pair, total = pairs[0], sum(pair.count for pair in pairs)
+    ways = [
+        f"{count:,} of '{truth}' {'was' if count == 1 else 'were'} called '{answer}'"
+        for truth, answer, count in (
+            (pair.one, pair.other, pair.one_as_other),
+            (pair.other, pair.one, pair.other_as_one),
         )
-    if trained < 0.75 and held < 0.8:
-        return f"It has not fully learned even its training pictures ({trained:.0%} right): it could learn more."
-    return f"It does about as well on new pictures ({held:.0%}) as on its training pictures ({trained:.0%})."
+        if count
+    ]
+    if total == 1:
+        return f"Its only mistake on the test pictures: {ways[0]}."
+    often = "most often" if len(pairs) > 1 and pair.count > pairs[1].count else "among others"
+    return f"It confuses, {often}, '{pair.one}' and '{pair.other}': {' and '.join(ways)} ({total:,} mistakes in all)."
+
+
+def _about_fit(exam: Examination) -> str:
+    trained, tested = float(exam.best["accuracy"]), exam.test.figures.accuracy
+    if trained > max(tested + 0.10, exam.test.figures.accuracy_ci95[1]):
+        return (
+            f"In training it got {percent(trained)} right, on the test pictures {percent(tested)}: it has learned some of its "
+            f"pictures by heart (overfitting)."
+        )
+    if trained < 0.75 and tested < 0.8:
+        return f"In training it got only {percent(trained)} right, of pictures that it was shown: it could learn more."
+    return f"In training it got {percent(trained)} right, near enough to the test pictures: no sign of overfitting."
+
+
+def _about_calibration(exam: Examination) -> str:
+    error = exam.test.figures.ece
+    luck = calibration_error_by_luck(exam.test.probabilities)
+    if error <= 0.03:
+        return f"Its probabilities can be taken at their word: they are off by {percent(error)} on average."
+    if error <= luck:
+        return (
+            f"Its probabilities are off by {percent(error)} on average. With {exam.test.figures.n:,} test pictures that may be "
+            f"luck: perfect ones would be off by up to {percent(luck)}."
+        )
+    return f"Its probabilities are off by {percent(error)} on average, more than luck explains: do not rely on them."
 
 
 def to_do(exam: Examination) -> list[str]:
     """What to do next, the most urgent first."""
     figures, bundle = exam.test.figures, exam.bundle
     counts = bundle.provenance["data"]["pictures"]["train"]
-    found = [
-        f"{alarm} Look at the pictures in 'Where it looks' before you trust this model."
-        for alarm in exam.shortcuts.alarms
-    ]
-    failed = [check.what for check in exam.checks if not check.passed]
+    found = [f"{alarm} See 'Where it looks' before you trust this model." for alarm in exam.shortcuts.alarms]
+    failed = [f"{check.what} ({check.wanted}, found {check.found})" for check in exam.checks if not check.passed]
     if failed:
         found.append(f"Not reached yet: {'; '.join(failed)}.")
     if is_from_scratch(bundle) and exam.curve.accuracy[-1] > figures.accuracy:
         found.append(
-            f"Train by transfer: whatsit train DATA (the recipe 'fast'). The linear probe alone reaches "
-            f"{exam.curve.accuracy[-1]:.1%}."
+            f"Train by transfer: whatsit train DATA (the recipe 'fast'). Even the very simple model on a pretrained network's "
+            f"features reaches {percent(exam.curve.accuracy[-1])}."
         )
     low, high = figures.accuracy_ci95
     if high - low > 0.06:
         found.append(
-            f"The true accuracy may be anywhere from {low:.0%} to {high:.0%}, because {figures.n:,} test pictures are few: "
-            f"set more aside before you compare models."
+            f"Bring more test pictures: {figures.n:,} are few, so the true accuracy may be anywhere from {percent(low, 0)} to "
+            f"{percent(high, 0)}. More pictures in DATA, or a test/ folder of your own, make it sharper."
         )
     pair = next((pair for pair in exam.pairs if pair.count >= 3), None)
     if pair:
         found.append(
-            f"Look through '{pair.one}' and '{pair.other}' for wrong labels, and add pictures that show what tells them apart."
+            f"Look at the worst mistakes below: are pictures of '{pair.one}' and '{pair.other}' in the wrong folder? Add "
+            f"pictures that show what tells the two apart."
         )
-    more = [
-        gain
-        for gain in gains(exam.curve, bundle.classes, {k: f.n for k, f in figures.per_class.items()})
-        if gain.worth_it
-    ]
-    if more:
-        names = ", ".join(f"'{gain.label}' (about {100 * gain.points:.0f} points)" for gain in more[:3])
-        found.append(f"More pictures would help, most of all of {names}, if they were doubled.")
-    else:
-        found.append(
-            "More pictures of the same kind would bring little; other kinds of pictures may (light, angles, places)."
-        )
-    few = sorted((n, label) for label, n in counts.items() if n < 20)
+    found.append(_about_more_pictures(exam))
+    few = sorted((n, label) for label, n in counts.items() if n < FEW)
     if few:
         found.append(f"'{few[0][1]}' has only {few[0][0]} training pictures; some dozens make a useful model.")
-    if counts and max(counts.values()) > 5 * min(counts.values()):
-        least = min(counts, key=lambda label: counts[label])
-        found.append(f"The classes are uneven: '{least}' has {counts[least]:,} training pictures, '{exam.most_frequent}' "
-                     f"{counts[exam.most_frequent]:,}.")  # fmt: skip
+    least = min(counts, key=lambda label: counts[label])
+    most = counts[exam.most_frequent]
+    if most > 5 * counts[least]:
+        found.append(
+            f"The classes are uneven: '{least}' has {counts[least]:,} training pictures, '{exam.most_frequent}' has {most:,}."
+        )
     if exam.unreadable:
         found.append(f"{len(exam.unreadable):,} pictures could not be read; they are listed in unreadable.csv.")
     found.append(
-        "Before you rely on it, try it on pictures taken where it will be used: whatsit evaluate MODEL NEW_PICTURES."
+        "Before you rely on it, try it on pictures from the place where it will be used, sorted into class folders: "
+        "whatsit evaluate MODEL FOLDER."
     )
     return found
+
+
+def _about_more_pictures(exam: Examination) -> str:
+    counts = {label: figures.n for label, figures in exam.test.figures.per_class.items()}
+    found = gains(exam.curve, exam.bundle.classes, counts)
+    worth = [gain for gain in found if gain.verdict == "worth it"]
+    if worth:
+        names = ", ".join(
+            f"'{gain.label}' (about {100 * gain.points:.1f} percentage points of recall)" for gain in worth[:3]
+        )
+        return f"Bring more training pictures. Twice as many of every class would help most of all {names}."
+    if not found or any(gain.verdict == "cannot tell" for gain in found):
+        return "Whether more training pictures would help cannot be told from so few test pictures; they seldom harm."
+    return "More training pictures of the same kind would bring little; other kinds may (light, angles, places)."

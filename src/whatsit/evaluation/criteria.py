@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from whatsit.bundle.format import Bundle
 from whatsit.errors import BundleError, UsageError, suggest
+from whatsit.evaluation.wording import duration, percent
 
 DEFAULT = Path(__file__).parent.parent / "recipes" / "criteria.toml"
 
@@ -23,6 +25,7 @@ class Check:
     wanted: str  # such as "> 85 %"
     found: str
     passed: bool
+    note: str = ""  # where it was met by a figure that is not certain
 
 
 @dataclass(frozen=True)
@@ -30,23 +33,25 @@ class _Criterion:
     what: str
     unit: str  # percent, number, seconds or MB
     at_least: bool
+    key: str  # of the figure
+    of: str = ""  # the part of the test figures that it is in; `per_class`: the worst class decides
     highest: float = 1.0  # a limit is from 0 to this
 
 
 _CRITERIA: dict[str, _Criterion] = {
-    "baseline_accuracy": _Criterion("test accuracy of a network trained from scratch", "percent", True),
-    "transfer_accuracy": _Criterion("test accuracy of a pretrained network", "percent", True),
-    "accuracy": _Criterion("test accuracy", "percent", True),
-    "top5_accuracy": _Criterion("top-5 accuracy", "percent", True),
-    "macro_f1": _Criterion("F1, every class counting alike", "percent", True),
-    "weighted_f1": _Criterion("F1, weighted by pictures", "percent", True),
-    "class_precision": _Criterion("precision in every class", "percent", True),
-    "class_recall": _Criterion("recall in every class", "percent", True),
-    "loss": _Criterion("test loss", "number", False, 1e6),
-    "calibration_error": _Criterion("calibration error", "percent", False),
-    "seconds_per_picture": _Criterion("time for one picture on this machine", "seconds", False, 1e6),
-    "model_mb": _Criterion("model size", "MB", False, 1e6),
-    "test_pictures": _Criterion("pictures it was tested on", "number", True, 1e12),
+    "baseline_accuracy": _Criterion("test accuracy of a network trained from scratch", "percent", True, "accuracy"),
+    "transfer_accuracy": _Criterion("test accuracy of a pretrained network", "percent", True, "accuracy"),
+    "accuracy": _Criterion("test accuracy", "percent", True, "accuracy"),
+    "top5_accuracy": _Criterion("top-5 accuracy", "percent", True, "top5_accuracy"),
+    "macro_f1": _Criterion("F1, every class counting alike", "percent", True, "f1", "macro"),
+    "weighted_f1": _Criterion("F1, weighted by pictures", "percent", True, "f1", "weighted"),
+    "class_precision": _Criterion("precision in every class", "percent", True, "precision", "per_class"),
+    "class_recall": _Criterion("recall in every class", "percent", True, "recall", "per_class"),
+    "loss": _Criterion("test loss", "number", False, "loss", highest=1e6),
+    "calibration_error": _Criterion("calibration error", "percent", False, "ece"),
+    "seconds_per_picture": _Criterion("time for one picture on this machine", "seconds", False, "", highest=1e6),
+    "model_mb": _Criterion("model size", "MB", False, "", highest=1e6),
+    "test_pictures": _Criterion("pictures it was tested on", "number", True, "n", highest=1e12),
 }
 
 
@@ -58,14 +63,15 @@ def load_criteria(path: str | Path | None = None) -> dict[str, float]:
             values = tomllib.load(file)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file of criteria") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: the criteria cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or str(error)[:200]
+        raise UsageError(f"{path}: the criteria cannot be read: {reason}") from None
     for key, value in values.items():
         if key not in _CRITERIA:
-            raise UsageError(f"{path}: unknown criterion '{key}'{suggest(key, _CRITERIA)}")
+            raise UsageError(f"{path}: unknown criterion '{key[:50]}'{suggest(key[:50], _CRITERIA)}")
         highest = _CRITERIA[key].highest
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
-            raise UsageError(f"{path}: '{key}' must be a number from 0 to {highest:g}, received {str(value)[:50]!r}")
+            raise UsageError(f"{path}: '{key}' must be a number from 0 to {highest:g}, received {_received(value)}")
     if not values:
         raise UsageError(f"{path}: there is no criterion in it; known ones: {', '.join(_CRITERIA)}")
     return values
@@ -81,7 +87,7 @@ def check_criteria(criteria: Mapping[str, float], bundle: Bundle, seconds: float
         megabytes: the size of the bundle's file.
 
     Raises:
-        BundleError: the bundle has no test figures.
+        BundleError: the bundle has no test figures, or not the one that is needed. UsageError: no criterion applies.
     """
     if not bundle.test:
         raise BundleError("this model holds no test figures, so there is nothing to check")
@@ -92,15 +98,30 @@ def check_criteria(criteria: Mapping[str, float], bundle: Bundle, seconds: float
             continue
         kind = _CRITERIA[name]
         try:
-            value, where = _found(name, bundle.test, seconds, megabytes)
-        except (KeyError, TypeError, ValueError, AttributeError):
+            figure = _figure(name, bundle.test, seconds, megabytes)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise BundleError(f"this model's test figures lack what the criterion '{name}' needs") from None
+        value, show = figure.value, _UNITS[kind.unit]
         passed = value > limit or value == limit == kind.highest if kind.at_least else value < limit
-        show = _UNITS[kind.unit]
+        found, wanted = show(value), _limit(limit, kind.unit)
+        if found == show(limit) and value != limit:  # rounding is not to hide the difference
+            found = f"{100 * value:.6g} %" if kind.unit == "percent" else f"{value:.6g}"
+        where = f" ({figure.label})" if figure.label else ""
+        note = ""
+        if passed and kind.at_least and figure.low is not None and figure.low < limit:
+            note = f"not certain: its 95 % interval begins at {show(figure.low)}"
         checks.append(
-            Check(name, kind.what, f"{'>' if kind.at_least else '<'} {show(limit)}", show(value) + where, bool(passed))
+            Check(name, kind.what, f"{'>' if kind.at_least else '<'} {wanted}", found + where, bool(passed), note)
         )
+    if not checks:
+        made = "trained from scratch" if other == "transfer_accuracy" else "pretrained"
+        raise UsageError(f"no criterion applies to this model, which is {made}; add accuracy = ... to the criteria")
     return checks
+
+
+def _received(value: object) -> str:
+    too_long = isinstance(value, int) and abs(value) > 10**15
+    return "a huge number" if too_long else f"'{str(value)[:50]}'"
 
 
 def is_from_scratch(bundle: Bundle) -> bool:
@@ -109,26 +130,40 @@ def is_from_scratch(bundle: Bundle) -> bool:
     return isinstance(recipe, Mapping) and (recipe.get("model") == "simple-cnn" or recipe.get("weights") == "none")
 
 
-def _found(name: str, test: Mapping[str, Any], seconds: float, megabytes: float) -> tuple[float, str]:
-    """The figure, and in which class it was found."""
-    if name.startswith("class_"):
-        figure = name.removeprefix("class_")
-        per_class = {label: float(f[figure]) for label, f in test["per_class"].items() if f["n"]}
-        worst = min(per_class, key=lambda label: per_class[label])
-        return per_class[worst], f" ({worst})"
+@dataclass(frozen=True)
+class _Figure:
+    value: float
+    low: float | None = None  # where its 95 % interval begins
+    label: str = ""  # the class in which it was found
+
+
+def _figure(name: str, test: Mapping[str, Any], seconds: float, megabytes: float) -> _Figure:
     if name == "seconds_per_picture":
-        return seconds, ""
+        return _Figure(seconds)
     if name == "model_mb":
-        return megabytes, ""
-    if name in ("macro_f1", "weighted_f1"):
-        return float(test[name.removesuffix("_f1")]["f1"]), ""
-    key = {"calibration_error": "ece", "test_pictures": "n", "top5_accuracy": name, "loss": name}.get(name, "accuracy")
-    return float(test[key]), ""
+        return _Figure(megabytes)
+    kind, label = _CRITERIA[name], ""
+    figures = test[kind.of] if kind.of else test
+    if kind.of == "per_class":
+        present = {label: row for label, row in figures.items() if row["n"]}
+        label = min(present, key=lambda label: float(present[label][kind.key]))
+        figures = present[label]
+    value, interval = float(figures[kind.key]), figures.get(f"{kind.key}_ci95")
+    if not math.isfinite(value):
+        raise ValueError(kind.key)
+    return _Figure(value, float(interval[0]) if interval else None, label)
+
+
+def _limit(limit: float, unit: str) -> str:
+    """As short as it was written."""
+    if unit == "percent":
+        return f"{100 * limit:g} %"
+    return f"{limit:g}{'' if unit == 'number' else ' s' if unit == 'seconds' else ' MB'}"
 
 
 _UNITS: dict[str, Callable[[float], str]] = {
-    "percent": lambda value: f"{100 * value:.4g} %",
+    "percent": percent,
     "number": lambda value: f"{value:,.4g}" if value < 1000 else f"{value:,.0f}",
-    "seconds": lambda value: f"{value:.2g} s" if value >= 0.1 else f"{1000 * value:.2g} ms",
+    "seconds": duration,
     "MB": lambda value: f"{value:.1f} MB",
 }

@@ -20,7 +20,7 @@ from whatsit.evaluation.strangers import Strangers
 from whatsit.images.decode import Pixels, Source, decode
 from whatsit.images.scan import Dataset
 from whatsit.runtime.explain import Explainer, Maps
-from whatsit.runtime.predictor import Answer, Predictor
+from whatsit.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
     from whatsit.training.probe import LearningCurve
@@ -98,9 +98,22 @@ class Examination:
         return self.bundle.unknown.threshold if self.bundle.unknown else math.inf
 
     @property
+    def unknown(self) -> npt.NDArray[np.bool_]:
+        """Which of the test pictures were called unknown, `[N]`."""
+        rule, scores = self.bundle.unknown, self.test.ood_scores
+        return rule.refuses(scores) if rule else np.zeros(len(scores), bool)
+
+    @property
     def refused(self) -> float:
         """The share of the test pictures that were called unknown."""
-        return float((self.test.ood_scores > self.threshold).mean())
+        return float(self.unknown.mean())
+
+    @property
+    def answered_accuracy(self) -> float:
+        """The accuracy on the test pictures that were not called unknown; NaN where all were."""
+        answered = ~self.unknown
+        right = self.test.probabilities.argmax(axis=1) == self.test.labels
+        return float(right[answered].mean()) if answered.any() else math.nan
 
     @property
     def pairs(self) -> list[Pair]:
@@ -125,6 +138,7 @@ class Examination:
             },
             "coverage": [vars(row) for row in self.coverage],
             "refused": self.refused,
+            "answered_accuracy": None if math.isnan(self.answered_accuracy) else self.answered_accuracy,
             "strangers": [{"kind": s.kind, "n": s.n, "told": s.told, "auroc": s.auroc} for s in self.strangers],
             "shortcuts": vars(self.shortcuts),
             "criteria": [vars(check) for check in self.checks],
@@ -136,18 +150,20 @@ def find_mistakes(explainer: Explainer, dataset: Dataset, test: Evaluation, coun
     given = test.probabilities.argmax(axis=1)
     wrong = np.flatnonzero(given != test.labels)
     worst = wrong[np.argsort(-test.probabilities[wrong, given[wrong]], kind="stable")][:count]
+    rule = explainer.predictor.bundle.unknown
+    unknown = rule.refuses(test.ood_scores) if rule else np.zeros(len(given), bool)
     found = []
     for place in worst:
         picture = test.pictures[place]
         data = dataset.read(picture)
-        answers, maps = explainer.evidence(decode(data, explainer.predictor.size)[None], [given[place]])
+        _, maps = explainer.evidence(decode(data, explainer.predictor.size)[None], [given[place]])
         found.append(
             Mistake(
                 picture.name,
                 picture.label,
                 test.classes[given[place]],
                 float(test.probabilities[place].max()),
-                explainer.predictor.is_unknown(answers[0]),
+                bool(unknown[place]),
                 thumbnail(data),
                 maps[0],
             )
@@ -159,13 +175,10 @@ def measure_coverage(predictor: Predictor, test: Evaluation) -> list[Coverage]:
     """Prediction sets for the test pictures at each of the `PROMISES`; none where the bundle makes no promise."""
     found = []
     for promise in PROMISES if predictor.bundle.conformal else ():
-        sets = [
-            predictor.to_prediction(Answer(row, float("nan")), coverage=promise).labels or ()
-            for row in test.probabilities
-        ]
-        held = sum(test.classes[label] in labels for label, labels in zip(test.labels, sets, strict=True))
-        size = sum(map(len, sets)) / len(sets)
-        found.append(Coverage(promise, held / len(sets), wilson_interval(held, len(sets)), size))
+        inside = predictor.in_set(test.probabilities, promise)
+        held = int(inside[np.arange(len(inside)), test.labels].sum())
+        size = float(inside.sum(axis=1).mean())
+        found.append(Coverage(promise, held / len(inside), wilson_interval(held, len(inside)), size))
     return found
 
 

@@ -33,7 +33,7 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class Averages:
-    """Over the classes: each counting alike (macro), or by its number of pictures (weighted)."""
+    """Over the classes that have pictures: each counting alike (macro), or by its number of pictures (weighted)."""
 
     precision: float
     recall: float
@@ -78,8 +78,8 @@ def figures(labels: Labels, probabilities: Probabilities, classes: tuple[str, ..
         top5_accuracy=top_accuracy(labels, probabilities, 5),
         loss=log_loss(labels, probabilities),
         ece=calibration_error(labels, probabilities),
-        macro=averages(per_class, (counts > 0) / (counts > 0).sum()),
-        weighted=averages(per_class, counts / counts.sum()),
+        macro=averages(per_class, (counts > 0) / (counts > 0).sum(), confusion),
+        weighted=averages(per_class, counts / counts.sum(), confusion),
         per_class=dict(zip(classes, per_class, strict=True)),
         confusion=confusion.tolist(),
         n=len(labels),
@@ -126,19 +126,46 @@ def class_figures(confusion: npt.NDArray[np.int64], labels: Labels, probabilitie
     return found
 
 
-def averages(per_class: list[ClassFigures], weights: npt.NDArray[np.float64]) -> Averages:
-    """Weighted means over the classes; their intervals are put together from those of the classes by the method of
-    variance estimates recovery (MOVER, Zou & Donner 2008), which holds up near 0 and 1 where resampling does not.
+def averages(
+    per_class: list[ClassFigures], weights: npt.NDArray[np.float64], confusion: npt.NDArray[np.int64]
+) -> Averages:
+    """Weighted means over the classes; a class of weight 0 does not count.
+
+    Their intervals are put together from those of the classes by the method of variance estimates recovery (MOVER,
+    Zou & Donner 2008), which holds up near 0 and 1. Recalls of different classes are independent and precisions nearly so;
+    F1s are not, as a mistake lowers two of them, so their correlations are taken in (`f1_correlations`).
     """
+    independent = np.eye(len(per_class))
     values: dict[str, Any] = {}
     for name in ("precision", "recall", "f1"):
+        correlations = f1_correlations(confusion) if name == "f1" else independent
         mean = np.array([getattr(f, name) for f in per_class])
         low, high = np.array([getattr(f, f"{name}_ci95") for f in per_class]).T
         centre = float(weights @ mean)
         values[name] = centre
-        down, up = (math.sqrt(float(np.square(weights * (edge - mean)).sum())) for edge in (low, high))
+        parts = (weights * (mean - low), weights * (high - mean))
+        down, up = (math.sqrt(max(float(part @ correlations @ part), 0.0)) for part in parts)
         values[f"{name}_ci95"] = (max(0.0, centre - down), min(1.0, centre + up))
     return Averages(**values)
+
+
+def f1_correlations(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Of the F1s of the classes, `[K, K]`, by the delta method on multinomial counts (Takahashi et al. 2022).
+
+    The gradient of F1 has mean 0, so with shares p, d = row sum + column sum and f = F1, the covariance of two classes is
+    `(p_kl + p_lk) f_k f_l / (d_k d_l)`. Half a picture is spread over the cells, so that nothing is divided by 0.
+    """
+    shares = confusion + 0.5 / confusion.size
+    shares = shares / shares.sum()
+    own, both = np.diag(shares), shares.sum(axis=0) + shares.sum(axis=1)
+    f1 = 2 * own / both
+    slope = f1 / both
+    covariance = (shares + shares.T) * np.outer(slope, slope)
+    missed = both - 2 * own
+    np.fill_diagonal(covariance, np.square(2 * (1 - f1) / both) * own + missed * np.square(slope))
+    spread = np.sqrt(np.diag(covariance))
+    correlations: npt.NDArray[np.float64] = covariance / np.outer(spread, spread)
+    return correlations
 
 
 def wilson_interval(right: int, total: int, z: float = _Z95) -> Interval:
@@ -149,7 +176,8 @@ def wilson_interval(right: int, total: int, z: float = _Z95) -> Interval:
     centre = share + z * z / (2 * total)
     spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    low = 0.0 if right == 0 else max(0.0, (centre - spread) / scale)
+    return low, 1.0 if right == total else min(1.0, (centre + spread) / scale)
 
 
 def log_loss(labels: Labels, probabilities: Probabilities) -> float:
@@ -167,21 +195,44 @@ class Bin:
     n: int
 
 
-def reliability(labels: Labels, probabilities: Probabilities, bins: int = 15) -> list[Bin]:
-    """The reliability diagram: the bins of equal width of the top probability that hold pictures, in order."""
+def reliability(labels: Labels, probabilities: Probabilities, bins: int = 15, least: int = 1) -> list[Bin]:
+    """The reliability diagram: the bins of equal width of the top probability, in order, each joined with the next ones
+    until it holds at least so many pictures."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
     place = np.minimum((confidence * bins).astype(int), bins - 1)
-    return [
-        Bin(float(confidence[mine].mean()), float(right[mine].mean()), int(mine.sum()))
-        for mine in (place == number for number in range(bins))
-        if mine.any()
-    ]
+    groups: list[npt.NDArray[np.bool_]] = []
+    for mine in (place == number for number in range(bins)):
+        if groups and groups[-1].sum() < least:
+            groups[-1] = groups[-1] | mine
+        elif mine.any():
+            groups.append(mine)
+    if len(groups) > 1 and groups[-1].sum() < least:
+        last = groups.pop()
+        groups[-1] = groups[-1] | last
+    return [Bin(float(confidence[mine].mean()), float(right[mine].mean()), int(mine.sum())) for mine in groups]
 
 
 def calibration_error(labels: Labels, probabilities: Probabilities, bins: int = 15) -> float:
     """Expected calibration error over equal-width bins of the top probability (Guo et al. 2017), 0 to 1."""
     return sum(abs(b.accuracy - b.confidence) * b.n for b in reliability(labels, probabilities, bins)) / len(labels)
+
+
+def calibration_error_by_luck(probabilities: Probabilities, bins: int = 15, draws: int = 200) -> float:
+    """The calibration error that perfectly calibrated answers of this kind stay below 95 times in 100.
+
+    Right and wrong are drawn by the probabilities themselves (consistency resampling, Broecker & Smith 2007).
+    """
+    rng = np.random.default_rng(0)
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    sums = np.bincount(place, weights=confidence, minlength=bins)
+    errors = []
+    for _ in range(draws):
+        right = rng.random(len(confidence)) < confidence
+        gap = np.bincount(place, weights=right, minlength=bins) - sums
+        errors.append(np.abs(gap).sum() / len(confidence))
+    return float(np.quantile(errors, 0.95))
 
 
 def roc_curve(positive: Labels, scores: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from whatsit.bundle.format import Bundle
 from whatsit.engines import available
-from whatsit.errors import BundleError
+from whatsit.errors import BundleError, ImageError
 from whatsit.images.decode import decode
 from whatsit.runtime.predictor import Answer, Predictor
 
@@ -39,7 +39,10 @@ def check_parity(bundle: Bundle) -> list[Parity]:
         Answer(np.array(g.probabilities), math.nan if g.ood_score is None else g.ood_score) for g in bundle.golden
     ]
     size = (bundle.input.height, bundle.input.width)
-    pixels = np.stack([decode(golden.data, size) for golden in bundle.golden])
+    try:
+        pixels = np.stack([decode(golden.data, size) for golden in bundle.golden])
+    except ImageError as error:
+        raise BundleError(f"a golden picture of this model is damaged: {error}") from None
     results = []
     for runtime in available():
         predictor = Predictor(bundle, runtime=runtime)
@@ -63,7 +66,10 @@ def _compare(way: str, answers: list[Answer], wanted: list[Answer]) -> Parity:
     difference = float(np.abs(found - known).max())
     agreement = float((found.argmax(axis=1) == known.argmax(axis=1)).mean())
     scores, right = (np.array([answer.ood_score for answer in side]) for side in (answers, wanted))
-    off = np.abs(scores - right) / np.maximum(np.abs(right), 1e-9)
-    off = 0.0 if np.isnan(right).all() else float(off.max())  # a NaN on one side only must not pass
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(scores - right) / np.maximum(np.abs(right), 1e-9)
+    # Without scores on either side there is nothing to compare; with one on one side only, or infinite ones, it fails.
+    apart[np.isnan(scores) & np.isnan(right)] = 0.0
+    off = float(np.nan_to_num(apart, nan=1.0, posinf=1.0).max())
     passed = difference <= TOLERANCE and agreement == 1.0 and off <= SCORE_TOLERANCE
     return Parity(way, difference, agreement, off, bool(passed))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D00")
 _DASHES = ("-", "--", ":", "-.")
 _GREY = "#8A9099"
+_OPAQUE: dict[str, Any] = {"frameon": True, "framealpha": 0.9, "edgecolor": "none"}
 DPI = 150
 MAX_LINES = 10  # classes drawn by name; of more, the worst
 MAX_CELLS = 25  # classes whose confusion matrix shows its counts
@@ -39,19 +41,20 @@ MAX_LABEL = 22  # characters
 Array = npt.NDArray[Any]
 
 
-def history(rows: Sequence[Mapping[str, Any]], stage: str, best_epoch: int) -> bytes:
-    """Loss and accuracy of one stage, epoch by epoch (the columns of `history.csv`)."""
+def history(rows: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:
+    """Loss (validation: once calibrated) and accuracy of one stage, epoch by epoch (the columns of `history.csv`)."""
     with _figure(7.6, 3.1, 2) as (figure, (left, right)):
         epochs = [int(row["epoch"]) for row in rows]
         for axes, key, title in ((left, "loss", "Loss (nats)"), (right, "accuracy", "Accuracy")):
-            for number, (column, label) in enumerate(((key, "training"), (f"val_{key}", "validation"))):
+            held = "val_calibrated_loss" if key == "loss" else f"val_{key}"
+            for number, (column, label) in enumerate(((key, "training"), (held, "validation"))):
                 values = [float(row[column]) for row in rows]
                 axes.plot(
                     epochs, values, _DASHES[number], color=PALETTE[number], marker="." if len(rows) < 30 else None
                 )
                 axes.plot([], [], _DASHES[number], color=PALETTE[number], label=label)
             axes.axvline(best_epoch, color=_GREY, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
-            axes.set(title=title, xlabel=f"epoch ({stage})")
+            axes.set(title=title, xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
         right.set_ylim(top=min(1.02, right.get_ylim()[1]))
         right.legend(loc="lower right")
@@ -75,7 +78,8 @@ def confusion(figures: Figures) -> bytes:
         if len(order) <= MAX_CELLS:
             for i, j in zip(*np.nonzero(counts), strict=True):
                 ink = "white" if shares[i, j] > 0.55 else "#22313F"
-                text = f"{shares[i, j]:.0%}\n{counts[i, j]:,}" if len(order) <= 12 else f"{counts[i, j]}"
+                share = f"{shares[i, j]:.0%}" if shares[i, j] >= 0.005 else "<1%"
+                text = f"{share}\n{counts[i, j]:,}" if len(order) <= 12 else f"{counts[i, j]}"
                 axes.text(j, i, text, ha="center", va="center", color=ink, fontsize=small)
         labels = [_short(names[k]) for k in order]
         axes.set_xticks(range(len(order)), labels, rotation=45 if max(map(len, labels)) > 3 else 0, ha="right")
@@ -93,27 +97,27 @@ def confusion(figures: Figures) -> bytes:
 
 def roc(labels: Array, probabilities: Array, classes: Sequence[str]) -> bytes:
     """ROC curves, each class against all others."""
-    with _figure(5.2, 4.6) as (figure, axes):
+    with _figure(6.6, 4.3) as (figure, axes):
         areas = _areas(labels, probabilities, auroc)
         for k, style in _styles(areas):
             axes.plot(
                 *roc_curve(labels == k, probabilities[:, k]), label=f"{_short(classes[k])}  {areas[k]:.3f}", **style
             )
-        axes.plot([0, 1], [0, 1], ":", color=_GREY, label="by chance  0.5")
+        axes.plot([0, 1], [0, 1], ":", color=_GREY, zorder=0)
         axes.set(title="ROC, each class against the others", xlabel="false positive rate", ylabel="true positive rate")
-        axes.legend(loc="lower right", title=_legend_title("area under the curve", areas))
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title=_legend_title("area under the curve", areas))
         return _png(figure)
 
 
 def precision_recall(labels: Array, probabilities: Array, classes: Sequence[str]) -> bytes:
     """Precision-recall curves, each class against all others."""
-    with _figure(5.2, 4.6) as (figure, axes):
+    with _figure(6.6, 4.3) as (figure, axes):
         areas = _areas(labels, probabilities, average_precision)
         for k, style in _styles(areas):
             recall, precision = precision_recall_curve(labels == k, probabilities[:, k])
             axes.step(recall, precision, where="pre", label=f"{_short(classes[k])}  {areas[k]:.3f}", **style)
         axes.set(title="Precision and recall", xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
-        axes.legend(loc="lower left", title=_legend_title("average precision", areas))
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title=_legend_title("average precision", areas))
         return _png(figure)
 
 
@@ -143,7 +147,7 @@ def per_class(figures: Figures) -> bytes:
 
 def calibration(labels: Array, probabilities: Array) -> bytes:
     """The reliability diagram: how often answers of a given probability are right."""
-    bins = reliability(labels, probabilities)
+    bins = reliability(labels, probabilities, least=min(10, len(labels) // 4))
     with _figure(5.2, 4.6) as (figure, axes):
         axes.plot([0, 1], [0, 1], ":", color=_GREY, label="perfect")
         x, y = np.array([b.confidence for b in bins]), np.array([b.accuracy for b in bins])
@@ -155,7 +159,7 @@ def calibration(labels: Array, probabilities: Array) -> bytes:
         axes.scatter(x, y, sizes, color=PALETTE[0], label="answers (area: how many)", zorder=3)
         axes.set(title="Reliability", xlabel="probability the model gave", ylabel="share that was right")
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
-        axes.legend(loc="upper left")
+        axes.legend(loc="upper left", **_OPAQUE)
         return _png(figure)
 
 
@@ -196,7 +200,9 @@ def learning(pictures: Sequence[int], accuracy: Sequence[float], recall: Array, 
         axes.minorticks_off()
         axes.set(title="More pictures, better answers? (linear probe)", xlabel="training pictures", ylabel="recall")
         axes.legend(
-            loc="center left", bbox_to_anchor=(1.0, 0.5), title="lowest first" if len(classes) > MAX_LINES else None
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+            title=f"the {MAX_LINES} lowest" if len(classes) > MAX_LINES else None,
         )
         return _png(figure)
 
@@ -223,12 +229,20 @@ def _legend_title(what: str, areas: Mapping[int, float]) -> str:
 
 def _short(label: str) -> str:
     label = "".join(character if character.isprintable() else "\ufffd" for character in label)
+    if label.startswith("_"):
+        label = f" {label}"  # Matplotlib keeps such names out of a legend
     return label if len(label) <= MAX_LABEL else f"{label[: MAX_LABEL - 2]}\u2026"
+
+
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @contextmanager
 def _figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, Any]]:
-    """A figure in the house style, in inches, without touching matplotlib's global state for others."""
+    """A figure in the house style, in inches.
+
+    The style is global to the process while it is drawn (so one figure at a time), and restored afterwards.
+    """
     import matplotlib
     from matplotlib import font_manager
     from matplotlib.figure import Figure
@@ -253,7 +267,7 @@ def _figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Fig
         "legend.fontsize": 10,
         "lines.linewidth": 1.8,
     }
-    with matplotlib.rc_context(style):
+    with _ONE_AT_A_TIME, matplotlib.rc_context(style):
         figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         yield figure, figure.subplots(1, columns)
 

@@ -14,6 +14,7 @@ from PIL import Image
 from whatsit.evaluation import plots
 from whatsit.evaluation.advice import gains, learned, to_do
 from whatsit.evaluation.examination import Examination, Mistake
+from whatsit.evaluation.wording import duration, percent, plain
 from whatsit.files import write_bytes, write_text
 from whatsit.images.decode import Pixels
 from whatsit.runtime.overlay import FONT, lay_over
@@ -26,7 +27,7 @@ def draw_plots(exam: Examination) -> dict[str, bytes]:
     test, classes = exam.test, exam.bundle.classes
     stage = [row for row in exam.history if row["stage"] == exam.best["stage"]]
     return {
-        "history": plots.history(stage, str(exam.best["stage"]), int(exam.best["epoch"])),
+        "history": plots.history(stage, int(exam.best["epoch"])),
         "per_class": plots.per_class(test.figures),
         "confusion": plots.confusion(test.figures),
         "roc": plots.roc(test.labels, test.probabilities, classes),
@@ -49,7 +50,9 @@ def render(exam: Examination, drawn: dict[str, bytes]) -> str:
     """The page. Every name in it is the user's and is escaped, whatever it looks like."""
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_harmless
+    )
     environment.filters.update(_FILTERS)
     made, figures = exam.bundle.provenance, exam.test.figures
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -59,6 +62,7 @@ def render(exam: Examination, drawn: dict[str, bytes]) -> str:
         classes=exam.bundle.classes,
         counts={name: sum(labels.values()) for name, labels in made["data"]["pictures"].items()},
         failed=sum(not check.passed for check in exam.checks),
+        uncertain=[check.what for check in exam.checks if check.note],
         learned=learned(exam),
         to_do=to_do(exam),
         gains=gains(exam.curve, exam.bundle.classes, {label: f.n for label, f in figures.per_class.items()}),
@@ -92,17 +96,18 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f} %"
+def _harmless(value: object) -> object:
+    return plain(value) if type(value) is str else value
 
 
-def _milliseconds(seconds: float) -> str:
-    return f"{1000 * seconds:.1f} ms" if seconds < 0.1 else f"{seconds:.2f} s"
+def _unbroken(figure: str) -> str:
+    return figure.replace(" ", "\u00a0")
 
 
 _FILTERS: dict[str, Callable[..., Any]] = {
-    "percent": _percent,
-    "milliseconds": _milliseconds,
+    "percent": lambda share, digits=1: _unbroken(percent(share, digits)),
+    "milliseconds": lambda seconds: _unbroken(duration(seconds)),
+    "unbroken": lambda sentence: sentence.replace(" %", "\u00a0%"),
     "thousands": lambda number: f"{number:,}",
     "decimals": lambda number: "" if number is None else f"{number:.3f}",
     "tojson_plain": lambda value: json.dumps(value, ensure_ascii=False),

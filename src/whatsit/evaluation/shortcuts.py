@@ -14,12 +14,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from whatsit.engines import Images
+from whatsit.evaluation.metrics import wilson_interval
 from whatsit.runtime.explain import Explainer, Maps
 
 FRAME = 1 / 6  # of each side: the border, on which most things are not; it covers 56 % of the picture
 PICTURES = 100
-BORDER_LIMIT = 0.60  # of the evidence; models known to be sound had 0.29 to 0.47
-KEPT_LIMIT = 0.80  # of what the answers have to lose; models known to be sound kept 0.02 to 0.50
+ENOUGH = 30  # pictures; with fewer, nothing is said
+# Alarms are raised where a figure is beyond its limit even at the lower end of its 95 % interval.
+BORDER_LIMIT = 0.58  # of the evidence; models known to be sound had 0.29 to 0.52
+KEPT_LIMIT = 0.65  # of what the answers have to lose; models known to be sound kept 0.02 to 0.50
 _GRID = 24
 
 
@@ -32,8 +35,13 @@ class Shortcuts:
     border_area: float  # of the picture that is border
     kept_without_middle: float  # of the answers that stay when only the border is shown
     kept_without_border: float  # when only the middle is shown
-    chance: float  # of answers that would stay if the shown part said nothing
+    chance: float  # of answers that would stay, at most, if the shown part said nothing
     alarms: tuple[str, ...]  # a sentence each; none where nothing is suspicious
+
+    @property
+    def telling(self) -> bool:
+        """Whether hiding says anything: there are enough pictures, and the middle alone keeps half of what can be lost."""
+        return self.n >= ENOUGH and (self.kept_without_border - self.chance) / max(1.0 - self.chance, 1e-9) >= 0.5
 
 
 def look_for_shortcuts(explainer: Explainer, pixels: Images) -> Shortcuts:
@@ -52,28 +60,32 @@ def look_for_shortcuts(explainer: Explainer, pixels: Images) -> Shortcuts:
             kept += [int(answer.probabilities.argmax()) for answer in explainer.predictor.answer(hidden)]
     first = np.array(before)
     counts = np.bincount(first, minlength=len(explainer.predictor.classes)) / len(first)
-    border = float(np.mean(shares)) if shares else 0.0
+    border, low_border = _mean_and_low(shares)
     area = float(_border(_GRID, _GRID).mean())
     without_middle, without_border = (float((np.array(kept) == first).mean()) for kept in (border_only, middle_only))
     chance = float(counts.max())
-    alarms = _alarms(border, area, without_middle, without_border, chance)
-    return Shortcuts(len(first), border, area, without_middle, without_border, chance, alarms)
-
-
-def _alarms(border: float, area: float, without_middle: float, without_border: float, chance: float) -> tuple[str, ...]:
     alarms = []
-    if border > BORDER_LIMIT:
+    if len(first) >= ENOUGH and low_border > BORDER_LIMIT:
         alarms.append(
             f"{border:.0%} of the evidence lies on the border of the pictures, which is {area:.0%} of their area."
         )
+    low_kept, _ = wilson_interval(round(without_middle * len(first)), len(first))
     # In units of what there is to lose: 1 where nothing is lost, 0 at chance.
-    room = max(1.0 - chance, 1e-9)
-    if (without_middle - chance) / room > KEPT_LIMIT and without_middle > without_border:
+    left = (low_kept - chance) / max(1.0 - chance, 1e-9)
+    if len(first) >= ENOUGH and left > KEPT_LIMIT and without_middle > without_border:
         alarms.append(
             f"With the middle of the picture hidden, {without_middle:.0%} of the answers stay the same; with only the "
             f"middle shown, {without_border:.0%}."
         )
-    return tuple(alarms)
+    return Shortcuts(len(first), border, area, without_middle, without_border, chance, tuple(alarms))
+
+
+def _mean_and_low(shares: list[float]) -> tuple[float, float]:
+    """The mean and the lower end of its 95 % interval; zeros where there is nothing."""
+    if not shares:
+        return 0.0, 0.0
+    mean = float(np.mean(shares))
+    return mean, mean - 1.96 * float(np.std(shares)) / len(shares) ** 0.5
 
 
 def border_share(evidence: Maps) -> float | None:

@@ -1,13 +1,14 @@
-"""How long one picture takes, from its file to its answer, on this machine."""
+"""How long one picture takes, from its file to its answer, on this machine, and how large a model is."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from whatsit.errors import BundleError, ImageError
 from whatsit.runtime.predictor import Predictor
 
 
@@ -21,12 +22,26 @@ class Speed:
     runtime: str
 
 
-def measure_speed(predictor: Predictor, pictures: Sequence[bytes], seconds: float = 0.5, rounds: int = 60) -> Speed:
-    """Answer the pictures (files' bytes), one by one, until the rounds or the seconds are over, but at least thrice."""
-    predictor.predict([pictures[0]])  # the first one is slower
+def measure_speed(predictor: Predictor, seconds: float = 0.5, rounds: int = 60) -> Speed:
+    """Answer the bundle's golden pictures, one by one, until the rounds or the seconds are over, but at least thrice.
+
+    Raises `BundleError` where the bundle has none.
+    """
+    pictures = [golden.data for golden in predictor.bundle.golden]
+    if not pictures:
+        raise BundleError("this model holds no golden pictures, so its speed cannot be measured")
+    try:
+        predictor.predict(pictures)  # the first ones are slower
+    except ImageError as error:
+        raise BundleError(f"a golden picture of this model is damaged: {error}") from None
     times: list[float] = []
     while len(times) < 3 or (len(times) < rounds and sum(times) < seconds):
         started = time.perf_counter()
         predictor.predict([pictures[len(times) % len(pictures)]])
         times.append(time.perf_counter() - started)
     return Speed(float(np.median(times)), float(np.percentile(times, 99)), len(times), predictor.runtime)
+
+
+def megabytes(path: Path) -> float:
+    """The size of a file in units of 1,000,000 bytes."""
+    return path.stat().st_size / 1e6

@@ -18,6 +18,7 @@ from whatsit.models.to_onnx import Graph
 
 Floats = npt.NDArray[np.float64]
 
+METHOD = "Mahalanobis distance on normalised features (Lee et al. 2018; Mueller & Hein 2025)"
 _SMALLEST_NORM = 1e-6
 
 
@@ -61,7 +62,7 @@ class Mahalanobis:
 
         With z the standardized features, s² the variance of the rest, U the directions and c a class mean,
         the squared distance is `|z|²/s² - |zA|² - 2 z·g + h` with `A = U sqrt(1/s² - 1/variances)`,
-        `g = c/s² - A Aᵀc` and `h = c·g`: two products with small matrices, whatever the number of classes.
+        `g = c/s² - A Aᵀc` and `h = c·g`: two products, with `[F, D]` and `[F, K]`.
         """
         features = len(self.mean)
         inward = self.directions * np.sqrt(np.maximum(1.0 / self.rest - 1.0 / self.variances, 0.0))

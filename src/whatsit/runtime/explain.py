@@ -11,7 +11,7 @@ import numpy.typing as npt
 from whatsit.engines import EngineError, Images
 from whatsit.errors import ModelError, UsageError
 from whatsit.images.decode import Source, decode
-from whatsit.runtime.predictor import Answer, Prediction, Predictor
+from whatsit.runtime.predictor import Answer, Prediction, Predictor, to_answers
 
 Maps = npt.NDArray[np.float32]
 
@@ -38,6 +38,11 @@ class Explainer:
             self._engine = predictor.open_engine("probabilities", "feature_map", "gradcam_weights", *scores)
         except EngineError as error:
             raise ModelError(f"this model cannot be explained: {error}") from None
+        _, features, weights, *_ = (
+            value.shape for value in self._engine.run(np.zeros((2, *predictor.size, 3), np.uint8))
+        )
+        if len(features) != 4 or features[0] != 2 or weights != (2, len(predictor.classes), features[-1]):
+            raise ModelError(f"this model cannot be explained: its maps {features} and weights {weights} do not fit")
 
     def explain(self, picture: Source, label: str | None = None) -> Explanation:
         """Explain the most probable class of a picture (path, bytes or PIL image), or the class `label`.
@@ -65,6 +70,4 @@ class Explainer:
         maps = np.maximum(np.einsum("nhwc,nc->nhw", features, weights), 0.0)
         highest = maps.max(axis=(1, 2), keepdims=True)
         maps = np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
-        values = scores[0] if scores else np.full(len(pixels), np.nan)
-        answers = [Answer(row, float(score)) for row, score in zip(probabilities, values, strict=True)]
-        return answers, maps.astype(np.float32)
+        return to_answers(probabilities, scores[0] if scores else None), maps.astype(np.float32)

@@ -47,28 +47,28 @@ def draw(pixels: Pixels, explanation: Explanation, side: int = 448) -> Image.Ima
     over = Image.fromarray(lay_over(np.asarray(picture), explanation.evidence))
     margin, gap, bar, top = 24, 16, 20, 92
     legend = 118
-    sheet = Image.new(
-        "RGB", (2 * margin + 2 * size[0] + 2 * gap + bar + legend, top + max(size[1], 160) + margin), _PAPER
-    )
+    width = max(640, 2 * margin + 2 * size[0] + 2 * gap + bar + legend)
+    sheet = Image.new("RGB", (width, top + max(size[1], 160) + margin), _PAPER)
     pen = ImageDraw.Draw(sheet)
     answer = explanation.prediction
     room = sheet.width - 2 * margin
-    write(pen, (margin, 14), f"{explanation.label}  {explanation.probability:.1%}", 30, room)
-    if explanation.label != answer.label:
-        note = f"The answer is {answer.label} ({answer.probability:.1%}); shown is what speaks for {explanation.label}."
-    else:
-        note = "Bright is where the evidence for this answer lies (Grad-CAM)."
-    if answer.unknown:
-        note = f"Unknown: this picture resembles none of the classes. {note}"
+    title = f"unknown (nearest: {answer.label})" if answer.unknown else f"{answer.label}  {answer.probability:.1%}"
+    write(pen, (margin, 14), title, 30, room)
+    about = (
+        "this answer" if explanation.label == answer.label else f"{explanation.label} ({explanation.probability:.1%})"
+    )
+    note = f"Bright is where this picture's evidence for {about} lies (Grad-CAM)."
     if not explanation.evidence.any():
-        note = f"Nothing in the picture speaks for {explanation.label}."
+        note = f"Nothing in this picture speaks for {about}."
+    if answer.unknown:
+        note = f"It resembles none of the classes. {note}"
     write(pen, (margin, 56), note, 17, room)
     sheet.paste(picture, (margin, top))
     sheet.paste(over, (margin + size[0] + gap, top))
     left = margin + 2 * (size[0] + gap)
     ramp = np.linspace(1.0, 0.0, max(size[1], 160), dtype=np.float32)[:, None].repeat(bar, axis=1)
     sheet.paste(Image.fromarray(lay_over(np.full((*ramp.shape, 3), 128, np.uint8), ramp)), (left, top))
-    for share, text in ((0.0, "1  strongest"), (0.5, "0.5"), (1.0, "0  none")):
+    for share, text in ((0.0, "1  most here"), (0.5, "0.5"), (1.0, "0  none")):
         write(pen, (left + bar + 8, top + share * (len(ramp) - 1) - 11), text, 16, legend)
     return sheet
 

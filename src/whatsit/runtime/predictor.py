@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import read_bundle
 from whatsit.engines import Engine, Images, Outputs, open_engine
-from whatsit.errors import BundleError, ImageError, UsageError
+from whatsit.errors import BundleError, ImageError, ModelError, UsageError
 from whatsit.images.batches import Batch, decode_batches
 from whatsit.images.decode import Source, decode
 
@@ -67,7 +68,7 @@ class Predictor:
 
         Raises:
             BundleError: the file cannot be trusted or read.
-            EngineError: the runtime is not installed.
+            EngineError: the runtime is not installed. Later, `ModelError`: the graph's answers are no probabilities.
         """
         self.bundle = model if isinstance(model, Bundle) else read_bundle(model)
         self.classes = self.bundle.classes
@@ -83,15 +84,18 @@ class Predictor:
         return open_engine(self.bundle.graph, outputs, **self._settings)
 
     def _check_answer(self) -> None:
-        """The graph must take what the bundle says it takes and answer for each class."""
+        """The graph must take what the bundle says it takes and answer for each picture and class."""
         try:
-            shapes = [output.shape for output in self._engine.run(np.zeros((1, *self.size, 3), np.uint8))]
+            shapes = [output.shape for output in self._engine.run(np.zeros((2, *self.size, 3), np.uint8))]
         except Exception as error:  # each runtime has its own
-            raise BundleError(f"the model's graph does not run on its own input size {self.size}: {error}") from None
-        if shapes[0] != (1, len(self.classes)):
-            raise BundleError(f"the model's graph gives {shapes[0][-1]} probabilities for {len(self.classes)} classes")
-        if self._tells_unknown and shapes[1] != (1,):
-            raise BundleError(f"the model's graph gives no score for unknown pictures but an array of {shapes[1]}")
+            reason = str(error).strip().splitlines()[-1][:200]
+            raise BundleError(f"the model's graph does not run on its own input size {self.size}: {reason}") from None
+        if shapes[0] != (2, len(self.classes)):
+            raise BundleError(
+                f"the model's graph gives an array {shapes[0]} for 2 pictures, not probabilities for {len(self.classes)} classes"
+            )
+        if self._tells_unknown and shapes[1] != (2,):
+            raise BundleError(f"the model's graph gives an array {shapes[1]} for 2 pictures, not a score for each")
 
     def predict(self, pictures: Sequence[Source], *, top: int = 5, coverage: float | None = None) -> list[Prediction]:
         """Answer for each picture.
@@ -174,13 +178,20 @@ class Predictor:
         best = tuple((self.classes[i], float(probabilities[i])) for i in order[: max(top, 1)])
         labels = None
         if coverage is not None:
-            smallest = self._smallest_of_set(coverage)
-            labels = tuple(self.classes[i] for i in order if i == order[0] or probabilities[i] >= smallest)
+            [inside] = self.in_set(probabilities[None], coverage)
+            labels = tuple(self.classes[i] for i in order if inside[i])
         return Prediction(best[0][0], best[0][1], self.is_unknown(answer), best[:top], labels)
 
     def is_unknown(self, answer: Answer) -> bool:
         """Whether the picture seems to belong to none of the classes: its score is beyond the bundle's threshold."""
-        return self.bundle.unknown is not None and not answer.ood_score <= self.bundle.unknown.threshold
+        rule = self.bundle.unknown
+        return rule is not None and bool(rule.refuses(np.array(answer.ood_score)))
+
+    def in_set(self, probabilities: Probabilities, coverage: float) -> npt.NDArray[np.bool_]:
+        """Which classes are in the prediction set of each picture, `[N, K]` both; the most probable one always is."""
+        inside: npt.NDArray[np.bool_] = probabilities >= self._smallest_of_set(coverage)
+        inside[np.arange(len(inside)), probabilities.argmax(axis=1)] = True
+        return inside
 
     def _smallest_of_set(self, coverage: float) -> float:
         """The least probability of a class in a prediction set of that coverage."""
@@ -193,9 +204,17 @@ class Predictor:
         return self.bundle.conformal.smallest(coverage)
 
 
+def to_answers(probabilities: Probabilities, scores: Scores | None) -> list[Answer]:
+    """The graph's outputs, `[N, K]` and `[N]`, picture by picture. Raises `ModelError` for what are no probabilities."""
+    if not (probabilities.min(initial=0.0) >= -1e-3 and probabilities.max(initial=0.0) <= 1.001):  # also for NaN
+        raise ModelError("the model's graph answered with something else than probabilities from 0 to 1; it is damaged")
+    if scores is None:
+        return [Answer(row, math.nan) for row in probabilities]
+    return [Answer(row, float(score)) for row, score in zip(probabilities, scores, strict=True)]
+
+
 def _answers(outputs: Outputs) -> list[Answer]:
-    scores = outputs[1] if len(outputs) > 1 else np.full(len(outputs[0]), np.nan)
-    return [Answer(row, float(score)) for row, score in zip(outputs[0], scores, strict=True)]
+    return to_answers(outputs[0], outputs[1] if len(outputs) > 1 else None)
 
 
 def _name(picture: Source, place: int) -> str:

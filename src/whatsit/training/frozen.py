@@ -53,6 +53,7 @@ def train_frozen(
         best = depths[1]
     rows = enough_rows(train_labels, len(dataset.classes), recipe.seed)
     embedding = train.views["original"][rows, -_width(networks[best]) :]
+    del train
     known = fit_mahalanobis(embedding, train_labels[rows], len(dataset.classes), recipe.seed)
     return finish(networks[best], fitted[best], validation_labels, dataset, history, known, frozen)
 

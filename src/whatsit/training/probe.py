@@ -16,8 +16,8 @@ Floats = npt.NDArray[Any]
 Labels = npt.NDArray[Any]
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
-_RIDGES = (0.003, 0.03, 0.3, 3.0)  # of the number of pictures
-_TRIAL = 5000  # pictures by which the ridge is chosen
+_RIDGES = (0.003, 0.03, 0.3, 3.0)  # penalties, times the number of pictures
+_TRIAL = 2000  # validation pictures by which the ridge is chosen
 _SLICE = 4096  # pictures at a time
 
 
@@ -40,7 +40,7 @@ def learning_curve(
 ) -> LearningCurve:
     """Train the probe on growing shares of the training pictures, drawn class by class, and test each.
 
-    The probe is ridge regression to one target a class, in closed form; its strength is the one that does best on the
+    The probe is ridge regression to one target a class, in closed form, with the penalty that does best on the
     validation pictures. Small data sets are drawn several times and averaged.
 
     Args:
@@ -51,7 +51,8 @@ def learning_curve(
     features, labels = train
     standard = _Standard.of(features)
     rng = np.random.default_rng(seed)
-    ridge = _best_ridge(standard, train, validation, classes, rng)
+    some = rng.permutation(len(validation[1]))[:_TRIAL]
+    trial = validation[0][some], validation[1][some]
     by_class = [np.flatnonzero(labels == k) for k in range(classes)]
     shares = [share for share in SHARES if share * len(labels) >= 2 * classes] or [1.0]
     draws = 5 if len(labels) <= 3000 else 2 if len(labels) <= 10_000 else 1
@@ -69,7 +70,7 @@ def learning_curve(
             moments.add(features, labels, np.concatenate(rows))
             taken = wanted
             counts[place] = sum(taken)
-            hits[place].append((moments.solve(ridge).predict(test[0]) == test[1]).astype(float))
+            hits[place].append((_best(moments, *trial).predict(test[0]) == test[1]).astype(float))
     right = [np.mean(found, axis=0) for found in hits]
     recall = [[row[test[1] == k].mean() if (test[1] == k).any() else np.nan for k in range(classes)] for row in right]
     accuracy = tuple(float(row.mean()) for row in right)
@@ -83,21 +84,15 @@ def probe(dataset: Dataset, frozen: FrozenNetwork, width: int, seed: int, report
         found = frozen.features(dataset, name, ("original",), reporter)
         labels = np.array(label_numbers(found.pictures, dataset.classes))
         parts.append((found.views["original"][:, -width:], labels))
+    frozen.make_room()
     train, validation, test = parts
     return learning_curve(train, validation, test, len(dataset.classes), seed)
 
 
-def _best_ridge(
-    standard: _Standard,
-    train: tuple[Floats, Labels],
-    validation: tuple[Floats, Labels],
-    classes: int,
-    rng: np.random.Generator,
-) -> float:
-    moments = _Moments(standard, classes)
-    moments.add(*train, rng.permutation(len(train[1]))[:_TRIAL])
-    features, labels = (part[:_TRIAL] for part in validation)
-    return max(_RIDGES, key=lambda ridge: float((moments.solve(ridge).predict(features) == labels).mean()))
+def _best(moments: _Moments, features: Floats, labels: Labels) -> _Probe:
+    """The probe with the penalty that does best on the validation pictures; fewer training pictures want a larger one."""
+    probes = [moments.solve(ridge) for ridge in _RIDGES]
+    return max(probes, key=lambda probe: float((probe.predict(features) == labels).mean()))
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ class _Standard:
 
     @classmethod
     def of(cls, features: Floats) -> _Standard:
-        some = features[:: max(1, len(features) // _TRIAL)].astype(np.float32)
+        some = features[:: max(1, len(features) // _SLICE)].astype(np.float32)
         scale = some.std(axis=0)
         return cls(some.mean(axis=0), scale + 0.1 * scale.mean() + 1e-9)
 

@@ -33,6 +33,11 @@ class Trained:
     known: Mahalanobis  # what the training pictures look like, so that strangers can be told
     frozen: FrozenNetwork | None = None  # what the features came from, where they came from one
 
+    @property
+    def embedding_width(self) -> int:
+        """How many features the head sees."""
+        return int(self.classifier.get_layer("embedding").output.shape[-1])
+
 
 def finish(
     features: keras.Model,

@@ -24,20 +24,23 @@ def fit_mahalanobis(embedding: npt.NDArray[Any], labels: npt.NDArray[Any], class
     """
     from sklearn.utils.extmath import randomized_svd
 
-    unit = embedding.astype(np.float32)
-    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
-    mean, scale = unit.mean(axis=0, dtype=np.float64), unit.std(axis=0, dtype=np.float64)
+    # In place throughout: with many pictures this is among the largest arrays of a training run.
+    x = embedding.astype(np.float32)
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
+    mean, scale = x.mean(axis=0, dtype=np.float64), x.std(axis=0).astype(np.float64)
     # A feature that hardly ever stirs in training must not cry wolf at a rounding error.
     scale = np.maximum(scale, 0.1 * scale.mean() + 1e-9)
-    z = ((unit - mean) / scale).astype(np.float32)
-    centres = np.stack([z[labels == k].mean(axis=0, dtype=np.float64) for k in range(classes)])
-    away = z - centres[labels].astype(np.float32)
-    count, features = away.shape
+    x -= mean.astype(np.float32)
+    x /= scale.astype(np.float32)
+    centres = np.stack([x[labels == k].mean(axis=0, dtype=np.float64) for k in range(classes)])
+    for k in range(classes):
+        x[labels == k] -= centres[k].astype(np.float32)
+    count, features = x.shape
     freedom = max(count - classes, 1)
     directions = max(1, min(DIRECTIONS, freedom // 2, features // 2))
-    _, spread, axes = randomized_svd(away, directions, n_iter=3, random_state=seed)
+    _, spread, axes = randomized_svd(x, directions, n_iter=3, random_state=seed)
     variances = np.square(spread.astype(np.float64)) / freedom
-    total = float(np.square(away, dtype=np.float64).sum()) / freedom
+    total = float(np.einsum("nf,nf->f", x, x).sum(dtype=np.float64)) / freedom
     rest = max((total - variances.sum()) / max(features - directions, 1), 1e-6)
     return Mahalanobis(mean, scale, axes.T.astype(np.float64), np.maximum(variances, rest), rest, centres)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from whatsit.bundle.format import Bundle
 from whatsit.evaluation.examination import Examination
+from whatsit.evaluation.wording import plain
 
 
 def model_card(bundle: Bundle, exam: Examination | None = None) -> str:
@@ -68,10 +69,12 @@ def _examined(exam: Examination | None) -> str:
 
 def _cell(text: str) -> str:
     """Text that is shown as it is: it cannot break out of a table, or become a link, an image or HTML."""
-    text = "".join(f"\\{character}" if character in _MARKDOWN else character for character in text)
-    for character, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("://", "&#58;//")):
+    text = "".join(f"\\{character}" if character in _MARKDOWN else character for character in plain(text))
+    for character, safe in (
+        ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("://", "&#58;//"), ("@", "&#64;"), ("www.", "www&#46;")
+    ):  # fmt: skip
         text = text.replace(character, safe)
     return text
 
 
-_MARKDOWN = frozenset("\\`*_[]()|~!#")
+_MARKDOWN = frozenset("\\`*_[]()|~!#$")

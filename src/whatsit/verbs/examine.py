@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whatsit.bundle.format import Bundle
-from whatsit.evaluation.criteria import check_criteria, load_criteria
+from whatsit.evaluation.criteria import check_criteria, is_from_scratch, load_criteria
 from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.examination import Examination, find_mistakes, measure_coverage, sample_pixels
 from whatsit.evaluation.shortcuts import PICTURES, look_for_shortcuts
-from whatsit.evaluation.speed import Speed, measure_speed
+from whatsit.evaluation.speed import Speed, megabytes
 from whatsit.evaluation.strangers import meet_strangers
 from whatsit.images.scan import typical_size
 from whatsit.progress import Reporter
@@ -22,19 +21,8 @@ if TYPE_CHECKING:
     from whatsit.training.trained import Trained
 
 
-def time_one_picture(predictor: Predictor, bundle: Bundle) -> Speed:
-    """How long this machine takes for one picture, measured on the bundle's golden pictures."""
-    return measure_speed(predictor, [golden.data for golden in bundle.golden])
-
-
-def megabytes(path: Path) -> float:
-    """The size of a file in units of 1,000,000 bytes."""
-    return path.stat().st_size / 1e6
-
-
 def examine(
     predictor: Predictor,
-    bundle: Bundle,
     path: Path,
     trained: Trained,
     test: Evaluation,
@@ -42,16 +30,16 @@ def examine(
     seconds: float,
     reporter: Reporter,
 ) -> Examination:
-    """Question the model on the test pictures of the data set that it was trained on.
-
-    `predictor` has the graph of `bundle`, which was written to `path`.
-    """
+    """Question the predictor, whose bundle is at `path`, on the test pictures of the data set that it was trained on."""
     from whatsit.training.frozen import default_network
     from whatsit.training.probe import probe
 
-    dataset = trained.dataset
-    network = trained.frozen or default_network(max(typical_size(dataset)))
-    width = trained.known.features if trained.frozen else network.width
+    dataset, bundle = trained.dataset, predictor.bundle
+    if trained.frozen is None or is_from_scratch(bundle):  # the probe is to stand on a pretrained network
+        network = default_network(max(typical_size(dataset)))
+        width = network.width
+    else:
+        network, width = trained.frozen, trained.embedding_width
     curve = probe(dataset, network, width, int(bundle.provenance["recipe"]["seed"]), reporter)
     steps = reporter.stage("Questioning the model")
     explainer = Explainer(predictor)

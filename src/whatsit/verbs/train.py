@@ -19,7 +19,7 @@ from whatsit.errors import UsageError, suggest
 from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
 from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.metrics import Figures
-from whatsit.evaluation.speed import Speed
+from whatsit.evaluation.speed import Speed, measure_speed, megabytes
 from whatsit.files import write_text
 from whatsit.images.decode import RESIZE_RULE
 from whatsit.images.scan import Dataset, count_by_label, typical_size
@@ -27,21 +27,19 @@ from whatsit.images.split import limit as limit_pictures
 from whatsit.images.split import split
 from whatsit.models.backbones import BACKBONES
 from whatsit.models.cnn import SIMPLE_CNN
+from whatsit.models.unknown import METHOD
 from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Predictor
 from whatsit.training import recipe as recipes
 from whatsit.training.recipe import Recipe
 from whatsit.verbs.card import model_card
 from whatsit.verbs.data import open_data, tell_about, tell_unreadable
-from whatsit.verbs.examine import examine, megabytes, time_one_picture, unreadable_of
+from whatsit.verbs.examine import examine, unreadable_of
 from whatsit.verbs.golden import golden_pictures
 from whatsit.verbs.runs import new_run, run_folder_for, write_split, write_unreadable
 
 if TYPE_CHECKING:
     from whatsit.training.trained import Trained
-
-
-OOD_METHOD = "Mahalanobis distance on normalised features (Lee et al. 2018; Mueller & Hein 2025)"
 
 
 @dataclass(frozen=True)
@@ -106,22 +104,14 @@ def train(
     with new_run(folder) as working:
         trained, plan = _fit(dataset, plan, working, reporter)
         bundle = _set_thresholds(_make_bundle(trained, plan), trained.dataset, reporter)
-        path = working / "model.whatsit"
-        predictor, evaluation, bundle = _measure(bundle, path, trained.dataset, reporter)
-        speed = time_one_picture(predictor, bundle)
-        exam = None
-        if report:
-            exam = examine(predictor, bundle, path, trained, evaluation, speed, time.perf_counter() - started, reporter)
-            _write_report(working, exam, reporter)
-            bundle = replace(bundle, card=model_card(bundle, exam))
-            write_bundle(bundle, path)
-        size = megabytes(path)
+        predictor, evaluation = _measure(bundle, working / "model.whatsit", trained.dataset, reporter)
+        speed = measure_speed(predictor)
+        exam = _examine(working, predictor, trained, evaluation, speed, started, reporter) if report else None
+        size = megabytes(working / "model.whatsit")
         seconds = round(time.perf_counter() - started, 2)
         _write_records(working, trained, evaluation, plan, seconds)
         _write_metrics(working / "metrics.json", trained, evaluation, plan, speed, size, seconds, exam)
     tell_unreadable((*trained.dataset.unreadable[len(dataset.unreadable) :], *evaluation.failed), reporter)
-    for alarm in exam.shortcuts.alarms if exam else ():
-        reporter.warn(f"it may have learned a shortcut: {alarm}")
     return Run(folder, folder / "model.whatsit", evaluation.figures, speed, size, seconds, plan, exam)
 
 
@@ -197,7 +187,7 @@ def _make_bundle(trained: Trained, plan: Recipe) -> Bundle:
         input=InputSpec(height, width, RESIZE_RULE),
         graph=graph.SerializeToString(),
         temperature=trained.temperature,
-        unknown=UnknownRule(OOD_METHOD, math.inf, 1.0),  # until the shipped graph has been seen at work
+        unknown=UnknownRule(METHOD, math.inf, 1.0),  # until the shipped graph has been seen at work
         provenance=provenance,
     )
 
@@ -213,31 +203,53 @@ def _set_thresholds(bundle: Bundle, dataset: Dataset, reporter: Reporter) -> Bun
     scores = conformal_scores(seen.labels, seen.probabilities)
     return replace(
         bundle,
-        unknown=UnknownRule(OOD_METHOD, threshold, accepts),
+        unknown=UnknownRule(METHOD, threshold, accepts),
         conformal=Conformal(tuple(float(score) for score in scores)),
     )
 
 
-def _measure(bundle: Bundle, path: Path, dataset: Dataset, reporter: Reporter) -> tuple[Predictor, Evaluation, Bundle]:
-    """Write the bundle, open it as anybody would, measure it, and write the figures into it."""
+def _measure(bundle: Bundle, path: Path, dataset: Dataset, reporter: Reporter) -> tuple[Predictor, Evaluation]:
+    """Write the bundle, open it as anybody would, measure it, write the figures into it, and open that."""
     write_bundle(bundle, path)
     shipped = read_bundle(path)
-    predictor = Predictor(shipped)
-    evaluation = evaluate_pictures(predictor, dataset, dataset.of("test"), reporter.stage("Testing the shipped model"))
+    evaluation = evaluate_pictures(
+        Predictor(shipped), dataset, dataset.of("test"), reporter.stage("Testing the shipped model")
+    )
     bundle = replace(
         shipped, test=evaluation.figures.to_json(), golden=golden_pictures(shipped, dataset, evaluation.pictures)
     )
     bundle = replace(bundle, card=model_card(bundle))
     write_bundle(bundle, path)
-    return predictor, evaluation, bundle
+    return Predictor(bundle), evaluation
 
 
-def _write_report(folder: Path, exam: Examination, reporter: Reporter) -> None:
+def _examine(
+    folder: Path,
+    predictor: Predictor,
+    trained: Trained,
+    evaluation: Evaluation,
+    speed: Speed,
+    started: float,
+    reporter: Reporter,
+) -> Examination | None:
+    """Question the model, write the report, and put what was found out on the model card."""
     from whatsit.evaluation.report import write_report
 
-    drawing = reporter.stage("Writing the report")
-    write_report(folder, exam)
-    drawing(1, 1)
+    path = folder / "model.whatsit"
+    try:
+        exam = examine(predictor, path, trained, evaluation, speed, time.perf_counter() - started, reporter)
+        drawing = reporter.stage("Writing the report")
+        write_report(folder, exam)
+        drawing(1, 1)
+        write_bundle(replace(predictor.bundle, card=model_card(predictor.bundle, exam)), path)
+    except Exception as error:  # whatever it is, hours of training are not to be lost for it
+        reporter.warn(
+            f"the report could not be made ({type(error).__name__}: {error}); the model and its figures are whole"
+        )
+        return None
+    for alarm in exam.shortcuts.alarms:
+        reporter.warn(f"it may have learned a shortcut: {alarm}")
+    return exam
 
 
 def _write_records(folder: Path, trained: Trained, evaluation: Evaluation, plan: Recipe, seconds: float) -> None:
