@@ -67,15 +67,10 @@ def acceptance_threshold(scores: npt.NDArray[Any], share: float = 0.95) -> tuple
     return float(ordered[place - 1]), share
 
 
-def conformal_scores(
-    labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], limit: int = 5000, seed: int = 0
-) -> npt.NDArray[np.float64]:
-    """The calibration scores of split conformal prediction, ascending `[<= limit]` (Sadinle, Lei & Wasserman 2019).
+def conformal_scores(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """The calibration scores of split conformal prediction, ascending `[N]` (Sadinle, Lei & Wasserman 2019).
 
-    They are 1 - the probability of the true class, of pictures that the network was not trained on; of more than
-    `limit`, a random draw, which is as valid.
+    They are 1 - the probability of the true class, of pictures that the network was not trained on.
     """
     own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    if len(own) > limit:
-        own = np.random.default_rng(seed).choice(own, limit, replace=False)
     return np.sort(np.clip(1.0 - own, 0.0, 1.0))

@@ -91,7 +91,9 @@ def fit_head(
     set_standard(model, *_mean_and_variance(train))
     batch_size = working_batch_size(recipe, len(train) * len(train_labels))
     batches = _feature_batches(train, train_labels, batch_size, recipe.seed)
-    return _fit(model, batches, validation, validation_labels, recipe, history, stage)
+    fitted = _fit(model, batches, validation, validation_labels, recipe, history, stage)
+    batches.views.clear()  # TensorFlow holds on to the generator, but need not to the largest arrays of all
+    return fitted
 
 
 def fit_network(
@@ -226,13 +228,14 @@ def _feature_batches(views: Sequence[npt.NDArray[np.float16]], labels: Labels, b
     """Batches of features, drawn from all views, in another order every epoch."""
     import keras
 
-    count = len(labels)
+    count, kinds, width = len(labels), len(views), views[0].shape[1]
 
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-        def __init__(self) -> None:
+        def __init__(self, views: list[npt.NDArray[np.float16]]) -> None:
             super().__init__()
+            self.views = views  # as an attribute, not in the closure, so that they can be let go
             self._rng = np.random.default_rng(seed)
-            self._rows = np.arange(count * len(views))
+            self._rows = np.arange(count * kinds)
             self.on_epoch_end()
 
         def __len__(self) -> int:
@@ -240,8 +243,8 @@ def _feature_batches(views: Sequence[npt.NDArray[np.float16]], labels: Labels, b
 
         def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], Labels]:
             rows = self._rows[index * batch_size : (index + 1) * batch_size]
-            batch = np.empty((len(rows), views[0].shape[1]), np.float32)
-            for number, view in enumerate(views):
+            batch = np.empty((len(rows), width), np.float32)
+            for number, view in enumerate(self.views):
                 mine = rows // count == number
                 batch[mine] = view[rows[mine] % count]
             return batch, labels[rows % count]
@@ -249,4 +252,4 @@ def _feature_batches(views: Sequence[npt.NDArray[np.float16]], labels: Labels, b
         def on_epoch_end(self) -> None:
             self._rng.shuffle(self._rows)
 
-    return Batches()
+    return Batches(list(views))

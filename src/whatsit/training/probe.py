@@ -61,7 +61,8 @@ def learning_curve(
     for draw in range(draws):
         orders = [rng.permutation(own) for own in by_class]
         moments = _Moments(standard, classes)
-        taken = [0] * classes
+        taken: list[int] = [0] * classes
+        ridges: tuple[float, ...] = _RIDGES
         for place, share in enumerate(shares):
             if share == 1.0 and draw:
                 continue  # all pictures are the same pictures in every draw
@@ -70,8 +71,9 @@ def learning_curve(
             moments.add(features, labels, np.concatenate(rows))
             taken = wanted
             counts[place] = sum(taken)
-            hits[place].append((_best(moments, *trial).predict(test[0]) == test[1]).astype(float))
-    right = [np.mean(found, axis=0) for found in hits]
+            found, ridges = _best(moments, ridges, *trial)
+            hits[place].append((found.predict(test[0]) == test[1]).astype(float))
+    right = [np.mean(draws_of_share, axis=0) for draws_of_share in hits]
     recall = [[row[test[1] == k].mean() if (test[1] == k).any() else np.nan for k in range(classes)] for row in right]
     accuracy = tuple(float(row.mean()) for row in right)
     return LearningCurve(tuple(shares), tuple(counts), accuracy, np.array(recall))
@@ -89,10 +91,17 @@ def probe(dataset: Dataset, frozen: FrozenNetwork, width: int, seed: int, report
     return learning_curve(train, validation, test, len(dataset.classes), seed)
 
 
-def _best(moments: _Moments, features: Floats, labels: Labels) -> _Probe:
-    """The probe with the penalty that does best on the validation pictures; fewer training pictures want a larger one."""
-    probes = [moments.solve(ridge) for ridge in _RIDGES]
-    return max(probes, key=lambda probe: float((probe.predict(features) == labels).mean()))
+def _best(
+    moments: _Moments, ridges: tuple[float, ...], features: Floats, labels: Labels
+) -> tuple[_Probe, tuple[float, ...]]:
+    """The probe with the penalty that does best on the validation pictures, and the penalties to try with more pictures.
+
+    The more training pictures, the smaller the penalty that is best: so the same again, and the next smaller one.
+    """
+    probes = [moments.solve(ridge) for ridge in ridges]
+    best = int(np.argmax([(probe.predict(features) == labels).mean() for probe in probes]))
+    place = _RIDGES.index(ridges[best])
+    return probes[best], _RIDGES[max(place - 1, 0) : place + 1]
 
 
 @dataclass(frozen=True)
@@ -175,5 +184,5 @@ class _Moments:
             inner = self._inner - count * np.outer(mean, mean)
             inner[np.diag_indices_from(inner)] += strength
             cross = self._cross.astype(np.float32) - count * np.outer(mean, share)
-            weights = solve(inner, cross, assume_a="pos")
+            weights = solve(inner, cross, assume_a="pos", overwrite_a=True)
         return _Probe(self._standard, weights, share - mean @ weights)
