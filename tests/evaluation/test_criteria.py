@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+import whatsit
 from whatsit.bundle.format import Bundle, InputSpec
 from whatsit.errors import BundleError, UsageError
 from whatsit.evaluation.criteria import check_criteria, load_criteria
+from whatsit.verbs.train import Run
 
 
 def bundle(accuracy: float = 0.9, lowest: float = 0.8, model: str = "vgg16", weights: str = "auto") -> Bundle:
@@ -84,9 +86,10 @@ def test_wrong_criteria_are_refused(tmp_path: Path, text: str, message: str) -> 
     assert message in str(caught.value)
 
 
-def test_criteria_for_the_other_kind_only_check_nothing() -> None:
-    with pytest.raises(UsageError, match="no criterion applies to this model, which is pretrained"):
-        check_criteria({"baseline_accuracy": 0.5}, bundle(), 0.1, 1.0)
+def test_criteria_for_the_other_kind_only_do_not_pass_unchecked(baseline_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("transfer_accuracy = 0.1")
+    with pytest.raises(UsageError, match="no criterion applies to this model, which is trained from scratch"):
+        whatsit.check(baseline_run.model, tmp_path / "c.toml")
 
 
 def test_figure_whose_interval_crosses_the_limit_is_not_certain() -> None:

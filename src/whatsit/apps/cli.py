@@ -152,6 +152,9 @@ def train(
         int | None, typer.Option(help="At most so many pictures of each class, for a quick trial.")
     ] = None,
     report: Annotated[bool, typer.Option(help="Also question the model and write report.html and plots/.")] = True,
+    criteria: Annotated[
+        Path | None, typer.Option(help="A TOML file with what the report holds the model against; see: whatsit check")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, instead of the recipe's; repeatable.")
     ] = None,
@@ -172,6 +175,7 @@ def train(
             limit=limit,
             settings=parse_settings(settings or []),
             report=report,
+            criteria=criteria,
             reporter=reporter,
         )
     if as_json:

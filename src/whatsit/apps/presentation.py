@@ -60,7 +60,8 @@ def print_run(run: Run) -> None:
     if run.examination:
         checks = run.examination.checks
         missed = [f"{check.what} {check.wanted}, found {check.found}" for check in checks if not check.passed]
-        rows.append(("Criteria", "; ".join(missed) + " NOT MET" if missed else f"all {len(checks)} met"))
+        met = f"all {len(checks)} met" if checks else "none applies"
+        rows.append(("Criteria", "; ".join(missed) + " NOT MET" if missed else met))
         rows.append(("Report", str(run.folder / "report.html")))
     for name, value in rows:
         out(f"{name + ':':16s}{value}")

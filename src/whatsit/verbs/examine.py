@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whatsit.evaluation.criteria import check_criteria, is_from_scratch, load_criteria
+from whatsit.evaluation.criteria import check_criteria, is_from_scratch
 from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.examination import Examination, find_mistakes, measure_coverage, sample_pixels
 from whatsit.evaluation.shortcuts import PICTURES, look_for_shortcuts
@@ -27,6 +27,7 @@ def examine(
     trained: Trained,
     test: Evaluation,
     speed: Speed,
+    limits: Mapping[str, float],
     seconds: float,
     reporter: Reporter,
 ) -> Examination:
@@ -56,7 +57,7 @@ def examine(
         test=test,
         history=trained.history,
         best=trained.best,
-        checks=check_criteria(load_criteria(), bundle, speed.median, size),
+        checks=check_criteria(limits, bundle, speed.median, size),
         speed=speed,
         megabytes=size,
         most_frequent=max(bundle.classes, key=lambda label: counts.get(label, 0)),

@@ -18,6 +18,7 @@ from whatsit.bundle.format import Bundle, Conformal, InputSpec, UnknownRule
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import write_bundle
 from whatsit.errors import UsageError, suggest
+from whatsit.evaluation.criteria import load_criteria
 from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
 from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.metrics import Figures
@@ -76,6 +77,7 @@ def train(
     limit: int | None = None,
     settings: dict[str, Any] | None = None,
     report: bool = True,
+    criteria: str | Path | None = None,
     reporter: Reporter = SILENT,
 ) -> Run:
     """Train a classifier on DATA and measure it on pictures that it never saw.
@@ -91,6 +93,7 @@ def train(
         limit: at most so many pictures of each class.
         settings: recipe keys and values that replace the recipe's.
         report: also question the model and write `report.html` and `plots/`.
+        criteria: a TOML file of what the report holds the model against, instead of the classic criteria.
         reporter: is told about progress.
 
     Raises:
@@ -98,6 +101,7 @@ def train(
     """
     started = time.perf_counter()
     plan = _plan(recipe, backbone, weights, seed, settings or {})
+    limits = load_criteria(criteria)
     if limit is not None and limit < 3:
         raise UsageError(f"--limit must be at least 3 (one picture each to train, validate and test), received {limit}")
     dataset = open_data(data, reporter)
@@ -111,7 +115,9 @@ def train(
         bundle = _set_thresholds(_make_bundle(trained, plan), trained.dataset, reporter)
         predictor, evaluation = _measure(bundle, working / "model.whatsit", trained.dataset, reporter)
         speed = measure_speed(predictor)
-        exam = _examine(working, predictor, trained, evaluation, speed, started, reporter) if report else None
+        exam = None
+        if report:
+            exam = _examine(working, predictor, trained, evaluation, speed, limits, started, reporter)
         size = megabytes(working / "model.whatsit")
         seconds = round(time.perf_counter() - started, 2)
         _write_records(working, trained, evaluation, plan, seconds)
@@ -236,6 +242,7 @@ def _examine(
     trained: Trained,
     evaluation: Evaluation,
     speed: Speed,
+    limits: dict[str, float],
     started: float,
     reporter: Reporter,
 ) -> Examination | None:
@@ -244,7 +251,7 @@ def _examine(
 
     path = folder / "model.whatsit"
     try:
-        exam = examine(predictor, path, trained, evaluation, speed, time.perf_counter() - started, reporter)
+        exam = examine(predictor, path, trained, evaluation, speed, limits, time.perf_counter() - started, reporter)
         drawing = reporter.stage("Writing the report")
         write_report(folder, exam)
         drawing(1, 1)
