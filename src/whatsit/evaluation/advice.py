@@ -104,8 +104,11 @@ def _about_mistakes(pairs: list[Pair]) -> str:
     ]
     if total == 1:
         return f"Its only mistake on the test pictures: {ways[0]}."
-    often = "most often" if len(pairs) > 1 and pair.count > pairs[1].count else "among others"
-    return f"It confuses, {often}, '{pair.one}' and '{pair.other}': {' and '.join(ways)} ({total:,} mistakes in all)."
+    if len(pairs) == 1:
+        often = ""
+    else:
+        often = ", most often," if pair.count > pairs[1].count else ", among others,"
+    return f"It confuses{often} '{pair.one}' and '{pair.other}': {' and '.join(ways)} ({total:,} mistakes in all)."
 
 
 def _about_fit(exam: Examination) -> str:
