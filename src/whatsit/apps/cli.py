@@ -194,11 +194,12 @@ def evaluate(model: Model, data: Data, runtime: Runtime = "auto", as_json: Json 
     from whatsit.verbs.evaluate import evaluate
 
     with TerminalReporter() as reporter:
-        figures = evaluate(model, data, runtime=runtime, reporter=reporter).figures
+        evaluation = evaluate(model, data, runtime=runtime, reporter=reporter)
+    unknown = float(evaluation.unknown.mean())
     if as_json:
-        out(as_document(figures.to_json()))
+        out(as_document({**evaluation.figures.to_json(), "unknown": unknown}))
     else:
-        print_figures(figures)
+        print_figures(evaluation.figures, unknown)
 
 
 @app.command()

@@ -69,11 +69,12 @@ def print_run(run: Run) -> None:
     _print_classes(run.test)
 
 
-def print_figures(figures: Figures) -> None:
+def print_figures(figures: Figures, unknown: float) -> None:
     low, high = figures.accuracy_ci95
     top5 = f"   Top-5: {figures.top5_accuracy:.1%}" if len(figures.per_class) > 5 else ""
     out(f"Accuracy: {figures.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {figures.n:,} pictures{top5}")
     out(f"Loss:     {figures.loss:.3f}   Calibration error: {figures.ece:.3f}")
+    out(f"Unknown:  {unknown:.1%} of the pictures (counted above by their nearest class)")
     out()
     _print_classes(figures)
 

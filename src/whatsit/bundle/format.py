@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 FORMAT = 1
 MANIFEST = "bundle.json"
 GRAPH = "model.onnx"
@@ -36,9 +33,9 @@ class UnknownRule:
     threshold: float
     accepts: float  # the chance, 0 to 1, that a new picture of the classes is let through
 
-    def refuses(self, scores: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Which of the scores belong to unknown pictures; one that is not a number does."""
-        return ~(scores <= self.threshold)
+    def refuses(self, score: float) -> bool:
+        """Whether a picture with this score is unknown; one whose score is not a number is."""
+        return not score <= self.threshold
 
 
 @dataclass(frozen=True)

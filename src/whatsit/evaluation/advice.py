@@ -104,10 +104,8 @@ def _about_mistakes(pairs: list[Pair]) -> str:
     ]
     if total == 1:
         return f"Its only mistake on the test pictures: {ways[0]}."
-    if len(pairs) == 1:
-        often = ""
-    else:
-        often = ", most often," if pair.count > pairs[1].count else ", among others,"
+    others = [other.count for other in pairs[1:2]]
+    often = "" if not others else ", most often," if pair.count > others[0] else ", among others,"
     return f"It confuses{often} '{pair.one}' and '{pair.other}': {' and '.join(ways)} ({total:,} mistakes in all)."
 
 

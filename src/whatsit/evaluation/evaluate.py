@@ -25,6 +25,7 @@ class Evaluation:
     labels: npt.NDArray[Any]  # int [N]
     probabilities: npt.NDArray[np.float32]  # [N, K]
     ood_scores: npt.NDArray[np.float64]  # [N]; NaN where the bundle cannot tell strangers
+    unknown: npt.NDArray[np.bool_]  # [N]: which were called unknown
     failed: list[tuple[str, str]]  # (name, reason) of the unreadable
 
     @cached_property
@@ -62,5 +63,6 @@ def evaluate_pictures(
         np.array(label_numbers(read, predictor.classes)),
         np.stack([answer.probabilities for answer in answers]),
         np.array([answer.ood_score for answer in answers]),
+        np.array([predictor.is_unknown(answer) for answer in answers]),
         failed,
     )

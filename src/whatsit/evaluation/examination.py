@@ -98,20 +98,14 @@ class Examination:
         return self.bundle.unknown.threshold if self.bundle.unknown else math.inf
 
     @property
-    def unknown(self) -> npt.NDArray[np.bool_]:
-        """Which of the test pictures were called unknown, `[N]`."""
-        rule, scores = self.bundle.unknown, self.test.ood_scores
-        return rule.refuses(scores) if rule else np.zeros(len(scores), bool)
-
-    @property
     def refused(self) -> float:
         """The share of the test pictures that were called unknown."""
-        return float(self.unknown.mean())
+        return float(self.test.unknown.mean())
 
     @property
     def answered_accuracy(self) -> float:
         """The accuracy on the test pictures that were not called unknown; NaN where all were."""
-        answered = ~self.unknown
+        answered = ~self.test.unknown
         right = self.test.probabilities.argmax(axis=1) == self.test.labels
         return float(right[answered].mean()) if answered.any() else math.nan
 
@@ -150,8 +144,6 @@ def find_mistakes(explainer: Explainer, dataset: Dataset, test: Evaluation, coun
     given = test.probabilities.argmax(axis=1)
     wrong = np.flatnonzero(given != test.labels)
     worst = wrong[np.argsort(-test.probabilities[wrong, given[wrong]], kind="stable")][:count]
-    rule = explainer.predictor.bundle.unknown
-    unknown = rule.refuses(test.ood_scores) if rule else np.zeros(len(given), bool)
     found = []
     for place in worst:
         picture = test.pictures[place]
@@ -163,7 +155,7 @@ def find_mistakes(explainer: Explainer, dataset: Dataset, test: Evaluation, coun
                 picture.label,
                 test.classes[given[place]],
                 float(test.probabilities[place].max()),
-                bool(unknown[place]),
+                bool(test.unknown[place]),
                 thumbnail(data),
                 maps[0],
             )

@@ -185,7 +185,7 @@ class Predictor:
     def is_unknown(self, answer: Answer) -> bool:
         """Whether the picture seems to belong to none of the classes: its score is beyond the bundle's threshold."""
         rule = self.bundle.unknown
-        return rule is not None and bool(rule.refuses(np.array(answer.ood_score)))
+        return rule is not None and rule.refuses(answer.ood_score)
 
     def in_set(self, probabilities: Probabilities, coverage: float) -> npt.NDArray[np.bool_]:
         """Which classes are in the prediction set of each picture, `[N, K]` both; the most probable one always is."""
