@@ -33,11 +33,6 @@ class Mahalanobis:
     rest: float  # the variance along every other direction
     centres: Floats  # [K, F], class means of the standardized features
 
-    @property
-    def features(self) -> int:
-        """F."""
-        return len(self.mean)
-
     def standardize(self, embedding: npt.NDArray[Any]) -> Floats:
         """Float `[N, F]` to length one, then to zero mean and unit variance."""
         norm = np.maximum(np.linalg.norm(embedding.astype(np.float64), axis=1, keepdims=True), _SMALLEST_NORM)
