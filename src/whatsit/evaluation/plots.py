@@ -35,7 +35,7 @@ _GREY = "#8A9099"
 _OPAQUE: dict[str, Any] = {"frameon": True, "framealpha": 0.9, "edgecolor": "none"}
 DPI = 150
 MAX_LINES = 10  # classes drawn by name; of more, the worst
-MAX_CELLS = 25  # classes whose confusion matrix shows its counts
+MAX_CELLS = 40  # classes in a confusion matrix
 MAX_LABEL = 22  # characters
 
 Array = npt.NDArray[Any]
@@ -62,31 +62,32 @@ def history(rows: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:
 
 
 def confusion(figures: Figures) -> bytes:
-    """The confusion matrix, each row as shares of its class, with the counts where they fit."""
+    """The confusion matrix, each row as shares of its class, with the counts; of many classes, those with most mistakes."""
     counts, names = np.array(figures.confusion), list(figures.per_class)
     order = np.arange(len(names))
-    if len(names) > 60:  # the classes with the most mistakes
+    if len(names) > MAX_CELLS:
         mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
-        order = np.sort(np.argsort(-mistakes, kind="stable")[:40])
+        order = np.sort(np.argsort(-mistakes, kind="stable")[:MAX_CELLS])
     counts = counts[np.ix_(order, order)]
     rows = np.array([figures.per_class[names[k]].n for k in order])
     shares = counts / np.maximum(rows, 1)[:, None]
-    size = min(9.5, 2.6 + 0.52 * len(order)) if len(order) <= MAX_CELLS else 9.5
+    few = len(order) <= 12
+    size = min(9.5, 2.6 + 0.52 * len(order))
     with _figure(size + 1.2, size) as (figure, axes):
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        small = 9 if len(order) <= 12 else 7
-        if len(order) <= MAX_CELLS:
-            for i, j in zip(*np.nonzero(counts), strict=True):
-                ink = "white" if shares[i, j] > 0.55 else "#22313F"
-                share = f"{shares[i, j]:.0%}" if shares[i, j] >= 0.005 else "<1%"
-                text = f"{share}\n{counts[i, j]:,}" if len(order) <= 12 else f"{counts[i, j]}"
-                axes.text(j, i, text, ha="center", va="center", color=ink, fontsize=small)
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            share = f"{shares[i, j]:.0%}" if shares[i, j] >= 0.005 else "<1%"
+            text = f"{share}\n{counts[i, j]:,}" if few else f"{counts[i, j]}"
+            ink = "white" if shares[i, j] > 0.55 else "#22313F"
+            axes.text(
+                j, i, text, ha="center", va="center", color=ink, fontsize=9 if few else 7 if len(order) <= 25 else 6
+            )
         labels = [_short(names[k]) for k in order]
         axes.set_xticks(range(len(order)), labels, rotation=45 if max(map(len, labels)) > 3 else 0, ha="right")
         if max(map(len, labels)) <= 3:
             axes.set_xticks(range(len(order)), labels)
         axes.set_yticks(range(len(order)), labels)
-        axes.tick_params(labelsize=10 if len(order) <= 20 else 6)
+        axes.tick_params(labelsize=10 if len(order) <= 20 else 7)
         some = f" (the {len(order)} classes with most mistakes)" if len(order) < len(names) else ""
         axes.set(title=f"Confusion matrix{some}", xlabel="answer of the model", ylabel="true class")
         axes.grid(visible=False)
