@@ -104,6 +104,20 @@ def test_graph_without_maps_cannot_be_explained(baseline_run: Run) -> None:
         Explainer(predictor)
 
 
+def test_evidence_that_is_no_number_is_refused(baseline_run: Run) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    predictor = Predictor(baseline_run.model)
+    model = onnx.load_from_string(predictor.bundle.graph)
+    [weights] = [tensor for tensor in model.graph.initializer if tensor.name == "gradcam.first"]
+    infinite = np.full(tuple(weights.dims), np.inf, np.float32)
+    weights.CopyFrom(numpy_helper.from_array(infinite, "gradcam.first"))
+    predictor.bundle = dataclasses.replace(predictor.bundle, graph=model.SerializeToString())
+    with pytest.raises(ModelError, match="evidence that is no number"):
+        Explainer(predictor).explain(PICTURES[0])
+
+
 def test_colours_run_from_dark_to_light() -> None:
     ramp = colours(np.linspace(0, 1, 50, dtype=np.float32)) @ (0.2126, 0.7152, 0.0722)
     assert (np.diff(ramp) > 0).all()

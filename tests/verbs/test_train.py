@@ -282,3 +282,11 @@ def test_runs_are_listed(baseline_run: Run) -> None:
     assert {run.name for run in whatsit.runs(odd.parent)} == set(listed)
     with pytest.raises(UsageError, match="there is no such folder of runs"):
         whatsit.runs(baseline_run.folder / "none")
+
+
+def test_runs_with_figures_that_are_no_numbers_are_passed_over(baseline_run: Run, tmp_path: Path) -> None:
+    metrics = json.loads((baseline_run.folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics["test"]["loss"] = float("nan")
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    assert whatsit.runs(tmp_path) == []

@@ -73,7 +73,9 @@ def learned(exam: Examination) -> list[str]:
         found.append("So the very simple model does better than this one.")
     elif probe >= low:
         found.append("So the very simple model does as well, as far as these test pictures can tell.")
-    if exam.refused:
+    if exam.refused == 1:
+        found.append("It called every one of the test pictures unknown. All figures count the nearest class instead.")
+    elif exam.refused:
         found.append(
             f"It called {percent(exam.refused)} of the test pictures unknown. All figures count the nearest class there too; of "
             f"the pictures that it did answer, {percent(exam.answered_accuracy)} are right."

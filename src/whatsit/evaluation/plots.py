@@ -6,8 +6,8 @@ Lines take the palette of Okabe & Ito (2008) and differ in their dashes too; map
 from __future__ import annotations
 
 import io
-import logging
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -235,6 +235,8 @@ def _short(label: str) -> str:
     return label if len(label) <= MAX_LABEL else f"{label[: MAX_LABEL - 2]}\u2026"
 
 
+# Fonts of other systems, for the letters that the two that come along do not have.
+_MORE_LETTERS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Microsoft YaHei", "PingFang SC", "Malgun Gothic", "Noto Sans")
 _ONE_AT_A_TIME = threading.RLock()
 
 
@@ -250,10 +252,10 @@ def _figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Fig
 
     if not any(entry.fname == str(FONT) for entry in font_manager.fontManager.ttflist):
         font_manager.fontManager.addfont(str(FONT))
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a missing glyph is drawn as a box
+    installed = {entry.name for entry in font_manager.fontManager.ttflist}
     style = {
         "text.parse_math": False,  # a class called "$x$" is no formula
-        "font.family": ["Sarabun", "DejaVu Sans"],
+        "font.family": ["Sarabun", "DejaVu Sans", *(name for name in _MORE_LETTERS if name in installed)],
         "font.size": 11,
         "axes.titlesize": 13,
         "axes.titleweight": "normal",
@@ -275,5 +277,7 @@ def _figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Fig
 
 def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter that no font here has is drawn as a box
+        figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()

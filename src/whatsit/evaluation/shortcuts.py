@@ -39,9 +39,14 @@ class Shortcuts:
     alarms: tuple[str, ...]  # a sentence each; none where nothing is suspicious
 
     @property
+    def enough(self) -> bool:
+        """Whether there were enough pictures to say anything."""
+        return self.n >= ENOUGH
+
+    @property
     def telling(self) -> bool:
         """Whether hiding says anything: there are enough pictures, and the middle alone keeps half of what can be lost."""
-        return self.n >= ENOUGH and (self.kept_without_border - self.chance) / max(1.0 - self.chance, 1e-9) >= 0.5
+        return self.enough and (self.kept_without_border - self.chance) / max(1.0 - self.chance, 1e-9) >= 0.5
 
 
 def look_for_shortcuts(explainer: Explainer, pixels: Images) -> Shortcuts:

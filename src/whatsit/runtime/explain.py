@@ -62,12 +62,15 @@ class Explainer:
     def evidence(self, pixels: Images, classes: Sequence[int] | None = None) -> tuple[list[Answer], Maps]:
         """For decoded pictures uint8 `[N, H, W, 3]`: the answers, and a map float32 `[N, h, w]`, 0 to 1, for each.
 
-        `classes` are the numbers of the classes to explain; by default the most probable ones.
+        `classes` are the numbers of the classes to explain; by default the most probable ones. Raises `ModelError` where
+        the graph gives no numbers.
         """
         probabilities, features, weights, *scores = self._engine.run(pixels)
         chosen = probabilities.argmax(axis=1) if classes is None else np.asarray(classes)
         weights = weights[np.arange(len(pixels)), chosen]
         maps = np.maximum(np.einsum("nhwc,nc->nhw", features, weights), 0.0)
         highest = maps.max(axis=(1, 2), keepdims=True)
+        if not np.isfinite(highest).all():
+            raise ModelError("the model's graph gave evidence that is no number; it is damaged")
         maps = np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
         return to_answers(probabilities, scores[0] if scores else None), maps.astype(np.float32)

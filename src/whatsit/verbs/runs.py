@@ -7,6 +7,7 @@ import csv
 import errno
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -119,6 +120,10 @@ def list_runs(folder: str | Path = RUNS) -> list[RunSummary]:
 def _summary(name: str, metrics: dict[str, Any]) -> RunSummary:
     test = metrics["test"]
     low, high = test["accuracy_ci95"]
+    if not all(
+        math.isfinite(float(value)) for value in (test["accuracy"], low, high, test["loss"], metrics["seconds"])
+    ):
+        raise ValueError("a figure is no number")
     return RunSummary(
         name,
         str(metrics["recipe"]),
