@@ -19,7 +19,15 @@ class DataError(WhatsitError):
 
 
 class ImageError(WhatsitError):
-    """One picture cannot be read: it is empty, truncated, too large, or no picture at all."""
+    """One picture cannot be read: it is empty, truncated, too large, or no picture at all.
+
+    `reason` is the same in a word, for those who say it in another language: `empty`, `too_many_bytes`, `too_many_pixels`,
+    `heic`, `format`, `damaged` or `unreadable`.
+    """
+
+    def __init__(self, message: str, reason: str = "unreadable") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class RecipeError(UsageError):

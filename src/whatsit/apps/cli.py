@@ -5,6 +5,7 @@ Nothing heavy is imported here: `whatsit --help` answers at once, and each verb 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import signal
 import sys
@@ -16,7 +17,7 @@ import typer
 from whatsit import __version__
 from whatsit.apps.presentation import answer_json, answer_line, as_document, print_figures, print_run, run_json
 from whatsit.apps.terminal import TerminalReporter, err, out, table
-from whatsit.errors import ImageError, UsageError, WhatsitError
+from whatsit.errors import ImageError, MissingExtraError, UsageError, WhatsitError
 
 app = typer.Typer(
     name="whatsit",
@@ -350,6 +351,27 @@ def runs(
         for run in found
     ]
     table(("run", "recipe", "model", "accuracy", "95 % interval", "loss", "n", "time", "finished (UTC)"), rows)
+
+
+@app.command("app")
+def web_app(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help=".whatsit files, run folders, or folders of either.")
+    ],
+    host: Annotated[
+        str | None, typer.Option(help="The address to serve on; 127.0.0.1, this computer only, by default.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="8501 or the next free one by default.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
+) -> None:
+    """Start the web app: pictures, live camera, and how good the model is."""
+    try:
+        from whatsit.apps.streamlit_app.server import run
+    except ImportError as error:
+        raise MissingExtraError("the web app", "app", error.name or "streamlit") from None
+    with contextlib.suppress(Stopped):
+        run(models, host=host, port=port, browser=browser, say=out)
+    err("The app has stopped.")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from whatsit.evaluation.metrics import Interval, wilson_interval
 from whatsit.evaluation.shortcuts import Shortcuts
 from whatsit.evaluation.speed import Speed
 from whatsit.evaluation.strangers import Strangers
-from whatsit.images.decode import Pixels, Source, decode
+from whatsit.images.decode import Pixels, decode, decode_within
 from whatsit.images.scan import Dataset
 from whatsit.runtime.explain import Explainer, Maps
 from whatsit.runtime.predictor import Predictor
@@ -39,6 +39,16 @@ class Mistake:
     unknown: bool  # the model also said that it does not know such pictures
     pixels: Pixels  # uint8 [H, W, 3]
     evidence: Maps  # for the answer, [h, w], 0 to 1
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the pictures."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "answer": self.answer,
+            "probability": self.probability,
+            "unknown": self.unknown,
+        }
 
 
 @dataclass(frozen=True)
@@ -136,6 +146,7 @@ class Examination:
             "strangers": [{"kind": s.kind, "n": s.n, "told": s.told, "auroc": s.auroc} for s in self.strangers],
             "shortcuts": vars(self.shortcuts),
             "criteria": [vars(check) for check in self.checks],
+            "mistakes": [mistake.to_json() for mistake in self.mistakes],
         }
 
 
@@ -156,7 +167,7 @@ def find_mistakes(explainer: Explainer, dataset: Dataset, test: Evaluation, coun
                 test.classes[given[place]],
                 float(test.probabilities[place].max()),
                 bool(test.unknown[place]),
-                thumbnail(data),
+                decode_within(data, 240),
                 maps[0],
             )
         )
@@ -178,12 +189,3 @@ def sample_pixels(dataset: Dataset, test: Evaluation, size: tuple[int, int], cou
     """Some test pictures, evenly spread over the set, decoded: uint8 `[N, H, W, 3]`."""
     places = np.linspace(0, len(test.pictures) - 1, min(count, len(test.pictures))).round().astype(int)
     return np.stack([decode(dataset.read(test.pictures[place]), size) for place in places])
-
-
-def thumbnail(source: Source, side: int = 240) -> Pixels:
-    """A picture in its own proportions, its longer side at most `side` pixels."""
-    from PIL import Image
-
-    image = Image.fromarray(decode(source))
-    image.thumbnail((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,6 +45,15 @@ class Averages:
 
 
 @dataclass(frozen=True)
+class Bin:
+    """Pictures of about the same top probability."""
+
+    confidence: float  # its mean
+    accuracy: float
+    n: int
+
+
+@dataclass(frozen=True)
 class Figures:
     """The figures of a model on a labelled set."""
 
@@ -57,10 +67,75 @@ class Figures:
     per_class: dict[str, ClassFigures]
     confusion: list[list[int]]  # [true][predicted]
     n: int
+    reliability: list[Bin]  # the reliability diagram, of 10 pictures a bin at the least where there are enough
 
     def to_json(self) -> dict[str, Any]:
         """As `whatsit evaluate --json` prints it: plain dicts and lists."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Figures:
+        """What `to_json` gave. Raises `ValueError` where it is something else: a model file may be anybody's."""
+        try:
+            classes = list(value["per_class"])
+            confusion = [[_count(cell) for cell in row] for row in value["confusion"]]
+            if [len(row) for row in confusion] != [len(classes)] * len(classes):
+                raise ValueError("the confusion matrix does not fit the classes")
+            return cls(
+                accuracy=_share(value["accuracy"]),
+                accuracy_ci95=_interval(value["accuracy_ci95"]),
+                top5_accuracy=_share(value["top5_accuracy"]),
+                loss=_number(value["loss"]),
+                ece=_share(value["ece"]),
+                macro=Averages(**_shares(value["macro"])),
+                weighted=Averages(**_shares(value["weighted"])),
+                per_class={
+                    label: ClassFigures(**_shares(row), n=_count(row["n"])) for label, row in value["per_class"].items()
+                },
+                confusion=confusion,
+                n=_count(value["n"]),
+                reliability=[
+                    Bin(_share(b["confidence"]), _share(b["accuracy"]), _count(b["n"]))
+                    for b in value.get("reliability", [])
+                ],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ValueError(f"these are no test figures: {type(error).__name__} {str(error)[:100]}") from None
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("a figure is no number")
+    return number
+
+
+def _share(value: Any) -> float:
+    share = _number(value)
+    if not 0 <= share <= 1:
+        raise ValueError(f"{share:g} is no share from 0 to 1")
+    return share
+
+
+def _interval(value: Any) -> Interval:
+    low, high = map(_share, value)
+    return low, high
+
+
+def _count(value: Any) -> int:
+    count = int(value)
+    if count < 0:
+        raise ValueError(f"{count} is no number of pictures")
+    return count
+
+
+def _shares(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a table of shares and intervals, all but its count."""
+    return {
+        name: None if value is None else _interval(value) if name.endswith("_ci95") else _share(value)
+        for name, value in row.items()
+        if name != "n"
+    }
 
 
 def figures(labels: Labels, probabilities: Probabilities, classes: tuple[str, ...]) -> Figures:
@@ -83,6 +158,7 @@ def figures(labels: Labels, probabilities: Probabilities, classes: tuple[str, ..
         per_class=dict(zip(classes, per_class, strict=True)),
         confusion=confusion.tolist(),
         n=len(labels),
+        reliability=reliability(labels, probabilities, least=min(10, len(labels) // 4)),
     )
 
 
@@ -184,15 +260,6 @@ def log_loss(labels: Labels, probabilities: Probabilities) -> float:
     """Mean negative log probability of the true class, in nats; probabilities below 1e-12 count as that."""
     own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(np.log(1.0 / np.clip(own, 1e-12, 1.0)).mean())
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Pictures of about the same top probability."""
-
-    confidence: float  # its mean
-    accuracy: float
-    n: int
 
 
 def reliability(labels: Labels, probabilities: Probabilities, bins: int = 15, least: int = 1) -> list[Bin]:

@@ -20,7 +20,6 @@ from whatsit.evaluation.metrics import (
     auroc,
     average_precision,
     precision_recall_curve,
-    reliability,
     roc_curve,
     wilson_interval,
 )
@@ -146,14 +145,14 @@ def per_class(figures: Figures) -> bytes:
         return _png(figure)
 
 
-def calibration(labels: Array, probabilities: Array) -> bytes:
+def calibration(figures: Figures) -> bytes:
     """The reliability diagram: how often answers of a given probability are right."""
-    bins = reliability(labels, probabilities, least=min(10, len(labels) // 4))
+    bins = figures.reliability
     with _figure(5.2, 4.6) as (figure, axes):
         axes.plot([0, 1], [0, 1], ":", color=_GREY, label="perfect")
         x, y = np.array([b.confidence for b in bins]), np.array([b.accuracy for b in bins])
         low, high = np.array([wilson_interval(round(b.accuracy * b.n), b.n) for b in bins]).T
-        sizes = [20 + 160 * b.n / len(labels) for b in bins]
+        sizes = [20 + 160 * b.n / figures.n for b in bins]
         axes.errorbar(
             x, y, yerr=np.maximum([y - low, high - y], 0.0), fmt="none", color=PALETTE[0], linewidth=1, capsize=2
         )

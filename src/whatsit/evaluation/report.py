@@ -32,18 +32,26 @@ def draw_plots(exam: Examination) -> dict[str, bytes]:
         "confusion": plots.confusion(test.figures),
         "roc": plots.roc(test.labels, test.probabilities, classes),
         "precision_recall": plots.precision_recall(test.labels, test.probabilities, classes),
-        "calibration": plots.calibration(test.labels, test.probabilities),
+        "calibration": plots.calibration(test.figures),
         "unknown": plots.unknown(test.ood_scores, {s.kind: s.scores for s in exam.strangers}, exam.threshold),
         "learning": plots.learning(exam.curve.pictures, exam.curve.accuracy, exam.curve.recall, classes),
     }
 
 
 def write_report(folder: Path, exam: Examination) -> None:
-    """Write `report.html` and `plots/` into a run folder. Raises `DiskError`."""
+    """Write `report.html`, `plots/` and the pictures of the worst `mistakes/` into a run folder. Raises `DiskError`."""
     drawn = draw_plots(exam)
     for name, png in drawn.items():
         write_bytes(folder / "plots" / f"{name}.png", png)
+    for number, mistake in enumerate(exam.mistakes):
+        for path, jpeg in zip(mistake_files(folder, number), _images(mistake), strict=True):
+            write_bytes(path, jpeg)
     write_text(folder / "report.html", render(exam, drawn))
+
+
+def mistake_files(folder: Path, number: int) -> tuple[Path, Path]:
+    """Where a run folder keeps the picture of its worst mistake number 0, 1, ..., and where the evidence laid over it."""
+    return folder / "mistakes" / f"{number + 1:02d}.jpg", folder / "mistakes" / f"{number + 1:02d}-evidence.jpg"
 
 
 def render(exam: Examination, drawn: dict[str, bytes]) -> str:
@@ -66,24 +74,24 @@ def render(exam: Examination, drawn: dict[str, bytes]) -> str:
         learned=learned(exam),
         to_do=to_do(exam),
         gains=gains(exam.curve, exam.bundle.classes, {label: f.n for label, f in figures.per_class.items()}),
-        mistakes=[(mistake, _images(mistake)) for mistake in exam.mistakes],
+        mistakes=[(mistake, [_base64(jpeg) for jpeg in _images(mistake)]) for mistake in exam.mistakes],
         plots={name: {"data": _base64(png), "width": _css_width(png)} for name, png in drawn.items()},
         font=_base64(FONT.read_bytes()),
     )
 
 
-def _images(mistake: Mistake) -> tuple[str, str]:
+def _images(mistake: Mistake) -> tuple[bytes, bytes]:
     return _jpeg(mistake.pixels), _jpeg(lay_over(mistake.pixels, mistake.evidence))
 
 
-def _jpeg(pixels: Pixels) -> str:
+def _jpeg(pixels: Pixels) -> bytes:
     image = Image.fromarray(pixels)
     if max(image.size) < 120:  # a tiny picture is to be shown in its own pixels, not blurred by the browser
         scale = 120 // max(image.size) + 1
         image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85)
-    return _base64(file.getvalue())
+    return file.getvalue()
 
 
 def _css_width(png: bytes) -> int:

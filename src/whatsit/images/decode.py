@@ -77,9 +77,9 @@ def decode(source: Source, size: tuple[int, int] | None = None) -> Pixels:
     else:
         data = read_file(source) if isinstance(source, str | Path) else bytes(source)
     if not data:
-        raise ImageError("the file is empty (0 bytes)")
+        raise ImageError("the file is empty (0 bytes)", "empty")
     if len(data) > MAX_BYTES:
-        raise ImageError(f"the file has {len(data):,} bytes; at most {MAX_BYTES:,} are read")
+        raise ImageError(f"the file has {len(data):,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
     pixels = _ready_jpeg(data, size)
     if pixels is not None:
         return pixels
@@ -114,10 +114,17 @@ def _ready_jpeg(data: bytes, size: tuple[int, int] | None) -> Pixels | None:
     return pixels
 
 
+def decode_within(data: bytes, side: int) -> Pixels:
+    """A file's picture as `decode` gives it, in its own proportions, its longer side at most `side` pixels: for people to see."""
+    height, width = picture_size(data)
+    scale = min(1.0, side / max(height, width))
+    return decode(data, (max(1, round(height * scale)), max(1, round(width * scale))))
+
+
 def picture_size(data: bytes) -> tuple[int, int]:
     """The `(height, width)` in pixels, upright, that a file's header promises; raises `ImageError` like `decode`."""
     if not data:
-        raise ImageError("the file is empty (0 bytes)")
+        raise ImageError("the file is empty (0 bytes)", "empty")
     with _open(data) as image:
         turned = _orientation(image) in _QUARTER_TURNED
         return (image.width, image.height) if turned else (image.height, image.width)
@@ -129,7 +136,7 @@ def read_file(path: str | Path) -> bytes:
     try:
         info = path.stat()
         if info.st_size > MAX_BYTES:
-            raise ImageError(f"the file has {info.st_size:,} bytes; at most {MAX_BYTES:,} are read")
+            raise ImageError(f"the file has {info.st_size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
         if stat.S_ISDIR(info.st_mode):
             raise ImageError("this is a folder, not a picture")
         if not stat.S_ISREG(info.st_mode):
@@ -145,11 +152,13 @@ def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        raise ImageError(_not_a_picture(data)) from None
+        raise _not_a_picture(data) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"the picture is too large; at most {MAX_PIXELS:,} pixels are read") from None
+        raise ImageError(
+            f"the picture is too large; at most {MAX_PIXELS:,} pixels are read", "too_many_pixels"
+        ) from None
     except Exception as error:  # a damaged header can raise anything at all in a parser
-        raise ImageError(f"the picture is damaged or cut short: {_reason(error)}") from None
+        raise ImageError(f"the picture is damaged or cut short: {_reason(error)}", "damaged") from None
 
 
 def _unread_file(image: Image.Image) -> bytes | None:
@@ -167,14 +176,15 @@ def _unread_file(image: Image.Image) -> bytes | None:
     return data
 
 
-def _not_a_picture(data: bytes) -> str:
+def _not_a_picture(data: bytes) -> ImageError:
     allowed = ", ".join(FORMATS)
     head = data[:512]
     if b"ftyphei" in head[:16] or b"ftypmif1" in head[:16] or b"ftypavif" in head[:16]:
-        return f"HEIC and AVIF pictures are not read; save it as one of: {allowed}"
+        return ImageError(f"HEIC and AVIF pictures are not read; save it as one of: {allowed}", "heic")
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
-        return f"the file holds text, not a picture; allowed formats: {allowed}"
-    return f"the file is not a picture in an allowed format ({allowed}), or its first bytes are damaged"
+        return ImageError(f"the file holds text, not a picture; allowed formats: {allowed}", "format")
+    words = f"the file is not a picture in an allowed format ({allowed}), or its first bytes are damaged"
+    return ImageError(words, "format")
 
 
 def _reason(error: Exception) -> str:
@@ -194,7 +204,8 @@ def _orientation(image: Image.Image) -> int:
 def _convert(image: Image.Image, size: tuple[int, int] | None, *, may_draft: bool) -> Pixels:
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(
-            f"the picture has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} in all are read"
+            f"the picture has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} in all are read",
+            "too_many_pixels",
         )
     if size is not None and min(size) < 1:
         raise ValueError(f"size must be two positive numbers (height, width), received {size}")
@@ -216,7 +227,7 @@ def _convert(image: Image.Image, size: tuple[int, int] | None, *, may_draft: boo
     except MemoryError:
         raise
     except Exception as error:  # a damaged body can raise anything at all in a codec
-        raise ImageError(f"the picture is damaged or cut short: {_reason(error)}") from None
+        raise ImageError(f"the picture is damaged or cut short: {_reason(error)}", "damaged") from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

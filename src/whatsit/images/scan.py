@@ -250,7 +250,7 @@ def take_fingerprints(dataset: Dataset, progress: Callable[[int, int], None] | N
         try:
             data = dataset.read(picture)
             if not data:
-                raise ImageError("the file is empty (0 bytes)")
+                raise ImageError("the file is empty (0 bytes)", "empty")
         except ImageError as error:
             return picture.name, str(error)
         return replace(picture, digest=hashlib.sha256(data).digest())

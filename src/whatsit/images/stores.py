@@ -129,7 +129,9 @@ class ZipStore:
     def read(self, name: str) -> bytes:
         info = self._members[name]
         if info.file_size > MAX_BYTES:
-            raise ImageError(f"the file unpacks to {info.file_size:,} bytes; at most {MAX_BYTES:,} are read")
+            raise ImageError(
+                f"the file unpacks to {info.file_size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes"
+            )
         # One read fetches the local header, whose two variable fields are nearly always as long as the name, and the data.
         guess = 30 + len(info.filename.encode()) + 64 + info.compress_size
         block = self._read_at(info.header_offset, guess)
@@ -167,7 +169,7 @@ class TarStore:
     def read(self, name: str) -> bytes:
         offset, size = self._places[name]
         if size > MAX_BYTES:
-            raise ImageError(f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read")
+            raise ImageError(f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
         return self._read_at(offset, size)
 
 

@@ -119,7 +119,7 @@ class Predictor:
         predictions: list[Prediction] = []
         for picture, answer in self.predict_each(pictures, lambda item: item, top=top, coverage=coverage):
             if isinstance(answer, ImageError):
-                raise ImageError(f"{_name(picture, len(predictions))}: {answer}")
+                raise ImageError(f"{_name(picture, len(predictions))}: {answer}", answer.reason)
             predictions.append(answer)
         return predictions
 
@@ -127,7 +127,7 @@ class Predictor:
         try:
             pixels = decode(picture, self.size)
         except ImageError as error:
-            raise ImageError(f"{_name(picture, 0)}: {error}") from None
+            raise ImageError(f"{_name(picture, 0)}: {error}", error.reason) from None
         return self.answer(pixels[None])[0]
 
     def answer(self, pixels: Images) -> list[Answer]:

@@ -49,7 +49,7 @@ def explain(
         explanation = Explainer(predictor).explain(picture, label)
         sheet = draw(decode(picture), explanation)
     except ImageError as error:
-        raise ImageError(f"{picture}: {error}") from None
+        raise ImageError(f"{picture}: {error}", error.reason) from None
     file = io.BytesIO()
     sheet.save(file, ENDINGS[target.suffix.lower()], quality=92)
     write_bytes(target, file.getvalue())

@@ -11,14 +11,17 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whatsit.errors import UsageError
+from whatsit.bundle.read import find_bundle
+from whatsit.errors import ImageError, UsageError
+from whatsit.evaluation.report import mistake_files
 from whatsit.files import disk_error, spreadsheet_safe, write_text
+from whatsit.images.decode import read_file
 from whatsit.images.scan import Dataset
 
 RUNS = Path("runs")
@@ -101,6 +104,67 @@ def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]])
     writer.writerow(header)
     writer.writerows([spreadsheet_safe(cell) for cell in row] for row in rows)
     write_text(path, text.getvalue())
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run folder tells beyond its model; empty where a file is missing or is not one of ours."""
+
+    history: tuple[dict[str, float], ...] = ()  # of the kept stage: epoch, loss, accuracy, val_loss, val_accuracy, ...
+    best_epoch: int | None = None  # the one that was kept
+    mistakes: tuple[MistakeRecord, ...] = ()
+    report: Path | None = None
+
+
+@dataclass(frozen=True)
+class MistakeRecord:
+    """A wrong answer on a test picture."""
+
+    label: str  # what it truly is
+    answer: str
+    probability: float  # of the answer
+    picture: bytes  # a file
+    evidence: bytes  # a file: the same with the evidence for the answer laid over it
+
+
+def read_run(model: str | Path) -> RunRecord:
+    """The record of the run folder that a model (the folder, or the `model.whatsit` in it) lies in."""
+    path = find_bundle(model)
+    folder = path.parent
+    try:
+        if path.name != "model.whatsit":
+            raise ValueError("this is another model that lies in a run folder")
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        best = metrics["best_epoch"]
+        stage, epoch = str(best["stage"]), int(best["epoch"])
+        mistakes = (metrics["examination"] or {}).get("mistakes", [])
+        found = [_read_mistake(folder, number, row) for number, row in enumerate(mistakes[:50])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return RunRecord()
+    report = folder / "report.html"
+    return RunRecord(
+        _read_history(folder / "history.csv", stage),
+        epoch,
+        tuple(mistake for mistake in found if mistake),
+        report if report.is_file() else None,
+    )
+
+
+def _read_mistake(folder: Path, number: int, row: Mapping[str, Any]) -> MistakeRecord | None:
+    try:
+        picture, evidence = (read_file(path) for path in mistake_files(folder, number))
+    except ImageError:
+        return None  # of a run made before these were kept
+    return MistakeRecord(str(row["label"]), str(row["answer"]), float(row["probability"]), picture, evidence)
+
+
+def _read_history(path: Path, stage: str) -> tuple[dict[str, float], ...]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["stage"] == stage]
+        return tuple({name: float(value) for name, value in row.items() if name != "stage"} for row in rows)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def list_runs(folder: str | Path = RUNS) -> list[RunSummary]:

@@ -1,0 +1,7 @@
+"""For hosting: `streamlit run app.py`. The models: WHATSIT_MODELS, or those in models/, runs/ or here. See README.md."""
+
+from streamlit import App
+
+from whatsit.apps.streamlit_app.server import ROUTES, SCRIPT
+
+app = App(SCRIPT, routes=ROUTES)

@@ -1,0 +1,239 @@
+"""The page where pictures are brought and answered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from whatsit.apps.streamlit_app import fragments
+from whatsit.apps.streamlit_app.answers import (
+    Answered,
+    Brought,
+    Lot,
+    address,
+    answer_all,
+    as_csv,
+    overlay,
+    pixels_to_show,
+)
+from whatsit.apps.streamlit_app.shelf import OpenModel
+from whatsit.apps.words import Words
+from whatsit.errors import ImageError, ModelError
+from whatsit.runtime.predictor import Prediction
+
+MAX_PICTURES = 500  # in one drop
+MAX_TOTAL_MB = 1000
+FEW_KINDS = 12
+_FILES, _CAMERA = "files", "camera"
+
+
+@dataclass
+class Visit:
+    """What one visitor brought, and the answers; nobody else sees it, and it goes with the visit."""
+
+    pictures: Sequence[Brought] = ()
+    model: OpenModel | None = None  # whose answers these are
+    lot: Lot | None = None
+    notes: Sequence[tuple[str, dict[str, object]]] = ()  # words to say about what was brought
+    widget: int = 0  # goes up to empty the upload field
+    changed: bool = False
+    shown: tuple[Answered, str, str] | None = None  # the picture shown large, its address, and that of its evidence
+
+
+def show(opened: OpenModel, say: Words) -> None:
+    """Draw the page."""
+    visit: Visit = st.session_state.setdefault("visit", Visit())
+    st.title(say("classify.title"))
+    _bring(visit, say)
+    for key, values in visit.notes:
+        st.warning(say(key, **values))
+    if not visit.pictures:
+        st.html(f'<p class="w-soft">{say("classify.empty")}</p>')
+        return
+    if visit.lot is None or visit.model is not opened:
+        with st.empty():
+            _answer(visit, opened, say)
+    lot = visit.lot
+    if lot is None:
+        return
+    if lot.failed:
+        _failures(lot.failed, say)
+    if len(visit.pictures) == 1:
+        if lot.good:
+            _large(visit, opened, lot.good[0], say, lot.seconds)
+    elif lot.good:
+        _many(visit, opened, lot, say)
+    if st.button(say("classify.clear"), icon=":material/close:"):
+        st.session_state["visit"] = Visit(widget=visit.widget + 1)
+        st.rerun()
+
+
+def _bring(visit: Visit, say: Words) -> None:
+    def changed() -> None:
+        visit.changed = True
+
+    names = {_FILES: say("classify.files"), _CAMERA: say("classify.camera")}
+    source = st.segmented_control(
+        say("classify.source"),
+        list(names),
+        format_func=names.__getitem__,
+        default=_FILES,
+        key="source",
+        required=True,
+        label_visibility="collapsed",
+    )
+    if source == _CAMERA:
+        photo = st.camera_input(say("classify.shoot"), key=f"camera{visit.widget}", on_change=changed, width=480)
+        files = [Brought(say("classify.photo"), photo.getvalue())] if photo else []
+    else:
+        chosen = st.file_uploader(
+            say("classify.upload"), accept_multiple_files=True, key=f"upload{visit.widget}", on_change=changed
+        )
+        files = [Brought(file.name, file.getvalue()) for file in chosen]
+    if visit.changed:  # otherwise the field may be empty only because another page was looked at meanwhile
+        visit.changed = False
+        visit.pictures, visit.notes = _limited(files)
+        visit.lot = visit.shown = None
+
+
+def _limited(files: Sequence[Brought]) -> tuple[Sequence[Brought], list[tuple[str, dict[str, object]]]]:
+    """As many as fit, and what to say of the others."""
+    notes: list[tuple[str, dict[str, object]]] = []
+    if len(files) > MAX_PICTURES:
+        notes.append(("classify.too_many", {"n": len(files), "most": MAX_PICTURES}))
+        files = files[:MAX_PICTURES]
+    room = MAX_TOTAL_MB * 1_000_000
+    kept = []
+    for file in files:
+        room -= len(file.data)
+        if room < 0:
+            notes.append(("classify.too_large", {"most": MAX_TOTAL_MB}))
+            break
+        kept.append(file)
+    return kept, notes
+
+
+def _answer(visit: Visit, opened: OpenModel, say: Words) -> None:
+    def progress(done: int, total: int) -> None:
+        if total > 1:
+            st.progress(done / total, say("classify.working", done=done, total=total))
+
+    visit.lot = answer_all(opened.predictor, visit.pictures, progress)
+    visit.model, visit.shown = opened, None
+    st.html("<span></span>")
+
+
+def _failures(failed: Sequence[Answered], say: Words) -> None:
+    lines = "".join(
+        fragments.failure(one.brought.name, one.answer, say) for one in failed if isinstance(one.answer, ImageError)
+    )
+    if len(failed) <= 3:
+        st.html(lines)
+        return
+    with st.expander(say("batch.failed", n=len(failed)), icon=":material/error:"):
+        st.html(lines)
+
+
+def _many(visit: Visit, opened: OpenModel, lot: Lot, say: Words) -> None:
+    st.subheader(say("batch.title", n=len(lot.answered), time=fragments.seconds(lot.seconds, say)))
+    chosen = _filtered(lot.good, say)
+    if not chosen:
+        st.info(say("batch.none"))
+    else:
+        answers = [one.answer for one in chosen if isinstance(one.answer, Prediction)]
+        picked = st.dataframe(
+            {
+                "picture": [one.thumbnail for one in chosen],
+                "file": [one.brought.name for one in chosen],
+                "answer": [say("answer.unknown") if answer.unknown else answer.label for answer in answers],
+                "sure": [100 * answer.probability for answer in answers],
+                "second": [answer.label if answer.unknown else answer.top[1][0] for answer in answers],
+            },
+            column_config={
+                "picture": st.column_config.ImageColumn(say("batch.picture"), width="small"),
+                "file": st.column_config.TextColumn(say("batch.file"), width="medium"),
+                "answer": st.column_config.TextColumn(say("batch.answer"), width="medium"),
+                "sure": st.column_config.ProgressColumn(say("batch.sure"), format="%.1f", min_value=0, max_value=100),
+                "second": st.column_config.TextColumn(say("batch.second"), width="medium"),
+            },
+            row_height=64,
+            height=min(560, 40 + 64 * len(chosen)),
+            hide_index=True,
+            on_select="rerun",
+            selection_mode="single-row",
+            key="table",
+        )
+        st.html(f'<p class="w-soft">{say("batch.pick")}</p>')
+        rows = picked.selection.rows
+        if rows and rows[0] < len(chosen):
+            _large(visit, opened, chosen[rows[0]], say)
+    st.download_button(
+        say("batch.download"),
+        as_csv(lot, opened.predictor.classes),
+        "whatsit.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _filtered(good: Sequence[Answered], say: Words) -> list[Answered]:
+    unknown = say("answer.unknown")
+    answers = [(one, one.answer) for one in good if isinstance(one.answer, Prediction)]
+
+    def kind(answer: Prediction) -> str:
+        return unknown if answer.unknown else answer.label
+
+    counts = Counter(kind(answer) for _, answer in answers)
+    kinds = [name for name, _ in counts.most_common()]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+
+        def shown(name: str) -> str:
+            return f"{fragments.markdown_safe(name)}  {counts[name]:,}"
+
+        if len(kinds) <= FEW_KINDS:
+            wanted = st.pills(say("batch.filter"), kinds, format_func=shown, key="filter", selection_mode="multi")
+        else:
+            wanted = st.multiselect(say("batch.filter"), kinds, format_func=shown, key="filter")
+        least = st.slider(say("batch.least"), 0, 100, 0, format="%d %%", key="least", width=220)
+    return [
+        one for one, answer in answers if (not wanted or kind(answer) in wanted) and 100 * answer.probability >= least
+    ]
+
+
+def _large(visit: Visit, opened: OpenModel, one: Answered, say: Words, seconds: float | None = None) -> None:
+    answer = one.answer
+    if not isinstance(answer, Prediction):
+        return
+    if visit.shown is None or visit.shown[0] is not one:
+        visit.shown = (one, *_drawn(opened, one, answer.label))
+    _, picture, evidence = visit.shown
+    left, right = st.columns([3, 2], gap="large")
+    with right:
+        st.html(fragments.headline(answer, say))
+        st.markdown(f"**{say('answer.bars')}**")
+        st.html(fragments.bars(answer, end=fragments.FIRST))
+        if len(answer.top) > fragments.FIRST:
+            with st.expander(say("answer.more", n=len(answer.top))):
+                st.html(fragments.bars(answer, start=fragments.FIRST))
+        if seconds is not None:
+            st.html(f'<p class="w-soft">{say("answer.time", time=fragments.seconds(seconds, say))}</p>')
+        strength = 0
+        if evidence:
+            strength = st.slider(say("answer.look"), 0, 100, 60, format="%d %%", key="strength")
+            st.html(f'<p class="w-soft">{fragments.safe(say("answer.look_help", label=answer.label))}</p>')
+        else:
+            st.html(f'<p class="w-soft">{say("answer.unexplained")}</p>')
+    left.html(fragments.picture(picture, say("answer.picture"), evidence, strength / 100))
+
+
+def _drawn(opened: OpenModel, one: Answered, label: str) -> tuple[str, str]:
+    pixels = pixels_to_show(one.brought.data)
+    try:
+        explanation = opened.explainer.explain(one.brought.data, label)
+    except ModelError:
+        return address(pixels), ""
+    return address(pixels), address(overlay(pixels, explanation))

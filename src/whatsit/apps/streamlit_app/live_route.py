@@ -1,0 +1,87 @@
+"""`POST whatsit/answer?model=NAME`: one frame of the live camera in, its answer out.
+
+Streamlit reruns a script for every event, 14 times a second at best; a plain request takes a few milliseconds
+(`docs/decisions/0008-live-camera.md`). The frame is answered and forgotten. Pages of other origins cannot ask: the header
+that is wanted makes their browsers ask for a permission that is not given.
+"""
+
+from __future__ import annotations
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from whatsit.apps.streamlit_app.shelf import offered_models, open_model
+from whatsit.errors import ImageError, WhatsitError
+
+PATH = "/whatsit/answer"
+HEADER = "x-whatsit"
+MAX_FRAME = 4 * 1024 * 1024  # bytes
+_AT_ONCE, _WAITING = 2, 8
+_SECONDS = 10  # in which a frame must have arrived
+
+
+class _BusyError(Exception):
+    pass
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+_limiter: anyio.CapacityLimiter | None = None
+
+
+async def answer(request: Request) -> JSONResponse:
+    """The answer as JSON: `label`, `probability`, `unknown`, `top`; or `error` with 400, 403, 404, 408, 413 or 429."""
+    if HEADER not in request.headers:
+        return _error(403, "this address is for the app's own pages")
+    try:
+        with anyio.fail_after(_SECONDS):
+            frame = await _body(request)
+        return JSONResponse(await _in_turn(request.query_params.get("model", ""), frame))
+    except TimeoutError:
+        return _error(408, "the frame did not arrive in time")
+    except _TooLargeError:
+        return _error(413, f"a frame has at most {MAX_FRAME:,} bytes")
+    except _BusyError:
+        return _error(429, "too many cameras at once; try again")
+    except ImageError as error:
+        return _error(400, str(error))
+    except WhatsitError as error:
+        return _error(404, str(error))
+
+
+async def _body(request: Request) -> bytes:
+    parts = bytearray()
+    async for part in request.stream():
+        parts += part
+        if len(parts) > MAX_FRAME:
+            raise _TooLargeError
+    return bytes(parts)
+
+
+async def _in_turn(model: str, frame: bytes) -> dict[str, object]:
+    global _limiter  # it belongs to the event loop, which is not there at import
+    _limiter = _limiter or anyio.CapacityLimiter(_AT_ONCE)
+    if _limiter.statistics().tasks_waiting >= _WAITING:
+        raise _BusyError
+    return await anyio.to_thread.run_sync(_look, model, frame, limiter=_limiter)
+
+
+def _look(model: str, frame: bytes) -> dict[str, object]:
+    entry = next((entry for entry in offered_models() if entry.name == model), None)
+    if entry is None:
+        raise WhatsitError("there is no such model")
+    [found] = open_model(entry).predictor.predict([frame], top=3)
+    return {
+        "label": found.label,
+        "probability": found.probability,
+        "unknown": found.unknown,
+        "top": [{"label": label, "probability": probability} for label, probability in found.top],
+    }
+
+
+def _error(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": message}, status)

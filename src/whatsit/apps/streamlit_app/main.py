@@ -1,0 +1,117 @@
+"""The script that Streamlit runs for every visitor and every event: language, model, navigation; then a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from whatsit.apps.streamlit_app import classify, fragments, live, model
+from whatsit.apps.streamlit_app.facts import read_facts
+from whatsit.apps.streamlit_app.shelf import OpenModel, offered_models, open_model
+from whatsit.apps.words import LANGUAGES, Words, language_of
+from whatsit.errors import WhatsitError
+
+HERE = Path(__file__).parent
+PAGES = {"classify": classify.show, "live": live.show, "model": model.show}
+
+
+def main() -> None:
+    """Draw the page that was asked for."""
+    say = Words(_language())
+    st.set_page_config(page_title="whatsit", page_icon=str(HERE / "mark.svg"), layout="wide")
+    st.html(HERE / "style.css")
+    st.html(fragments.widget_words(say))
+    st.logo(HERE / "wordmark.svg", size="large", icon_image=HERE / "mark.svg")
+    with st.sidebar:
+        _switch_language(say)
+        opened = _choose_model(say)
+    pages = {
+        name: st.Page(
+            partial(_show, page, opened, say), title=say(f"page.{name}"), url_path=name, default=name == "classify"
+        )
+        for name, page in PAGES.items()
+    }
+    current = st.navigation(list(pages.values()), position="hidden")
+    with st.container(horizontal=True, key="pages"):
+        for page in pages.values():
+            st.page_link(page, width="content")
+    current.run()
+    if opened:
+        with st.sidebar:
+            _about(opened, say)
+
+
+def _language() -> str:
+    """The visitor's choice, or the browser's language."""
+    asked = st.session_state.get("language") or st.query_params.get("lang")
+    return asked if asked in LANGUAGES else language_of(st.context.locale)
+
+
+def _switch_language(say: Words) -> None:
+    def chosen() -> None:
+        st.session_state["language"] = st.session_state["language_switch"] or say.language
+
+    st.session_state["language_switch"] = say.language
+    st.segmented_control(
+        say("language"),
+        list(LANGUAGES),
+        format_func=LANGUAGES.__getitem__,
+        key="language_switch",
+        on_change=chosen,
+        label_visibility="collapsed",
+    )
+    if "language" in st.session_state:
+        st.query_params["lang"] = say.language
+
+
+def _choose_model(say: Words) -> OpenModel | None:
+    entries = {entry.name: entry for entry in offered_models()}
+    if not entries:
+        st.info(say("model.none"))
+        return None
+    names = list(entries)
+    asked = st.session_state.get("model_name") or st.query_params.get("model")
+    name = asked if asked in entries else names[0]
+    if len(names) > 1:
+        name = st.selectbox(say("model.choose"), names, index=names.index(name))
+        st.query_params["model"] = st.session_state["model_name"] = name
+    try:
+        return open_model(entries[name])
+    except WhatsitError as error:
+        st.error(say("model.bad", reason=fragments.markdown_safe(str(error))))
+        return None
+
+
+def _show(page: Callable[[OpenModel, Words], None], opened: OpenModel | None, say: Words) -> None:
+    if opened is None:
+        st.info(say("model.none"))
+        return
+    try:
+        page(opened, say)
+    except WhatsitError as error:
+        st.error(say("failed", reason=fragments.markdown_safe(str(error))))
+
+
+def _about(opened: OpenModel, say: Words) -> None:
+    predictor = opened.predictor
+    facts = read_facts(predictor.bundle)
+    lines = [f"<p><strong>{fragments.safe(opened.entry.name)}</strong></p>"]
+    if facts.figures:
+        low, high = facts.figures.accuracy_ci95
+        right = say("about.right", share=fragments.share(facts.figures.accuracy))
+        between = say("about.between", low=fragments.share(low), high=fragments.share(high))
+        lines.append(f"<p>{right}<br><span class=w-soft>{between}</span></p>")
+    lines.append(f"<p>{say('about.knows', n=len(predictor.classes))}</p>")
+    if facts.pictures:
+        learned = say("about.learned", n=f"{sum(facts.pictures['train'].values()):,}", source=facts.source)
+        lines.append(f"<p>{fragments.safe(learned)}</p>")
+    if facts.created:
+        lines.append(f"<p class=w-soft>{fragments.safe(say('about.made', date=facts.created))}</p>")
+    lines.append(f"<p class=w-soft>{say('about.local')}</p>")
+    st.html(f'<div class="w-about">{"".join(lines)}</div>')
+
+
+main()

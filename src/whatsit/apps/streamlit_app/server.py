@@ -1,0 +1,108 @@
+"""Starts the web app, and has what it serves beside Streamlit's own pages."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import webbrowser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uvicorn
+from starlette.formparsers import MultiPartParser
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import BaseRoute, Route
+
+from whatsit.apps.streamlit_app import live_route
+from whatsit.apps.streamlit_app.shelf import offer
+from whatsit.errors import UsageError
+from whatsit.runtime.overlay import FONT
+
+SCRIPT = Path(__file__).parent / "main.py"  # its settings are in .streamlit/config.toml beside it
+HOST = "127.0.0.1"
+PORTS = range(8501, 8551)
+
+# Uploads stay in memory: Starlette would write those above 1 MB to a temporary file. Streamlit refuses larger ones.
+MultiPartParser.spool_max_size = 1024 * 1024 * 1024
+
+
+async def _font(_: Request) -> FileResponse:
+    return FileResponse(FONT, headers={"cache-control": "max-age=86400"})
+
+
+ROUTES: list[BaseRoute] = [
+    Route(live_route.PATH, live_route.answer, methods=["POST"]),
+    Route("/whatsit/Sarabun.ttf", _font),
+]
+
+
+def run(
+    models: Sequence[str | Path],
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    browser: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Serve the app for these models (files, run folders, folders of either) until it is stopped.
+
+    Binds to 127.0.0.1, or to `host`; to port 8501 or the next free one, or to `port`. With `browser`, opens one. `say` is told
+    the address.
+
+    Raises `MissingBundleError` or `UsageError` where a path leads to no model, or the address cannot be had.
+    """
+    offer(models)
+    from streamlit import App
+
+    host = host or HOST
+    port = _free_port(host, [port] if port else PORTS)
+    address = f"http://{_reachable(host)}:{port}"
+    server = uvicorn.Server(
+        # Not by Streamlit's own runner: its sockets wait for the other side's acknowledgement (Nagle), 40 ms an answer.
+        uvicorn.Config(
+            App(SCRIPT, routes=ROUTES),
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            ws="websockets-sansio",
+            ws_max_size=200 * 1024 * 1024,
+            timeout_graceful_shutdown=3,
+        )
+    )
+    threading.Thread(target=_tell, args=(server, address, browser, say), daemon=True).start()
+    server.run()
+
+
+def _tell(server: uvicorn.Server, address: str, browser: bool, say: Callable[[str], None]) -> None:
+    while not server.started:
+        if server.should_exit:
+            return
+        time.sleep(0.05)
+    say(f"The app is at {address} (Ctrl-C stops it). แอปอยู่ที่ {address} (กด Ctrl-C เพื่อหยุด)")
+    if browser:
+        webbrowser.open(address)
+
+
+def _free_port(host: str, ports: Sequence[int]) -> int:
+    reason = ""
+    for port in ports:
+        try:
+            family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+            return port
+        except OSError as error:
+            reason = error.strerror or str(error)
+    which = f"port {ports[0]}" if len(ports) == 1 else f"ports {ports[0]} to {ports[-1]}"
+    raise UsageError(f"the app cannot be served on {host}, {which}: {reason}; choose others with --host and --port")
+
+
+def _reachable(host: str) -> str:
+    """An address for a browser on this machine."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound to
+        return HOST
+    return f"[{host}]" if ":" in host else host

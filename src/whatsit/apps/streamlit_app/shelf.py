@@ -1,0 +1,140 @@
+"""The models that the app offers: found on disk, opened when chosen, shared by all visitors."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from whatsit.bundle.read import find_bundle
+from whatsit.errors import MissingBundleError, UsageError
+from whatsit.evaluation.criteria import Check
+from whatsit.evaluation.speed import megabytes
+from whatsit.runtime.explain import Explainer
+from whatsit.runtime.predictor import Predictor
+from whatsit.verbs.check import check
+from whatsit.verbs.runs import RunRecord, read_run
+
+ENVIRONMENT = "WHATSIT_MODELS"  # paths, as in PATH
+USUAL_PLACES = ("models", "runs", ".")
+_OPEN_AT_ONCE = 3
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model on the shelf."""
+
+    name: str  # unique; how it is called in the chooser and in addresses
+    path: Path  # a `.whatsit` file or a run folder
+
+
+class OpenModel:
+    """A model that is ready to answer. Thread-safe."""
+
+    def __init__(self, entry: Entry) -> None:
+        """Read the bundle. Raises `BundleError`."""
+        self.entry = entry
+        self.predictor = Predictor(entry.path)
+        self.predictor.answer(np.zeros((1, *self.predictor.size, 3), np.uint8))  # the first answer is slower
+        self.megabytes = megabytes(find_bundle(entry.path))
+        self._lock = threading.RLock()
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """Opened when first needed. Raises `ModelError` where the model cannot be explained."""
+        with self._lock:
+            return Explainer(self.predictor)
+
+    @cached_property
+    def checks(self) -> list[Check]:
+        """The usual criteria, with the speed of this machine. Raises `WhatsitError` where the bundle lacks the figures."""
+        with self._lock:
+            return check(self.entry.path)
+
+    @property
+    def record(self) -> RunRecord:
+        """What its run folder tells."""
+        return read_run(self.entry.path)
+
+
+_offered: list[Path] = []
+
+
+def offer(paths: Sequence[str | Path]) -> None:
+    """Offer these models (files, run folders, folders of either). Raises as `require_models`."""
+    require_models(paths)
+    _offered[:] = [Path(path).resolve() for path in paths]
+
+
+def offered_models() -> list[Entry]:
+    """What was offered; else what the variable `WHATSIT_MODELS` names, or what lies in the usual places."""
+    chosen = [path for path in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if path]
+    return find_models(_offered or chosen or USUAL_PLACES)
+
+
+def find_models(paths: Iterable[str | Path]) -> list[Entry]:
+    """Every model that the paths name: `.whatsit` files, run folders, and folders of either (the newest first)."""
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir() and not (path / "model.whatsit").is_file():
+            inside = [bundle.parent for bundle in path.glob("*/model.whatsit")] + list(path.glob("*.whatsit"))
+            found |= dict.fromkeys(sorted(inside, key=_age))
+        elif path.exists():
+            found[path] = None
+    names: dict[str, Path] = {}
+    for path in found:
+        stem = (path.resolve().name if path.is_dir() else _file_name(path)) or "model"
+        name, number = stem, 1
+        while name in names:
+            number += 1
+            name = f"{stem} ({number})"
+        names[name] = path
+    return [Entry(name, path) for name, path in names.items()]
+
+
+def require_models(paths: Sequence[str | Path]) -> list[Entry]:
+    """`find_models`, where each path must lead to one. Raises `MissingBundleError` or `UsageError`."""
+    for path in map(Path, paths):
+        if not path.exists():
+            raise MissingBundleError(f"{path}: there is no such model; train one with: whatsit train DATA")
+        if not find_models([path]):
+            raise UsageError(f"{path}: there is no model in this folder; train one with: whatsit train DATA")
+    return find_models(paths)
+
+
+_opened: OrderedDict[tuple[Path, int, int], OpenModel] = OrderedDict()
+_opening = threading.Lock()
+
+
+def open_model(entry: Entry) -> OpenModel:
+    """The model, opened once for all visitors, and again when its file has changed. Raises `BundleError`."""
+    try:
+        info = find_bundle(entry.path).stat()
+    except OSError:
+        raise MissingBundleError(f"{entry.name}: this model is not there any more") from None
+    key = (entry.path, info.st_mtime_ns, info.st_size)
+    with _opening:
+        if key not in _opened:
+            _opened[key] = OpenModel(entry)
+        _opened.move_to_end(key)
+        while len(_opened) > _OPEN_AT_ONCE:
+            _opened.popitem(last=False)
+        return _opened[key]
+
+
+def _file_name(path: Path) -> str:
+    """Of `runs/food/model.whatsit`, the folder's name says more."""
+    return path.resolve().parent.name if path.name == "model.whatsit" else path.stem
+
+
+def _age(path: Path) -> float:
+    try:
+        return -find_bundle(path).stat().st_mtime
+    except OSError:
+        return 0.0
