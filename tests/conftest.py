@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.drawn import photos
+
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the user's cache; all share one, so that features are computed once."""
-    monkeypatch.setenv("WHATSIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WHATSIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
 
 
 def encode(pixels: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
@@ -81,6 +85,38 @@ def baseline_run(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory):
     settings = {"epochs": 12, "batch_size": 8, "rotation": 0.0, "shear": 0.0, "zoom": 0.0, "shift": 0.05, "flip": False}
     out = tmp_path_factory.mktemp("runs") / "baseline"
     return whatsit.train(shapes_folder, recipe="baseline", out=out, seed=1, settings=settings)
+
+
+HOSTILE = {"disc": "ส้มตำ ไทย", "rows": "<script>alert(1)</script>", "columns": '=HYPERLINK("http://evil")'}
+
+
+@pytest.fixture(scope="session")
+def hostile_run(tmp_path_factory: pytest.TempPathFactory):
+    """A run on classes and files with names that look like HTML, formulas and Thai, some labels wrong on purpose."""
+    import whatsit
+
+    root = tmp_path_factory.mktemp("data")
+    lines = ["path,label"]
+    for k, kind in enumerate(CLASSES):
+        for i in range(20):
+            name = f"=cmd<img src=x onerror=alert(1)>\u202e{kind}{i}.png"
+            (root / name).write_bytes(encode(shapes(kind, 100 * k + i)))
+            label = HOSTILE[CLASSES[(k + (i % 5 == 0)) % 3]].replace('"', '""')
+            lines.append(f'{name},"{label}"')
+    (root / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    settings = {"epochs": 3, "batch_size": 8, "rotation": 0.0, "shear": 0.0, "zoom": 0.0}
+    return whatsit.train(root / "labels.csv", recipe="baseline", out=root / "hostile", settings=settings)
+
+
+@pytest.fixture(scope="session")
+def fruit_run(tmp_path_factory: pytest.TempPathFactory):
+    """A run of the default recipe at 224 pixels on drawn fruit, whose classes have Thai names: about ten seconds."""
+    import whatsit
+
+    folder = write_files(tmp_path_factory.mktemp("fruit") / "ผลไม้", photos(12))
+    out = tmp_path_factory.mktemp("runs") / "fruit"
+    settings = {"views": ["original"], "epochs": 12}
+    return whatsit.train(folder, out=out, seed=1, settings=settings, report=False)
 
 
 @pytest.fixture(scope="session")

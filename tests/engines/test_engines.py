@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -118,3 +123,11 @@ def test_wrong_options_say_what_is_allowed(options: dict[str, str], message: str
 def test_training_precision_is_one_that_the_runtime_takes(runtime: str) -> None:
     precision = training_precision(runtime)
     assert open_engine(sums_graph(), ["sum"], runtime=runtime, precision=precision).run(batch(1))[0].shape == (3,)
+
+
+def test_openvino_tells_nobody_and_leaves_nothing_in_the_home(tmp_path: Path) -> None:
+    environment = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    for name in ("CI", "TF_BUILD", "JENKINS_URL"):  # where it keeps quiet by itself
+        environment.pop(name, None)
+    subprocess.run([sys.executable, "-c", "import whatsit.engines.openvino"], env=environment, check=True)
+    assert list(tmp_path.iterdir()) == []

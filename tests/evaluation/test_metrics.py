@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
 from whatsit.evaluation.metrics import (
+    Figures,
     auroc,
     average_precision,
     calibration_error,
@@ -150,3 +154,39 @@ def test_calibration_error_of_honest_and_of_overconfident_answers() -> None:
 def test_nothing_to_evaluate_is_an_error() -> None:
     with pytest.raises(ValueError, match="no pictures"):
         figures(np.array([], int), np.empty((0, 2)), ("a", "b"))
+
+
+def some_figures() -> Figures:
+    rng = np.random.default_rng(0)
+    return figures(rng.integers(0, 3, 60), rng.dirichlet(np.ones(3), 60), ("a", "b", "c"))
+
+
+def test_figures_survive_json() -> None:
+    assert Figures.from_json(json.loads(json.dumps(some_figures().to_json()))) == some_figures()
+
+
+def test_figures_of_older_models_have_no_reliability_diagram() -> None:
+    value = some_figures().to_json()
+    del value["reliability"]
+    assert Figures.from_json(value).reliability == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"accuracy": 1.5},
+        {"accuracy": float("nan")},
+        {"loss": "much"},
+        {"loss": float("inf")},
+        {"n": -1},
+        {"accuracy_ci95": [0.1]},
+        {"confusion": [[1, 2], [3, 4]]},
+        {"per_class": {}},
+        {"macro": None},
+        {"reliability": [{}]},
+        {"per_class": {"a": {"surprise": 0.5}}},
+    ],
+)
+def test_what_is_no_figures_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="these are no test figures"):
+        Figures.from_json({**some_figures().to_json(), **changed})

@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 
 import whatsit
-from tests.conftest import CLASSES, encode, shapes
+from tests.conftest import HOSTILE
 from whatsit.evaluation import plots
 from whatsit.evaluation.advice import gains, learned, to_do
 from whatsit.evaluation.metrics import figures
+from whatsit.images.decode import decode
 from whatsit.training.probe import LearningCurve
+from whatsit.verbs.runs import RunRecord, read_run
 from whatsit.verbs.train import Run
-
-NAMES = {"disc": "ส้มตำ ไทย", "rows": "<script>alert(1)</script>", "columns": '=HYPERLINK("http://evil")'}
 
 
 class Page(HTMLParser):
@@ -39,22 +39,6 @@ class Page(HTMLParser):
         self.text += data
 
 
-@pytest.fixture(scope="module")
-def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run on classes and files with names that look like HTML, formulas and Thai, some labels wrong on purpose."""
-    root = tmp_path_factory.mktemp("hostile")
-    lines = ["path,label"]
-    for k, kind in enumerate(CLASSES):
-        for i in range(20):
-            name = f"=cmd<img src=x onerror=alert(1)>\u202e{kind}{i}.png"
-            (root / name).write_bytes(encode(shapes(kind, 100 * k + i)))
-            label = NAMES[CLASSES[(k + (i % 5 == 0)) % 3]].replace('"', '""')
-            lines.append(f'{name},"{label}"')
-    (root / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
-    settings = {"epochs": 3, "batch_size": 8, "rotation": 0.0, "shear": 0.0, "zoom": 0.0}
-    return whatsit.train(root / "labels.csv", recipe="baseline", out=root / "run", settings=settings)
-
-
 def test_report_needs_nothing_from_outside(hostile_run: Run) -> None:
     page = Page((hostile_run.folder / "report.html").read_text(encoding="utf-8"))
     assert page.links
@@ -70,6 +54,35 @@ def test_names_that_look_like_html_are_only_shown(hostile_run: Run) -> None:
     assert "ส้มตำ ไทย" in page.text
 
 
+def test_run_folder_keeps_the_pictures_of_the_worst_mistakes(hostile_run: Run) -> None:
+    assert hostile_run.examination is not None
+    record = read_run(hostile_run.model)
+    wanted = hostile_run.examination.mistakes
+    assert wanted
+    assert [(m.label, m.answer, m.probability) for m in record.mistakes] == [
+        (m.label, m.answer, m.probability) for m in wanted
+    ]
+    assert all(decode(m.picture).shape == decode(m.evidence).shape for m in record.mistakes)
+
+
+def test_run_folder_tells_the_kept_epoch_of_its_curve(hostile_run: Run) -> None:
+    record = read_run(hostile_run.folder)
+    assert [row["epoch"] for row in record.history] == [1.0, 2.0, 3.0]
+    assert record.best_epoch in (1, 2, 3)
+    assert record.report == hostile_run.folder / "report.html"
+
+
+@pytest.mark.parametrize(
+    "metrics", ["", "[]", "{}", '{"best_epoch": 3, "examination": {"mistakes": [5]}}', '{"best_epoch": {}}']
+)
+def test_record_of_a_damaged_run_is_empty(hostile_run: Run, tmp_path: Path, metrics: str) -> None:
+    for name in ("model.whatsit", "history.csv"):
+        (tmp_path / name).write_bytes((hostile_run.folder / name).read_bytes())
+    (tmp_path / "metrics.json").write_text(metrics)
+    assert read_run(tmp_path) == RunRecord()
+    assert read_run(tmp_path / "other.whatsit") == RunRecord()
+
+
 def test_names_that_look_like_formulas_cannot_run_in_a_spreadsheet(hostile_run: Run) -> None:
     import csv
 
@@ -81,9 +94,9 @@ def test_names_that_look_like_formulas_cannot_run_in_a_spreadsheet(hostile_run: 
 def test_split_csv_can_be_trained_from_again(hostile_run: Run, tmp_path: Path) -> None:
     from whatsit.images.scan import scan
 
-    copy = hostile_run.folder.parent / "again.csv"
+    copy = hostile_run.folder.parent / "again.csv"  # beside the pictures
     copy.write_bytes((hostile_run.folder / "split.csv").read_bytes())
-    assert set(scan(copy).classes) == set(NAMES.values())
+    assert set(scan(copy).classes) == set(HOSTILE.values())
     assert len(scan(copy).pictures) == 60
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.conftest import encode, shapes
 from whatsit.errors import ImageError
-from whatsit.images.decode import decode, picture_size
+from whatsit.images.decode import decode, decode_within, picture_size
 
 PICTURE = shapes("disc", 3, 48)[:40]  # 40 high, 48 wide
 
@@ -199,3 +199,29 @@ def test_threads_get_the_same_answer() -> None:
     for thread in threads:
         thread.join()
     assert results == [True] * 8
+
+
+@pytest.mark.parametrize(("shape", "wanted"), [((600, 300), (100, 50)), ((30, 60), (30, 60)), ((1, 5000), (1, 100))])
+def test_decode_within_keeps_proportions_and_enlarges_nothing(shape: tuple[int, int], wanted: tuple[int, int]) -> None:
+    assert decode_within(encode(np.zeros((*shape, 3), np.uint8)), 100).shape == (*wanted, 3)
+
+
+def test_decode_within_turns_by_exif() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode_within(encode(np.zeros((100, 200, 3), np.uint8), "JPEG", exif=exif), 50).shape == (50, 25, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"words", "format"),
+        (b"\x00\x00\x00\x18ftypheic" + bytes(40), "heic"),
+        (encode(np.zeros((90, 90, 3), np.uint8), "JPEG")[:300], "damaged"),
+    ],
+)
+def test_errors_have_a_reason_for_programs(data: bytes, reason: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(data)
+    assert caught.value.reason == reason

@@ -133,6 +133,7 @@ def demo(
     out(f"A picture that it never saw, {result.picture} (truly '{result.label}'):")
     out(f"  {answer_line(answer)}")
     out()
+    out(f"Next: whatsit app {run.folder}")
     out("Next: put your own pictures into a folder with one folder for each class, and run")
     out("  whatsit train FOLDER")
 
@@ -187,6 +188,7 @@ def train(
     if run.examination:
         out(f"Next: open {run.folder / 'report.html'} in a browser")
     out(f"Next: whatsit predict {run.folder} PICTURE...")
+    out(f"Next: whatsit app {run.folder}")
 
 
 @app.command()

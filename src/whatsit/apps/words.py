@@ -224,7 +224,6 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "belief.sure": ("how sure it was", "ความมั่นใจที่บอก"),
     "belief.right": ("how often it was right", "ตอบถูกจริง"),
-    "belief.perfect": ("perfect", "สมบูรณ์แบบ"),
     "curves.title": ("How it learned", "โมเดลเรียนรู้อย่างไร"),
     "curves.help": (
         "One round is one pass over all training pictures. If training goes on improving while the check gets worse, it learns "

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import openvino
 
 from whatsit.engines import EngineError, Images, Outputs
+
+# Without it OpenVINO is as it was, but for telling Google Analytics that it was imported and leaving an identity in the
+# user's home. What whatsit does is nobody else's business, and it is to work without a network.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402
 
 _PRECISION = {"float32": "f32", "bfloat16": "bf16"}
 

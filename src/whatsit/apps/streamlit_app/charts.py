@@ -14,6 +14,7 @@ from whatsit.evaluation.metrics import Figures, wilson_interval
 # Of Okabe & Ito (2008), told apart by people who see colours differently; light enough for dark pages, and dark enough for
 # light ones.
 BLUE, ORANGE, GREEN = "#3d8fd1", "#d9702b", "#0a9f74"
+GREY = "#7d8791"
 MAX_KINDS = 30
 
 
@@ -54,7 +55,7 @@ def curves(rows: Sequence[Mapping[str, float]], best: int | None, key: str, say:
     layers = [drawn]
     if best is not None:
         layers.append(
-            _chart([{"round": best}]).mark_rule(strokeDash=[2, 3], strokeWidth=1.5, color="#8a9099").encode(x="round:Q")
+            _chart([{"round": best}]).mark_rule(strokeDash=[2, 3], strokeWidth=1.5, color=GREY).encode(x="round:Q")
         )
     return alt.layer(*layers).properties(title=title, height=260)
 
@@ -129,10 +130,8 @@ def confusion(figures: Figures, say: Words) -> Any:
             alt.Tooltip("share:Q", title=say("mixed.share"), format=".1%"),
         ],
     )
-    cells = base.mark_rect().encode(
-        color=alt.Color(
-            "share:Q", scale=alt.Scale(scheme="blues", domain=[0, 1]), title=say("mixed.share"), legend=None
-        )
+    cells = base.mark_rect(color=BLUE).encode(
+        opacity=alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.05, 1]), legend=None)
     )
     layers = [cells]
     if len(labels) <= 15:
@@ -141,7 +140,7 @@ def confusion(figures: Figures, say: Words) -> Any:
             .mark_text(fontSize=13)
             .encode(
                 text="count:Q",
-                color=alt.condition("datum.share > 0.5", alt.value("#ffffff"), alt.value("#1f2d3a")),
+                color=alt.condition("datum.share > 0.5", alt.value("#ffffff"), alt.value(GREY)),
             )
         )
     return alt.layer(*layers).properties(height=max(320, min(640, 40 * len(labels) + 90)))
@@ -155,7 +154,7 @@ def belief(figures: Figures, say: Words) -> Any:
         data.append({"sure": one.confidence, "right": one.accuracy, "low": low, "high": high, "n": one.n})
     perfect = (
         _chart([{"sure": 0, "right": 0}, {"sure": 1, "right": 1}])
-        .mark_line(strokeDash=[4, 4], color="#8a9099")
+        .mark_line(strokeDash=[4, 4], color=GREY)
         .encode(x="sure:Q", y="right:Q")
     )
     base = _chart(data).encode(

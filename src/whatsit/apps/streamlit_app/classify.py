@@ -40,6 +40,7 @@ class Visit:
     notes: Sequence[tuple[str, dict[str, object]]] = ()  # words to say about what was brought
     widget: int = 0  # goes up to empty the upload field
     changed: bool = False
+    one_more: bool = False  # a single picture came to those that were there: its answer is what is waited for
     shown: tuple[Answered, str, str] | None = None  # the picture shown large, its address, and that of its evidence
 
 
@@ -53,8 +54,9 @@ def show(opened: OpenModel, say: Words) -> None:
     if not visit.pictures:
         st.html(f'<p class="w-soft">{say("classify.empty")}</p>')
         return
+    place = st.empty()  # in every run, or all that follows would be drawn twice for a moment
     if visit.lot is None or visit.model is not opened:
-        with st.empty():
+        with place:
             _answer(visit, opened, say)
     lot = visit.lot
     if lot is None:
@@ -66,9 +68,11 @@ def show(opened: OpenModel, say: Words) -> None:
             _large(visit, opened, lot.good[0], say, lot.seconds)
     elif lot.good:
         _many(visit, opened, lot, say)
-    if st.button(say("classify.clear"), icon=":material/close:"):
-        st.session_state["visit"] = Visit(widget=visit.widget + 1)
-        st.rerun()
+    st.button(say("classify.clear"), icon=":material/close:", on_click=_clear, args=(visit,))
+
+
+def _clear(visit: Visit) -> None:
+    st.session_state["visit"] = Visit(widget=visit.widget + 1)
 
 
 def _bring(visit: Visit, say: Words) -> None:
@@ -95,6 +99,7 @@ def _bring(visit: Visit, say: Words) -> None:
         files = [Brought(file.name, file.getvalue()) for file in chosen]
     if visit.changed:  # otherwise the field may be empty only because another page was looked at meanwhile
         visit.changed = False
+        visit.one_more = len(files) == len(visit.pictures) + 1
         visit.pictures, visit.notes = _limited(files)
         visit.lot = visit.shown = None
 
@@ -138,6 +143,7 @@ def _failures(failed: Sequence[Answered], say: Words) -> None:
 
 
 def _many(visit: Visit, opened: OpenModel, lot: Lot, say: Words) -> None:
+    newest = st.container()
     st.subheader(say("batch.title", n=len(lot.answered), time=fragments.seconds(lot.seconds, say)))
     chosen = _filtered(lot.good, say)
     if not chosen:
@@ -170,6 +176,9 @@ def _many(visit: Visit, opened: OpenModel, lot: Lot, say: Words) -> None:
         rows = picked.selection.rows
         if rows and rows[0] < len(chosen):
             _large(visit, opened, chosen[rows[0]], say)
+        elif visit.one_more:
+            with newest:
+                _large(visit, opened, lot.answered[-1], say)
     st.download_button(
         say("batch.download"),
         as_csv(lot, opened.predictor.classes),
@@ -223,7 +232,7 @@ def _large(visit: Visit, opened: OpenModel, one: Answered, say: Words, seconds: 
             st.html(f'<p class="w-soft">{say("answer.time", time=fragments.seconds(seconds, say))}</p>')
         strength = 0
         if evidence:
-            strength = st.slider(say("answer.look"), 0, 100, 60, format="%d %%", key="strength")
+            strength = st.slider(say("answer.look"), 0, 100, 50, format="%d %%", key="strength")
             st.html(f'<p class="w-soft">{fragments.safe(say("answer.look_help", label=answer.label))}</p>')
         else:
             st.html(f'<p class="w-soft">{say("answer.unexplained")}</p>')

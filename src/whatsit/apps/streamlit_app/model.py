@@ -145,7 +145,7 @@ def _made(facts: Facts, record: RunRecord, opened: OpenModel, say: Words) -> Non
         rows = [
             (label, *(f"{facts.pictures[split][label]:,}" for split in SPLITS)) for label in opened.predictor.classes
         ]
-        with st.container(height=360 if len(rows) > 9 else "content", border=False):
+        with st.container(height=420 if len(rows) > 12 else "content", border=False):
             st.html(fragments.table(header, rows, numbers=3))
     with st.container(horizontal=True):
         if opened.predictor.bundle.card:

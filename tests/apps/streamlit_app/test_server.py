@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from tests.conftest import encode, shapes
+from whatsit.apps.streamlit_app.live_route import MAX_FRAME
+from whatsit.apps.streamlit_app.server import SCRIPT
+from whatsit.verbs.train import Run
+
+ROOT = Path(__file__).parent.parent.parent.parent
+OWN_PAGE = {"x-whatsit": "1"}
+
+
+def post(app: str, model: str, frame: bytes, headers: dict[str, str] = OWN_PAGE) -> tuple[int, dict[str, object]]:
+    place = urlsplit(app)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=20)
+    try:
+        connection.request("POST", f"/whatsit/answer?model={quote(model)}", frame, headers)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def test_frame_gets_the_predictors_answer(app: str, baseline_run: Run) -> None:
+    frame = encode(shapes("disc", 7))
+    [wanted] = baseline_run.load().predict([frame])
+    status, found = post(app, "baseline", frame)
+    assert status == 200
+    assert (found["label"], found["unknown"]) == (wanted.label, wanted.unknown)
+    assert found["probability"] == pytest.approx(wanted.probability, abs=1e-4)
+    assert [entry["label"] for entry in found["top"]] == [label for label, _ in wanted.top]
+
+
+@pytest.mark.parametrize(
+    ("model", "frame", "headers", "status", "words"),
+    [
+        ("baseline", b"words", OWN_PAGE, 400, "the file holds text, not a picture"),
+        ("baseline", b"", OWN_PAGE, 400, "the file is empty"),
+        ("../../etc/passwd", b"words", OWN_PAGE, 404, "there is no such model"),
+        ("baseline", bytes(MAX_FRAME + 1), OWN_PAGE, 413, "a frame has at most"),
+        ("baseline", b"words", {}, 403, "for the app's own pages"),
+    ],
+)
+def test_frame_that_cannot_be_answered(
+    app: str, model: str, frame: bytes, headers: dict[str, str], status: int, words: str
+) -> None:
+    found = post(app, model, frame, headers)
+    assert found[0] == status
+    assert words in str(found[1]["error"])
+
+
+def test_page_of_another_origin_gets_no_permission(app: str) -> None:
+    place = urlsplit(app)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=20)
+    asked = {
+        "origin": "http://evil.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "x-whatsit",
+    }
+    connection.request("OPTIONS", "/whatsit/answer", headers=asked)
+    response = connection.getresponse()
+    assert response.status >= 400
+    assert response.getheader("access-control-allow-origin") is None
+    connection.close()
+
+
+def test_settings_for_hosting_are_the_apps_own() -> None:
+    own = (SCRIPT.parent / ".streamlit" / "config.toml").read_text(encoding="utf-8")
+    assert (ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8") == own
+
+
+def run_app(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "whatsit.apps.cli", "app", *map(str, arguments), "--no-browser"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_missing_model_is_one_line(tmp_path: Path) -> None:
+    done = run_app(tmp_path / "none.whatsit")
+    assert done.returncode == 2
+    assert (
+        done.stderr == f"whatsit: {tmp_path}/none.whatsit: there is no such model; train one with: whatsit train DATA\n"
+    )
+
+
+def test_taken_port_is_one_line(baseline_run: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run_app(baseline_run.folder, "--port", port)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"whatsit: the app cannot be served on 127.0.0.1, port {port}: ")
+    assert "choose others with --host and --port" in done.stderr

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from whatsit.apps.streamlit_app import shelf
+from whatsit.errors import BundleError, MissingBundleError, UsageError
+from whatsit.verbs.train import Run
+
+
+@pytest.fixture
+def folder(baseline_run: Run, tmp_path: Path) -> Path:
+    """Two runs, a single model, and a folder that is neither."""
+    for name in ("old", "new"):
+        shutil.copytree(baseline_run.folder, tmp_path / "runs" / name)
+    os.utime(tmp_path / "runs" / "old" / "model.whatsit", (1, 1))
+    shutil.copy(baseline_run.model, tmp_path / "runs" / "single.whatsit")
+    os.utime(tmp_path / "runs" / "single.whatsit", (0, 0))
+    (tmp_path / "runs" / "notes").mkdir()
+    return tmp_path / "runs"
+
+
+def names(*paths: Path) -> list[str]:
+    return [entry.name for entry in shelf.find_models(paths)]
+
+
+def test_folder_of_models_gives_all_the_newest_first(folder: Path) -> None:
+    assert names(folder) == ["new", "old", "single"]
+
+
+def test_run_folder_its_model_and_a_single_file(folder: Path) -> None:
+    assert names(folder / "old", folder / "single.whatsit") == ["old", "single"]
+    assert names(folder / "old" / "model.whatsit") == ["old"]
+
+
+def test_equal_names_are_told_apart(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "old", tmp_path / "elsewhere" / "old")
+    assert names(folder / "old", tmp_path / "elsewhere" / "old") == ["old", "old (2)"]
+
+
+def test_path_without_a_model_is_refused(folder: Path) -> None:
+    with pytest.raises(MissingBundleError, match="there is no such model; train one with: whatsit train DATA"):
+        shelf.offer([folder, folder / "none"])
+    with pytest.raises(UsageError, match="there is no model in this folder"):
+        shelf.offer([folder / "notes"])
+
+
+def test_models_named_by_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHATSIT_MODELS", os.pathsep.join([str(folder / "new"), str(folder / "old")]))
+    assert [entry.name for entry in shelf.offered_models()] == ["new", "old"]
+
+
+def test_model_is_opened_once_and_again_when_its_file_changed(folder: Path) -> None:
+    [entry] = shelf.find_models([folder / "new"])
+    first = shelf.open_model(entry)
+    assert shelf.open_model(entry) is first
+    os.utime(folder / "new" / "model.whatsit", (5, 5))
+    assert shelf.open_model(entry) is not first
+
+
+def test_damaged_or_vanished_model_is_an_error_of_its_own(folder: Path) -> None:
+    (folder / "single.whatsit").write_bytes(b"nonsense")
+    single, new = (shelf.find_models([folder / name])[0] for name in ("single.whatsit", "new"))
+    with pytest.raises(BundleError, match="not a whole"):
+        shelf.open_model(single)
+    shutil.rmtree(folder / "new")
+    with pytest.raises(MissingBundleError, match="not there any more"):
+        shelf.open_model(new)
+
+
+def test_open_model_knows_its_checks_and_its_run(folder: Path, baseline_run: Run) -> None:
+    opened = shelf.open_model(shelf.find_models([folder / "new"])[0])
+    assert {check.name for check in opened.checks} >= {"class_recall", "seconds_per_picture"}
+    assert opened.record.best_epoch is not None
+    assert opened.explainer.predictor is opened.predictor
