@@ -62,7 +62,7 @@ def open_page(browser: Browser, address: str) -> Page:
 
 
 def answer(page: Page, picture: Path) -> None:
-    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(picture)
+    page.get_by_test_id("stFileUploaderDropzoneInput").first.set_input_files(picture)
     page.locator(".w-answer").wait_for()
 
 

@@ -47,8 +47,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "about.between": ("most likely between {low} and {high}", "ค่าจริงน่าจะอยู่ระหว่าง {low} ถึง {high}"),
     "about.made": ("Made on {date}", "สร้างเมื่อ {date}"),
     "about.local": (
-        "Your pictures stay on this computer’s whatsit. Nothing is saved and nothing is sent on.",
-        "รูปของคุณอยู่ใน whatsit บนเครื่องนี้เท่านั้น ไม่มีการบันทึกและไม่ส่งต่อไปที่อื่น",
+        "Your pictures are looked at and forgotten: nothing is saved, nothing is sent on.",
+        "รูปของคุณใช้เพื่อตอบเท่านั้น ไม่มีการบันทึกและไม่ส่งต่อไปที่อื่น",
     ),
     "seconds": ("{n} seconds", "{n} วินาที"),
     # Streamlit's own widgets; no quotes or backslashes in these

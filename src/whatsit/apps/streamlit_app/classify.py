@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from whatsit.apps.streamlit_app import fragments
 from whatsit.apps.streamlit_app.answers import (
@@ -39,6 +41,7 @@ class Visit:
     lot: Lot | None = None
     notes: Sequence[tuple[str, dict[str, object]]] = ()  # words to say about what was brought
     widget: int = 0  # goes up to empty the upload field
+    held: frozenset[str] = frozenset()  # the files that Streamlit keeps for this visit, by their numbers
     changed: bool = False
     one_more: bool = False  # a single picture came to those that were there: its answer is what is waited for
     shown: tuple[Answered, str, str] | None = None  # the picture shown large, its address, and that of its evidence
@@ -68,17 +71,22 @@ def show(opened: OpenModel, say: Words) -> None:
             _large(visit, opened, lot.good[0], say, lot.seconds)
     elif lot.good:
         _many(visit, opened, lot, say)
-    st.button(say("classify.clear"), icon=":material/close:", on_click=_clear, args=(visit,))
+    st.button(say("classify.clear"), icon=":material/close:", on_click=_clear)
 
 
-def _clear(visit: Visit) -> None:
-    st.session_state["visit"] = Visit(widget=visit.widget + 1)
+# Streamlit keeps the callbacks of every widget that ever was, so these must not hold a visit's pictures.
+
+
+def _clear() -> None:
+    old: Visit = st.session_state["visit"]
+    st.session_state["visit"] = Visit(widget=old.widget + 1, held=old.held)
+
+
+def _changed() -> None:
+    st.session_state["visit"].changed = True
 
 
 def _bring(visit: Visit, say: Words) -> None:
-    def changed() -> None:
-        visit.changed = True
-
     names = {_FILES: say("classify.files"), _CAMERA: say("classify.camera")}
     source = st.segmented_control(
         say("classify.source"),
@@ -90,18 +98,28 @@ def _bring(visit: Visit, say: Words) -> None:
         label_visibility="collapsed",
     )
     if source == _CAMERA:
-        photo = st.camera_input(say("classify.shoot"), key=f"camera{visit.widget}", on_change=changed, width=480)
-        files = [Brought(say("classify.photo"), photo.getvalue())] if photo else []
+        photo = st.camera_input(say("classify.shoot"), key=f"camera{visit.widget}", on_change=_changed, width=480)
+        chosen = [photo] if photo else []
     else:
         chosen = st.file_uploader(
-            say("classify.upload"), accept_multiple_files=True, key=f"upload{visit.widget}", on_change=changed
+            say("classify.upload"), accept_multiple_files=True, key=f"upload{visit.widget}", on_change=_changed
         )
-        files = [Brought(file.name, file.getvalue()) for file in chosen]
+    _let_go(visit, frozenset(file.file_id for file in chosen))
     if visit.changed:  # otherwise the field may be empty only because another page was looked at meanwhile
         visit.changed = False
+        files = [Brought(say("classify.photo") if source == _CAMERA else file.name, file.getvalue()) for file in chosen]
         visit.one_more = len(files) == len(visit.pictures) + 1
         visit.pictures, visit.notes = _limited(files)
         visit.lot = visit.shown = None
+
+
+def _let_go(visit: Visit, shown: frozenset[str]) -> None:
+    """Streamlit keeps a file for as long as the visit, even when its field is gone; what is no longer shown can go."""
+    context = get_script_run_ctx()
+    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        for number in visit.held - shown:
+            context.uploaded_file_mgr.remove_file(context.session_id, number)
+    visit.held = shown
 
 
 def _limited(files: Sequence[Brought]) -> tuple[Sequence[Brought], list[tuple[str, dict[str, object]]]]:
