@@ -184,6 +184,8 @@ def test_figures_of_older_models_have_no_reliability_diagram() -> None:
         {"per_class": {}},
         {"macro": None},
         {"reliability": [{}]},
+        {"reliability": [{"confidence": 0.5, "accuracy": 0.5, "n": 10**400}]},
+        {"per_class": {c: {**vars(some_figures().per_class[c]), "recall_ci95": None} for c in "abc"}},
         {"per_class": {"a": {"surprise": 0.5}}},
     ],
 )

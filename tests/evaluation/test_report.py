@@ -83,6 +83,16 @@ def test_record_of_a_damaged_run_is_empty(hostile_run: Run, tmp_path: Path, metr
     assert read_run(tmp_path / "other.whatsit") == RunRecord()
 
 
+@pytest.mark.parametrize("cell", ["nan", "inf", "1" * 200_000, "high"])
+def test_damaged_curve_counts_as_missing(hostile_run: Run, tmp_path: Path, cell: str) -> None:
+    (tmp_path / "metrics.json").write_bytes((hostile_run.folder / "metrics.json").read_bytes())
+    header, first, *_ = (hostile_run.folder / "history.csv").read_text().splitlines()
+    (tmp_path / "history.csv").write_text(
+        "\n".join((header, ",".join([*first.split(",")[:2], cell, *first.split(",")[3:]])))
+    )
+    assert read_run(tmp_path).history == ()
+
+
 def test_names_that_look_like_formulas_cannot_run_in_a_spreadsheet(hostile_run: Run) -> None:
     import csv
 

@@ -103,6 +103,9 @@ class Figures:
             raise ValueError(f"these are no test figures: {type(error).__name__} {str(error)[:100]}") from None
 
 
+_AREAS = ("auroc", "average_precision")
+
+
 def _number(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
@@ -124,15 +127,19 @@ def _interval(value: Any) -> Interval:
 
 def _count(value: Any) -> int:
     count = int(value)
-    if count < 0:
+    if not 0 <= count < 2**53:
         raise ValueError(f"{count} is no number of pictures")
     return count
 
 
 def _shares(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a table of shares and intervals, all but its count."""
+    """Of a table of shares and intervals, all but its count. The areas may be missing."""
     return {
-        name: None if value is None else _interval(value) if name.endswith("_ci95") else _share(value)
+        name: _interval(value)
+        if name.endswith("_ci95")
+        else None
+        if value is None and name in _AREAS
+        else _share(value)
         for name, value in row.items()
         if name != "n"
     }

@@ -37,6 +37,7 @@ MAX_BYTES = 256 * 1024 * 1024
 RESIZE_RULE = "stretch-bilinear-antialias"
 
 _SMALL_FILE = 64 * 1024
+_BLOCK = 1 << 20  # samples
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -246,10 +247,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
     """16-bit grey: 65535 is white. Other deep samples (32-bit, float): 0..255 where they fit, else their own maximum."""
-    samples: npt.NDArray[Any] = np.nan_to_num(np.asarray(image, np.float64))
+    deep: npt.NDArray[Any] = np.asarray(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         white = 65535.0
     else:
-        white = max(255.0, float(samples.max(initial=0.0)))
-    grey = np.clip(np.rint(samples * (255.0 / white)), 0, 255).astype(np.uint8)
+        white = max(255.0, float(np.nan_to_num(deep).max(initial=0.0)))
+    grey = np.empty(deep.shape, np.uint8)
+    rows = max(1, _BLOCK // max(1, image.width))
+    for top in range(0, len(deep), rows):  # in parts: as a whole, a large picture would take gigabytes of float64
+        samples = np.nan_to_num(deep[top : top + rows].astype(np.float64))
+        grey[top : top + rows] = np.clip(np.rint(samples * (255.0 / white)), 0, 255)
     return Image.fromarray(grey).convert("RGB")

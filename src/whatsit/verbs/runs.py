@@ -139,7 +139,7 @@ def read_run(model: str | Path) -> RunRecord:
         stage, epoch = str(best["stage"]), int(best["epoch"])
         mistakes = (metrics["examination"] or {}).get("mistakes", [])
         found = [_read_mistake(folder, number, row) for number, row in enumerate(mistakes[:50])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return RunRecord()
     report = folder / "report.html"
     return RunRecord(
@@ -162,9 +162,10 @@ def _read_history(path: Path, stage: str) -> tuple[dict[str, float], ...]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["stage"] == stage]
-        return tuple({name: float(value) for name, value in row.items() if name != "stage"} for row in rows)
-    except (OSError, ValueError, KeyError, TypeError):
+        history = tuple({name: float(value) for name, value in row.items() if name != "stage"} for row in rows)
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return ()
+    return history if all(math.isfinite(value) for row in history for value in row.values()) else ()
 
 
 def list_runs(folder: str | Path = RUNS) -> list[RunSummary]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import numpy as np
 import pytest
 
 from tests.conftest import encode, shapes
@@ -45,6 +46,13 @@ def test_frame_gets_the_predictors_answer(app: str, baseline_run: Run) -> None:
     [
         ("baseline", b"words", OWN_PAGE, 400, "the file holds text, not a picture"),
         ("baseline", b"", OWN_PAGE, 400, "the file is empty"),
+        (
+            "baseline",
+            encode(np.zeros((4001, 4000, 3), np.uint8)),
+            OWN_PAGE,
+            400,
+            "a frame has at most 16,000,000 pixels",
+        ),
         ("../../etc/passwd", b"words", OWN_PAGE, 404, "there is no such model"),
         ("baseline", bytes(MAX_FRAME + 1), OWN_PAGE, 413, "a frame has at most"),
         ("baseline", b"words", {}, 403, "for the app's own pages"),

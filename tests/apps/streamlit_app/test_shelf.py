@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,13 @@ def test_run_folder_its_model_and_a_single_file(folder: Path) -> None:
 def test_equal_names_are_told_apart(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "old", tmp_path / "elsewhere" / "old")
     assert names(folder / "old", tmp_path / "elsewhere" / "old") == ["old", "old (2)"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file names are Unicode there")
+def test_name_that_is_not_unicode_can_be_shown(folder: Path) -> None:
+    odd = os.fsdecode(os.fsencode(folder) + b"/bad\xff")
+    (folder / "old").rename(odd)
+    assert names(Path(odd)) == ["bad\\udcff"]
 
 
 def test_path_without_a_model_is_refused(folder: Path) -> None:

@@ -14,10 +14,12 @@ from starlette.responses import JSONResponse
 
 from whatsit.apps.streamlit_app.shelf import offered_models, open_model
 from whatsit.errors import ImageError, WhatsitError
+from whatsit.images.decode import picture_size
 
 PATH = "/whatsit/answer"
 HEADER = "x-whatsit"
 MAX_FRAME = 4 * 1024 * 1024  # bytes
+MAX_FRAME_PIXELS = 16_000_000
 _AT_ONCE, _WAITING = 2, 8
 _SECONDS = 10  # in which a frame must have arrived
 
@@ -74,6 +76,9 @@ def _look(model: str, frame: bytes) -> dict[str, object]:
     entry = next((entry for entry in offered_models() if entry.name == model), None)
     if entry is None:
         raise WhatsitError("there is no such model")
+    height, width = picture_size(frame)
+    if height * width > MAX_FRAME_PIXELS:
+        raise ImageError(f"a frame has at most {MAX_FRAME_PIXELS:,} pixels", "too_many_pixels")
     [found] = open_model(entry).predictor.predict([frame], top=3)
     return {
         "label": found.label,

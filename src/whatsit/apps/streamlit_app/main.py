@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -93,6 +94,9 @@ def _show(page: Callable[[OpenModel, Words], None], opened: OpenModel | None, sa
         page(opened, say)
     except WhatsitError as error:
         st.error(say("failed", reason=fragments.markdown_safe(str(error))))
+    except Exception as error:  # whatever it is, a visitor is to be told in words, and the owner in the log
+        logging.getLogger(__name__).exception("the page '%s' could not be drawn", page.__module__)
+        st.error(say("failed", reason=type(error).__name__))
 
 
 def _about(opened: OpenModel, say: Words) -> None:

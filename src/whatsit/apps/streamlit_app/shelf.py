@@ -90,6 +90,7 @@ def find_models(paths: Iterable[str | Path]) -> list[Entry]:
     names: dict[str, Path] = {}
     for path in found:
         stem = (path.resolve().name if path.is_dir() else _file_name(path)) or "model"
+        stem = stem.encode(errors="backslashreplace").decode()  # a folder's name may hold what is not Unicode
         name, number = stem, 1
         while name in names:
             number += 1
