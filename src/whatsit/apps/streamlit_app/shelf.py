@@ -7,7 +7,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,19 +42,23 @@ class OpenModel:
         self.predictor = Predictor(entry.path)
         self.predictor.answer(np.zeros((1, *self.predictor.size, 3), np.uint8))  # the first answer is slower
         self.megabytes = megabytes(find_bundle(entry.path))
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._explainer: Explainer | None = None
+        self._checks: list[Check] | None = None
 
-    @cached_property
+    @property
     def explainer(self) -> Explainer:
         """Opened when first needed. Raises `ModelError` where the model cannot be explained."""
         with self._lock:
-            return Explainer(self.predictor)
+            self._explainer = self._explainer or Explainer(self.predictor)
+            return self._explainer
 
-    @cached_property
+    @property
     def checks(self) -> list[Check]:
         """The usual criteria, with the speed of this machine. Raises `WhatsitError` where the bundle lacks the figures."""
         with self._lock:
-            return check(self.entry.path)
+            self._checks = self._checks or check(self.entry.path)
+            return self._checks
 
     @property
     def record(self) -> RunRecord:
