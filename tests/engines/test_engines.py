@@ -125,9 +125,10 @@ def test_training_precision_is_one_that_the_runtime_takes(runtime: str) -> None:
     assert open_engine(sums_graph(), ["sum"], runtime=runtime, precision=precision).run(batch(1))[0].shape == (3,)
 
 
-def test_openvino_tells_nobody_and_leaves_nothing_in_the_home(tmp_path: Path) -> None:
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_runtime_tells_nobody_and_leaves_nothing_in_the_home(tmp_path: Path, runtime: str) -> None:
     environment = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     for name in ("CI", "TF_BUILD", "JENKINS_URL"):  # where it keeps quiet by itself
         environment.pop(name, None)
-    subprocess.run([sys.executable, "-c", "import whatsit.engines.openvino"], env=environment, check=True)
+    subprocess.run([sys.executable, "-c", f"import whatsit.engines.{runtime}"], env=environment, check=True)
     assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -63,6 +64,22 @@ def test_run_folder_keeps_the_pictures_of_the_worst_mistakes(hostile_run: Run) -
         (m.label, m.answer, m.probability) for m in wanted
     ]
     assert all(decode(m.picture).shape == decode(m.evidence).shape for m in record.mistakes)
+
+
+def test_run_folder_keeps_the_criteria_that_it_was_held_against(hostile_run: Run) -> None:
+    assert hostile_run.examination is not None
+    assert list(read_run(hostile_run.folder).checks) == list(hostile_run.examination.checks)
+
+
+@pytest.mark.parametrize("probability", [7.5, float("nan"), -1])
+def test_mistake_with_a_probability_that_is_none_is_left_out(
+    hostile_run: Run, tmp_path: Path, probability: float
+) -> None:
+    shutil.copytree(hostile_run.folder, tmp_path / "run")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    metrics["examination"]["mistakes"][0]["probability"] = probability
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    assert len(read_run(tmp_path / "run").mistakes) == len(read_run(hostile_run.folder).mistakes) - 1
 
 
 def test_run_folder_tells_the_kept_epoch_of_its_curve(hostile_run: Run) -> None:

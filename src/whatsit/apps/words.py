@@ -51,6 +51,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "รูปของคุณใช้เพื่อตอบเท่านั้น ไม่มีการบันทึกและไม่ส่งต่อไปที่อื่น",
     ),
     "seconds": ("{n} seconds", "{n} วินาที"),
+    "seconds.less": ("less than {n} seconds", "ไม่ถึง {n} วินาที"),
     # Streamlit's own widgets; no quotes or backslashes in these
     "widget.choose": ("Choose pictures", "เลือกรูป"),
     "widget.drop": ("or drop them here; up to 50 MB each", "หรือลากมาวางที่นี่ ไม่เกิน 50 MB ต่อรูป"),
@@ -112,13 +113,13 @@ WORDS: Mapping[str, tuple[str, str]] = {
     # Pictures that cannot be read
     "error.title": ("“{name}” could not be read.", "อ่าน “{name}” ไม่ได้"),
     "error.empty": ("The file is empty.", "ไฟล์ว่างเปล่า"),
-    "error.too_many_bytes": ("The file is too large.", "ไฟล์ใหญ่เกินไป"),
+    "error.too_many_bytes": ("The file is too large. Make it smaller and try again.", "ไฟล์ใหญ่เกินไป กรุณาย่อให้เล็กลงแล้วลองใหม่"),
     "error.too_many_pixels": (
         "The picture is too large: at most {millions} million pixels are read. Make it smaller and try again.",
         "รูปใหญ่เกินไป: อ่านได้ไม่เกิน {millions} ล้านพิกเซล กรุณาย่อรูปแล้วลองใหม่",
     ),
     "error.heic": (
-        "HEIC and AVIF pictures are not read. Save it as JPG or PNG and try again.",
+        "Photos in HEIC or AVIF cannot be read. Save the photo as JPG or PNG and try again.",
         "ยังอ่านรูป HEIC และ AVIF ไม่ได้ กรุณาบันทึกเป็น JPG หรือ PNG แล้วลองใหม่",
     ),
     "error.format": (
@@ -154,13 +155,19 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Browsers give the camera only to pages on this computer (127.0.0.1) or over https.",
         "เบราว์เซอร์ให้ใช้กล้องได้เฉพาะหน้าบนเครื่องนี้ (127.0.0.1) หรือผ่าน https เท่านั้น",
     ),
-    "live.lost": ("The app does not answer. Is it still running?", "แอปไม่ตอบ ยังทำงานอยู่หรือไม่"),
+    "live.lost": (
+        "No answer comes. Is the app still running, and the model still there?",
+        "ไม่มีคำตอบกลับมา แอปยังทำงานอยู่หรือไม่ และโมเดลยังอยู่หรือไม่",
+    ),
     # About the model
     "facts.title": ("How good is this model?", "โมเดลนี้ดีแค่ไหน"),
     "facts.none": ("This model file holds no test figures.", "ไฟล์โมเดลนี้ไม่มีผลการทดสอบ"),
     "facts.right": ("of {n} test pictures right", "ตอบถูกจากรูปทดสอบ {n} รูป"),
     "facts.top5": ("have the right kind among the first five", "มีคำตอบถูกอยู่ในห้าอันดับแรก"),
-    "facts.off": ("is how far its confidence is off, on average", "คือความคลาดเคลื่อนเฉลี่ยของความมั่นใจ"),
+    "facts.off": (
+        "is how far its confidence is from how often it is right, on average",
+        "คือส่วนต่างเฉลี่ยระหว่างความมั่นใจที่บอกกับที่ตอบถูกจริง",
+    ),
     "facts.size": ("model file", "ขนาดไฟล์โมเดล"),
     "facts.honest": (
         "Measured on pictures set aside before training. The range says where the true figure lies 95 times in 100: "
@@ -178,9 +185,17 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "checks.uncertain": ("met, but there are too few test pictures to be certain", "ผ่าน แต่รูปทดสอบน้อยเกินไปที่จะแน่ใจ"),
     "check.baseline_accuracy": ("right answers (trained from scratch)", "ตอบถูก (ฝึกจากศูนย์)"),
     "check.transfer_accuracy": ("right answers (pretrained network)", "ตอบถูก (ต่อยอดจากโมเดลที่ฝึกแล้ว)"),
-    "check.class_precision": ("each kind: answers that are right", "แต่ละประเภท: คำตอบที่ถูก"),
-    "check.class_recall": ("each kind: pictures that are found", "แต่ละประเภท: รูปที่หาเจอ"),
-    "check.seconds_per_picture": ("time for one picture on this computer", "เวลาต่อหนึ่งรูปบนเครื่องนี้"),
+    "check.class_precision": ("answers that are right, in the weakest kind", "คำตอบที่ถูก ในประเภทที่อ่อนที่สุด"),
+    "check.class_recall": ("pictures that are found, in the weakest kind", "รูปที่หาเจอ ในประเภทที่อ่อนที่สุด"),
+    "check.seconds_per_picture": ("time for one picture", "เวลาต่อหนึ่งรูป"),
+    "check.accuracy": ("right answers", "ตอบถูก"),
+    "check.top5_accuracy": ("the right kind among the first five", "มีคำตอบถูกอยู่ในห้าอันดับแรก"),
+    "check.macro_f1": ("found and right together, every kind alike", "หาเจอและตอบถูกรวมกัน ทุกประเภทเท่ากัน"),
+    "check.weighted_f1": ("found and right together, by number of pictures", "หาเจอและตอบถูกรวมกัน ตามจำนวนรูป"),
+    "check.loss": ("error on the test pictures (lower is better)", "ค่าความผิดพลาดกับรูปทดสอบ (ยิ่งต่ำยิ่งดี)"),
+    "check.calibration_error": ("how far its confidence is off", "ความมั่นใจคลาดเคลื่อนแค่ไหน"),
+    "check.model_mb": ("size of the model file", "ขนาดไฟล์โมเดล"),
+    "check.test_pictures": ("pictures it was tested on", "จำนวนรูปทดสอบ"),
     "kinds.title": ("Each kind", "แต่ละประเภท"),
     "kinds.help": (
         "**Found**: of all pictures of a kind, how many it recognised. **Right**: of all answers with that kind, how many are "
@@ -214,7 +229,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "worst.caption": ("said “{answer}” ({share}), is “{label}”", "ตอบ “{answer}” ({share}) แต่จริง ๆ คือ “{label}”"),
     "worst.elsewhere": (
-        "The learning curves and the worst mistakes lie in the run folder; open it to see them.",
+        "The learning curves and the worst mistakes lie in the run folder; open that instead to see them.",
         "กราฟการเรียนรู้และความผิดพลาดที่หนักที่สุดอยู่ในโฟลเดอร์ผลการฝึก เปิดโฟลเดอร์นั้นแทนไฟล์โมเดลเพื่อดู",
     ),
     "belief.title": ("Can its confidence be believed?", "เชื่อความมั่นใจของโมเดลได้ไหม"),
@@ -232,9 +247,9 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "curves.round": ("round", "รอบ"),
     "curves.accuracy": ("right answers", "ตอบถูก"),
-    "curves.loss": ("error (log loss)", "ค่าความผิดพลาด (log loss)"),
+    "curves.loss": ("error (lower is better)", "ค่าความผิดพลาด (ยิ่งต่ำยิ่งดี)"),
     "curves.train": ("training", "ฝึก"),
-    "curves.check": ("check (validation)", "ตรวจ (validation)"),
+    "curves.check": ("check", "ตรวจ"),
     "made.title": ("What it was made of", "สร้างจากอะไร"),
     "made.kind": ("Kind", "ประเภท"),
     "made.train": ("to learn from", "ใช้ฝึก"),

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import cast
 
+from whatsit.engines import EngineError, Images, Outputs
+
+# From 1.29 it would otherwise tell Microsoft of its use, and keep an identity in the user's home. Windows does not heed the
+# variable; there the function below switches it off.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime
 
-from whatsit.engines import EngineError, Images, Outputs
+onnxruntime.disable_telemetry_events()
 
 
 class ONNXRuntimeEngine:

@@ -81,6 +81,9 @@ class Figures:
             confusion = [[_count(cell) for cell in row] for row in value["confusion"]]
             if [len(row) for row in confusion] != [len(classes)] * len(classes):
                 raise ValueError("the confusion matrix does not fit the classes")
+            n, right = _count(value["n"]), sum(row[k] for k, row in enumerate(confusion))
+            if n != sum(map(sum, confusion)) or n == 0 or abs(_share(value["accuracy"]) - right / n) > 1e-6:
+                raise ValueError("the confusion matrix does not fit the accuracy")
             return cls(
                 accuracy=_share(value["accuracy"]),
                 accuracy_ci95=_interval(value["accuracy_ci95"]),
@@ -122,6 +125,8 @@ def _share(value: Any) -> float:
 
 def _interval(value: Any) -> Interval:
     low, high = map(_share, value)
+    if low > high:
+        raise ValueError("an interval ends before it begins")
     return low, high
 
 

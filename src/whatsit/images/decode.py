@@ -239,10 +239,19 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if mode.startswith("I") or mode == "F":
         return _deep_grey_to_rgb(image)
     if mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(paper, image).convert("RGB")
+        return _on_white(image)
     return image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    image.load()
+    result = Image.new("RGB", image.size)
+    rows = max(1, _BLOCK // max(1, image.width))
+    for top in range(0, image.height, rows):  # in parts, as the whole would be in memory four times
+        part = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        paper = Image.new("RGBA", part.size, (255, 255, 255, 255))
+        result.paste(Image.alpha_composite(paper, part).convert("RGB"), (0, top))
+    return result
 
 
 def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:

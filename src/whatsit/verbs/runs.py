@@ -19,6 +19,7 @@ from typing import Any
 
 from whatsit.bundle.read import find_bundle
 from whatsit.errors import ImageError, UsageError
+from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.report import mistake_files
 from whatsit.files import disk_error, spreadsheet_safe, write_text
 from whatsit.images.decode import read_file
@@ -113,6 +114,7 @@ class RunRecord:
     history: tuple[dict[str, float], ...] = ()  # of the kept stage: epoch, loss, accuracy, val_loss, val_accuracy, ...
     best_epoch: int | None = None  # the one that was kept
     mistakes: tuple[MistakeRecord, ...] = ()
+    checks: tuple[Check, ...] = ()  # the criteria that it was held against when it was made
     report: Path | None = None
 
 
@@ -138,6 +140,7 @@ def read_run(model: str | Path) -> RunRecord:
         best = metrics["best_epoch"]
         stage, epoch = str(best["stage"]), int(best["epoch"])
         mistakes = (metrics["examination"] or {}).get("mistakes", [])
+        checks = [_read_check(row) for row in (metrics["examination"] or {}).get("criteria", [])[:50]]
         found = [_read_mistake(folder, number, row) for number, row in enumerate(mistakes[:50])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return RunRecord()
@@ -146,16 +149,25 @@ def read_run(model: str | Path) -> RunRecord:
         _read_history(folder / "history.csv", stage),
         epoch,
         tuple(mistake for mistake in found if mistake),
+        tuple(checks),
         report if report.is_file() else None,
     )
 
 
+def _read_check(row: Mapping[str, Any]) -> Check:
+    name, what, wanted, found = (str(row[key]) for key in ("name", "what", "wanted", "found"))
+    return Check(name, what, wanted, found, bool(row["passed"]), str(row.get("note", "")))
+
+
 def _read_mistake(folder: Path, number: int, row: Mapping[str, Any]) -> MistakeRecord | None:
+    probability = float(row["probability"])
+    if not 0 <= probability <= 1:
+        return None
     try:
         picture, evidence = (read_file(path) for path in mistake_files(folder, number))
     except ImageError:
         return None  # of a run made before these were kept
-    return MistakeRecord(str(row["label"]), str(row["answer"]), float(row["probability"]), picture, evidence)
+    return MistakeRecord(str(row["label"]), str(row["answer"]), probability, picture, evidence)
 
 
 def _read_history(path: Path, stage: str) -> tuple[dict[str, float], ...]:

@@ -57,6 +57,7 @@ def test_every_reason_has_words(reason: str, language: str) -> None:
 
 def test_seconds_and_shares() -> None:
     assert fragments.seconds(0.034, SAY) == "0.03 seconds"
+    assert fragments.seconds(0.003, SAY) == "less than 0.01 seconds"
     assert fragments.seconds(65.2, SAY) == "65 seconds"
     assert fragments.share(0.981) == "98.1\u00a0%"
     assert all(

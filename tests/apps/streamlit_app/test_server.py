@@ -5,12 +5,15 @@ import json
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import numpy as np
 import pytest
+from starlette.formparsers import MultiPartParser
 
+from tests.browser import free_port, serving
 from tests.conftest import encode, shapes
 from whatsit.apps.streamlit_app.live_route import MAX_FRAME
 from whatsit.apps.streamlit_app.server import SCRIPT
@@ -84,6 +87,25 @@ def test_page_of_another_origin_gets_no_permission(app: str) -> None:
 def test_settings_for_hosting_are_the_apps_own() -> None:
     own = (SCRIPT.parent / ".streamlit" / "config.toml").read_text(encoding="utf-8")
     assert (ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8") == own
+
+
+def test_uploads_stay_in_memory() -> None:
+    """Starlette would put a larger one into a file without a name."""
+    limit = tomllib.loads((SCRIPT.parent / ".streamlit" / "config.toml").read_text())["server"]["maxUploadSize"]
+    assert MultiPartParser.spool_max_size > limit * 1_000_000
+
+
+def test_hosted_app_answers(baseline_run: Run, tmp_path: Path) -> None:
+    port = free_port()
+    command = ["streamlit", "run", ROOT / "app.py", "--server.port", port]
+    with serving(command, port, tmp_path, WHATSIT_MODELS=str(baseline_run.folder), HOME=str(tmp_path)) as address:
+        assert post(address, "baseline", encode(shapes("disc", 7)))[0] == 200
+
+
+def test_nonsense_for_a_host_is_one_line(baseline_run: Run) -> None:
+    done = run_app(baseline_run.folder, "--host", "a..b")
+    assert done.returncode == 2
+    assert done.stderr.startswith("whatsit: the app cannot be served on a..b")
 
 
 def run_app(*arguments: object) -> subprocess.CompletedProcess[str]:

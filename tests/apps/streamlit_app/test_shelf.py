@@ -39,7 +39,7 @@ def test_run_folder_its_model_and_a_single_file(folder: Path) -> None:
 
 def test_equal_names_are_told_apart(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "old", tmp_path / "elsewhere" / "old")
-    assert names(folder / "old", tmp_path / "elsewhere" / "old") == ["old", "old (2)"]
+    assert sorted(names(folder / "old", tmp_path / "elsewhere" / "old")) == ["old", "old (2)"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file names are Unicode there")
@@ -47,6 +47,18 @@ def test_name_that_is_not_unicode_can_be_shown(folder: Path) -> None:
     odd = os.fsdecode(os.fsencode(folder) + b"/bad\xff")
     (folder / "old").rename(odd)
     assert names(Path(odd)) == ["bad\\udcff"]
+
+
+def test_path_that_cannot_be_looked_at_holds_no_model(folder: Path) -> None:
+    assert names(Path("a" * 5000), folder / "new") == ["new"]
+
+
+def test_numbers_stay_with_their_paths_whichever_is_newer(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "old", tmp_path / "elsewhere" / "old")
+    paths = (tmp_path / "elsewhere", folder)
+    before = {entry.name: entry.path for entry in shelf.find_models(paths)}
+    os.utime(folder / "old" / "model.whatsit")
+    assert {entry.name: entry.path for entry in shelf.find_models(paths)} == before
 
 
 def test_path_without_a_model_is_refused(folder: Path) -> None:

@@ -44,7 +44,7 @@ class Lot:
     """Pictures that were answered together."""
 
     answered: tuple[Answered, ...]
-    seconds: float  # from the files to the answers
+    seconds: float  # from the files to the answers, and to the thumbnails of many
 
     @property
     def good(self) -> list[Answered]:
@@ -64,17 +64,14 @@ def answer_all(
     if len(pictures) == 1:
         return _answer_one(predictor, pictures[0])
     answered = []
-    shown = 0.0
     started = time.perf_counter()
     for picture, answer in predictor.predict_each(pictures, lambda one: one.data, top=len(predictor.classes)):
-        drawing = time.perf_counter()
         small = ""
         if isinstance(answer, Prediction):
             small = address(decode_within(picture.data, SMALL), quality=80)
         answered.append(Answered(picture, answer, small))
         progress(len(answered), len(pictures))
-        shown += time.perf_counter() - drawing
-    return Lot(tuple(answered), max(time.perf_counter() - started - shown, 0.0))
+    return Lot(tuple(answered), time.perf_counter() - started)
 
 
 def _answer_one(predictor: Predictor, picture: Brought) -> Lot:

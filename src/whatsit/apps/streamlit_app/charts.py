@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from whatsit.apps.words import Words
 from whatsit.evaluation.metrics import Figures, wilson_interval
+from whatsit.evaluation.wording import plain
 
 # Of Okabe & Ito (2008), told apart by people who see colours differently; light enough for dark pages, and dark enough for
 # light ones.
@@ -20,6 +22,11 @@ MAX_KINDS = 30
 
 def _chart(rows: list[dict[str, Any]]) -> alt.Chart:
     return alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
+
+
+def _named(names: Sequence[str], **more: Any) -> alt.Axis:
+    """An axis of numbers 0, 1, ... that shows these names. As values, some names (`constructor`) would break Vega."""
+    return alt.Axis(labelExpr=f"{json.dumps([plain(name) for name in names])}[datum.value]", **more)
 
 
 def curves(rows: Sequence[Mapping[str, float]], best: int | None, key: str, say: Words) -> Any:
@@ -67,13 +74,13 @@ def kinds(figures: Figures, say: Words) -> Any:
         chosen = sorted(chosen, key=lambda item: item[1].f1)[:MAX_KINDS]
     names = {say("kinds.found"): "recall", say("kinds.right"): "precision"}
     data = []
-    for label, row in chosen:
+    for number, (label, row) in enumerate(chosen):
         for name, key in names.items():
             low, high = getattr(row, f"{key}_ci95")
-            data.append({"kind": label, "what": name, "value": getattr(row, key), "low": low, "high": high, "n": row.n})
-    order = [label for label, _ in chosen]
+            figure = {"value": getattr(row, key), "low": low, "high": high, "n": row.n}
+            data.append({"number": number, "kind": plain(label), "what": name, **figure})
     base = _chart(data).encode(
-        y=alt.Y("kind:N", sort=order, title=None, axis=alt.Axis(labelLimit=180)),
+        y=alt.Y("number:O", title=None, axis=_named([label for label, _ in chosen], labelLimit=180)),
         yOffset=alt.YOffset("what:N", sort=list(names)),
         color=alt.Color(
             "what:N",
@@ -111,18 +118,20 @@ def confusion(figures: Figures, say: Words) -> Any:
     labels = [names[k] for k in order]
     data = [
         {
-            "true": names[i],
-            "said": names[j],
+            "row": row,
+            "column": column,
+            "true": plain(names[i]),
+            "said": plain(names[j]),
             "count": int(counts[i, j]),
             "share": float(counts[i, j] / max(1, counts[i].sum())),
         }
-        for i in order
-        for j in order
+        for row, i in enumerate(order)
+        for column, j in enumerate(order)
     ]
     angle = 0 if len(labels) * max(map(len, labels)) < 40 else -40
     base = _chart(data).encode(
-        x=alt.X("said:N", sort=labels, title=say("mixed.said"), axis=alt.Axis(labelAngle=angle, labelLimit=130)),
-        y=alt.Y("true:N", sort=labels, title=say("mixed.true"), axis=alt.Axis(labelLimit=130)),
+        x=alt.X("column:O", title=say("mixed.said"), axis=_named(labels, labelAngle=angle, labelLimit=130)),
+        y=alt.Y("row:O", title=say("mixed.true"), axis=_named(labels, labelLimit=130)),
         tooltip=[
             alt.Tooltip("true:N", title=say("mixed.true")),
             alt.Tooltip("said:N", title=say("mixed.said")),

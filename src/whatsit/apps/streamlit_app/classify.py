@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ from whatsit.apps.streamlit_app.answers import (
     overlay,
     pixels_to_show,
 )
-from whatsit.apps.streamlit_app.shelf import OpenModel
+from whatsit.apps.streamlit_app.shelf import Key, OpenModel
 from whatsit.apps.words import Words
 from whatsit.errors import ImageError, ModelError
+from whatsit.evaluation.wording import plain
 from whatsit.runtime.predictor import Prediction
 
 MAX_PICTURES = 500  # in one drop
@@ -37,8 +39,9 @@ class Visit:
     """What one visitor brought, and the answers; nobody else sees it, and it goes with the visit."""
 
     pictures: Sequence[Brought] = ()
-    model: OpenModel | None = None  # whose answers these are
+    model: Key | None = None  # whose answers these are
     lot: Lot | None = None
+    table: bytes = b""  # the same as CSV
     notes: Sequence[tuple[str, dict[str, object]]] = ()  # words to say about what was brought
     widget: int = 0  # goes up to empty the upload field
     held: frozenset[str] = frozenset()  # the files that Streamlit keeps for this visit, by their numbers
@@ -58,7 +61,7 @@ def show(opened: OpenModel, say: Words) -> None:
         st.html(f'<p class="w-soft">{say("classify.empty")}</p>')
         return
     place = st.empty()  # in every run, or all that follows would be drawn twice for a moment
-    if visit.lot is None or visit.model is not opened:
+    if visit.lot is None or visit.model != opened.key:
         with place:
             _answer(visit, opened, say)
     lot = visit.lot
@@ -145,7 +148,8 @@ def _answer(visit: Visit, opened: OpenModel, say: Words) -> None:
             st.progress(done / total, say("classify.working", done=done, total=total))
 
     visit.lot = answer_all(opened.predictor, visit.pictures, progress)
-    visit.model, visit.shown = opened, None
+    visit.model, visit.shown = opened.key, None
+    visit.table = as_csv(visit.lot, opened.predictor.classes) if len(visit.pictures) > 1 else b""
     st.html("<span></span>")
 
 
@@ -173,7 +177,7 @@ def _many(visit: Visit, opened: OpenModel, lot: Lot, say: Words) -> None:
                 "picture": [one.thumbnail for one in chosen],
                 "file": [one.brought.name for one in chosen],
                 "answer": [say("answer.unknown") if answer.unknown else answer.label for answer in answers],
-                "sure": [100 * answer.probability for answer in answers],
+                "sure": [math.floor(1000 * answer.probability) / 10 for answer in answers],  # never 100 for what is not
                 "second": [answer.label if answer.unknown else answer.top[1][0] for answer in answers],
             },
             column_config={
@@ -199,7 +203,7 @@ def _many(visit: Visit, opened: OpenModel, lot: Lot, say: Words) -> None:
                 _large(visit, opened, lot.answered[-1], say)
     st.download_button(
         say("batch.download"),
-        as_csv(lot, opened.predictor.classes),
+        visit.table,
         "whatsit.csv",
         "text/csv",
         icon=":material/download:",
@@ -224,7 +228,9 @@ def _filtered(good: Sequence[Answered], say: Words) -> list[Answered]:
         if len(kinds) <= FEW_KINDS:
             wanted = st.pills(say("batch.filter"), kinds, format_func=shown, key="filter", selection_mode="multi")
         else:
-            wanted = st.multiselect(say("batch.filter"), kinds, format_func=shown, key="filter")
+            wanted = st.multiselect(
+                say("batch.filter"), kinds, format_func=lambda name: f"{plain(name)}  {counts[name]:,}", key="filter"
+            )
         least = st.slider(say("batch.least"), 0, 100, 0, format="%d %%", key="least", width=220)
     return [
         one for one, answer in answers if (not wanted or kind(answer) in wanted) and 100 * answer.probability >= least

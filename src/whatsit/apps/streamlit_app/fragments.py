@@ -55,6 +55,8 @@ def share(value: float) -> str:
 
 def seconds(time: float, say: Words) -> str:
     """Such as `0.03 seconds`."""
+    if time < 0.01:
+        return say("seconds.less", n="0.01")
     return say("seconds", n=f"{time:.2f}" if time < 10 else f"{time:.0f}")
 
 

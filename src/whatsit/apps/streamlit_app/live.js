@@ -38,6 +38,7 @@ function build(root) {
   let turn = 0; // a loop ends when its turn is over
   let times = [];
   let problem = "";
+  let lastShown = 0;
 
   function percent(share) {
     const shown = (100 * share).toFixed(1);
@@ -86,6 +87,7 @@ function build(root) {
 
   function stop() {
     turn++;
+    problem = "";
     if (stream) stream.getTracks().forEach((track) => track.stop());
     stream = video.srcObject = null;
     bars.replaceChildren();
@@ -103,6 +105,7 @@ function build(root) {
         const found = await ask();
         if (mine !== turn) return;
         if (found) show(found);
+        else if (performance.now() - lastShown > 2000) answer.hidden = rate.hidden = true; // an old answer to a new picture
         problem = "";
       } catch (error) {
         if (mine !== turn) return;
@@ -123,6 +126,7 @@ function build(root) {
   }
   async function nextFrame() {
     while (document.hidden) await pause(200);
+    if (!video.requestVideoFrameCallback) return pause(15);
     for (let tries = 0; tries < 50 && !fresh; tries++) await pause(4);
     fresh = false;
   }
@@ -142,6 +146,7 @@ function build(root) {
       method: "POST",
       headers: { [settings.header]: "1", "content-type": "image/jpeg" },
       body: frame,
+      signal: AbortSignal.timeout(4000),
     });
     if (response.status === 429) { await pause(100); return null; }
     if (!response.ok) throw new Error(String(response.status));
@@ -149,11 +154,11 @@ function build(root) {
   }
 
   function show(found) {
-    const now = performance.now();
+    const now = (lastShown = performance.now());
     times = times.filter((time) => now - time < 2000);
     times.push(now);
     const span = now - times[0];
-    const each = times.length > 4 ? (1000 * (times.length - 1)) / span : 0;
+    const each = times.length > 2 ? (1000 * (times.length - 1)) / span : 0;
     answer.hidden = false;
     rate.hidden = !each;
     rate.textContent = `${each.toFixed(0)} ${settings.words.rate}`;

@@ -12,6 +12,7 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from whatsit.apps.presentation import answer_json
 from whatsit.apps.streamlit_app.shelf import offered_models, open_model
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.images.decode import picture_size
@@ -80,12 +81,7 @@ def _look(model: str, frame: bytes) -> dict[str, object]:
     if height * width > MAX_FRAME_PIXELS:
         raise ImageError(f"a frame has at most {MAX_FRAME_PIXELS:,} pixels", "too_many_pixels")
     [found] = open_model(entry).predictor.predict([frame], top=3)
-    return {
-        "label": found.label,
-        "probability": found.probability,
-        "unknown": found.unknown,
-        "top": [{"label": label, "probability": probability} for label, probability in found.top],
-    }
+    return answer_json(found)
 
 
 def _error(status: int, message: str) -> JSONResponse:

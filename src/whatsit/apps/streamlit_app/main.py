@@ -10,7 +10,6 @@ from pathlib import Path
 import streamlit as st
 
 from whatsit.apps.streamlit_app import classify, fragments, live, model
-from whatsit.apps.streamlit_app.facts import read_facts
 from whatsit.apps.streamlit_app.shelf import OpenModel, offered_models, open_model
 from whatsit.apps.words import LANGUAGES, Words, language_of
 from whatsit.errors import WhatsitError
@@ -73,23 +72,26 @@ def _choose_model(say: Words) -> OpenModel | None:
     if not entries:
         st.info(say("model.none"))
         return None
-    names = list(entries)
-    asked = st.session_state.get("model_name") or st.query_params.get("model")
-    name = asked if asked in entries else names[0]
-    if len(names) > 1:
-        name = st.selectbox(say("model.choose"), names, index=names.index(name))
-        st.query_params["model"] = st.session_state["model_name"] = name
+    asked = st.session_state.get("model") or st.query_params.get("model")
+    name = asked if asked in entries else next(iter(entries))
+    if len(entries) > 1:
+        st.session_state["model_switch"] = name
+        st.selectbox(say("model.choose"), list(entries), key="model_switch", on_change=_model_chosen)
+        st.query_params["model"] = st.session_state["model"] = name  # an address loses it when the page changes
     try:
         return open_model(entries[name])
     except WhatsitError as error:
-        st.error(say("model.bad", reason=fragments.markdown_safe(str(error))))
+        st.error(say("model.bad", reason=fragments.markdown_safe(str(error).replace(str(entries[name].path), name))))
         return None
+
+
+def _model_chosen() -> None:
+    st.session_state["model"] = st.session_state["model_switch"]
 
 
 def _show(page: Callable[[OpenModel, Words], None], opened: OpenModel | None, say: Words) -> None:
     if opened is None:
-        st.info(say("model.none"))
-        return
+        return  # why is said beside the chooser
     try:
         page(opened, say)
     except WhatsitError as error:
@@ -101,7 +103,7 @@ def _show(page: Callable[[OpenModel, Words], None], opened: OpenModel | None, sa
 
 def _about(opened: OpenModel, say: Words) -> None:
     predictor = opened.predictor
-    facts = read_facts(predictor.bundle)
+    facts = opened.facts
     lines = [f"<p><strong>{fragments.safe(opened.entry.name)}</strong></p>"]
     if facts.figures:
         low, high = facts.figures.accuracy_ci95

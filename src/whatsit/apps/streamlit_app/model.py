@@ -7,7 +7,7 @@ import streamlit as st
 
 from whatsit.apps.streamlit_app import charts, fragments
 from whatsit.apps.streamlit_app.answers import address, pixels_to_show
-from whatsit.apps.streamlit_app.facts import SPLITS, Facts, read_facts
+from whatsit.apps.streamlit_app.facts import SPLITS, Facts
 from whatsit.apps.streamlit_app.shelf import OpenModel
 from whatsit.apps.words import WORDS, Words
 from whatsit.errors import ImageError, WhatsitError
@@ -18,13 +18,13 @@ from whatsit.verbs.runs import MistakeRecord, RunRecord
 
 def show(opened: OpenModel, say: Words) -> None:
     """Draw the page."""
-    facts, record = read_facts(opened.predictor.bundle), opened.record
+    facts, record = opened.facts, opened.record
     st.title(say("facts.title"))
     if facts.figures is None:
         st.info(say("facts.none"))
     else:
         _glance(facts.figures, opened, say)
-        _checks(opened, say)
+        _checks(opened, record, say)
         _kinds(facts.figures, say)
         _mixed(facts.figures, say)
         _mistakes(record, say)
@@ -56,9 +56,9 @@ def _glance(figures: Figures, opened: OpenModel, say: Words) -> None:
     st.html(f'<p class="w-soft">{say("facts.honest")}</p>')
 
 
-def _checks(opened: OpenModel, say: Words) -> None:
+def _checks(opened: OpenModel, record: RunRecord, say: Words) -> None:
     try:
-        checks = opened.checks
+        checks = record.checks or opened.checks  # its maker's own criteria come first
     except WhatsitError:
         return  # none applies, or the bundle has not what is needed
     st.header(say("checks.title"), divider="gray")
@@ -108,8 +108,8 @@ def _mistakes(record: RunRecord, say: Words) -> None:
     st.header(say("worst.title"), divider="gray")
     st.markdown(say("worst.help"))
     columns = st.columns(3)
-    for number, mistake in enumerate(record.mistakes):
-        columns[number % 3].html(_mistake(mistake, say))
+    for number, drawn in enumerate(filter(None, (_mistake(mistake, say) for mistake in record.mistakes))):
+        columns[number % 3].html(drawn)
 
 
 def _mistake(mistake: MistakeRecord, say: Words) -> str:

@@ -95,8 +95,8 @@ def _free_port(host: str, ports: Sequence[int]) -> int:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(place)
             return port
-        except OSError as error:
-            reason = error.strerror or str(error)
+        except (OSError, ValueError) as error:  # the latter for what cannot be a host's name
+            reason = getattr(error, "strerror", None) or str(error)
     which = f"port {ports[0]}" if len(ports) == 1 else f"ports {ports[0]} to {ports[-1]}"
     raise UsageError(f"the app cannot be served on {host}, {which}: {reason}; choose others with --host and --port")
 

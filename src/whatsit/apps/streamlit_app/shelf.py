@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
+from whatsit.apps.streamlit_app.facts import read_facts
 from whatsit.bundle.read import find_bundle
 from whatsit.errors import MissingBundleError, UsageError
 from whatsit.evaluation.criteria import Check
@@ -25,6 +28,9 @@ USUAL_PLACES = ("models", "runs", ".")
 _OPEN_AT_ONCE = 3
 
 
+Key: TypeAlias = tuple[Path, int, int]  # where a model is, when its file was changed, and how large that is
+
+
 @dataclass(frozen=True)
 class Entry:
     """A model on the shelf."""
@@ -36,27 +42,29 @@ class Entry:
 class OpenModel:
     """A model that is ready to answer. Thread-safe."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, key: Key) -> None:
         """Read the bundle. Raises `BundleError`."""
         self.entry = entry
+        self.key = key  # of two with the same key, the answers are the same
         self.predictor = Predictor(entry.path)
         self.predictor.answer(np.zeros((1, *self.predictor.size, 3), np.uint8))  # the first answer is slower
         self.megabytes = megabytes(find_bundle(entry.path))
-        self._lock = threading.Lock()
+        self.facts = read_facts(self.predictor.bundle)
+        self._explaining, self._checking = threading.Lock(), threading.Lock()
         self._explainer: Explainer | None = None
         self._checks: list[Check] | None = None
 
     @property
     def explainer(self) -> Explainer:
         """Opened when first needed. Raises `ModelError` where the model cannot be explained."""
-        with self._lock:
+        with self._explaining:
             self._explainer = self._explainer or Explainer(self.predictor)
             return self._explainer
 
     @property
     def checks(self) -> list[Check]:
         """The usual criteria, with the speed of this machine. Raises `WhatsitError` where the bundle lacks the figures."""
-        with self._lock:
+        with self._checking:
             self._checks = self._checks or check(self.entry.path)
             return self._checks
 
@@ -85,13 +93,14 @@ def find_models(paths: Iterable[str | Path]) -> list[Entry]:
     """Every model that the paths name: `.whatsit` files, run folders, and folders of either (the newest first)."""
     found: dict[Path, None] = {}
     for path in map(Path, paths):
-        if path.is_dir() and not (path / "model.whatsit").is_file():
-            inside = [bundle.parent for bundle in path.glob("*/model.whatsit")] + list(path.glob("*.whatsit"))
-            found |= dict.fromkeys(sorted(inside, key=_age))
-        elif path.exists():
-            found[path] = None
+        with contextlib.suppress(OSError, ValueError):  # a path that cannot be looked at holds no model
+            if path.is_dir() and not (path / "model.whatsit").is_file():
+                inside = [bundle.parent for bundle in path.glob("*/model.whatsit")] + list(path.glob("*.whatsit"))
+                found |= dict.fromkeys(sorted(inside, key=_age))
+            elif path.exists():
+                found[path] = None
     names: dict[str, Path] = {}
-    for path in found:
+    for path in sorted(found):  # so that a number stays with its path, whichever is the newest
         stem = (path.resolve().name if path.is_dir() else _file_name(path)) or "model"
         stem = stem.encode(errors="backslashreplace").decode()  # a folder's name may hold what is not Unicode
         name, number = stem, 1
@@ -99,7 +108,8 @@ def find_models(paths: Iterable[str | Path]) -> list[Entry]:
             number += 1
             name = f"{stem} ({number})"
         names[name] = path
-    return [Entry(name, path) for name, path in names.items()]
+    called = {path: name for name, path in names.items()}
+    return [Entry(called[path], path) for path in found]
 
 
 def require_models(paths: Sequence[str | Path]) -> list[Entry]:
@@ -112,7 +122,7 @@ def require_models(paths: Sequence[str | Path]) -> list[Entry]:
     return find_models(paths)
 
 
-_opened: OrderedDict[tuple[Path, int, int], OpenModel] = OrderedDict()
+_opened: OrderedDict[Key, OpenModel] = OrderedDict()
 _opening = threading.Lock()
 
 
@@ -125,7 +135,7 @@ def open_model(entry: Entry) -> OpenModel:
     key = (entry.path, info.st_mtime_ns, info.st_size)
     with _opening:
         if key not in _opened:
-            _opened[key] = OpenModel(entry)
+            _opened[key] = OpenModel(entry, key)
         _opened.move_to_end(key)
         while len(_opened) > _OPEN_AT_ONCE:
             _opened.popitem(last=False)
