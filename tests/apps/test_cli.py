@@ -157,6 +157,18 @@ def test_runs_prints_a_table_and_json(baseline_run: Run) -> None:
         (["train", "DATA", "--set", "epochs"], 2, "--set takes key=value, received 'epochs'"),
         (["train", "DATA", "--limit", "x"], 2, "Invalid value for '--limit'"),
         (["train", ""], 2, "whatsit: DATA is empty"),
+        (
+            ["train", "DATA", "--time-limit", "10"],
+            2,
+            "--time-limit takes a time such as 10m, 90s or 1h30m, received '10'",
+        ),
+        (["train", "DATA", "--resume"], 2, "no interrupted run of"),
+        (["train", "DATA", "--resume", "--out", "one"], 2, "that run is finished; nothing to go on with"),
+        (
+            ["train", "DATA", "--recipe", "finetune", "--set", "finetune_layers=99"],
+            2,
+            "'finetune_layers' must be from 0 to 49, the layers that",
+        ),
         (["train"], 2, "Missing argument 'DATA'"),
         (["tarin", "DATA"], 2, "No such command 'tarin'"),
         (["train", "ONE"], 1, "only one class, 'disc'"),
@@ -180,28 +192,66 @@ def test_mistakes_get_one_line_and_the_right_exit_code(
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
+LONG = ["--set", "epochs=9999", "--set", "early_stopping_patience=9999"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_stopped_from_outside_it_says_one_line_and_leaves_nothing(
+def test_stopped_from_outside_it_says_one_line_and_how_to_go_on(
     shapes_folder: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    command = [sys.executable, "-m", "whatsit.apps.cli", "train", str(shapes_folder), "--out", "run", "--set", "epochs=9999",
-               "--set", "early_stopping_patience=9999"]  # fmt: skip
+    command = [sys.executable, "-m", "whatsit.apps.cli", "train", str(shapes_folder), "--out", "run", *LONG]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        while not list(tmp_path.glob(".run.*/history.csv")):
+        while not (tmp_path / "run.unfinished" / "history.csv").exists():
             assert process.poll() is None
         os.kill(process.pid, number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "whatsit: stopped" in errors
+    assert "whatsit: stopped; what was done is in" in errors
+    assert "go on with the same command and --resume" in errors
     assert "Traceback" not in errors
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["run.unfinished"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "settings"),
+    [
+        ("scratch", "scratch", ["epochs=6", "filters=8,16", "batch_size=16"]),
+        ("finetune", "finetune", ["finetune_epochs=4", "size=64", "epochs=3", "finetune_batch_size=8"]),
+    ],
+)
+def test_killed_run_goes_on_and_ends_like_an_undisturbed_one(
+    shapes_folder: Path, tmp_path: Path, recipe: str, stage: str, settings: list[str]
+) -> None:
+    """`kill -9` once an epoch of the last stage is saved; figures equal up to the order in which threads add."""
+    options = ["--recipe", recipe, "--no-report", *[part for text in settings for part in ("--set", text)]]
+    undisturbed = whatsit("train", str(shapes_folder), "--out", "whole", "--json", *options, cwd=tmp_path)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    command = [sys.executable, "-m", "whatsit.apps.cli", "train", str(shapes_folder), "--out", "cut", *options]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        history = tmp_path / "cut.unfinished" / "history.csv"
+        while not history.exists() or f"{stage},2," not in history.read_text():
+            assert process.poll() is None
+        process.kill()
+    resumed = whatsit("train", str(shapes_folder), "--out", "cut", "--json", "--resume", *options, cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    ours, theirs = (json.loads(done.stdout)["test"] for done in (resumed, undisturbed))
+    assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "whole"]
+
+
+def test_time_limit_is_kept_and_told(shapes_folder: Path, tmp_path: Path) -> None:
+    options = ["--recipe", "baseline", "--set", "epochs=9999", "--set", "early_stopping_patience=9999", "--no-report"]
+    done = whatsit("train", str(shapes_folder), "--out", "run", "--time-limit", "15s", "--json", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "of the 9999 that the recipe wants" in done.stderr
+    assert json.loads(done.stdout)["seconds"] <= 16.5
 
 
 def test_nohup_is_respected(shapes_folder: Path, tmp_path: Path) -> None:
     command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-m", "whatsit.apps.cli", "train",
                str(shapes_folder), "--out", "run", *QUICK]  # fmt: skip
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True) as process:
-        while not list(tmp_path.glob(".run.*")):
+        while not list(tmp_path.glob("run.unfinished")):
             assert process.poll() is None
         os.kill(process.pid, signal.SIGHUP)
         assert process.wait(timeout=60) == 0

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from whatsit.engines import available, open_engine
 from whatsit.models import backbones, classifier
 from whatsit.models.backend import load_keras
-from whatsit.models.cnn import simple_cnn
+from whatsit.models.cnn import build_cnn, modern_cnn, set_whitening
 from whatsit.models.unknown import Mahalanobis
 from whatsit.training.unknown import fit_mahalanobis
 
@@ -15,19 +17,20 @@ import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-KINDS = ("simple-cnn", "last", "all")
+SCRATCH = ("simple-cnn", "modern-cnn")
+KINDS = (*SCRATCH, "last", "all")
 
 
 def make(kind: str, temperature: float = 1.7) -> keras.Model:
     """A classifier of 4 classes with random weights."""
     keras.utils.set_random_seed(3)
-    if kind == "simple-cnn":
-        features = classifier.flat_features(simple_cnn(32))
+    if kind in SCRATCH:
+        features = classifier.flat_features(build_cnn(kind, 32))
     else:
         features = classifier.pooled_features(backbones.build("efficientnet-lite0", 64, upscale=2), kind)
     embedding = keras.Input((features.outputs[1].shape[-1],))
-    frozen = kind != "simple-cnn"
-    head = keras.Model(embedding, classifier.add_head(embedding, 4, hidden=16, dropout=0.5, standardize=frozen))
+    frozen, hidden = kind not in SCRATCH, 0 if kind == "modern-cnn" else 16
+    head = keras.Model(embedding, classifier.add_head(embedding, 4, hidden=hidden, dropout=0.5, standardize=frozen))
     if frozen:
         width = embedding.shape[-1]
         classifier.set_standard(head, np.linspace(0, 1, width), np.linspace(0.5, 2, width))
@@ -102,6 +105,46 @@ def _logits_with(model: keras.Model, pixels: np.ndarray, shift: tf.Variable) -> 
             value = value + shift
         values[id(layer.output)] = value
     return values[id(model.get_layer("logits").output)]
+
+
+@pytest.mark.parametrize("runtime", available())
+def test_mirror_image_is_asked_too(model: keras.Model, runtime: str) -> None:
+    """`probabilities` and `logits` are of both, all else is the picture's own, and Keras says the same."""
+    graph = classifier.to_onnx(model, known(model), {}, test_time_flip=True).SerializeToString()
+    plain = classifier.to_onnx(model, known(model), {}).SerializeToString()
+    both = dict(
+        zip(classifier.OUTPUTS, open_engine(graph, classifier.OUTPUTS, runtime=runtime).run(PIXELS), strict=True)
+    )
+    one, other = (
+        dict(zip(classifier.OUTPUTS, open_engine(plain, classifier.OUTPUTS, runtime=runtime).run(pixels), strict=True))
+        for pixels in (PIXELS, np.ascontiguousarray(PIXELS[:, :, ::-1]))
+    )
+    scale = np.abs(one["logits"]).max()
+    assert np.abs(both["logits"] - (one["logits"] + other["logits"]) / 2).max() <= 1e-5 * scale
+    for name in ("embedding", "feature_map", "ood_score"):
+        assert np.abs(both[name] - one[name]).max() <= 1e-4 * np.abs(one[name]).max()
+    keras_says = np.asarray(classifier.with_mirror_image(model)(PIXELS, training=False))
+    assert np.abs(both["probabilities"] - keras_says).max() <= 1e-5
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_model_with_mirror_image_can_be_saved(ending: str, tmp_path: Path) -> None:
+    model = classifier.with_mirror_image(make("modern-cnn"))
+    model.save(tmp_path / f"model.{ending}")
+    again = keras.models.load_model(tmp_path / f"model.{ending}")
+    assert np.abs(np.asarray(again(PIXELS)) - np.asarray(model(PIXELS))).max() <= 1e-6
+
+
+def test_whitening_makes_patches_uncorrelated() -> None:
+    pictures = np.random.default_rng(1).normal(128, 20, (50, 4, 4, 3)).repeat(8, axis=1).repeat(8, axis=2)
+    pictures = (pictures + np.random.default_rng(2).normal(0, 5, pictures.shape)).clip(0, 255).astype(np.uint8)
+    network = modern_cnn(32)
+    set_whitening(network, pictures)
+    white = keras.Model(network.input, network.get_layer("whiten").output)(pictures)
+    covariance = np.cov(np.asarray(white)[:, ::2, ::2, :12].reshape(-1, 12).T)
+    assert np.abs(covariance - np.eye(12)).max() <= 0.1
+    assert not network.get_layer("whiten").trainable
 
 
 def test_exports_are_the_same_bytes_every_time() -> None:

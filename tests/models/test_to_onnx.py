@@ -48,6 +48,7 @@ def both(body: list[keras.layers.Layer]) -> tuple[np.ndarray, np.ndarray]:
         [layers.Conv2D(4, 3), layers.ReLU(), layers.BatchNormalization(center=False)],
         [layers.DepthwiseConv2D(5, strides=2, padding="same"), layers.BatchNormalization(), layers.Activation("relu6")],
         [layers.MaxPooling2D(2), layers.Conv2D(4, 1)],
+        [layers.Conv2D(4, 3), layers.BatchNormalization(), layers.Activation("silu")],
         [layers.MaxPooling2D(3, strides=2, padding="same")],
         [layers.ZeroPadding2D(((0, 1), (2, 0))), layers.Conv2D(4, 3, strides=2)],
         [layers.UpSampling2D((2, 3), interpolation="bilinear")],

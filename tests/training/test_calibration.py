@@ -25,6 +25,16 @@ def test_temperature_of_known_logits_is_found(temperature: float) -> None:
     assert loss == pytest.approx(log_losses(logits, labels).mean(), abs=1e-3)
 
 
+def test_few_perfect_answers_do_not_make_certain() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    logits = rng.normal(0, 1, (200, 2)) + 6 * np.eye(2)[labels]
+    logits[np.arange(200), 1 - labels] = np.minimum(
+        logits[np.arange(200), 1 - labels], logits[np.arange(200), labels] - 1
+    )
+    assert 0.4 <= fit_temperature(logits, labels)[0] <= 1.0
+
+
 def test_perfect_answers_stay_finite() -> None:
     found, loss = fit_temperature(np.eye(3) * 50, np.arange(3))
     assert 0.05 <= found <= 20

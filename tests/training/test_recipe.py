@@ -19,7 +19,7 @@ from whatsit.training.recipe import (
 
 
 def test_named_recipes_load() -> None:
-    assert set(names()) >= {"baseline", "fast"}
+    assert set(names()) == {"baseline", "best", "fast", "finetune", "scratch"}
     assert load("fast").model == "efficientnet-lite0"
     assert load("baseline") == change(load("baseline"), {"model": "simple-cnn", "epochs": 25, "rotation": 20.0}, "test")
 
@@ -51,6 +51,13 @@ def test_toml_writes_every_default_out() -> None:
         ({"views": ["original", "upside-down"]}, "unknown views 'upside-down'"),
         ({"views": ["flip"]}, "'views' must have 'original' in it"),
         ({"views": [1]}, "unknown views '1'"),
+        ({"finetune_layers": "most"}, "'finetune_layers' must be a whole number or \"all\", received 'most'"),
+        ({"finetune_layers": -1}, "'finetune_layers' must be from 0 to 10000, received -1"),
+        ({"filters": [32, 64.5]}, "'filters' must be a list of whole numbers, received '64.5' in it"),
+        ({"filters": [0]}, "'filters' must be from 1 to 2048, received 0"),
+        ({"filters": [8] * 9}, "'filters' must be at most 8 numbers, received 9"),
+        ({"optimizer": "adamw"}, "unknown optimizer 'adamw'; did you mean 'adam'?"),
+        ({"candidates": ["fastest"]}, "unknown candidates 'fastest'; did you mean 'fast'?"),
     ],
 )
 def test_bad_values_are_refused_with_what_is_allowed(values: dict[str, object], message: str) -> None:
@@ -62,13 +69,19 @@ def test_bad_values_are_refused_with_what_is_allowed(values: dict[str, object], 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("fats", "unknown recipe 'fats'; did you mean 'fast'? allowed: baseline, fast"),
+        ("fats", "unknown recipe 'fats'; did you mean 'fast'? allowed: baseline, best, fast"),
         ("missing.toml", "there is no such recipe file"),
     ],
 )
 def test_unknown_recipes(name: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message.replace("?", r"\?")):
         load(name)
+
+
+def test_settings_may_be_lists_of_numbers_and_all_layers() -> None:
+    parsed = parse_settings(["filters=16,32", "finetune_layers=all", "finetune_all_from=0"])
+    assert parsed == {"filters": [16, 32], "finetune_layers": "all", "finetune_all_from": 0}
+    assert change(Recipe(), parsed, "--set").filters == (16, 32)
 
 
 def test_settings_are_parsed_by_type() -> None:
@@ -93,6 +106,12 @@ def test_given_size_is_kept() -> None:
     assert working_size(Recipe(size=160), 500) == (160, 1)
     assert working_size(Recipe(size=160), 32) == (160, 4)
     assert working_size(Recipe(model="simple-cnn"), 28) == (32, 1)
+    assert working_size(Recipe(model="modern-cnn"), 300) == (96, 1)
+
+
+def test_fine_tuning_works_at_a_size_of_its_own() -> None:
+    tuned = Recipe(finetune_layers=20)
+    assert [working_size(tuned, side) for side in (32, 96, 500)] == [(96, 3), (192, 2), (288, 1)]
 
 
 @pytest.mark.parametrize(("samples", "expected"), [(1, 32), (500, 32), (2000, 128), (4000, 256), (10**6, 512)])

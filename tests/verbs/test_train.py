@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -121,18 +122,119 @@ def test_same_seed_same_figures(shapes_folder: Path, tmp_path: Path, recipe: str
 
 
 @pytest.mark.parametrize("backbone", ["mobilenetv2", "vgg16", "resnet50"])
-def test_other_backbones_train_end_to_end(shapes_folder: Path, tmp_path: Path, backbone: str) -> None:
+def test_other_backbones_are_fine_tuned_end_to_end(shapes_folder: Path, tmp_path: Path, backbone: str) -> None:
     run = whatsit.train(
         shapes_folder,
+        recipe="finetune",
         backbone=backbone,
         weights="none",
         out=tmp_path / "run",
         limit=4,
-        settings={**FAST, "epochs": 1},
+        settings={"size": 32, "epochs": 1, "finetune_epochs": 1, "finetune_layers": 3, "features": "last"},
         report=False,
     )
     assert read_bundle(run.model).provenance["recipe"]["model"] == backbone
     assert all(parity.passed for parity in whatsit.verify(run.model))
+
+
+def test_mobilenetv2_is_fine_tuned_with_the_shared_weights(
+    shared_data: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    run = whatsit.train(
+        shapes_folder,
+        recipe="finetune",
+        backbone="mobilenetv2",
+        weights=shared_data.parent / "weights" / "mobilenet_v2_1.0_no_top.weights.h5",
+        out=tmp_path / "run",
+        settings={"size": 96, "epochs": 12, "finetune_epochs": 2},
+        report=False,
+    )
+    assert run.test.accuracy >= 0.85
+    assert [row["stage"] for row in _history(run)][-1] == "finetune"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"finetune_layers": 5, "flip": True},  # what is frozen runs once
+        {"finetune_layers": 5, "flip": True, "shift": 0.1, "cutmix": 1.0},  # what is frozen runs on every batch
+        {
+            "finetune_layers": "all",
+            "finetune_all_epochs": 3,
+            "label_smoothing": 0.1,
+            "averaging": 0.9,
+            "random_erasing": 0.5,
+        },
+    ],
+)
+def test_fine_tuning_ships_what_it_trained(shapes_folder: Path, tmp_path: Path, settings: dict[str, object]) -> None:
+    """The float32 graph with folded norms says what the tuned network said of the validation pictures."""
+    size = {"size": 64, "epochs": 8, "finetune_epochs": 3, "finetune_batch_size": 8, "finetune_learning_rate": 0.001}
+    run = whatsit.train(
+        shapes_folder, recipe="finetune", out=tmp_path / "run", settings={**size, **settings}, report=False
+    )
+    assert run.test.accuracy >= 0.85
+    assert {row["stage"] for row in _history(run)} >= {"finetune"}
+    assert all(parity.passed for parity in whatsit.verify(run.model))
+
+
+def test_best_tries_gives_the_winner_the_time_and_keeps_to_it(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whatsit.training.train.PICTURES_PER_CLASS", 1)
+    listener = Listener()
+    run = whatsit.train(
+        shapes_folder, recipe="best", time_limit="40s", out=tmp_path / "run", report=False, reporter=listener
+    )
+    assert sum(text.startswith("Trial of") for text in listener.said) == 2
+    assert {row["stage"] for row in _history(run)} >= {"trial-scratch", "trial-finetune"}
+    assert run.seconds <= 44
+    assert run.recipe.name == "best"
+
+
+def _history(run: Run) -> list[dict[str, str]]:
+    return list(csv.DictReader((run.folder / "history.csv").read_text().splitlines()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"recipe": "scratch"}, "this run was begun with name = baseline, now scratch is asked for"),
+        ({"settings": {"epochs": 4}, "recipe": "baseline"}, "epochs = 3, now 4 is asked for; leave it out to go on"),
+        ({"seed": 9}, "this run was begun with seed 0, now 9 is asked for"),
+        ({"limit": 5}, "this run was begun with --limit None, now 5 is asked for"),
+    ],
+)
+def test_resumed_run_is_the_one_that_was_begun(interrupted: Path, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        whatsit.train(interrupted.parent / "data", out=interrupted, resume=True, **options)
+    assert whatsit.train(interrupted.parent / "data", out=interrupted, resume=True, report=False).test.n == 9
+
+
+def test_resumed_run_wants_the_same_pictures(interrupted: Path) -> None:
+    (interrupted.parent / "data" / "disc" / "00.png").unlink()
+    with pytest.raises(UsageError, match="the pictures have changed since the run was begun"):
+        whatsit.train(interrupted.parent / "data", out=interrupted, resume=True)
+
+
+def test_unfinished_run_is_not_written_over(interrupted: Path) -> None:
+    with pytest.raises(UsageError, match="is there: another run is being made, or was interrupted; go on with"):
+        whatsit.train(interrupted.parent / "data", out=interrupted)
+
+
+@pytest.fixture
+def interrupted(shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The place of a run of 3 epochs that was stopped after training, with its own copy of the data."""
+
+    def stops(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    shutil.copytree(shapes_folder, tmp_path / "data")
+    with monkeypatch.context() as patch:
+        patch.setattr(train_verb, "golden_pictures", stops)
+        with pytest.raises(KeyboardInterrupt):
+            whatsit.train(tmp_path / "data", recipe="baseline", out=tmp_path / "run", settings={"epochs": 3})
+    return tmp_path / "run"
 
 
 def test_unreadable_pictures_are_listed_and_training_goes_on(
@@ -224,13 +326,13 @@ def test_all_pictures_unreadable(make_folder: Callable[[dict[str, bytes]], Path]
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_stopped_run_leaves_nothing_behind(
+def test_run_stopped_before_training_leaves_nothing_behind(
     shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException
 ) -> None:
     def stops(*_: object) -> None:
         raise stop
 
-    monkeypatch.setattr(train_verb, "golden_pictures", stops)
+    monkeypatch.setattr(train_verb, "split", stops)
     with pytest.raises((KeyboardInterrupt, whatsit.WhatsitError)):
         whatsit.train(shapes_folder, out=tmp_path / "run", settings=FAST)
     assert list(tmp_path.iterdir()) == []

@@ -6,18 +6,17 @@ Nothing heavy is imported here: `whatsit --help` answers at once, and each verb 
 from __future__ import annotations
 
 import contextlib
-import io
-import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from whatsit import __version__
 from whatsit.apps.presentation import answer_json, answer_line, as_document, print_figures, print_run, run_json
+from whatsit.apps.process import Stopped, run_guarded
 from whatsit.apps.terminal import TerminalReporter, err, out, table
-from whatsit.errors import ImageError, MissingExtraError, UsageError, WhatsitError
+from whatsit.errors import ImageError, MissingExtraError, UsageError
 
 app = typer.Typer(
     name="whatsit",
@@ -42,62 +41,9 @@ Data = Annotated[
 Runtime = Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")]
 
 
-_WRONG_OPTIONS: Any = typer.BadParameter.__base__  # what the parser raises for whatever it cannot read
-_ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
 def main() -> None:
     """Run the command line; no mistake of the user's shows a traceback."""
-    _prepare()
-    try:
-        app(standalone_mode=False)
-    except _WRONG_OPTIONS as error:
-        _refuse(error)
-    except UsageError as error:
-        _fail(error, 2)
-    except WhatsitError as error:
-        _fail(error, 1)
-    except Stopped:
-        _fail("stopped; nothing half-written was left behind", 1)
-    except OSError as error:
-        _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
-    except MemoryError:
-        _fail("there is not enough memory; try fewer pictures (--limit N) or a smaller size (--set size=...)", 1)
-
-
-class Stopped(BaseException):
-    """Ctrl-C was pressed, or the system asked for an end.
-
-    Not `KeyboardInterrupt`, which the libraries below would answer in their own ways.
-    """
-
-
-def _prepare() -> None:
-    for number in _ENDINGS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup whatsit train ...` is to go on
-            signal.signal(number, _stop)
-    for stream in (sys.stdout, sys.stderr):  # a file name may hold anything
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _stop(*_: object) -> None:
-    for number in _ENDINGS:
-        signal.signal(number, signal.SIG_IGN)  # cleaning up is not to be interrupted by a second, impatient one
-    raise Stopped
-
-
-def _refuse(error: Any) -> None:
-    if type(error).__name__ == "NoArgsIsHelpError":
-        error.show()
-        sys.exit(2)
-    command = f"whatsit {error.ctx.info_name}" if error.ctx and error.ctx.parent else "whatsit"
-    _fail(f"{error.format_message()} (see: {command} --help)", 2)
-
-
-def _fail(message: object, code: int) -> None:
-    err(f"whatsit: {message}")
-    sys.exit(code)
+    run_guarded(app)
 
 
 def _version(wanted: bool) -> None:
@@ -141,7 +87,9 @@ def demo(
 @app.command()
 def train(
     data: Data,
-    recipe: Annotated[str, typer.Option(help="fast, baseline, or a TOML file.")] = "fast",
+    recipe: Annotated[
+        str | None, typer.Option(help="fast (the default), finetune, best, baseline, scratch, or a TOML file.")
+    ] = None,
     backbone: Annotated[
         str | None, typer.Option(help="efficientnet-lite0, mobilenetv2, vgg16 or resnet50, instead of the recipe's.")
     ] = None,
@@ -153,6 +101,11 @@ def train(
     limit: Annotated[
         int | None, typer.Option(help="At most so many pictures of each class, for a quick trial.")
     ] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(help="How long the whole run may take, such as 10m or 1h30m; the plan is fitted to it."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that was interrupted.")] = False,
     report: Annotated[bool, typer.Option(help="Also question the model and write report.html and plots/.")] = True,
     criteria: Annotated[
         Path | None, typer.Option(help="A TOML file with what the report holds the model against; see: whatsit check")
@@ -175,6 +128,8 @@ def train(
             out=out_,
             seed=seed,
             limit=limit,
+            time_limit=time_limit,
+            resume=resume,
             settings=parse_settings(settings or []),
             report=report,
             criteria=criteria,

@@ -41,7 +41,11 @@ Array = npt.NDArray[Any]
 
 
 def history(rows: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:
-    """Loss (validation: once calibrated) and accuracy of one stage, epoch by epoch (the columns of `history.csv`)."""
+    """Loss (validation: once calibrated) and accuracy of one stage, epoch by epoch (the columns of `history.csv`).
+
+    Shaded is the over-fitting gap: how much better the model does on what it was trained on. The epoch that was kept is
+    marked, with its gap in accuracy.
+    """
     with _figure(7.6, 3.1, 2) as (figure, (left, right)):
         epochs = [int(row["epoch"]) for row in rows]
         for axes, key, title in ((left, "loss", "Loss (nats)"), (right, "accuracy", "Accuracy")):
@@ -52,11 +56,23 @@ def history(rows: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:
                     epochs, values, _DASHES[number], color=PALETTE[number], marker="." if len(rows) < 30 else None
                 )
                 axes.plot([], [], _DASHES[number], color=PALETTE[number], label=label)
+            ours, held_out = (np.array([float(row[column]) for row in rows]) for column in (key, held))
+            better = ours > held_out if key == "accuracy" else ours < held_out
+            axes.fill_between(
+                epochs, ours, held_out, where=better, interpolate=True, color=PALETTE[1], alpha=0.13, linewidth=0,
+                label="over-fitting gap",
+            )  # fmt: skip
             axes.axvline(best_epoch, color=_GREY, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
             axes.set(title=title, xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
+            kept = [place for place, epoch in enumerate(epochs) if epoch == best_epoch]
+            axes.plot([best_epoch] * len(kept), held_out[kept], "o", color=PALETTE[1], markersize=8, fillstyle="none")
+            if key == "accuracy" and kept:
+                axes.set_title(
+                    f"Accuracy (gap where kept: {100 * float(ours[kept[0]] - held_out[kept[0]]):+.1f} points)"
+                )
         right.set_ylim(top=min(1.02, right.get_ylim()[1]))
-        right.legend(loc="lower right")
+        right.legend(loc="lower right", **_OPAQUE)
         return _png(figure)
 
 

@@ -30,6 +30,7 @@ class Backbone:
     name: str
     taps: tuple[str, ...]  # the layers whose maps are pooled into features, the last one the network's own
     scaling: str  # "tf": [-1, 1]; "lite": (x - 127) / 128; "caffe": BGR less the ImageNet means
+    layers: int  # with weights, once batch norms are folded into them
     application: str = ""  # its name in keras.applications; empty for the one built here
     min_size: int = 32
 
@@ -38,11 +39,11 @@ BACKBONES = {
     backbone.name: backbone
     for backbone in (
         Backbone("efficientnet-lite0", ("block5_expand_relu", "block8_expand_relu", "block11_expand_relu",
-                                        "block14_expand_relu", "head_relu"), "lite"),
+                                        "block14_expand_relu", "head_relu"), "lite", 49),
         Backbone("mobilenetv2", ("block_6_expand_relu", "block_10_expand_relu", "block_13_expand_relu",
-                                 "block_16_expand_relu", "out_relu"), "tf", "MobileNetV2"),
-        Backbone("vgg16", ("block3_pool", "block4_pool", "block5_conv3"), "caffe", "VGG16"),
-        Backbone("resnet50", ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"), "caffe", "ResNet50"),
+                                 "block_16_expand_relu", "out_relu"), "tf", 52, "MobileNetV2"),
+        Backbone("vgg16", ("block3_pool", "block4_pool", "block5_conv3"), "caffe", 13, "VGG16"),
+        Backbone("resnet50", ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"), "caffe", 53, "ResNet50"),
     )
 }  # fmt: skip
 

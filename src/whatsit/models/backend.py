@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from whatsit.engines import training_precision
 from whatsit.errors import MissingExtraError
 
 
@@ -20,6 +21,14 @@ def load_keras() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_descriptor(2):
         importlib.import_module("keras")
+
+
+def layer_policy() -> str:
+    """The Keras policy in which dense convolutions train fastest here: `mixed_bfloat16` where the processor has it.
+
+    On two cores with AVX-512 it trained a small CNN 1.5 to 2.5 times as fast. Depthwise convolutions are slower in it.
+    """
+    return "mixed_bfloat16" if training_precision("openvino") == "bfloat16" else "float32"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from whatsit.models.to_onnx import Graph, trace
+from whatsit.models.to_onnx import Graph, calibrate, trace
 from whatsit.models.unknown import Mahalanobis
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def flat_features(network: keras.Model) -> keras.Model:
 def add_head(embedding: Any, classes: int, *, hidden: int, dropout: float, standardize: bool) -> Any:
     """Dense ReLU, dropout, dense: from the embedding `[N, F]` to the logits `[N, classes]`, as Keras tensors.
 
-    With `standardize`, a layer of that name first shifts and scales every feature by fixed figures (`set_standard`).
+    Without hidden units there is only the last dense layer, behind the dropout. With `standardize`, a layer of that name
+    first shifts and scales every feature by fixed figures (`set_standard`).
     """
     from keras import layers
 
@@ -62,9 +63,12 @@ def add_head(embedding: Any, classes: int, *, hidden: int, dropout: float, stand
     if standardize:
         fixed = layers.BatchNormalization(center=False, scale=False, epsilon=1e-6, trainable=False, name="standardize")
         x = fixed(x)
-    x = layers.Dense(hidden, activation="relu", name="hidden")(x)
+    if hidden:
+        x = layers.Dense(hidden, activation="relu", name="hidden")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
-    return layers.Dense(classes, name="logits")(x)
+    # On fixed features a start at random would stay in the directions that no training picture has.
+    start = "zeros" if standardize and not hidden else "glorot_uniform"
+    return layers.Dense(classes, kernel_initializer=start, name="logits")(x)
 
 
 def set_standard(model: keras.Model, mean: Any, variance: Any) -> None:
@@ -75,26 +79,49 @@ def set_standard(model: keras.Model, mean: Any, variance: Any) -> None:
 def complete(features: keras.Model, head: keras.Model, temperature: float = 1.0) -> keras.Model:
     """The classifier that ships, as a Keras model from `image` to calibrated `probabilities` `[N, classes]`.
 
-    `features` ends in (feature_map, embedding); `head` is a trained model from an embedding to logits, whose weights
-    are copied. Probabilities are `softmax(logits / temperature)` (Guo et al. 2017).
+    `features` ends in (feature_map, embedding); `head` is a trained model that ends in the layers of `add_head`, whose
+    weights are copied. Probabilities are `softmax(logits / temperature)` (Guo et al. 2017).
+    """
+    import keras
+
+    layers = {layer.name: layer for layer in head.layers}
+    logits = add_head(
+        features.outputs[1],
+        layers["logits"].units,
+        hidden=layers["hidden"].units if "hidden" in layers else 0,
+        dropout=layers["dropout"].rate,
+        standardize="standardize" in layers,
+    )
+    model = keras.Model(features.input, _calibrated(logits, temperature))
+    for name in ("standardize", "hidden", "logits"):
+        if name in layers:
+            model.get_layer(name).set_weights(layers[name].get_weights())
+    return model
+
+
+def _calibrated(logits: Any, temperature: float) -> Any:
+    from keras import layers
+
+    return layers.Softmax(name=PROBABILITIES)(layers.Rescaling(1.0 / temperature, name="calibration")(logits))
+
+
+def with_mirror_image(classifier: keras.Model) -> keras.Model:
+    """A classifier that answers with the mean logits of a picture and its mirror image, made of standard layers only.
+
+    The picture is mirrored by a product with a matrix of ones and zeros, which every format of Keras can keep.
     """
     import keras
     from keras import layers
 
-    embedding = features.outputs[1]
-    logits = add_head(
-        embedding,
-        head.get_layer("logits").units,
-        hidden=head.get_layer("hidden").units,
-        dropout=head.get_layer("dropout").rate,
-        standardize=any(layer.name == "standardize" for layer in head.layers),
-    )
-    scaled = layers.Rescaling(1.0 / temperature, name="calibration")(logits)
-    model = keras.Model(features.input, layers.Softmax(name=PROBABILITIES)(scaled))
-    for layer in head.layers:
-        if layer.weights:
-            model.get_layer(layer.name).set_weights(layer.get_weights())
-    return model
+    network = keras.Model(classifier.input, classifier.get_layer("logits").output, name="network")
+    image = keras.Input(classifier.input.shape[1:], dtype="uint8", name="image")
+    width = int(image.shape[2])
+    mirror = layers.Dense(width, use_bias=False, trainable=False, name="mirror")
+    x = layers.Permute((1, 3, 2), name="columns_last")(layers.Rescaling(1.0, name="pixels")(image))
+    mirrored = layers.Permute((1, 3, 2), name="columns_back")(mirror(x))
+    mirror.set_weights([np.eye(width, dtype=np.float32)[::-1]])
+    logits = layers.Average(name="logits")([network(image), network(mirrored)])
+    return keras.Model(image, _calibrated(logits, 1.0 / classifier.get_layer("calibration").scale))
 
 
 def stranger_features(model: keras.Model) -> Any:
@@ -117,8 +144,13 @@ def _is_flattened(model: keras.Model) -> bool:
     return any(layer.name == "flatten" for layer in model.layers)
 
 
-def to_onnx(classifier: keras.Model, known: Mahalanobis, metadata: Mapping[str, str]) -> onnx.ModelProto:
+def to_onnx(
+    classifier: keras.Model, known: Mahalanobis, metadata: Mapping[str, str], *, test_time_flip: bool = False
+) -> onnx.ModelProto:
     """The graph of a bundle: `image` uint8 `[N, H, W, 3]` to the six float32 outputs below.
+
+    With `test_time_flip`, the logits are the mean of those of the picture and of its mirror image, as in
+    `with_mirror_image`; what explains and what tells strangers is the picture's own.
 
     - `probabilities` `[N, K]`, calibrated; `logits` `[N, K]`, before calibration
     - `embedding` `[N, F]`: what the head sees
@@ -129,11 +161,21 @@ def to_onnx(classifier: keras.Model, known: Mahalanobis, metadata: Mapping[str, 
     import keras
 
     told_by = stranger_features(classifier)
-    graph, value = trace(keras.Model(classifier.input, [classifier.output, told_by]))
-    names = {layer.name: value(layer.output) for layer in classifier.layers}
+    graph, value = trace(keras.Model(classifier.input, [classifier.output, told_by]), mirrored=test_time_flip)
+    layers = {layer.name: layer for layer in classifier.layers}
+    names = {name: value(layers[name].output) for name in (*LAYER_OUTPUTS, "hidden") if name in layers}
+    told = value(told_by)
+    if test_time_flip:
+        logits = graph.halves(names["logits"])
+        names = {name: graph.halves(of)[0] for name, of in names.items() if name not in (PROBABILITIES, "logits")}
+        total = graph.op("Add", list(logits), graph.shapes[logits[0]])
+        half = graph.constant("mirror.half", np.array(0.5))
+        names["logits"] = graph.op("Mul", [total, half], graph.shapes[total])
+        names[PROBABILITIES] = calibrate(graph, names["logits"], layers["calibration"].scale)
+        told = names["embedding"] if told == value(layers["embedding"].output) else graph.halves(told)[0]
     outputs = {name: names[name] for name in LAYER_OUTPUTS}
-    outputs["gradcam_weights"] = _gradcam_weights(graph, classifier, names["hidden"])
-    outputs["ood_score"] = known.add_to(graph, value(told_by))
+    outputs["gradcam_weights"] = _gradcam_weights(graph, classifier, names)
+    outputs["ood_score"] = known.add_to(graph, told)
     return graph.to_model("image", outputs, metadata)
 
 
@@ -145,31 +187,41 @@ def features_to_onnx(features: keras.Model) -> bytes:
     return content
 
 
-def _gradcam_weights(graph: Graph, classifier: keras.Model, hidden: str) -> str:
+def _gradcam_weights(graph: Graph, classifier: keras.Model, names: Mapping[str, str]) -> str:
     """The mean over the map of each logit's gradient, in closed form.
 
     Pooling only decides where in the map a gradient lands, not its sum; the head is dense, ReLU, dense. So with
     W1 `[C, H]` (the first kernel, summed over the places of each channel), W2 `[H, K]` and the mask of active
-    hidden units m `[N, H]`, the weights are `(m * W2[:, k]) @ W1^T / (h * w)`.
+    hidden units m `[N, H]`, the weights are `(m * W2[:, k]) @ W1^T / (h * w)`. Without hidden units they are W1^T /
+    (h * w), of every picture alike.
     """
     from onnx import TensorProto
 
     height, width, channels = (int(size) for size in classifier.get_layer("feature_map").output.shape[1:])
-    kernel = classifier.get_layer("hidden").get_weights()[0].astype(np.float64)
     layers = {layer.name: layer for layer in classifier.layers}
+    kernel = layers["hidden" if "hidden" in layers else "logits"].get_weights()[0].astype(np.float64)
     if "standardize" in layers:
         fixed = layers["standardize"]
         kernel = kernel / np.sqrt(np.asarray(fixed.moving_variance, np.float64) + fixed.epsilon)[:, None]
     # A flattened map has its channels last, place by place; pooled maps stand side by side, the deepest last.
     flattened = _is_flattened(classifier)
     by_channel = kernel.reshape(-1, channels, kernel.shape[1]).sum(axis=0) if flattened else kernel[-channels:]
-    last = classifier.get_layer("logits").get_weights()[0]
+    last = layers["logits"].get_weights()[0]
     units, classes = last.shape
+    if "hidden" not in layers:
+        # Each picture's own rows by way of its logits, so that the batch has its size: logits * 0 + the weights.
+        axis, zero = (
+            graph.constant("gradcam.axis", np.array([2], np.int64)),
+            graph.constant("gradcam.zero", np.array(0.0)),
+        )
+        rows = graph.op("Unsqueeze", [graph.op("Mul", [names["logits"], zero], (classes,)), axis], (classes, 1))
+        weights = graph.constant("gradcam.first", by_channel.T / (height * width))
+        return graph.op("Add", [rows, weights], (classes, channels))
     first = graph.constant("gradcam.first", by_channel.T / (height * width))
     second = graph.constant("gradcam.second", last.T[None])
     axis = graph.constant("gradcam.axis", np.array([1], np.int64))
     zero = graph.constant("gradcam.zero", np.array(0.0))
-    active = graph.op("Greater", [hidden, zero], (units,))
+    active = graph.op("Greater", [names["hidden"], zero], (units,))
     mask = graph.op("Cast", [active], (units,), to=TensorProto.FLOAT)
     mask = graph.op("Unsqueeze", [mask, axis], (1, units))
     return graph.op("MatMul", [graph.op("Mul", [mask, second], (classes, units)), first], (classes, channels))

@@ -30,6 +30,7 @@ Array = npt.NDArray[Any]
 class Graph:
     """An ONNX graph under construction. Four-dimensional values are held channels first, `[N, C, H, W]`."""
 
+    mirrored: bool = False  # whether the mirror images of the pictures run along, behind them
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     weights: dict[str, Array] = field(default_factory=dict)
     # For each value: the channels-last shape without the batch dimension.
@@ -57,6 +58,15 @@ class Graph:
             return value
         return self.op("Transpose", [value], self.shapes[value], perm=[0, 2, 3, 1])
 
+    def halves(self, value: str) -> tuple[str, str]:
+        """Of a value of a mirrored graph, what belongs to the pictures and what to their mirror images."""
+        from onnx import helper
+
+        halves = (f"{value}.pictures", f"{value}.mirrored")
+        self.nodes.append(helper.make_node("Split", [value], list(halves), axis=0, num_outputs=2))
+        self.shapes |= dict.fromkeys(halves, self.shapes[value])
+        return halves
+
     def to_model(self, image: str, outputs: Mapping[str, str], metadata: Mapping[str, str]) -> onnx.ModelProto:
         """Close the graph: `image` uint8 `[N, H, W, 3]` in, the named values (four-dimensional ones channels last) out."""
         import onnx
@@ -76,13 +86,14 @@ class Graph:
         return model
 
 
-def trace(model: keras.Model) -> tuple[Graph, Callable[[Any], str]]:
+def trace(model: keras.Model, *, mirrored: bool = False) -> tuple[Graph, Callable[[Any], str]]:
     """Convert every layer of a functional Keras model whose one input is a uint8 picture `[N, H, W, 3]`.
 
     Returns the graph, whose input is called `image`, and a function from a Keras tensor of the model to the name of
-    its value in the graph. Raises `ModelError` for a layer that has no exact counterpart here.
+    its value in the graph. With `mirrored`, the mirror images follow the pictures through the network, so that values
+    have `2 N` rows (see `Graph.halves`). Raises `ModelError` for a layer that has no exact counterpart here.
     """
-    graph = Graph()
+    graph = Graph(mirrored)
     names: dict[int, str] = {}
     for layer in model.layers:
         kind = type(layer).__name__
@@ -103,6 +114,10 @@ def _input(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) 
 
     graph.shapes["image"] = shape
     pixels = graph.op("Cast", ["image"], shape, to=onnx.TensorProto.FLOAT)
+    if graph.mirrored:
+        ends = {"starts": -1, "ends": -shape[1] - 1, "axes": 2, "steps": -1}
+        values = [graph.constant(f"mirror.{name}", np.array([value], np.int64)) for name, value in ends.items()]
+        pixels = graph.op("Concat", [pixels, graph.op("Slice", [pixels, *values], shape)], shape, axis=0)
     return graph.op("Transpose", [pixels], shape, perm=[0, 3, 1, 2])
 
 
@@ -113,6 +128,12 @@ def _identity(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...
 def _rescaling(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
     scale, offset = np.asarray(layer.scale, np.float32), np.asarray(layer.offset, np.float32)
     return _affine(graph, layer.name, inputs[0], scale, offset)
+
+
+def calibrate(graph: Graph, logits: str, scale: float) -> str:
+    """The softmax of the logits times `scale`, as the layers `calibration` and `probabilities` have it."""
+    scaled = _affine(graph, "calibration", logits, np.asarray(scale, np.float32), np.zeros((), np.float32))
+    return graph.op("Softmax", [scaled], graph.shapes[logits], axis=-1)
 
 
 def _affine(graph: Graph, name: str, value: str, scale: Array, offset: Array) -> str:
@@ -195,6 +216,8 @@ def _apply_activation(graph: Graph, layer: Any, value: str) -> str:
         return graph.op("Relu", [value], shape)
     if name == "relu6":
         return _clip(graph, value, 6.0)
+    if name == "silu":
+        return graph.op("Mul", [value, graph.op("Sigmoid", [value], shape)], shape)
     if name == "softmax":
         return graph.op("Softmax", [value], shape, axis=-1)
     raise ModelError(f"layer '{layer.name}' has the activation '{name}', which cannot be exported exactly")

@@ -1,52 +1,192 @@
-"""Augmentation of pictures in memory, a batch at a time, in one interpolation."""
+"""Augmentation of pictures in memory, a batch at a time: one interpolation for all that moves, then what changes colours."""
 
 from __future__ import annotations
 
+import functools
 import math
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from whatsit.training.recipe import Recipe
 
+Pixels = npt.NDArray[np.uint8]
+_OPERATIONS = 9  # of `_rand_augment`
+
 
 def wants_augmentation(recipe: Recipe) -> bool:
-    """Whether the recipe moves pictures at all."""
-    return bool(recipe.rotation or recipe.shift or recipe.zoom or recipe.shear or recipe.flip)
+    """Whether the recipe changes single pictures at all."""
+    return wants_movement(recipe) or bool(recipe.random_erasing)
 
 
-def augment(pixels: Any, recipe: Recipe, seed: Any) -> Any:
-    """Each picture of a batch turned, shifted, zoomed, sheared and mirrored at random, as the recipe allows.
+def wants_movement(recipe: Recipe) -> bool:
+    """Whether the recipe moves pictures, or changes their colours."""
+    return bool(recipe.rotation or recipe.shift or recipe.zoom or recipe.shear or recipe.flip or recipe.rand_augment)
 
-    `pixels` is a TensorFlow tensor, uint8 `[N, H, W, 3]`; so is the result. What comes in from outside the picture
-    repeats its nearest edge; interpolation is bilinear. `seed`, an int64 scalar, settles everything random, whichever
-    thread the batch is made on.
+
+def wants_live_pictures(recipe: Recipe) -> bool:
+    """Whether the recipe changes pictures in more ways than the mirror image, so that views cannot be computed once."""
+    return wants_augmentation(replace(recipe, flip=False)) or bool(recipe.mixup or recipe.cutmix)
+
+
+def augment(pixels: Pixels, recipe: Recipe, rng: np.random.Generator, mirrored: npt.NDArray[np.bool_]) -> Pixels:
+    """Each picture of a batch turned, shifted, zoomed, sheared and recoloured at random, as the recipe allows.
+
+    `pixels` is uint8 `[N, H, W, 3]`; so is the result. Those that are `mirrored` are mirrored left to right. What comes
+    in from outside the picture is its reflection; interpolation is bilinear, and shifts are whole pixels, so that a
+    picture that is only shifted and mirrored keeps its exact pixels. `rng` settles everything random.
     """
+    count, height, width, _ = pixels.shape
+    if wants_movement(recipe):
+        draws = rng.uniform(-1.0, 1.0, (6, count))
+        move = _placement(
+            draws[0] * math.radians(recipe.rotation),
+            draws[1] * recipe.shear,
+            1.0 + draws[2] * recipe.zoom,
+            1.0 + draws[3] * recipe.zoom,
+            np.rint(draws[4] * recipe.shift * width),
+            np.rint(draws[5] * recipe.shift * height),
+        )
+        change = None
+        if recipe.rand_augment:
+            move, change = _rand_augment(move, recipe.rand_augment, rng, count, width, height)
+        move[:, 0] *= np.where(mirrored, -1.0, 1.0)[:, None]
+        pixels = _apply(pixels, _about_centre(move, width, height), change)
+    if recipe.random_erasing:
+        pixels = _erase(pixels, recipe.random_erasing, rng)
+    return pixels
+
+
+def _placement(
+    angle: npt.NDArray[Any], shear: Any, zoom_x: Any, zoom_y: Any, shift_x: Any, shift_y: Any
+) -> npt.NDArray[np.float64]:
+    """`[N, 2, 3]`: from a place in the result, measured from its centre, to the place in the picture."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    move = np.empty((len(angle), 2, 3))
+    move[:, 0] = np.stack([zoom_x * cos, zoom_x * (shear * cos - sin), np.broadcast_to(shift_x, cos.shape)], axis=1)
+    move[:, 1] = np.stack([zoom_y * sin, zoom_y * (shear * sin + cos), np.broadcast_to(shift_y, cos.shape)], axis=1)
+    return move
+
+
+def _about_centre(move: npt.NDArray[np.float64], width: int, height: int) -> npt.NDArray[np.float32]:
+    """The eight figures `[N, 8]` of TensorFlow's projective transformation."""
+    x, y = (width - 1) / 2, (height - 1) / 2
+    (a, b, c), (d, e, f) = move[:, 0].T, move[:, 1].T
+    zero = np.zeros(len(move))
+    return np.stack([a, b, c + x - a * x - b * y, d, e, f + y - d * x - e * y, zero, zero], axis=1).astype(np.float32)
+
+
+def _rand_augment(
+    move: npt.NDArray[np.float64], magnitude: float, rng: np.random.Generator, count: int, width: int, height: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+    """Two random operations a picture at one magnitude (RandAugment, Cubuk et al. 2020), as movement and recolouring.
+
+    Operations: rotate, shear x and y, shift x and y; brightness, contrast, colour; nothing. Recolouring is `[N, 3]`: the
+    factors by which brightness, contrast and colour are multiplied.
+    """
+    strength = magnitude / 30
+    factors = np.ones((count, 3), np.float32)
+    for _ in range(2):
+        kind = rng.integers(_OPERATIONS, size=count)
+        signed = strength * rng.choice([-1.0, 1.0], count)
+        extra = np.zeros((count, 2, 3))
+        extra[:, 0, 0] = extra[:, 1, 1] = 1.0
+        angle = np.where(kind == 0, signed * math.radians(30), 0.0)
+        extra[:, 0, 0], extra[:, 0, 1] = np.cos(angle), -np.sin(angle)
+        extra[:, 1, 0], extra[:, 1, 1] = np.sin(angle), np.cos(angle)
+        extra[:, 0, 1] += np.where(kind == 1, 0.3 * signed, 0.0)
+        extra[:, 1, 0] += np.where(kind == 2, 0.3 * signed, 0.0)
+        extra[:, 0, 2] = np.where(kind == 3, 0.45 * signed * width, 0.0)
+        extra[:, 1, 2] = np.where(kind == 4, 0.45 * signed * height, 0.0)
+        linear = move[:, :, :2] @ extra
+        linear[:, :, 2] += move[:, :, 2]
+        move = linear
+        for place in range(3):
+            factors[:, place] *= np.where(kind == 5 + place, 1.0 + 0.9 * signed, 1.0)
+    return move, factors
+
+
+def _apply(pixels: Pixels, transforms: npt.NDArray[np.float32], factors: npt.NDArray[np.float32] | None) -> Pixels:
+    moved = _moving()(pixels, transforms) if factors is None else _recolouring()(pixels, transforms, factors)
+    result: Pixels = moved.numpy()
+    return result
+
+
+@functools.cache
+def _moving() -> Any:
     import tensorflow as tf
 
-    shape = tf.shape(pixels)
-    count = shape[0]
-    height, width = tf.cast(shape[1], tf.float32), tf.cast(shape[2], tf.float32)
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def move(pixels: Any, transforms: Any) -> Any:
+        return tf.cast(tf.round(_transformed(pixels, transforms)), tf.uint8)
 
-    draws = tf.random.stateless_uniform([7, count], tf.stack([seed, recipe.seed]), -1.0, 1.0)
+    return move
 
-    angle = draws[0] * (recipe.rotation * math.pi / 180)
-    shear = draws[1] * recipe.shear
-    zoom_x, zoom_y = 1.0 + draws[2] * recipe.zoom, 1.0 + draws[3] * recipe.zoom
-    shift_x, shift_y = draws[4] * recipe.shift, draws[5] * recipe.shift
-    if recipe.flip:
-        zoom_x *= tf.where(draws[6] < 0.0, -1.0, 1.0)
-    # From a place in the result, measured from its centre, to the place in the picture: rotate, shear, zoom, shift.
-    a, b = zoom_x * tf.cos(angle), zoom_x * (shear * tf.cos(angle) - tf.sin(angle))
-    d, e = zoom_y * tf.sin(angle), zoom_y * (shear * tf.sin(angle) + tf.cos(angle))
-    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-    c = centre_x + shift_x * width - a * centre_x - b * centre_y
-    f = centre_y + shift_y * height - d * centre_x - e * centre_y
-    zero = tf.zeros_like(a)
-    moved = tf.raw_ops.ImageProjectiveTransformV3(
+
+@functools.cache
+def _recolouring() -> Any:
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def move_and_recolour(pixels: Any, transforms: Any, factors: Any) -> Any:
+        x = _transformed(pixels, transforms)
+        brightness, contrast, colour = (factors[:, place, None, None, None] for place in range(3))
+        x = x * brightness
+        grey = tf.reduce_sum(x * [0.299, 0.587, 0.114], axis=3, keepdims=True)
+        x = grey + (x - grey) * colour
+        mean = tf.reduce_mean(grey, axis=(1, 2), keepdims=True)
+        x = mean + (x - mean) * contrast
+        return tf.cast(tf.round(tf.clip_by_value(x, 0.0, 255.0)), tf.uint8)
+
+    return move_and_recolour
+
+
+def _transformed(pixels: Any, transforms: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(pixels, tf.float32),  # of integers it would cut off, not round
-        transforms=tf.stack([a, b, c, d, e, f, zero, zero], axis=1),
-        output_shape=shape[1:3],
+        transforms=transforms,
+        output_shape=tf.shape(pixels)[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",
-        fill_mode="NEAREST",
+        fill_mode="REFLECT",
     )
-    return tf.cast(tf.round(moved), tf.uint8)
+
+
+def _erase(pixels: Pixels, chance: float, rng: np.random.Generator) -> Pixels:
+    """A rectangle of 2 to 33 % of the picture replaced by noise, at that chance (random erasing, Zhong et al. 2020)."""
+    count, height, width, _ = pixels.shape
+    pixels = pixels.copy()
+    for place in np.flatnonzero(rng.random(count) < chance):
+        area, ratio = rng.uniform(0.02, 0.33) * height * width, math.exp(rng.uniform(-math.log(3), math.log(3)))
+        h, w = min(height, round(math.sqrt(area * ratio)) or 1), min(width, round(math.sqrt(area / ratio)) or 1)
+        y, x = rng.integers(height - h + 1), rng.integers(width - w + 1)
+        pixels[place, y : y + h, x : x + w] = rng.integers(256, size=(h, w, 3), dtype=np.uint8)
+    return pixels
+
+
+def mix(
+    pixels: Pixels, targets: npt.NDArray[np.float32], recipe: Recipe, rng: np.random.Generator
+) -> tuple[Pixels, npt.NDArray[np.float32]]:
+    """Each picture mixed with another of the batch, and its target alike.
+
+    MixUp (Zhang et al. 2018) blends the two; CutMix (Yun et al. 2019) takes a rectangle of the other. Where the recipe
+    has both, each batch draws one of them.
+    """
+    other = rng.permutation(len(pixels))
+    if recipe.mixup and (not recipe.cutmix or rng.random() < 0.5):
+        share = np.float32(rng.beta(recipe.mixup, recipe.mixup))
+        mixed = pixels * share + pixels[other] * (np.float32(1) - share)
+        return np.rint(mixed).astype(np.uint8), targets * share + targets[other] * (1 - share)
+    height, width = pixels.shape[1:3]
+    side = math.sqrt(1.0 - rng.beta(recipe.cutmix, recipe.cutmix))
+    y, x = rng.integers(height), rng.integers(width)
+    top, bottom = (int(np.clip(y + sign * side * height / 2, 0, height)) for sign in (-1, 1))
+    left, right = (int(np.clip(x + sign * side * width / 2, 0, width)) for sign in (-1, 1))
+    mixed = pixels.copy()
+    mixed[:, top:bottom, left:right] = pixels[other, top:bottom, left:right]
+    share = np.float32(1 - (bottom - top) * (right - left) / (height * width))
+    return mixed, targets * share + targets[other] * (1 - share)

@@ -80,6 +80,16 @@ class FeatureCache:
                 filled.update(targets)
         return filled
 
+    def missing(self, view: str, digests: Sequence[bytes]) -> int:
+        """How many of these pictures have no features kept."""
+        wanted = set(digests)
+        for path in (self.folder / view).glob("*.digests.npy"):
+            try:
+                wanted.difference_update(digest.tobytes() for digest in np.load(path, allow_pickle=False))
+            except (OSError, ValueError, EOFError):
+                continue
+        return sum(digest in wanted for digest in digests)
+
     def add(self, view: str, digests: Sequence[bytes], values: HalfFloats) -> None:
         """Keep the features of these pictures. Raises `DiskError`."""
         keys = np.frombuffer(b"".join(digests), "V32")

@@ -2,60 +2,146 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from whatsit.engines import available, open_engine, training_precision
-from whatsit.images.scan import Dataset, label_numbers
+from whatsit.engines import Images, available, open_engine, training_precision
+from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.models import backbones, classifier
-from whatsit.progress import Reporter
+from whatsit.progress import SILENT, Reporter
+from whatsit.training.batches import FeatureBatches, targets_for
 from whatsit.training.calibration import calibrated_losses, clearly_less
+from whatsit.training.clock import Clock, duration
 from whatsit.training.features import FeatureCache, Features, extract
-from whatsit.training.fit import Fitted, fit_head
-from whatsit.training.recipe import Recipe, working_size
-from whatsit.training.trained import Trained, finish, new_history, require_every_class
+from whatsit.training.loop import Fitted, Task, TrainingError, fit
+from whatsit.training.recipe import Recipe, working_batch_size, working_size
+from whatsit.training.trained import Job, Labels, Trained, finish, logits_of_views
 from whatsit.training.unknown import enough_rows, fit_mahalanobis
 
+SAMPLE = 64  # pictures by which the pace is measured
+FEWEST = 10  # training pictures a class, below which a model is not worth its time
+FEATURES_SHARE = 0.7  # of the time for a frozen backbone, at most, that its features may take
 
-def train_frozen(
-    dataset: Dataset, recipe: Recipe, size: int, upscale: int, folder: Path, reporter: Reporter
-) -> Trained:
-    """Train a head on a frozen backbone that works at `size`, on a data set that is split."""
-    backbone = backbones.build(recipe.model, size, upscale=upscale, weights=recipe.weights)
+HalfFloats = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class FrozenHead:
+    """A frozen backbone with a fitted head."""
+
+    job: Job  # less the pictures that turned out to be unreadable
+    features: Any  # the Keras model from `image` to (feature_map, embedding)
+    fitted: Fitted
+    train_labels: Labels
+    validation_labels: Labels
+    trained: Trained
+
+
+def train_frozen(job: Job, share: float = 0.9) -> FrozenHead:
+    """Train a head on a frozen backbone, in that share of the time that is left."""
+    recipe = job.recipe
+    backbone = backbones.build(recipe.model, job.size, upscale=job.upscale, weights=recipe.weights)
     depths = ("last", "all") if recipe.features == "auto" else (recipe.features,)
     networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
     frozen = FrozenNetwork(networks[depths[-1]])
-    train = frozen.features(dataset, "train", recipe.views, reporter)
-    validation = frozen.features(dataset, "validation", ("original",), reporter)
+    job.clock.reserve(job.seconds_per_picture(networks[depths[-1]]))
+    job, clock = _within_time(job, frozen, share), job.clock.part(share)
+    recipe, dataset = job.recipe, job.dataset
+    train = frozen.features(dataset, "train", recipe.views, job.reporter)
+    validation = frozen.features(dataset, "validation", job.test_views, job.reporter)
     frozen.make_room()
-    dataset = require_every_class(dataset.without([*train.failed, *validation.failed]))
-    train_labels = np.array(label_numbers(train.pictures, dataset.classes))
-    validation_labels = np.array(label_numbers(validation.pictures, dataset.classes))
-    history = new_history(folder, recipe, reporter)
+    job = job.without([*train.failed, *validation.failed])
+    labels = np.array(label_numbers(train.pictures, dataset.classes))
+    held_labels = np.array(label_numbers(validation.pictures, dataset.classes))
     fitted: dict[str, Fitted] = {}
     for depth, network in networks.items():
         width = _width(network)  # the deepest features stand last
-        fitted[depth] = fit_head(
-            [train.views[view][:, -width:] for view in recipe.views],
-            train_labels,
-            validation.views["original"][:, -width:],
-            validation_labels,
-            len(dataset.classes),
-            recipe,
-            history,
-            f"head-{depth}",
+        views = [train.views[view][:, -width:] for view in recipe.views]
+        held = validation.views["original"][:, -width:]
+        ours = clock.part(1.0 / (len(networks) - len(fitted))) if clock.limited else None
+        fitted[depth] = fit_head(job, f"{job.stage_prefix}head-{depth}", views, labels, held, held_labels, ours)
+    logits = {
+        depth: logits_of_views(
+            found.model, [validation.views[view][:, -_width(networks[depth]) :] for view in job.test_views]
         )
+        for depth, found in fitted.items()
+    }
     best = depths[0]  # within two standard errors the simpler head; a small validation set would choose by chance
-    losses = [calibrated_losses(fitted[depth].validation_logits, validation_labels) for depth in depths]
+    losses = [calibrated_losses(logits[depth], held_labels) for depth in depths]
     if len(depths) > 1 and clearly_less(losses[1], losses[0], errors=2):
         best = depths[1]
-    rows = enough_rows(train_labels, len(dataset.classes), recipe.seed)
+    rows = enough_rows(labels, len(dataset.classes), recipe.seed)
     embedding = train.views["original"][rows, -_width(networks[best]) :]
     del train
-    known = fit_mahalanobis(embedding, train_labels[rows], len(dataset.classes), recipe.seed)
-    return finish(networks[best], fitted[best], validation_labels, dataset, history, known, frozen)
+    known = fit_mahalanobis(embedding, labels[rows], len(dataset.classes), recipe.seed)
+    trained = finish(job, networks[best], fitted[best], held_labels, logits[best], known, frozen)
+    return FrozenHead(job, networks[best], fitted[best], labels, held_labels, trained)
+
+
+def _within_time(job: Job, frozen: FrozenNetwork, share: float) -> Job:
+    """Tell how long the features will take; where that is too long, fewer views and fewer training pictures."""
+    train, views = job.dataset.of("train"), job.recipe.views
+    held = frozen.missing(job.dataset.of("validation"), job.test_views)
+    missing = frozen.missing(train, views) + held
+    if not missing:
+        return job
+    order = np.random.default_rng(job.recipe.seed).permutation(len(train))
+    sample = [train[row] for row in order[:SAMPLE]]
+    started = time.perf_counter()
+    frozen.of(job.dataset, sample, views)
+    per_view = (time.perf_counter() - started) / (len(sample) * len(views))
+    needed = per_view * missing
+    allowed = FEATURES_SHARE * share * job.clock.left()
+    if needed <= allowed:
+        job.clock.tell("Computing features", needed)
+        return job
+    pictures, fewest = int(allowed / per_view) - held, min(len(train), FEWEST * len(job.dataset.classes))
+    if pictures < fewest:
+        raise TrainingError(
+            f"the time limit is too short: the features of {fewest:,} training pictures alone take about "
+            f"{duration(per_view * (fewest + held))} on this machine; give more time, or fewer pictures with --limit"
+        )
+    kept = {train[row].name for row in _of_every_class(train, order)[:pictures]}
+    chosen = tuple(p for p in job.dataset.pictures if p.split != "train" or p.name in kept)
+    job.reporter.warn(
+        f"the time limit is short for these pictures: {len(kept):,} of {len(train):,} training pictures are used"
+        + (", and no mirror images" if len(views) > 1 else "")
+    )
+    return replace(job, dataset=replace(job.dataset, pictures=chosen), recipe=replace(job.recipe, views=("original",)))
+
+
+def _of_every_class(pictures: list[Picture], order: npt.NDArray[np.int64]) -> list[int]:
+    """The order, with a picture of each class moved to its front."""
+    first: dict[str, int] = {}
+    for row in order:
+        first.setdefault(pictures[row].label, int(row))
+    return list(dict.fromkeys([*first.values(), *(int(row) for row in order)]))
+
+
+def fit_head(
+    job: Job,
+    stage: str,
+    views: list[HalfFloats],
+    labels: Labels,
+    held: HalfFloats,
+    held_labels: Labels,
+    clock: Clock | None = None,
+) -> Fitted:
+    """Train the head on features; each view of the training pictures is an array `[N, F]`, N as in `labels`."""
+    import keras
+
+    recipe, classes = job.recipe, len(job.dataset.classes)
+    embedding = keras.Input((views[0].shape[1],), name="features")
+    logits = classifier.add_head(embedding, classes, hidden=recipe.hidden, dropout=recipe.dropout, standardize=True)
+    model = keras.Model(embedding, logits)
+    classifier.set_standard(model, *_mean_and_variance(views))
+    size = working_batch_size(recipe, len(views) * len(labels))
+    batches = FeatureBatches(views, labels, targets_for(labels, classes, recipe), size, recipe.seed)
+    return fit(Task(stage, model, batches, held, held_labels), recipe, job.history, clock)
 
 
 class FrozenNetwork:
@@ -72,18 +158,41 @@ class FrozenNetwork:
         self._size = tuple(int(side) for side in network.input.shape[1:3])
 
     def features(self, dataset: Dataset, split: str, views: tuple[str, ...], reporter: Reporter) -> Features:
-        """Of the pictures of one split."""
+        """Of the pictures of one split, from the cache as far as they are there."""
+        told = reporter.stage(f"Computing features ({split})")
+        return self.of(dataset, dataset.of(split), views, told, self._cache, reporter)
+
+    def of(
+        self,
+        dataset: Dataset,
+        pictures: list[Picture],
+        views: tuple[str, ...] = ("original",),
+        progress: Any = None,
+        cache: FeatureCache | None = None,
+        reporter: Reporter = SILENT,
+    ) -> Features:
+        """Of these pictures, without a cache where none is given."""
         return extract(
             dataset,
-            dataset.of(split),
+            pictures,
             self._engine,
             (self._size[0], self._size[1]),
             width=self.width,
             views=views,
-            cache=self._cache,
-            progress=reporter.stage(f"Computing features ({split})"),
+            cache=cache,
+            progress=progress,
             warn=reporter.warn,
         )
+
+    def missing(self, pictures: list[Picture], views: tuple[str, ...]) -> int:
+        """How many features of these pictures are not in the cache, over all views."""
+        digests = [picture.digest for picture in pictures]
+        return sum(self._cache.missing(view, digests) for view in views)
+
+    def run(self, pixels: Images) -> npt.NDArray[Any]:
+        """Of pictures in memory, uint8 `[N, H, W, 3]`; float32 `[N, F]`."""
+        features: npt.NDArray[Any] = self._engine.run(pixels)[0]
+        return features
 
     def make_room(self) -> None:
         """Keep the folder of features within its limit."""
@@ -99,3 +208,16 @@ def default_network(side: int) -> FrozenNetwork:
 
 def _width(network: Any) -> int:
     return int(network.outputs[1].shape[-1])
+
+
+def _mean_and_variance(views: list[HalfFloats]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Of each column over all views, in float64, a slice at a time."""
+    width, count = views[0].shape[1], sum(len(view) for view in views)
+    total, squares = np.zeros(width), np.zeros(width)
+    for view in views:
+        for start in range(0, len(view), 1024):
+            chunk = view[start : start + 1024].astype(np.float64)
+            total += chunk.sum(axis=0)
+            squares += np.square(chunk).sum(axis=0)
+    mean = total / count
+    return mean, np.maximum(squares / count - np.square(mean), 1e-6)

@@ -12,11 +12,14 @@ from typing import Any
 
 from whatsit.errors import RecipeError, suggest
 from whatsit.models.backbones import BACKBONES, DEFAULT
-from whatsit.models.cnn import SIMPLE_CNN
+from whatsit.models.cnn import SCRATCH_MODELS, SIMPLE_CNN
 
-MODELS = (SIMPLE_CNN, *BACKBONES)
+MODELS = (*SCRATCH_MODELS, *BACKBONES)
 VIEWS = ("original", "flip")
 FEATURES = ("last", "all", "auto")
+CANDIDATES = ("fast", "finetune", "scratch", "baseline")
+ALL = "all"
+MOST_STAGES = 8
 FOLDER = Path(__file__).parent.parent / "recipes"
 
 
@@ -25,44 +28,95 @@ class Recipe:
     """Every knob of a training run, with its default. Sizes in pixels, angles in degrees, shares from 0 to 1."""
 
     name: str = "fast"
-    model: str = DEFAULT  # simple-cnn is trained from scratch; a backbone is frozen and its head trained
+    model: str = DEFAULT  # simple-cnn and modern-cnn are trained from scratch; a backbone is pretrained
     weights: str = "auto"  # of the backbone: auto (ImageNet), none (random), or a path
     size: int = 0  # side at which the network works; 0: chosen from the pictures
-    epochs: int = 30
-    batch_size: int = 0  # 0: a sixteenth of an epoch, 32 to 512
-    learning_rate: float = 0.0003
-    hidden: int = 256
+    # The network from scratch and the head.
+    filters: tuple[int, ...] = ()  # channels of each stage of a network from scratch; (): its own
+    batch_norm: bool = False  # after each convolution of simple-cnn (modern-cnn has it always)
+    hidden: int = 256  # units of the head's hidden layer; 0: none
     dropout: float = 0.5
     features: str = "auto"  # last: the deepest map; all: several depths; auto: what does better in validation
     views: tuple[str, ...] = ("original", "flip")  # of each training picture, whose features are computed
-    early_stopping_patience: int = 5  # epochs without a better validation loss before training stops
-    reduce_patience: int = 2  # epochs without a better validation loss before the learning rate falls
+    test_time_flip: bool = False  # the model answers with the mean logits of a picture and its mirror image
+    # How it is fitted: a network from scratch, or the head of a frozen backbone.
+    epochs: int = 30
+    batch_size: int = 0  # 0: a sixteenth of an epoch, 32 to 512
+    optimizer: str = "adam"  # adam (with decoupled weight decay), or sgd (with Nesterov momentum 0.9)
+    learning_rate: float = 0.0003
+    schedule: str = "plateau"  # plateau: falls where validation gets no better; one-cycle: up and down over all epochs
+    warmup: float = 0.15  # share of a one-cycle schedule in which the learning rate rises
+    weight_decay: float = 0.0  # of kernels, times the learning rate each step (decoupled)
+    l2: float = 0.0  # times the squared kernels, added to the loss
+    label_smoothing: float = 0.0
+    averaging: float = 0.0  # decay of the moving average of the weights that is kept; 0: none
+    class_weights: str = "auto"  # auto: balanced where the largest class is three times the smallest; none
+    early_stopping_patience: int = 10  # epochs without a better validation loss before training stops (plateau)
+    reduce_patience: int = 5  # epochs without a better validation loss before the learning rate falls (plateau)
     reduce_factor: float = 0.5
-    rotation: float = 0.0  # augmentation of a network from scratch: at most so many degrees either way
+    # Fine-tuning of a backbone after its head, always one-cycle.
+    finetune_layers: int | str = 0  # the deepest layers with weights that are tuned too; "all", or 0: none
+    finetune_all_from: int = 0  # with so many training pictures and more, all layers are tuned; 0: never
+    finetune_epochs: int = 2  # of some layers, which few pictures are soon learned by heart with
+    finetune_all_epochs: int = 8  # of all layers
+    finetune_batch_size: int = 64
+    finetune_learning_rate: float = 0.001
+    # Augmentation of pictures, live.
+    rotation: float = 0.0  # at most so many degrees either way
     shift: float = 0.0  # at most this share of the side, either way
     zoom: float = 0.0
     shear: float = 0.0
     flip: bool = False
+    rand_augment: float = 0.0  # magnitude, 0 to 30, of two random changes a picture
+    random_erasing: float = 0.0  # the chance that a rectangle of a picture is erased
+    mixup: float = 0.0  # alpha of the mixture of two pictures
+    cutmix: float = 0.0  # alpha of the area that comes from another picture
+    # Recipes that are tried within the time limit, the best in validation kept; everything else above is theirs then.
+    candidates: tuple[str, ...] = ()
     seed: int = 0
 
 
 _RANGES: dict[str, tuple[float, float]] = {
     "size": (0, 1024),
+    "filters": (1, 2048),
     "epochs": (1, 10_000),
     "batch_size": (0, 4096),
     "learning_rate": (1e-8, 10.0),
-    "hidden": (1, 8192),
+    "warmup": (0.0, 0.9),
+    "weight_decay": (0.0, 1.0),
+    "l2": (0.0, 1.0),
+    "label_smoothing": (0.0, 0.9),
+    "averaging": (0.0, 0.9999),
+    "hidden": (0, 8192),
     "dropout": (0.0, 0.95),
     "early_stopping_patience": (1, 10_000),
     "reduce_patience": (1, 10_000),
     "reduce_factor": (0.01, 0.99),
+    "finetune_layers": (0, 10_000),
+    "finetune_all_from": (0, 2**31 - 1),
+    "finetune_epochs": (1, 10_000),
+    "finetune_all_epochs": (1, 10_000),
+    "finetune_batch_size": (1, 4096),
+    "finetune_learning_rate": (1e-8, 10.0),
     "rotation": (0.0, 180.0),
     "shift": (0.0, 1.0),
     "zoom": (0.0, 0.9),
     "shear": (0.0, 2.0),
+    "rand_augment": (0.0, 30.0),
+    "random_erasing": (0.0, 1.0),
+    "mixup": (0.0, 10.0),
+    "cutmix": (0.0, 10.0),
     "seed": (0, 2**31 - 1),
 }
-_CHOICES: dict[str, tuple[str, ...]] = {"model": MODELS, "features": FEATURES, "views": VIEWS}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "model": MODELS,
+    "features": FEATURES,
+    "views": VIEWS,
+    "optimizer": ("adam", "sgd"),
+    "schedule": ("plateau", "one-cycle"),
+    "class_weights": ("auto", "none"),
+    "candidates": CANDIDATES,
+}
 
 
 def names() -> tuple[str, ...]:
@@ -105,9 +159,11 @@ def working_size(recipe: Recipe, side: int) -> tuple[int, int]:
     `side` is the longer side of a typical picture. Small pictures stay small up to the network: a picture of 32 pixels
     is not enlarged before it is kept, sent or served.
     """
-    if recipe.model == SIMPLE_CNN:
-        return recipe.size or (32 if side <= 48 else 64), 1
-    size = recipe.size or (128 if side <= 48 else 192 if side <= 96 else 224)
+    if recipe.model in SCRATCH_MODELS:
+        return recipe.size or (32 if side <= 48 else 64 if side <= 80 or recipe.model == SIMPLE_CNN else 96), 1
+    # A whole network that is tuned makes good what a small size takes, and is fast there; on photos a larger size helps.
+    small, large = (96, 288) if recipe.finetune_layers else (128, 224)
+    size = recipe.size or (small if side <= 48 else 192 if side <= 96 else large)
     factors = [factor for factor in (4, 3, 2) if size % factor == 0 and size // factor >= 0.9 * side]
     return size, (factors or [1])[0]
 
@@ -126,8 +182,9 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
             raise RecipeError(f"--set takes key=value, received '{setting}'")
         default = getattr(Recipe(), key, None)
         if isinstance(default, tuple):
-            values[key] = text.split(",")
-        elif isinstance(default, str):
+            items = [item for item in text.strip("[]").split(",") if item]
+            values[key] = [int(item) for item in items] if key == "filters" and _all_whole(items) else items
+        elif (key == "finetune_layers" and text == ALL) or isinstance(default, str):
             values[key] = text
         else:
             try:
@@ -135,6 +192,10 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
             except (ValueError, RecursionError):
                 values[key] = text
     return values
+
+
+def _all_whole(items: Iterable[str]) -> bool:
+    return all(item.strip().isascii() and item.strip().isdigit() for item in items)
 
 
 def to_toml(recipe: Recipe, comment: str = "") -> str:
@@ -152,18 +213,32 @@ def _check(key: str, value: Any, default: Any, where: str) -> Any:
         value = float(value)
     if isinstance(default, tuple) and isinstance(value, list):
         value = tuple(value)
+    if key == "finetune_layers" and value == ALL:
+        return value
     if type(value) is not type(default):
-        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", tuple: "a list"}[
-            type(default)
-        ]
-        raise RecipeError(f"{where}: '{key}' must be {wanted}, received {str(value)[:80]!r}")
-    if key in _RANGES and not _RANGES[key][0] <= value <= _RANGES[key][1]:
-        low, high = _RANGES[key]
-        raise RecipeError(f"{where}: '{key}' must be from {low:g} to {high:g}, received {str(value)[:80]}")
-    if key in _CHOICES:
-        for item in value if isinstance(value, tuple) else (value,):
-            if item not in _CHOICES[key]:
-                raise RecipeError(f"{where}: unknown {key} '{item}'{suggest(str(item), _CHOICES[key])}")
+        raise RecipeError(f"{where}: '{key}' must be {_wanted(key, default)}, received {str(value)[:80]!r}")
+    for item in value if isinstance(value, tuple) else (value,):
+        _check_item(key, item, where)
     if key == "views" and "original" not in value:
         raise RecipeError(f"{where}: 'views' must have 'original' in it, received {list(value)}")
+    if key == "filters" and len(value) > MOST_STAGES:
+        raise RecipeError(f"{where}: 'filters' must be at most {MOST_STAGES} numbers, received {len(value)}")
     return value
+
+
+def _check_item(key: str, item: Any, where: str) -> None:
+    if key in _CHOICES and item not in _CHOICES[key]:
+        raise RecipeError(f"{where}: unknown {key} '{item}'{suggest(str(item), _CHOICES[key])}")
+    if key not in _RANGES:
+        return
+    low, high = _RANGES[key]
+    if key == "filters" and type(item) is not int:
+        raise RecipeError(f"{where}: 'filters' must be a list of whole numbers, received {str(item)[:80]!r} in it")
+    if not low <= item <= high:
+        raise RecipeError(f"{where}: '{key}' must be from {low:g} to {high:g}, received {str(item)[:80]}")
+
+
+def _wanted(key: str, default: Any) -> str:
+    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", tuple: "a list"}
+    wanted = kinds[type(default)]
+    return f'{wanted} or "{ALL}"' if key == "finetune_layers" else wanted

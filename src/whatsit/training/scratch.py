@@ -1,73 +1,62 @@
-"""The `baseline` way: a small network trained from scratch on pictures in memory."""
+"""The `baseline` and `scratch` ways: a network trained from scratch on pictures in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-
 import numpy as np
-import numpy.typing as npt
 
-from whatsit.errors import DataError
-from whatsit.images.batches import decode_batches
-from whatsit.images.scan import Dataset, Picture, label_numbers
-from whatsit.models import classifier
-from whatsit.models.cnn import simple_cnn
-from whatsit.progress import Reporter
-from whatsit.training.fit import fit_network, in_slices
-from whatsit.training.recipe import Recipe
-from whatsit.training.trained import Trained, finish, new_history, require_every_class
+from whatsit.images.scan import label_numbers
+from whatsit.models import classifier, cnn
+from whatsit.models.backend import layer_policy
+from whatsit.models.surgery import copy_weights
+from whatsit.training.batches import PictureBatches, targets_for
+from whatsit.training.loop import Task, fit, in_slices
+from whatsit.training.pixels import decode_all
+from whatsit.training.recipe import working_batch_size
+from whatsit.training.trained import Job, Trained, finish, logits_of_pixels
 from whatsit.training.unknown import enough_rows, fit_mahalanobis
 
-MAX_PIXEL_BYTES = 4 * 1024**3
+MODERN_SCALE = 0.125  # of the logits in training: it cools the last layer, whose kernel is not normalized (Page 2019)
 
 
-def train_scratch(dataset: Dataset, recipe: Recipe, size: int, folder: Path, reporter: Reporter) -> Trained:
-    """Train the simple CNN at that input size, on a data set that is split."""
+def train_scratch(job: Job) -> Trained:
+    """Train a CNN of the recipe's kind."""
     import keras
 
-    needed = (len(dataset.of("train")) + len(dataset.of("validation"))) * size * size * 3
-    if needed > MAX_PIXEL_BYTES:
-        raise DataError(
-            f"{dataset.source}: at {size} x {size} the pictures take {needed / 1e9:.1f} GB of memory; choose a smaller size "
-            f"(--set size=32), fewer pictures (--limit N), or the recipe 'fast', which does not hold them all"
+    recipe, dataset = job.recipe, job.dataset
+    train, held = (
+        decode_all(
+            dataset, dataset.of(split), job.input_size, job.folder, job.reporter.stage(f"Reading pictures ({split})")
         )
-    train, train_pixels, lost = _load(
-        dataset, dataset.of("train"), size, reporter.stage("Reading the training pictures")
+        for split in ("train", "validation")
     )
-    held, held_pixels, gone = _load(
-        dataset, dataset.of("validation"), size, reporter.stage("Reading the validation pictures")
+    job = job.without([*train.failed, *held.failed])
+    classes = len(dataset.classes)
+    labels, held_labels = (np.array(label_numbers(part.pictures, dataset.classes)) for part in (train, held))
+    # The same network twice: as it is fastest trained here, and as it ships.
+    networks = [
+        cnn.build_cnn(recipe.model, job.size, filters=recipe.filters, batch_norm=recipe.batch_norm, dtype=dtype)
+        for dtype in (layer_policy(), "float32")
+    ]
+    if recipe.model == cnn.MODERN_CNN:
+        some = np.sort(np.random.default_rng(recipe.seed).permutation(len(labels))[:2000])
+        cnn.set_whitening(networks[0], train.pixels[some])
+    features, shipped = (classifier.flat_features(network) for network in networks)
+    job.clock.reserve(job.seconds_per_picture(shipped))
+    logits = classifier.add_head(
+        features.outputs[1], classes, hidden=recipe.hidden, dropout=recipe.dropout, standardize=False
     )
-    dataset = require_every_class(dataset.without([*lost, *gone]))
-    train_labels, held_labels = (np.array(label_numbers(part, dataset.classes)) for part in (train, held))
-    history = new_history(folder, recipe, reporter)
-    network = classifier.flat_features(simple_cnn(size))
-    fitted = fit_network(
-        network,
-        train_pixels,
-        train_labels,
-        held_pixels,
-        held_labels,
-        len(dataset.classes),
-        recipe,
-        history,
+    batches = PictureBatches(
+        train.pixels, labels, targets_for(labels, classes, recipe), working_batch_size(recipe, len(labels)), recipe
     )
-    rows = enough_rows(train_labels, len(dataset.classes), recipe.seed)
-    embedding = in_slices(keras.Model(network.input, classifier.stranger_features(network)), train_pixels[rows])
-    known = fit_mahalanobis(embedding, train_labels[rows], len(dataset.classes), recipe.seed)
-    return finish(network, fitted, held_labels, dataset, history, known)
-
-
-def _load(
-    dataset: Dataset, pictures: Sequence[Picture], size: int, progress: Callable[[int, int], None]
-) -> tuple[list[Picture], npt.NDArray[np.uint8], list[tuple[str, str]]]:
-    """The readable pictures, their pixels `[N, size, size, 3]`, and (name, reason) of the others."""
-    pixels = np.empty((len(pictures), size, size, 3), np.uint8)
-    good: list[Picture] = []
-    failed: list[tuple[str, str]] = []
-    for batch in decode_batches(pictures, dataset.read, (size, size), batch_size=64):
-        pixels[len(good) : len(good) + len(batch.pixels)] = batch.pixels
-        good += batch.good
-        failed += [(picture.name, str(error)) for picture, error in batch.failed]
-        progress(len(good) + len(failed), len(pictures))
-    return good, pixels[: len(good)], failed
+    scale = MODERN_SCALE if recipe.model == cnn.MODERN_CNN else 1.0
+    model = keras.Model(features.input, keras.layers.Rescaling(scale, name="scaled_logits")(logits))
+    task = Task(f"{job.stage_prefix}scratch", model, batches, held.pixels, held_labels)
+    fitted = fit(task, recipe, job.history, job.clock)
+    last = model.get_layer("logits")
+    last.set_weights([scale * weights for weights in last.get_weights()])
+    copy_weights(fitted.model, shipped)
+    rows = enough_rows(labels, classes, recipe.seed)
+    embedding = in_slices(keras.Model(shipped.input, classifier.stranger_features(shipped)), train.pixels[rows])
+    known = fit_mahalanobis(embedding, labels[rows], classes, recipe.seed)
+    held_logits = logits_of_pixels(shipped, job, fitted.model, held.pixels)
+    return finish(job, shipped, fitted, held_labels, held_logits, known)

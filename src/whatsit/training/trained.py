@@ -1,24 +1,76 @@
-"""What every way of training ends with: a calibrated classifier and the data it was fitted on."""
+"""What every way of training begins with, a job, and ends with: a calibrated classifier and the data it was fitted on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
+from whatsit.engines import open_engine
 from whatsit.errors import DataError
 from whatsit.images.scan import Dataset
-from whatsit.models.classifier import complete
+from whatsit.models.classifier import complete, features_to_onnx, with_mirror_image
 from whatsit.models.unknown import Mahalanobis
 from whatsit.progress import Reporter
-from whatsit.training.calibration import fit_temperature
-from whatsit.training.fit import Epoch, Fitted, History
+from whatsit.training.calibration import calibrated_losses, fit_temperature
+from whatsit.training.clock import Clock
+from whatsit.training.history import Epoch, History
+from whatsit.training.loop import Fitted, in_slices
 from whatsit.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
 
     from whatsit.training.frozen import FrozenNetwork
+
+Labels = npt.NDArray[np.int64]
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained."""
+
+    dataset: Dataset  # split
+    recipe: Recipe
+    size: int  # side at which the network works
+    upscale: int  # the input is smaller by this factor, and enlarged inside the graph
+    folder: Path  # of the run
+    history: History
+    clock: Clock
+    reporter: Reporter
+    stage_prefix: str = ""  # of the names of its stages in the history
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the pictures that the network takes."""
+        return self.size // self.upscale, self.size // self.upscale
+
+    def seconds_per_picture(self, features: keras.Model) -> float:
+        """What the network will take to answer a picture when it ships, in float32; 0 where no limit needs it."""
+        if not self.clock.limited:
+            return 0.0
+        engine = open_engine(features_to_onnx(features), ["embedding"])
+        batches = [np.zeros((8, *self.input_size, 3), np.uint8)] * 8
+        for _ in range(2):  # the first round is to warm up
+            started = time.perf_counter()
+            count = sum(len(outputs[0]) for outputs in engine.stream(batches))
+        return (2 if self.recipe.test_time_flip else 1) * (time.perf_counter() - started) / count
+
+    @property
+    def test_views(self) -> tuple[str, ...]:
+        """The views of a picture that the shipped model looks at."""
+        return ("original", "flip") if self.recipe.test_time_flip else ("original",)
+
+    def without(self, unreadable: list[tuple[str, str]]) -> Job:
+        """The job less the pictures that turned out to be unreadable. Raises `DataError`."""
+        return replace(self, dataset=require_every_class(self.dataset.without(unreadable)))
 
 
 @dataclass(frozen=True)
@@ -31,6 +83,8 @@ class Trained:
     temperature: float
     history: tuple[Epoch, ...]  # every epoch of every stage
     known: Mahalanobis  # what the training pictures look like, so that strangers can be told
+    losses: npt.NDArray[np.float64]  # of each validation picture, calibrated
+    recipe: Recipe  # as it was carried out
     frozen: FrozenNetwork | None = None  # what the features came from, where they came from one
 
     @property
@@ -38,20 +92,51 @@ class Trained:
         """How many features the head sees."""
         return int(self.classifier.get_layer("embedding").output.shape[-1])
 
+    def keras_model(self) -> keras.Model:
+        """The classifier as it answers, for other people's tools."""
+        return with_mirror_image(self.classifier) if self.recipe.test_time_flip else self.classifier
+
 
 def finish(
+    job: Job,
     features: keras.Model,
     fitted: Fitted,
-    validation_labels: Any,
-    dataset: Dataset,
-    history: History,
+    validation_labels: Labels,
+    validation_logits: npt.NDArray[np.float32],
     known: Mahalanobis,
     frozen: FrozenNetwork | None = None,
 ) -> Trained:
-    """Calibrate on the validation set and put the whole classifier together."""
-    temperature, _ = fit_temperature(fitted.validation_logits, validation_labels)
-    classifier = complete(features, fitted.model, temperature)
-    return Trained(classifier, dataset, fitted.best, temperature, tuple(history.entries), known, frozen)
+    """Calibrate on the validation set and put the whole classifier together.
+
+    `validation_logits` are those of the classifier as it ships: with the mirror image where the recipe says so.
+    """
+    temperature, _ = fit_temperature(validation_logits, validation_labels)
+    return Trained(
+        complete(features, fitted.model, temperature),
+        job.dataset,
+        fitted.best,
+        temperature,
+        tuple(job.history.entries),
+        known,
+        calibrated_losses(validation_logits, validation_labels),
+        job.recipe,
+        frozen,
+    )
+
+
+def logits_of_views(model: keras.Model, views: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+    """The mean logits `[N, K]` that a model has of one or two views of the same pictures (or of their features)."""
+    total: npt.NDArray[np.float32] = sum((in_slices(model, view) for view in views[1:]), in_slices(model, views[0]))
+    return total / np.float32(len(views))
+
+
+def logits_of_pixels(features: keras.Model, job: Job, head: keras.Model, pixels: Pixels) -> npt.NDArray[np.float32]:
+    """The logits of the whole float32 network with that head, as it ships."""
+    import keras
+
+    whole = complete(features, head)
+    network = keras.Model(whole.input, whole.get_layer("logits").output)
+    return logits_of_views(network, [pixels, pixels[:, :, ::-1]] if job.recipe.test_time_flip else [pixels])
 
 
 def require_every_class(dataset: Dataset) -> Dataset:
@@ -67,14 +152,14 @@ def require_every_class(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def new_history(folder: Path, recipe: Recipe, reporter: Reporter) -> History:
-    """A history that moves the progress stage "Training" on."""
+def new_history(folder: Path, reporter: Reporter, started: float | None = None) -> History:
+    """A history that moves the progress stage "Training" on; `started` is when the run began (`time.perf_counter`)."""
     stages: dict[str, Any] = {}
 
-    def on_epoch(entry: Epoch) -> None:
+    def on_epoch(entry: Epoch, epochs: int) -> None:
         stage = entry["stage"]
         if stage not in stages:
             stages[stage] = reporter.stage(f"Training ({stage})")
-        stages[stage](entry["epoch"], recipe.epochs)
+        stages[stage](entry["epoch"], epochs)
 
-    return History(folder, on_epoch)
+    return History(folder, on_epoch, reporter.warn, started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +14,16 @@ from whatsit.evaluation.shortcuts import PICTURES, look_for_shortcuts
 from whatsit.evaluation.speed import Speed, megabytes
 from whatsit.evaluation.strangers import meet_strangers
 from whatsit.images.scan import typical_size
+from whatsit.images.split import limit
 from whatsit.progress import Reporter
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
     from whatsit.training.trained import Trained
+
+
+PROBED = 10_000  # pictures of all splits, for a probe whose features were not computed in training
 
 
 def examine(
@@ -36,12 +41,14 @@ def examine(
     from whatsit.training.probe import probe
 
     dataset, bundle = trained.dataset, predictor.bundle
+    seed = int(bundle.provenance["recipe"]["seed"])
     if trained.frozen is None or is_from_scratch(bundle):  # the probe is to stand on a pretrained network
         network = default_network(max(typical_size(dataset)))
         width = network.width
+        probed = limit(dataset, math.ceil(PROBED / len(dataset.classes)), seed)
     else:
-        network, width = trained.frozen, trained.embedding_width
-    curve = probe(dataset, network, width, int(bundle.provenance["recipe"]["seed"]), reporter)
+        network, width, probed = trained.frozen, trained.embedding_width, dataset
+    curve = probe(probed, network, width, seed, reporter)
     steps = reporter.stage("Questioning the model")
     explainer = Explainer(predictor)
     shortcuts = look_for_shortcuts(explainer, sample_pixels(dataset, test, predictor.size, PICTURES))

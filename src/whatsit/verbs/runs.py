@@ -1,18 +1,12 @@
-"""Run folders: made whole or not at all, and listed."""
+"""What run folders hold: written, read again, and listed."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import errno
 import io
 import json
 import math
-import os
-import re
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +15,7 @@ from whatsit.bundle.read import find_bundle
 from whatsit.errors import ImageError, UsageError
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.report import mistake_files
-from whatsit.files import disk_error, spreadsheet_safe, write_text
+from whatsit.files import spreadsheet_safe, write_text
 from whatsit.images.decode import read_file
 from whatsit.images.scan import Dataset
 
@@ -41,49 +35,6 @@ class RunSummary:
     n: int
     seconds: float
     created: str
-
-
-def run_folder_for(data: str, recipe: str) -> Path:
-    """`runs/DATA-RECIPE`, with a number behind it where that is taken."""
-    stem = re.sub(r"\.(zip|csv|tar|tgz|tbz2|txz|gz|bz2|xz)\b", "", Path(data).resolve().name.lower())
-    name = re.sub(r"[^\w-]+", "-", f"{stem}-{recipe}").strip("-")[:80]
-    folder, number = RUNS / name, 1
-    while folder.exists():
-        number += 1
-        folder = RUNS / f"{name}-{number}"
-    return folder
-
-
-@contextmanager
-def new_run(folder: Path) -> Iterator[Path]:
-    """A folder to work in, which becomes `folder` when the work is done and vanishes when it fails.
-
-    The name is claimed at once, by an empty folder. Raises `UsageError` where it is taken, `DiskError` where the disk
-    is full or the place cannot be written.
-    """
-    folder = folder.resolve()
-    try:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir()
-    except FileExistsError:
-        raise UsageError(f"{folder} exists already; choose another place with --out, or remove it first") from None
-    except OSError as error:
-        raise disk_error(folder, error) from None
-    working = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
-        working.mkdir()
-        yield working
-        working.replace(folder)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise disk_error(folder, error) from None
-        raise
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # the claim, where it was not made good
 
 
 def write_split(dataset: Dataset, path: Path) -> None:
@@ -178,6 +129,15 @@ def _read_history(path: Path, stage: str) -> tuple[dict[str, float], ...]:
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return ()
     return history if all(math.isfinite(value) for row in history for value in row.values()) else ()
+
+
+def seconds_used(folder: Path) -> float:
+    """How long an unfinished run had worked when its last epoch was noted; 0 where there is none."""
+    try:
+        with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
+            return max((float(row["seconds"]) for row in csv.DictReader(file)), default=0.0)
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return 0.0
 
 
 def list_runs(folder: str | Path = RUNS) -> list[RunSummary]:

@@ -17,7 +17,7 @@ import numpy as np
 from whatsit.bundle.format import Bundle, Conformal, InputSpec, UnknownRule
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import write_bundle
-from whatsit.errors import UsageError, suggest
+from whatsit.errors import UsageError
 from whatsit.evaluation.criteria import load_criteria
 from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
 from whatsit.evaluation.examination import Examination
@@ -25,26 +25,28 @@ from whatsit.evaluation.metrics import Figures
 from whatsit.evaluation.speed import Speed, measure_speed, megabytes
 from whatsit.files import write_text
 from whatsit.images.decode import RESIZE_RULE
-from whatsit.images.scan import Dataset, count_by_label, typical_size
+from whatsit.images.scan import Dataset, count_by_label
 from whatsit.images.split import limit as limit_pictures
 from whatsit.images.split import split
-from whatsit.models.backbones import BACKBONES
-from whatsit.models.cnn import SIMPLE_CNN
 from whatsit.models.unknown import METHOD
 from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Predictor
 from whatsit.training import recipe as recipes
+from whatsit.training.clock import Afterwards, Clock
 from whatsit.training.recipe import Recipe
 from whatsit.verbs.card import model_card
 from whatsit.verbs.data import open_data, tell_about, tell_unreadable
 from whatsit.verbs.examine import examine, unreadable_of
 from whatsit.verbs.golden import golden_pictures
-from whatsit.verbs.runs import new_run, run_folder_for, write_split, write_unreadable
+from whatsit.verbs.plan import Order, allowed_seconds, make_plan
+from whatsit.verbs.runs import seconds_used, write_split, write_unreadable
+from whatsit.verbs.workplace import new_run, unfinished_run
 
 if TYPE_CHECKING:
     from whatsit.training.trained import Trained
 
 
+REPORT_FROM = 60  # seconds of a time limit; the report takes some 16 to 25
 THRESHOLD_PICTURES = 5000  # validation pictures; the chance of a quantile moves by half a percent with so many
 
 
@@ -69,12 +71,14 @@ class Run:
 def train(
     data: str | Path,
     *,
-    recipe: str = "fast",
+    recipe: str | None = None,
     backbone: str | None = None,
     weights: str | Path | None = None,
     out: str | Path | None = None,
     seed: int | None = None,
     limit: int | None = None,
+    time_limit: str | float | None = None,
+    resume: bool = False,
     settings: dict[str, Any] | None = None,
     report: bool = True,
     criteria: str | Path | None = None,
@@ -84,13 +88,15 @@ def train(
 
     Args:
         data: a folder, archive, CSV or name, as in docs and `whatsit train --help`.
-        recipe: the name of a recipe, or a TOML file.
+        recipe: the name of a recipe, or a TOML file; `fast` by default.
         backbone: instead of the recipe's.
         weights: of the backbone: `auto`, `none` or a path.
         out: the run folder to make; `runs/DATA-RECIPE` by default. It must not exist.
         seed: of the split and of training. The same seed on the same machine gives the same run, up to the order in
             which threads add (about 1e-3 in loss).
         limit: at most so many pictures of each class.
+        time_limit: how long the whole may take, in seconds or as text such as `10m`; the plan is fitted to it.
+        resume: go on with the run that was interrupted, as it was begun.
         settings: recipe keys and values that replace the recipe's.
         report: also question the model and write `report.html` and `plots/`.
         criteria: a TOML file of what the report holds the model against, instead of the classic criteria.
@@ -100,80 +106,69 @@ def train(
         UsageError: an argument is wrong. DataError: the data cannot be used. DiskError: the run cannot be written.
     """
     started = time.perf_counter()
-    plan = _plan(recipe, backbone, weights, seed, settings or {})
+    begun = resume and recipe is None and not (settings or backbone or weights)
+    plan = None if begun else make_plan(recipe or "fast", backbone, weights, seed, settings or {})
+    seconds_allowed = allowed_seconds(time_limit)
     limits = load_criteria(criteria)
     if limit is not None and limit < 3:
         raise UsageError(f"--limit must be at least 3 (one picture each to train, validate and test), received {limit}")
     dataset = open_data(data, reporter)
-    if limit is not None:
-        dataset = limit_pictures(dataset, limit, plan.seed)
-    dataset = split(dataset, plan.seed)
-    tell_about(dataset, reporter)
-    folder = Path(out) if out else run_folder_for(str(data), plan.name)
-    with new_run(folder) as working:
-        trained, plan = _fit(dataset, plan, working, reporter)
-        bundle = _set_thresholds(_make_bundle(trained, plan), trained.dataset, reporter)
+    if resume:
+        place_to_work = unfinished_run(out, str(data), plan.name if plan else None)
+    else:
+        place_to_work = new_run(out, str(data), plan.name if plan else "fast")
+    with place_to_work as place:
+        wanted = Order(plan, seed, limit, seconds_allowed).agreed(place)
+        working = place.path
+        if wanted.limit is not None:
+            dataset = limit_pictures(dataset, wanted.limit, wanted.plan.seed)
+        dataset = split(dataset, wanted.plan.seed)
+        wanted.keep(place, dataset)
+        tell_about(dataset, reporter)
+        used = seconds_used(working)
+        if report and wanted.seconds is not None and wanted.seconds < REPORT_FROM:
+            reporter.warn(f"a time limit below {REPORT_FROM} s leaves no time for the report")
+            report = False
+        clock = Clock(wanted.seconds, reporter.say, started=started - used, afterwards=_afterwards(dataset, report))
+        trained = _fit(dataset, wanted.plan, working, clock, started - used, reporter)
+        plan = trained.recipe
+        bundle = _set_thresholds(_make_bundle(trained), trained.dataset, reporter)
         predictor, evaluation = _measure(bundle, working / "model.whatsit", trained.dataset, reporter)
         speed = measure_speed(predictor)
         exam = None
         if report:
-            exam = _examine(working, predictor, trained, evaluation, speed, limits, started, reporter)
+            exam = _examine(working, predictor, trained, evaluation, speed, limits, started - used, reporter)
         size = megabytes(working / "model.whatsit")
-        seconds = round(time.perf_counter() - started, 2)
+        seconds = round(time.perf_counter() - started + used, 2)
         _write_records(working, trained, evaluation, plan, seconds)
         _write_metrics(working / "metrics.json", trained, evaluation, plan, speed, size, seconds, exam)
+    folder = place.folder
     tell_unreadable((*trained.dataset.unreadable[len(dataset.unreadable) :], *evaluation.failed), reporter)
     return Run(folder, folder / "model.whatsit", evaluation.figures, speed, size, seconds, plan, exam)
 
 
-def _plan(
-    recipe: str, backbone: str | None, weights: str | Path | None, seed: int | None, settings: dict[str, Any]
-) -> Recipe:
-    plan = recipes.change(recipes.load(recipe), settings, "--set")
-    if backbone is not None:
-        if plan.model == SIMPLE_CNN:
-            raise UsageError(
-                f"the recipe '{plan.name}' trains a network of its own; --backbone goes with a recipe such as 'fast'"
-            )
-        if backbone not in BACKBONES:
-            raise UsageError(f"unknown backbone '{backbone}'{suggest(backbone, BACKBONES)}")
-        plan = replace(plan, model=backbone)
-    if weights is not None:
-        if plan.model == SIMPLE_CNN:
-            raise UsageError(
-                f"the recipe '{plan.name}' starts from random weights; --weights goes with a recipe such as 'fast'"
-            )
-        plan = replace(plan, weights=str(weights))
-    if plan.weights not in ("auto", "none") and not Path(plan.weights).is_file():
-        raise UsageError(f"{plan.weights}: there is no such weights file; --weights takes auto, none or a path")
-    smallest = 8 if plan.model == SIMPLE_CNN else BACKBONES[plan.model].min_size
-    if 0 < plan.size < smallest:
-        raise UsageError(f"'{plan.model}' works at {smallest} pixels and more, received size {plan.size}")
-    return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
+def _afterwards(dataset: Dataset, report: bool) -> Afterwards:
+    """What follows training, as measured: the report asks the model some thousand questions and draws a dozen plots."""
+    pictures = min(len(dataset.of("validation")), THRESHOLD_PICTURES) + len(dataset.of("test"))
+    return Afterwards(pictures + 2000, 16.0) if report else Afterwards(pictures, 4.0)
 
 
-def _fit(dataset: Dataset, plan: Recipe, folder: Path, reporter: Reporter) -> tuple[Trained, Recipe]:
-    """Train by the recipe; also the recipe with the size that was chosen."""
+def _fit(dataset: Dataset, plan: Recipe, folder: Path, clock: Clock, started: float, reporter: Reporter) -> Trained:
+    """Train by the recipe."""
     from whatsit.models.backend import load_keras
 
     load_keras()
     import keras
 
-    from whatsit.training.frozen import train_frozen
-    from whatsit.training.scratch import train_scratch
+    from whatsit.training.train import train_by_recipe
 
     keras.utils.set_random_seed(plan.seed)
-    size, upscale = recipes.working_size(plan, max(typical_size(dataset)))
-    plan = replace(plan, size=size)
-    if plan.model == SIMPLE_CNN:
-        trained = train_scratch(dataset, plan, size, folder, reporter)
-    else:
-        trained = train_frozen(dataset, plan, size, upscale, folder, reporter)
-    trained.classifier.save(folder / "best_model.keras")
-    return trained, plan
+    trained = train_by_recipe(dataset, plan, folder, clock, started, reporter)
+    trained.keras_model().save(folder / "best_model.keras")
+    return trained
 
 
-def _make_bundle(trained: Trained, plan: Recipe) -> Bundle:
+def _make_bundle(trained: Trained) -> Bundle:
     from whatsit.models.classifier import to_onnx
 
     height, width = (int(size) for size in trained.classifier.input.shape[1:3])
@@ -185,13 +180,14 @@ def _make_bundle(trained: Trained, plan: Recipe) -> Bundle:
             "fingerprint": dataset.fingerprint(),
             "pictures": {name: count_by_label(dataset.of(name)) for name in ("train", "validation", "test")},
         },
-        "recipe": vars(plan),
+        "recipe": vars(trained.recipe),
         "versions": _versions(),
     }
     graph = to_onnx(
         trained.classifier,
         trained.known,
         {"resize": RESIZE_RULE, "classes": json.dumps(dataset.classes, ensure_ascii=False)},
+        test_time_flip=trained.recipe.test_time_flip,
     )
     return Bundle(
         classes=dataset.classes,

@@ -1,0 +1,70 @@
+"""How a command line begins and ends: signals, streams, and errors as one line with an exit code."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from typing import Any
+
+import typer
+
+from whatsit.apps.terminal import err
+from whatsit.errors import UsageError, WhatsitError
+
+_WRONG_OPTIONS: Any = typer.BadParameter.__base__  # what the parser raises for whatever it cannot read
+_ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def run_guarded(app: Any) -> None:
+    """Run a command line, a Typer application; every error becomes one line and an exit code."""
+    _prepare()
+    try:
+        app(standalone_mode=False)
+    except _WRONG_OPTIONS as error:
+        _refuse(error)
+    except UsageError as error:
+        _fail(error, 2)
+    except WhatsitError as error:
+        _fail("; ".join([str(error), *getattr(error, "__notes__", [])]), 1)
+    except Stopped as stopped:
+        _fail("; ".join(["stopped", *getattr(stopped, "__notes__", ["nothing half-written was left behind"])]), 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
+    except MemoryError:
+        _fail("there is not enough memory; try fewer pictures (--limit N) or a smaller size (--set size=...)", 1)
+
+
+class Stopped(BaseException):
+    """Ctrl-C was pressed, or the system asked for an end.
+
+    Not `KeyboardInterrupt`, which the libraries below would answer in their own ways.
+    """
+
+
+def _prepare() -> None:
+    for number in _ENDINGS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup whatsit train ...` is to go on
+            signal.signal(number, _stop)
+    for stream in (sys.stdout, sys.stderr):  # a file name may hold anything
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _stop(*_: object) -> None:
+    for number in _ENDINGS:
+        signal.signal(number, signal.SIG_IGN)  # cleaning up is not to be interrupted by a second, impatient one
+    raise Stopped
+
+
+def _refuse(error: Any) -> None:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        sys.exit(2)
+    command = f"whatsit {error.ctx.info_name}" if error.ctx and error.ctx.parent else "whatsit"
+    _fail(f"{error.format_message()} (see: {command} --help)", 2)
+
+
+def _fail(message: object, code: int) -> None:
+    err(f"whatsit: {message}")
+    sys.exit(code)

@@ -1,0 +1,280 @@
+"""The one training loop: every epoch is validated, noted and saved, and a run that was cut off goes on where it stood."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whatsit.errors import WhatsitError
+from whatsit.training import checkpoint
+from whatsit.training.batches import Batches, Labels, ahead
+from whatsit.training.calibration import calibrated_losses, clearly_less, log_losses
+from whatsit.training.checkpoint import State
+from whatsit.training.clock import Clock, Pace
+from whatsit.training.history import CHOSEN_BY, Epoch, History
+from whatsit.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import keras
+
+MAX_GRADIENT = 5.0  # global norm; longer gradients are shortened (Pascanu et al. 2013)
+_NOT_DECAYED = ("bias", "gamma", "beta")
+
+
+class TrainingError(WhatsitError):
+    """Training went wrong in a way that another recipe may cure."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model at its best epoch."""
+
+    model: keras.Model
+    best: Epoch  # that epoch's entry in the history
+    validation_logits: npt.NDArray[np.float32]  # [N, K]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a stage of training is about: a model that ends in logits, what it learns from and is judged by."""
+
+    stage: str  # its name in the history
+    model: keras.Model
+    batches: Batches
+    validation: npt.NDArray[Any]  # inputs, first axis N
+    validation_labels: Labels  # [N]
+    rate_key: str = "learning_rate"  # the recipe's key, for advice
+
+
+def fit(task: Task, recipe: Recipe, history: History, clock: Clock | None = None) -> Fitted:
+    """Train the model of a task, or finish its training, and set it to its best epoch.
+
+    With a clock, the machine's pace is measured first, a forecast is told and the number of epochs fitted to the time
+    that is left. Raises `TrainingError` where the loss is not finite in the first epoch.
+    """
+    path = history.folder / "checkpoints" / f"{task.stage}.npz"
+    state = checkpoint.load(path)
+    trainer = Trainer(task.model, recipe)
+    history.restore(state.entries)
+    if not state.plan:
+        pace = clock and measure_pace(trainer, task)
+        epochs, steps = (
+            clock.plan(task.stage, recipe.epochs, task.batches.steps, pace)
+            if clock and pace
+            else (recipe.epochs, task.batches.steps)
+        )
+        state.plan = {"epochs": epochs, "steps": steps}
+        checkpoint.save(state, path)
+    elif state.variables:
+        trainer.restore(state.variables)
+    while not state.done:
+        _one_epoch(trainer, task, recipe, history, state, clock)
+        if state.done and not state.best_weights:
+            raise TrainingError(
+                f"the loss became infinite or not a number in the first epoch; try a lower learning rate than "
+                f"{recipe.learning_rate:g} (--set {task.rate_key}=...)"
+            )
+        state.variables = [] if state.done else trainer.variables()
+        checkpoint.save(state, path)
+    task.model.set_weights(state.best_weights)
+    return Fitted(task.model, state.best, state.best_logits)
+
+
+def _one_epoch(
+    trainer: Trainer, task: Task, recipe: Recipe, history: History, state: State, clock: Clock | None
+) -> None:
+    started = time.perf_counter()
+    epoch, steps = state.epoch + 1, state.plan["steps"]
+    rate = recipe.learning_rate * state.plateau.get("factor", 1.0)
+    remaining = (state.plan["epochs"] - state.epoch) * steps
+    total, correct, seen = 0.0, 0.0, 0
+    progress = state.progress
+    for inputs, targets in ahead(lambda step: task.batches.batch(epoch, step), range(steps)):
+        progress += (1.0 - state.progress) / remaining
+        if recipe.schedule == "one-cycle":
+            rate = recipe.learning_rate * one_cycle(progress, recipe.warmup)
+        loss, right = trainer.step(inputs, targets, rate)
+        total, correct, seen = total + loss * len(targets), correct + right, seen + len(targets)
+        if not math.isfinite(loss):
+            break
+    state.epoch, state.progress = epoch, progress
+    logs = {"loss": total / seen, "accuracy": correct / seen}
+    with trainer.averaged():
+        logits = in_slices(task.model, task.validation)
+        losses = calibrated_losses(logits, task.validation_labels)
+        logs["val_loss"] = float(log_losses(logits, task.validation_labels).mean())
+        logs["val_accuracy"] = float((logits.argmax(axis=1) == task.validation_labels).mean())
+        logs[CHOSEN_BY] = float(losses.mean())
+        if not math.isfinite(logs["loss"]) or not math.isfinite(logs[CHOSEN_BY]):
+            if state.best_weights:
+                history.warn(
+                    f"the loss became infinite or not a number in epoch {epoch}; epoch {state.best['epoch']} is kept; try a "
+                    f"lower learning rate than {recipe.learning_rate:g} (--set {task.rate_key}=...)"
+                )
+            state.done = True
+            return
+        entry = history.add(task.stage, epoch, logs, rate, state.plan["epochs"])
+        state.entries.append(entry)
+        if not len(state.lowest) or not clearly_less(state.lowest, losses, errors=1):
+            state.best, state.best_weights, state.best_logits = entry, task.model.get_weights(), logits
+    if not len(state.lowest) or losses.mean() < state.lowest.mean():
+        state.lowest = losses
+    if recipe.schedule == "plateau":
+        _follow_plateau(state, logs[CHOSEN_BY], recipe)
+    if clock:
+        state.plan["epochs"] = clock.replan(state.epoch, state.plan["epochs"], time.perf_counter() - started)
+    state.done = state.done or epoch >= state.plan["epochs"]
+
+
+def _follow_plateau(state: State, loss: float, recipe: Recipe) -> None:
+    """The learning rate falls where validation gets no better for some epochs, and training ends after some more."""
+    at = state.plateau
+    if loss < at.get("lowest", math.inf):
+        state.plateau = at | {"lowest": loss, "since_best": 0, "since_change": 0}
+        return
+    at["since_best"] += 1
+    at["since_change"] += 1
+    if at["since_change"] >= recipe.reduce_patience:
+        at |= {"factor": at.get("factor", 1.0) * recipe.reduce_factor, "since_change": 0}
+    state.done = at["since_best"] >= recipe.early_stopping_patience
+
+
+def one_cycle(progress: float, warmup: float) -> float:
+    """The learning rate's factor, 0 to 1, at a progress of 0 to 1: a linear rise and a cosine fall (Smith & Topin 2018)."""
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (progress - warmup) / (1.0 - warmup))))
+
+
+def measure_pace(trainer: Trainer, task: Task, seconds: float = 2.0) -> Pace:
+    """Seconds that a step and a validation take here, found by some of them; the model is as before afterwards."""
+    before = trainer.variables()
+    batches = [task.batches.batch(1, step) for step in range(min(2, task.batches.steps))]
+    for _ in range(2):  # the first compiles
+        trainer.step(*batches[0], 0.0)
+    started, steps = time.perf_counter(), 0
+    while steps < 3 or (time.perf_counter() - started < seconds and steps < 50):
+        trainer.step(*batches[steps % len(batches)], 0.0)
+        steps += 1
+    step = (time.perf_counter() - started) / steps
+    sample = task.validation[:512]
+    in_slices(task.model, sample[:256])
+    started = time.perf_counter()
+    in_slices(task.model, sample)
+    trainer.restore(before)
+    return Pace(step, (time.perf_counter() - started) / len(sample) * len(task.validation))
+
+
+class Trainer:
+    """A model with its optimizer and, where the recipe wants it, a moving average of its weights."""
+
+    def __init__(self, model: keras.Model, recipe: Recipe) -> None:
+        import keras
+        import tensorflow as tf
+
+        self.model = model
+        decay = recipe.weight_decay or None
+        self._optimizer = (
+            keras.optimizers.SGD(recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=decay)
+            if recipe.optimizer == "sgd"
+            else keras.optimizers.Adam(recipe.learning_rate, weight_decay=decay)
+        )
+        if decay:
+            self._optimizer.exclude_from_weight_decay(var_names=list(_NOT_DECAYED))
+        self._optimizer.build(model.trainable_variables)
+        # Averaged is what holds figures; the states of random generators are whole numbers.
+        self._live = (
+            [variable for variable in model.variables if variable.dtype == "float32"] if recipe.averaging else []
+        )
+        self._average = [tf.Variable(variable.value, trainable=False) for variable in self._live]
+        self._steps = tf.Variable(0.0, trainable=False)
+        self._step = self._compile(recipe)
+
+    def step(self, inputs: Any, targets: npt.NDArray[np.float32], rate: float) -> tuple[float, float]:
+        """One step of the optimizer; before it, the mean loss at the largest targets, and how many answers were right."""
+        loss, right = self._step(inputs, targets, np.float32(rate))
+        return float(loss), float(right)
+
+    def variables(self) -> list[npt.NDArray[Any]]:
+        """Copies of everything that the next step depends on."""
+        return [np.array(variable) for variable in self._everything()]
+
+    def restore(self, values: Sequence[npt.NDArray[Any]]) -> None:
+        """Set what `variables` gave."""
+        for variable, value in zip(self._everything(), values, strict=True):
+            variable.assign(value)
+
+    def averaged(self) -> _Averaged:
+        """For the time of a `with`, the model has its averaged weights."""
+        return _Averaged(self._live, self._average)
+
+    def _everything(self) -> list[Any]:
+        return [*self.model.variables, *self._optimizer.variables, *self._average, self._steps]
+
+    def _compile(self, recipe: Recipe) -> Callable[..., Any]:
+        import tensorflow as tf
+
+        model, optimizer = self.model, self._optimizer
+        kernels = [v for v in model.trainable_variables if v.name not in _NOT_DECAYED] if recipe.l2 else []
+
+        # Compiled once for batches of any size: they differ by one picture.
+        signature = [
+            tf.TensorSpec(model.input.shape, model.input.dtype),
+            tf.TensorSpec((None, None), tf.float32),
+            tf.TensorSpec((), tf.float32),
+        ]
+
+        @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+        def step(inputs: Any, targets: Any, rate: Any) -> Any:
+            with tf.GradientTape() as tape:
+                logits = tf.cast(model(inputs, training=True), tf.float32)
+                loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
+                whole = (
+                    loss + recipe.l2 * tf.add_n([tf.nn.l2_loss(kernel.value) for kernel in kernels])
+                    if kernels
+                    else loss
+                )
+            gradients, _ = tf.clip_by_global_norm(tape.gradient(whole, model.trainable_variables), MAX_GRADIENT)
+            optimizer.learning_rate.assign(rate)
+            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+            if self._average:
+                self._steps.assign_add(1.0)
+                decay = tf.minimum(recipe.averaging, (1.0 + self._steps) / (10.0 + self._steps))
+                for average, live in zip(self._average, self._live, strict=True):
+                    average.assign_sub((1.0 - decay) * (average - live.value))
+            labels = tf.argmax(targets, axis=1)  # what is told is about these, whatever was done to the targets
+            told = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+            return told, tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, axis=1), labels), tf.float32))
+
+        compiled: Callable[..., Any] = step
+        return compiled
+
+
+class _Averaged:
+    def __init__(self, live: Sequence[Any], average: Sequence[Any]) -> None:
+        self._live, self._average = live, average
+        self._kept: list[npt.NDArray[Any]] = []
+
+    def __enter__(self) -> None:
+        self._kept = [np.array(variable) for variable in self._live]
+        for variable, average in zip(self._live, self._average, strict=True):
+            variable.assign(average)
+
+    def __exit__(self, *_: object) -> None:
+        for variable, value in zip(self._live, self._kept, strict=True):
+            variable.assign(value)
+
+
+def in_slices(model: keras.Model, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """The model's answers, without the overhead of `predict`; half precision is widened first."""
+    import tensorflow as tf
+
+    slices = (inputs[start : start + 256] for start in range(0, len(inputs), 256))
+    wide = (part.astype(np.float32) if part.dtype == np.float16 else part for part in slices)
+    return np.concatenate([np.asarray(tf.cast(model(part, training=False), tf.float32)) for part in wide])

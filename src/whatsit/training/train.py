@@ -1,0 +1,92 @@
+"""Which way of training a recipe asks for; of several, the one that wins within the time limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from whatsit.images.scan import Dataset, typical_size
+from whatsit.models.cnn import SCRATCH_MODELS
+from whatsit.progress import Reporter
+from whatsit.training.clock import Clock
+from whatsit.training.finetune import train_finetuned
+from whatsit.training.frozen import train_frozen
+from whatsit.training.history import History
+from whatsit.training.recipe import Recipe, load, working_size
+from whatsit.training.scratch import train_scratch
+from whatsit.training.trained import Job, Trained, new_history
+
+TRIAL = 0.06  # of the time that is left, for each candidate's trial
+PICTURES_PER_CLASS = 1000  # with fewer, and with larger pictures, a pretrained network is better than one from scratch:
+LARGEST_SIDE = 96  # no trial is spent on it
+
+
+@dataclass(frozen=True)
+class _Work:
+    dataset: Dataset
+    folder: Path
+    history: History
+    reporter: Reporter
+    side: int  # the longer side of a typical picture
+
+    def job(self, recipe: Recipe, clock: Clock, stage_prefix: str = "") -> Job:
+        size, upscale = working_size(recipe, self.side)
+        recipe = replace(recipe, size=size)
+        return Job(self.dataset, recipe, size, upscale, self.folder, self.history, clock, self.reporter, stage_prefix)
+
+
+def train_by_recipe(
+    dataset: Dataset, recipe: Recipe, folder: Path, clock: Clock, started: float, reporter: Reporter
+) -> Trained:
+    """Train on a data set that is split; `started` is when the run began (`time.perf_counter`)."""
+    history = new_history(folder, reporter, started)
+    work = _Work(dataset, folder, history, reporter, max(typical_size(dataset)))
+    return _best(work, recipe, clock) if recipe.candidates else _one(work.job(recipe, clock))
+
+
+def _one(job: Job) -> Trained:
+    if job.recipe.model in SCRATCH_MODELS:
+        return train_scratch(job)
+    if job.recipe.finetune_layers:
+        return train_finetuned(job)
+    return train_frozen(job).trained
+
+
+def _best(work: _Work, recipe: Recipe, clock: Clock) -> Trained:
+    """Give each candidate a short trial, and the one that does best in validation all the time that is left.
+
+    One round of successive halving (Jamieson & Talwalkar 2016). Each trial is a whole schedule in little time.
+    """
+    candidates = [
+        replace(load(name), name=recipe.name, seed=recipe.seed, candidates=recipe.candidates)
+        for name in recipe.candidates
+    ]
+    promising = [candidate for candidate in candidates if _is_promising(candidate, work)] or candidates
+    if len(promising) > 1:
+        losses = [_trial(work, candidate, clock.part(TRIAL)) for candidate in promising]
+        promising = [promising[losses.index(min(losses))]]
+    return _one(work.job(_as_long_as_there_is_time(promising[0], clock), clock))
+
+
+def _is_promising(recipe: Recipe, work: _Work) -> bool:
+    if recipe.model not in SCRATCH_MODELS:
+        return True
+    per_class = len(work.dataset.of("train")) / len(work.dataset.classes)
+    return per_class >= PICTURES_PER_CLASS and work.side <= LARGEST_SIDE
+
+
+def _trial(work: _Work, recipe: Recipe, clock: Clock) -> float:
+    trained = _one(work.job(recipe, clock, "trial-"))
+    loss = float(trained.losses.mean())
+    what = recipe.model if recipe.model in SCRATCH_MODELS else f"{recipe.model}, fine-tuned"
+    work.reporter.say(f"Trial of {what}: validation accuracy {trained.best['val_accuracy']:.1%}, loss {loss:.3f}")
+    return loss
+
+
+def _as_long_as_there_is_time(recipe: Recipe, clock: Clock) -> Recipe:
+    """With a limit, more epochs than the recipe has by itself: the clock takes as many as fit."""
+    if not clock.limited:
+        return recipe
+    if recipe.model in SCRATCH_MODELS:
+        return replace(recipe, epochs=4 * recipe.epochs)
+    return replace(recipe, finetune_all_epochs=4 * recipe.finetune_all_epochs)

@@ -1,0 +1,113 @@
+"""What the user asks of `whatsit train`, checked, and held against what an interrupted run was begun with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from whatsit.errors import RecipeError, UsageError, suggest
+from whatsit.images.scan import Dataset
+from whatsit.models.backbones import BACKBONES
+from whatsit.models.cnn import SCRATCH_MODELS, SMALLEST
+from whatsit.training import recipe as recipes
+from whatsit.training.clock import parse_duration
+from whatsit.training.recipe import ALL, Recipe
+from whatsit.verbs.workplace import Workplace
+
+_SAME = "leave it out to go on as begun, or train anew without --resume"
+
+
+def allowed_seconds(time_limit: str | float | None) -> float | None:
+    """The time limit in seconds. Raises `UsageError`."""
+    if time_limit is None:
+        return None
+    try:
+        seconds = parse_duration(time_limit) if isinstance(time_limit, str) else float(time_limit)
+        if not 0 < seconds < math.inf:
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"--time-limit takes a time such as 10m, 90s or 1h30m, received '{time_limit}'") from None
+    return seconds
+
+
+def make_plan(
+    recipe: str, backbone: str | None, weights: str | Path | None, seed: int | None, settings: dict[str, Any]
+) -> Recipe:
+    """The recipe with what the user wants otherwise. Raises `RecipeError` or `UsageError`."""
+    plan = recipes.change(recipes.load(recipe), settings, "--set")
+    own = plan.model in SCRATCH_MODELS or bool(plan.candidates)
+    if backbone is not None:
+        if own:
+            raise UsageError(
+                f"the recipe '{plan.name}' trains networks of its own; --backbone goes with a recipe such as 'fast'"
+            )
+        if backbone not in BACKBONES:
+            raise UsageError(f"unknown backbone '{backbone}'{suggest(backbone, BACKBONES)}")
+        plan = replace(plan, model=backbone)
+    if weights is not None:
+        if own:
+            raise UsageError(
+                f"the recipe '{plan.name}' chooses its own weights; --weights goes with a recipe such as 'fast'"
+            )
+        plan = replace(plan, weights=str(weights))
+    if plan.weights not in ("auto", "none") and not Path(plan.weights).is_file():
+        raise UsageError(f"{plan.weights}: there is no such weights file; --weights takes auto, none or a path")
+    smallest = SMALLEST[plan.model] if plan.model in SCRATCH_MODELS else BACKBONES[plan.model].min_size
+    if 0 < plan.size < smallest:
+        raise UsageError(f"'{plan.model}' works at {smallest} pixels and more, received size {plan.size}")
+    most = BACKBONES[plan.model].layers if plan.model in BACKBONES else 0
+    if isinstance(plan.finetune_layers, int) and plan.finetune_layers > most:
+        raise RecipeError(
+            f"'finetune_layers' must be from 0 to {most}, the layers that '{plan.model}' has to tune, or \"{ALL}\"; "
+            f"received {plan.finetune_layers}"
+        )
+    return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a run is to be: asked for, or agreed on when it was begun."""
+
+    asked: Recipe | None  # None: as it was begun
+    seed: int | None
+    limit: int | None
+    seconds: float | None
+
+    @property
+    def plan(self) -> Recipe:
+        assert self.asked is not None
+        return self.asked
+
+    def agreed(self, place: Workplace) -> Order:
+        """With what an interrupted run was begun with. Raises `UsageError` where something else is asked for now."""
+        if not place.job:
+            return self
+        where = f"{place.path}: this run was begun with"
+        try:
+            begun = recipes.change(Recipe(), {**place.job["recipe"]}, str(place.path))
+            limit, seconds = place.job["limit"], place.job["time_limit"]
+        except (KeyError, TypeError, AttributeError, RecipeError) as error:
+            raise UsageError(
+                f"{place.path}: this run cannot be gone on with ({error}); remove it and train anew"
+            ) from None
+        for key, value in vars(self.asked or {}).items() if self.asked else ():
+            if value != getattr(begun, key):
+                raise UsageError(f"{where} {key} = {getattr(begun, key)}, now {value} is asked for; {_SAME}")
+        if self.seed is not None and self.seed != begun.seed:
+            raise UsageError(f"{where} seed {begun.seed}, now {self.seed} is asked for; {_SAME}")
+        if self.limit is not None and self.limit != limit:
+            raise UsageError(f"{where} --limit {limit}, now {self.limit} is asked for; {_SAME}")
+        return Order(begun, None, limit, self.seconds if self.seconds is not None else seconds)
+
+    def keep(self, place: Workplace, dataset: Dataset) -> None:
+        """Write down what the run is, so that it can be gone on with. Raises `UsageError` where the pictures changed."""
+        fingerprint = dataset.fingerprint()
+        if place.job and place.job.get("data") != fingerprint:
+            raise UsageError(
+                f"{dataset.source}: the pictures have changed since the run was begun; train anew without --resume"
+            )
+        place.describe(
+            {"data": fingerprint, "recipe": vars(self.plan), "limit": self.limit, "time_limit": self.seconds}
+        )

@@ -1,0 +1,142 @@
+"""Where a run is made: beside its folder, kept when it is interrupted, and moved into place when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from whatsit.errors import UsageError
+from whatsit.files import disk_error, write_text
+from whatsit.verbs.runs import RUNS
+
+UNFINISHED = ".unfinished"  # ends the name of the folder while the run is made
+_JOB = "job.json"
+RESUME = "go on with the same command and --resume"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder to work in."""
+
+    folder: Path  # where the run will be, as the user has it
+    path: Path  # where it is made
+    job: dict[str, Any]  # what an interrupted run was about; empty for a new one
+
+    def describe(self, job: dict[str, Any]) -> None:
+        """Keep what the run is about, for whoever goes on with it."""
+        write_text(self.path / _JOB, json.dumps(job, ensure_ascii=False, indent=1) + "\n")
+
+
+def run_name(data: str, recipe: str) -> str:
+    """`DATA-RECIPE`, fit for a file name."""
+    stem = re.sub(r"\.(zip|csv|tar|tgz|tbz2|txz|gz|bz2|xz)\b", "", Path(data).resolve().name.lower())
+    return re.sub(r"[^\w-]+", "-", f"{stem}-{recipe}").strip("-")[:80]
+
+
+@contextmanager
+def new_run(out: str | Path | None, data: str, recipe: str) -> Iterator[Workplace]:
+    """A place to make a run in: `out`, or `runs/DATA-RECIPE` with a number behind it where that is taken.
+
+    When the work is done the place becomes the run folder. When it fails it vanishes, unless an epoch was finished.
+    Raises `UsageError` where the name is taken, `DiskError` where the disk is full or the place cannot be written.
+    """
+    folder = Path(out) if out else RUNS / run_name(data, recipe)
+    number = 1
+    while True:
+        try:
+            path = _claim(folder)
+            break
+        except UsageError:
+            if out:
+                raise
+            number += 1
+            folder = folder.with_name(f"{run_name(data, recipe)}-{number}")
+    with _working(Workplace(folder, path, {})) as place:
+        yield place
+
+
+@contextmanager
+def unfinished_run(out: str | Path | None, data: str, recipe: str | None) -> Iterator[Workplace]:
+    """The place of an interrupted run: of `out`, or the latest one of DATA (with that recipe).
+
+    Raises `UsageError` where there is none, or where another process works in it.
+    """
+    if out:
+        folder = Path(out)
+        path = _place_of(folder)
+        if not (path / _JOB).is_file():
+            done = "that run is finished" if folder.exists() else "no interrupted run is there"
+            raise UsageError(f"{folder}: {done}; nothing to go on with")
+    else:
+        stem = run_name(data, recipe or "")
+        pattern = re.compile(re.escape(stem) + (r"(-\d+)?" if recipe else r"-.+") + re.escape(UNFINISHED))
+        found = [file.parent for file in RUNS.glob(f"*{UNFINISHED}/{_JOB}") if pattern.fullmatch(file.parent.name)]
+        if not found:
+            raise UsageError(f"{RUNS}: no interrupted run of {data} is there; nothing to go on with")
+        path = max(found, key=lambda place: (place / _JOB).stat().st_mtime)
+        folder = path.with_name(path.name.removesuffix(UNFINISHED))
+    try:
+        job = json.loads((path / _JOB).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path / _JOB}: cannot be read ({error}); remove {path} and train anew") from None
+    with _working(Workplace(folder, path, job)) as place:
+        yield place
+
+
+def _place_of(folder: Path) -> Path:
+    whole = folder.resolve()  # "." has no name
+    return whole.with_name(whole.name + UNFINISHED)
+
+
+def _claim(folder: Path) -> Path:
+    path = _place_of(folder)
+    try:
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise UsageError(f"{folder} exists already; choose another place with --out, or remove it first")
+        path.mkdir(parents=True)
+    except FileExistsError:
+        if not path.is_dir():
+            raise UsageError(f"{path.parent} is not a folder; choose another place with --out") from None
+        raise UsageError(
+            f"{path} is there: another run is being made, or was interrupted; {RESUME}, or remove it first"
+        ) from None
+    except OSError as error:
+        raise disk_error(folder, error) from None
+    return path
+
+
+@contextmanager
+def _working(place: Workplace) -> Iterator[Workplace]:
+    lock = FileLock(place.path / ".lock", timeout=0)  # let go by the system when the process dies
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UsageError(f"{place.path}: another process is working on this run") from None
+    try:
+        yield place
+        (place.path / _JOB).unlink(missing_ok=True)
+        lock.release()
+        (place.path / ".lock").unlink(missing_ok=True)
+        folder = place.folder.resolve()
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # where an empty folder of that name was made beforehand
+        place.path.replace(folder)
+    except BaseException as error:
+        lock.release()
+        if (place.path / "history.csv").is_file():
+            error.add_note(f"what was done is in {place.path}; {RESUME}")
+        else:
+            shutil.rmtree(place.path, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_error(place.folder, error) from None
+        raise

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from whatsit.errors import ModelError
+from whatsit.models.backbones import BACKBONES, build
+from whatsit.models.backend import load_keras
+from whatsit.models.classifier import pooled_features
+from whatsit.models.surgery import copy_weights, cut, fast_depthwise, folded
+
+load_keras()
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+RNG = np.random.default_rng(0)
+PICTURES = RNG.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+
+
+def network(name: str = "efficientnet-lite0", depths: str = "all") -> keras.Model:
+    """Random weights, batch-norm statistics that do something."""
+    keras.utils.set_random_seed(1)
+    model = pooled_features(build(name, 32, weights="none"), depths)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([RNG.uniform(0.5, 1.5, weights.shape) for weights in layer.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "mobilenetv2", "resnet50", "vgg16"])
+def test_folding_changes_nothing_and_leaves_no_batch_norm(name: str) -> None:
+    model = network(name)
+    plain = folded(model)
+    assert not [layer.name for layer in plain.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    own = [layer for layer in plain.layers if layer.weights and layer.name != "rgb_to_bgr"]
+    assert len(own) == BACKBONES[name].layers
+    for ours, theirs in zip(plain(PICTURES), model(PICTURES), strict=True):
+        scale = float(np.abs(theirs).max())
+        assert np.abs(np.asarray(ours) - np.asarray(theirs)).max() <= 1e-4 * scale
+
+
+@pytest.mark.parametrize("count", [1, 3, 20, 45])
+@pytest.mark.parametrize("depths", ["all", "last"])
+def test_cut_network_says_the_same(count: int, depths: str) -> None:
+    plain = folded(network(depths=depths))
+    parts = cut(plain, count)
+    assert max(1, count - 2) <= parts.layers <= count
+    whole, joined = plain(PICTURES), parts.top(parts.bottom(PICTURES)[1])
+    assert np.abs(np.asarray(whole[1]) - np.asarray(joined[1])).max() <= 1e-5
+
+
+def test_more_layers_than_there_are() -> None:
+    with pytest.raises(ModelError, match="there are 49 layers with weights; 49 cannot be cut off"):
+        cut(folded(network()), 49)
+
+
+@pytest.mark.parametrize(("side", "stride"), [(3, 1), (6, 1), (6, 2), (7, 2), (12, 1)])
+def test_fast_depthwise_has_the_gradients_of_tensorflow(side: int, stride: int) -> None:
+    pictures = tf.constant(RNG.normal(size=(3, side, side, 4)).astype(np.float32))
+    usual = keras.layers.DepthwiseConv2D(5, stride, "same")
+    fast = fast_depthwise()(5, stride, "same")
+    found = []
+    for layer in (usual, fast):
+        layer.build(pictures.shape)
+        layer.set_weights([np.full((5, 5, 4, 1), 0.1) + np.arange(25).reshape(5, 5, 1, 1) / 50, np.ones(4)])
+        with tf.GradientTape() as tape:
+            tape.watch(pictures)
+            loss = tf.reduce_sum(tf.square(layer(pictures)))
+        found.append(tape.gradient(loss, [pictures, *layer.trainable_variables]))
+    for ours, theirs in zip(*found, strict=True):
+        assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max()
+
+
+def test_weights_are_copied_by_name() -> None:
+    one, other = folded(network()), folded(network())
+    one.get_layer("stem_conv").set_weights([weights + 1 for weights in one.get_layer("stem_conv").get_weights()])
+    copy_weights(one, other)
+    assert np.array_equal(one(PICTURES)[1], other(PICTURES)[1])

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from whatsit.training.clock import Afterwards, Clock, Pace, duration, parse_duration
+
+
+def clock(limit: float | None, told: list[str] | None = None) -> Clock:
+    return Clock(limit, (told if told is not None else []).append)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("10m", 600), ("1h30m", 5400), ("1.5h", 5400), ("60 min", 3600), ("2H", 7200)]
+)
+def test_durations_are_understood(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "ten minutes", "-5m", "5d", "m"])
+def test_other_texts_are_not(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(3.21, "3.2 s"), (45, "45 s"), (420, "7 min"), (4800, "1 h 20 min")])
+def test_durations_are_told(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_without_a_limit_the_plan_is_the_recipe_s() -> None:
+    told: list[str] = []
+    assert clock(None, told).plan("scratch", 22, 100, Pace(0.5, 10.0)) == (22, 100)
+    assert told == ["Training (scratch): about 22 min on this machine (22 epochs, 60 s each)"]
+
+
+def test_fewer_epochs_where_time_is_short() -> None:
+    assert clock(600).plan("scratch", 22, 100, Pace(0.5, 10.0)) == (9, 100)
+
+
+def test_shorter_epochs_where_hardly_one_fits() -> None:
+    epochs, steps = clock(60).plan("scratch", 22, 100, Pace(0.5, 5.0))
+    assert epochs == 3
+    assert 50 <= 3 * (steps * 0.5 + 5.0) <= 60
+
+
+def test_what_follows_training_has_its_time() -> None:
+    kept = Clock(600, lambda text: None, afterwards=Afterwards(pictures=1000, fixed=100.0))
+    kept.reserve(0.2)
+    assert kept.plan("scratch", 22, 100, Pace(0.5, 10.0)) == (4, 100)
+
+
+def test_slower_than_foreseen_ends_sooner() -> None:
+    assert clock(600).replan(2, 10, 60.0) == 10
+    assert clock(600).replan(2, 10, 150.0) == 5
+
+
+def test_part_of_the_time() -> None:
+    assert clock(1000).part(0.1).left() == pytest.approx(97, abs=1)
+    assert not clock(None).part(0.1).limited

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from whatsit.models.backend import load_keras
+from whatsit.models.classifier import add_head
+from whatsit.training.batches import FeatureBatches, targets_for
+from whatsit.training.clock import Clock
+from whatsit.training.history import History
+from whatsit.training.loop import Fitted, Task, TrainingError, fit, one_cycle
+from whatsit.training.recipe import Recipe
+
+load_keras()
+import keras  # noqa: E402
+
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, 3, 300)
+FEATURES = (RNG.normal(0, 1, (300, 8)) + 2 * np.eye(3, 8)[LABELS]).astype(np.float16)
+NOISE = RNG.normal(0, 1, (300, 8)).astype(np.float16)
+
+
+def task(recipe: Recipe, features: np.ndarray = FEATURES) -> Task:
+    keras.utils.set_random_seed(0)
+    source = keras.Input((8,))
+    model = keras.Model(source, add_head(source, 3, hidden=16, dropout=0.3, standardize=False))
+    labels = LABELS[:200]
+    batches = FeatureBatches([features[:200]], labels, targets_for(labels, 3, recipe), 32, recipe.seed)
+    return Task("head", model, batches, features[200:], LABELS[200:])
+
+
+def train(folder: Path, recipe: Recipe, features: np.ndarray = FEATURES, **options: Any) -> Fitted:
+    return fit(task(recipe, features), recipe, History(folder, **options))
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
+
+
+class Broken:
+    """Batches that turn to infinity in one epoch."""
+
+    def __init__(self, whole: FeatureBatches, epoch: int) -> None:
+        self.steps, self._whole, self._epoch = whole.steps, whole, epoch
+
+    def batch(self, epoch: int, step: int) -> tuple[Any, Any]:
+        inputs, targets = self._whole.batch(epoch, step)
+        return (inputs * np.inf if epoch == self._epoch else inputs), targets
+
+
+def stop_after(epoch: int) -> Callable[[dict[str, Any], int], None]:
+    def stop(entry: dict[str, Any], _: int) -> None:
+        if entry["epoch"] == epoch + 1:  # noted, not saved: as if killed a moment too early
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def test_it_learns_and_every_epoch_is_noted(tmp_path: Path) -> None:
+    fitted = train(tmp_path, Recipe(epochs=8, learning_rate=0.01))
+    assert [row["epoch"] for row in rows(tmp_path)] == [str(i) for i in range(1, 9)]
+    assert fitted.best["val_accuracy"] >= 0.8
+
+
+def test_logits_are_those_of_the_kept_weights(tmp_path: Path) -> None:
+    fitted = train(tmp_path, Recipe(epochs=6, learning_rate=0.05))
+    again = np.asarray(fitted.model(FEATURES[200:].astype(np.float32), training=False))
+    assert np.abs(again - fitted.validation_logits).max() <= 1e-4
+
+
+def test_learning_rate_falls_and_training_stops_on_a_plateau(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=60, learning_rate=0.01, early_stopping_patience=4, reduce_patience=1)
+    train(tmp_path, recipe, NOISE)
+    assert len(rows(tmp_path)) < 60
+    assert float(rows(tmp_path)[-1]["learning_rate"]) < 0.01
+
+
+def test_one_cycle_rises_falls_and_is_gone_through(tmp_path: Path) -> None:
+    assert [one_cycle(progress, 0.25) for progress in (0.0, 0.125, 0.25, 1.0)] == [0.0, 0.5, 1.0, 0.0]
+    train(tmp_path, Recipe(epochs=5, schedule="one-cycle", learning_rate=0.1, early_stopping_patience=1), NOISE)
+    assert len(rows(tmp_path)) == 5
+    assert float(rows(tmp_path)[-1]["learning_rate"]) < 1e-6
+
+
+def test_loss_that_is_not_a_number_says_what_to_try(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, learning_rate=0.001)
+    whole = task(recipe)
+    broken = Task("head", whole.model, Broken(whole.batches, 1), whole.validation, whole.validation_labels)
+    with pytest.raises(TrainingError, match=r"try a lower learning rate than 0\.001 \(--set learning_rate=\.\.\.\)"):
+        fit(broken, recipe, History(tmp_path))
+
+
+def test_loss_that_is_not_a_number_later_keeps_the_best_epoch(tmp_path: Path) -> None:
+    recipe, warnings = Recipe(epochs=6, learning_rate=0.01), []
+    whole = task(recipe)
+    broken = Task("head", whole.model, Broken(whole.batches, 4), whole.validation, whole.validation_labels)
+    fitted = fit(broken, recipe, History(tmp_path, warn=warnings.append))
+    assert fitted.best["epoch"] <= 3
+    assert np.isfinite(fitted.validation_logits).all()
+    assert "in epoch 4; epoch" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(epochs=6, learning_rate=0.01, weight_decay=0.1, averaging=0.9),
+        Recipe(epochs=6, learning_rate=0.1, optimizer="sgd", schedule="one-cycle", label_smoothing=0.1),
+        Recipe(epochs=9, learning_rate=0.05, reduce_patience=1, early_stopping_patience=3, l2=0.001),
+    ],
+)
+def test_interrupted_training_ends_like_an_undisturbed_one(tmp_path: Path, recipe: Recipe) -> None:
+    whole = train(tmp_path / "whole", recipe)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", recipe, on_epoch=stop_after(2))
+    resumed = train(tmp_path / "cut", recipe)
+    assert np.abs(resumed.validation_logits - whole.validation_logits).max() <= 1e-5
+    for column in ("epoch", "loss", "val_calibrated_loss", "learning_rate"):
+        ours, theirs = ([float(row[column]) for row in rows(tmp_path / name)] for name in ("cut", "whole"))
+        assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_finished_training_is_not_done_again(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=3, learning_rate=0.01)
+    whole, told = train(tmp_path, recipe), []
+    again = train(tmp_path, recipe, on_epoch=lambda entry, epochs: told.append(entry))
+    assert not told
+    assert np.array_equal(again.validation_logits, whole.validation_logits)
+    assert again.best == whole.best
+
+
+def test_damaged_checkpoint_begins_anew(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=3, learning_rate=0.01)
+    whole = train(tmp_path, recipe)
+    [checkpoint] = (tmp_path / "checkpoints").iterdir()
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert np.abs(train(tmp_path, recipe).validation_logits - whole.validation_logits).max() <= 1e-5
+
+
+def test_clock_shortens_training_and_changes_nothing_by_measuring(tmp_path: Path) -> None:
+    recipe, told = Recipe(epochs=3, learning_rate=0.01), []
+    measured = fit(task(recipe), recipe, History(tmp_path / "measured"), Clock(None, told.append))
+    assert np.abs(measured.validation_logits - train(tmp_path / "plain", recipe).validation_logits).max() <= 1e-5
+    assert told[0].startswith("Training (head): about")
+    many = Recipe(epochs=10_000, learning_rate=0.01)
+    fit(task(many), many, History(tmp_path / "short"), Clock(1.0, told.append))
+    assert len(rows(tmp_path / "short")) < 5000
+    assert "of the 10000 that the recipe wants" in told[1]
