@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import whatsit
 from tests.conftest import encode, shapes
@@ -215,6 +216,13 @@ def test_resumed_run_wants_the_same_pictures(interrupted: Path) -> None:
     (interrupted.parent / "data" / "disc" / "00.png").unlink()
     with pytest.raises(UsageError, match="the pictures have changed since the run was begun"):
         whatsit.train(interrupted.parent / "data", out=interrupted, resume=True)
+
+
+def test_run_that_another_process_works_on_is_left_alone(interrupted: Path) -> None:
+    place = interrupted.with_name("run.unfinished")
+    with FileLock(place / ".lock"), pytest.raises(UsageError, match="another process is working on this run"):
+        whatsit.train(interrupted.parent / "data", out=interrupted, resume=True)
+    assert (place / "history.csv").is_file()
 
 
 def test_unfinished_run_is_not_written_over(interrupted: Path) -> None:

@@ -52,13 +52,13 @@ def decode_all(
 
 def _on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.uint8]:
     """An array in a file that vanishes with the process."""
+    size = int(np.prod(shape, dtype=np.int64))
     try:
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the array keeps it open
-        size = int(np.prod(shape, dtype=np.int64))
-        if hasattr(os, "posix_fallocate"):  # a full disk is to show now, not as a crash later
-            os.posix_fallocate(file.fileno(), 0, size)
-        else:
-            file.truncate(size)
+        with tempfile.TemporaryFile(dir=folder) as file:  # the array holds on to its contents
+            if hasattr(os, "posix_fallocate"):  # a full disk is to show now, not as a crash later
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+            return np.memmap(file, np.uint8, "r+", shape=shape)
     except OSError as error:
         raise disk_error(folder, error) from None
-    return np.memmap(file, np.uint8, "r+", shape=shape)
