@@ -216,7 +216,7 @@ def test_stopped_from_outside_it_says_one_line_and_how_to_go_on(
     ("recipe", "stage", "settings"),
     [
         ("scratch", "scratch", ["epochs=6", "filters=8,16", "batch_size=16"]),
-        ("finetune", "finetune", ["finetune_epochs=4", "size=64", "epochs=3", "finetune_batch_size=8"]),
+        ("finetune", "finetune", ["finetune_epochs=4", "size=32", "epochs=1", "finetune_batch_size=8"]),
     ],
 )
 def test_killed_run_goes_on_and_ends_like_an_undisturbed_one(

@@ -84,7 +84,7 @@ def test_one_cycle_rises_falls_and_is_gone_through(tmp_path: Path) -> None:
     assert [one_cycle(progress, 0.25) for progress in (0.0, 0.125, 0.25, 1.0)] == [0.0, 0.5, 1.0, 0.0]
     train(tmp_path, Recipe(epochs=5, schedule="one-cycle", learning_rate=0.1, early_stopping_patience=1), NOISE)
     assert len(rows(tmp_path)) == 5
-    assert float(rows(tmp_path)[-1]["learning_rate"]) < 1e-6
+    assert float(rows(tmp_path)[-1]["learning_rate"]) < 1e-3
 
 
 def test_loss_that_is_not_a_number_says_what_to_try(tmp_path: Path) -> None:

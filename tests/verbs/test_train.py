@@ -131,7 +131,7 @@ def test_other_backbones_are_fine_tuned_end_to_end(shapes_folder: Path, tmp_path
         weights="none",
         out=tmp_path / "run",
         limit=4,
-        settings={"size": 32, "epochs": 1, "finetune_epochs": 1, "finetune_layers": 3, "features": "last"},
+        settings={"size": 32, "epochs": 1, "finetune_epochs": 1},
         report=False,
     )
     assert read_bundle(run.model).provenance["recipe"]["model"] == backbone
@@ -183,12 +183,13 @@ def test_best_tries_gives_the_winner_the_time_and_keeps_to_it(
     shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("whatsit.training.train.PICTURES_PER_CLASS", 1)
+    monkeypatch.setattr("whatsit.training.train.TRIAL", 0.3)
     listener = Listener()
     run = whatsit.train(
         shapes_folder, recipe="best", time_limit="40s", out=tmp_path / "run", report=False, reporter=listener
     )
     assert sum(text.startswith("Trial of") for text in listener.said) == 2
-    assert {row["stage"] for row in _history(run)} >= {"trial-scratch", "trial-finetune"}
+    assert {row["stage"] for row in _history(run)} >= {"trial-scratch-scratch", "trial-finetune-finetune"}
     assert run.seconds <= 44
     assert run.recipe.name == "best"
 
@@ -210,6 +211,31 @@ def test_resumed_run_is_the_one_that_was_begun(interrupted: Path, options: dict[
     with pytest.raises(UsageError, match=message):
         whatsit.train(interrupted.parent / "data", out=interrupted, resume=True, **options)
     assert whatsit.train(interrupted.parent / "data", out=interrupted, resume=True, report=False).test.n == 9
+
+
+def test_resuming_in_vain_keeps_what_was_done(interrupted: Path) -> None:
+    (interrupted.with_name("run.unfinished") / "history.csv").unlink()  # as if stopped before the first epoch
+    with pytest.raises(UsageError, match="seed 0, now 9"):
+        whatsit.train(interrupted.parent / "data", out=interrupted, resume=True, seed=9)
+    assert (interrupted.with_name("run.unfinished") / "job.json").is_file()
+
+
+def test_resumed_run_with_a_limit_keeps_to_the_pictures_that_were_chosen(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    settings = {**FAST, "size": 80}  # whose features no other test has computed
+    with monkeypatch.context() as patch:
+        patch.setattr("whatsit.training.frozen.FEATURES_SHARE", 0.0)
+        patch.setattr("whatsit.training.frozen.FEWEST", -10)
+        patch.setattr(train_verb, "golden_pictures", stops)
+        with pytest.raises(KeyboardInterrupt):
+            whatsit.train(shapes_folder, out=tmp_path / "run", time_limit="30s", settings=settings)
+    run = whatsit.train(shapes_folder, out=tmp_path / "run", resume=True, report=False)
+    counts = read_bundle(run.model).provenance["data"]["pictures"]["train"]
+    assert 0 < sum(counts.values()) < 42
 
 
 def test_resumed_run_wants_the_same_pictures(interrupted: Path) -> None:
@@ -288,6 +314,12 @@ def test_class_names_of_every_kind(shape_files: dict[str, bytes], tmp_path: Path
         ({"settings": {"size": 16}}, UsageError, "'efficientnet-lite0' works at 32 pixels and more, received size 16"),
         ({"recipe": "baseline", "settings": {"size": 4}}, UsageError, "'simple-cnn' works at 8 pixels and more"),
         ({"limit": 1}, UsageError, "--limit must be at least 3"),
+        (
+            {"recipe": "best", "settings": {"size": 64}},
+            RecipeError,
+            "tries finetune and scratch as they are; set 'size'",
+        ),
+        ({"recipe": "scratch", "settings": {"finetune_layers": 3}}, RecipeError, "must be from 0 to 0"),
         ({"seed": -1}, RecipeError, "--seed: 'seed' must be from 0"),
     ],
 )

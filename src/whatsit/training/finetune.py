@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.errors import DataError
 from whatsit.models import backbones, classifier
 from whatsit.models.backend import layer_policy
 from whatsit.models.surgery import copy_weights, cut, folded
@@ -44,7 +45,9 @@ def train_finetuned(job: Job) -> Trained:
     except TrainingError as error:
         job.reporter.warn(f"fine-tuning failed, the frozen network with its head is kept: {error}")
         return head.trained
-    return tuned if tuned.losses.mean() < head.trained.losses.mean() else head.trained
+    if tuned.losses.mean() < head.trained.losses.mean():
+        return tuned
+    return replace(head.trained, history=tuned.history)
 
 
 def tune(head: FrozenHead) -> Trained:
@@ -108,25 +111,31 @@ def _data(head: FrozenHead, bottom: FrozenNetwork | None, recipe: Recipe) -> _Da
         train = bottom.features(job.dataset, "train", views, job.reporter)
         held = bottom.features(job.dataset, "validation", job.test_views, job.reporter)
         bottom.make_room()
+        _require_all(job, [*train.failed, *held.failed])
         arrays = [train.views[view] for view in views]
         batches = FeatureBatches(arrays, head.train_labels, targets, recipe.batch_size, recipe.seed, turns=True)
         return _Data(batches, [held.views[view] for view in job.test_views], None)
-    pixels = [
-        decode_all(
-            job.dataset,
-            job.dataset.of(split),
-            job.input_size,
-            job.folder,
-            job.reporter.stage(f"Reading pictures ({split})"),
-        ).pixels
-        for split in ("train", "validation")
-    ]
+    pixels = [_pixels(job, split) for split in ("train", "validation")]
     then = bottom.run if bottom else None
     live = PictureBatches(pixels[0], head.train_labels, targets, recipe.batch_size, recipe, then)
     if not bottom:
         return _Data(live, [pixels[1]], pixels[1])
     slices = [bottom.run(pixels[1][start : start + 64]) for start in range(0, len(pixels[1]), 64)]
     return _Data(live, [np.concatenate(slices).astype(np.float16)], pixels[1])
+
+
+def _pixels(job: Job, split: str) -> npt.NDArray[np.uint8]:
+    told = job.reporter.stage(f"Reading pictures ({split})")
+    decoded = decode_all(job.dataset, job.dataset.of(split), job.input_size, job.folder, told)
+    _require_all(job, decoded.failed)
+    return decoded.pixels
+
+
+def _require_all(job: Job, failed: list[tuple[str, str]]) -> None:
+    """Raises `DataError` where a picture that the head was trained on cannot be read any more."""
+    if failed:
+        name, reason = failed[0]
+        raise DataError(f"{job.dataset.source}: {name} could be read before and now cannot: {reason}; train anew")
 
 
 def _finish(head: FrozenHead, shipped: Any, fitted: Fitted, logits: npt.NDArray[np.float32]) -> Trained:
@@ -136,5 +145,6 @@ def _finish(head: FrozenHead, shipped: Any, fitted: Fitted, logits: npt.NDArray[
     pictures = job.dataset.of("train")
     progress = job.reporter.stage("Computing features (tuned network)")
     embedding = FrozenNetwork(shipped).of(job.dataset, [pictures[row] for row in rows], progress=progress)
+    _require_all(job, embedding.failed)
     known = fit_mahalanobis(embedding.views["original"], head.train_labels[rows], classes, job.recipe.seed)
     return finish(job, shipped, fitted, head.validation_labels, logits, known, head.trained.frozen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.engines import Images, available, open_engine, training_precision
+from whatsit.files import write_text
 from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.models import backbones, classifier
 from whatsit.progress import SILENT, Reporter
@@ -49,7 +51,7 @@ def train_frozen(job: Job, share: float = 0.9) -> FrozenHead:
     networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
     frozen = FrozenNetwork(networks[depths[-1]])
     job.clock.reserve(job.seconds_per_picture(networks[depths[-1]]))
-    job, clock = _within_time(job, frozen, share), job.clock.part(share)
+    job, clock = _chosen(job, frozen, share), job.clock.part(share)
     recipe, dataset = job.recipe, job.dataset
     train = frozen.features(dataset, "train", recipe.views, job.reporter)
     validation = frozen.features(dataset, "validation", job.test_views, job.reporter)
@@ -82,6 +84,23 @@ def train_frozen(job: Job, share: float = 0.9) -> FrozenHead:
     return FrozenHead(job, networks[best], fitted[best], labels, held_labels, trained)
 
 
+def _chosen(job: Job, frozen: FrozenNetwork, share: float) -> Job:
+    """The pictures and views that are used: those chosen before where the run was interrupted, else what time allows."""
+    path = job.folder / "checkpoints" / f"{job.stage_prefix}pictures.json"
+    if not path.is_file():
+        job = _within_time(job, frozen, share)
+        kept = [picture.name for picture in job.dataset.of("train")]
+        write_text(path, json.dumps({"views": job.recipe.views, "train": kept}) + "\n")
+        return job
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return _with_pictures(job, set(told["train"]), tuple(told["views"]))
+
+
+def _with_pictures(job: Job, train: set[str], views: tuple[str, ...]) -> Job:
+    chosen = tuple(p for p in job.dataset.pictures if p.split != "train" or p.name in train)
+    return replace(job, dataset=replace(job.dataset, pictures=chosen), recipe=replace(job.recipe, views=views))
+
+
 def _within_time(job: Job, frozen: FrozenNetwork, share: float) -> Job:
     """Tell how long the features will take; where that is too long, fewer views and fewer training pictures."""
     train, views = job.dataset.of("train"), job.recipe.views
@@ -106,12 +125,11 @@ def _within_time(job: Job, frozen: FrozenNetwork, share: float) -> Job:
             f"{duration(per_view * (fewest + held))} on this machine; give more time, or fewer pictures with --limit"
         )
     kept = {train[row].name for row in _of_every_class(train, order)[:pictures]}
-    chosen = tuple(p for p in job.dataset.pictures if p.split != "train" or p.name in kept)
     job.reporter.warn(
         f"the time limit is short for these pictures: {len(kept):,} of {len(train):,} training pictures are used"
         + (", and no mirror images" if len(views) > 1 else "")
     )
-    return replace(job, dataset=replace(job.dataset, pictures=chosen), recipe=replace(job.recipe, views=("original",)))
+    return _with_pictures(job, kept, ("original",))
 
 
 def _of_every_class(pictures: list[Picture], order: npt.NDArray[np.int64]) -> list[int]:

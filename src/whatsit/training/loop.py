@@ -95,10 +95,11 @@ def _one_epoch(
     remaining = (state.plan["epochs"] - state.epoch) * steps
     total, correct, seen = 0.0, 0.0, 0
     progress = state.progress
+    stride = (1.0 - state.progress) / remaining
     for inputs, targets in ahead(lambda step: task.batches.batch(epoch, step), range(steps)):
-        progress += (1.0 - state.progress) / remaining
-        if recipe.schedule == "one-cycle":
-            rate = recipe.learning_rate * one_cycle(progress, recipe.warmup)
+        if recipe.schedule == "one-cycle":  # at the middle of the step: neither the first nor the last is at rate 0
+            rate = recipe.learning_rate * one_cycle(progress + stride / 2, recipe.warmup)
+        progress += stride
         loss, right = trainer.step(inputs, targets, rate)
         total, correct, seen = total + loss * len(targets), correct + right, seen + len(targets)
         if not math.isfinite(loss):
@@ -155,13 +156,15 @@ def one_cycle(progress: float, warmup: float) -> float:
 def measure_pace(trainer: Trainer, task: Task, seconds: float = 2.0) -> Pace:
     """Seconds that a step and a validation take here, found by some of them; the model is as before afterwards."""
     before = trainer.variables()
-    batches = [task.batches.batch(1, step) for step in range(min(2, task.batches.steps))]
-    for _ in range(2):  # the first compiles
-        trainer.step(*batches[0], 0.0)
-    started, steps = time.perf_counter(), 0
-    while steps < 3 or (time.perf_counter() - started < seconds and steps < 50):
-        trainer.step(*batches[steps % len(batches)], 0.0)
+    some = [step % task.batches.steps for step in range(50)]
+    started, steps = 0.0, -2  # the first two, of which the first compiles, are not counted
+    for inputs, targets in ahead(lambda step: task.batches.batch(1, step), some):
+        trainer.step(inputs, targets, 0.0)
         steps += 1
+        if steps == 0:
+            started = time.perf_counter()
+        elif steps >= 3 and time.perf_counter() - started > seconds:
+            break
     step = (time.perf_counter() - started) / steps
     sample = task.validation[:512]
     in_slices(task.model, sample[:256])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from whatsit.images.scan import label_numbers
@@ -15,6 +17,9 @@ from whatsit.training.recipe import working_batch_size
 from whatsit.training.trained import Job, Trained, finish, logits_of_pixels
 from whatsit.training.unknown import enough_rows, fit_mahalanobis
 
+FULL_BATCH = (
+    512  # for which a recipe's learning rate of SGD is meant; smaller batches take smaller steps (Goyal et al. 2017)
+)
 MODERN_SCALE = 0.125  # of the logits in training: it cools the last layer, whose kernel is not normalized (Page 2019)
 
 
@@ -45,9 +50,10 @@ def train_scratch(job: Job) -> Trained:
     logits = classifier.add_head(
         features.outputs[1], classes, hidden=recipe.hidden, dropout=recipe.dropout, standardize=False
     )
-    batches = PictureBatches(
-        train.pixels, labels, targets_for(labels, classes, recipe), working_batch_size(recipe, len(labels)), recipe
-    )
+    size = working_batch_size(recipe, len(labels))
+    if recipe.optimizer == "sgd" and not recipe.batch_size:
+        recipe = replace(recipe, learning_rate=recipe.learning_rate * size / FULL_BATCH)
+    batches = PictureBatches(train.pixels, labels, targets_for(labels, classes, recipe), size, recipe)
     scale = MODERN_SCALE if recipe.model == cnn.MODERN_CNN else 1.0
     model = keras.Model(features.input, keras.layers.Rescaling(scale, name="scaled_logits")(logits))
     task = Task(f"{job.stage_prefix}scratch", model, batches, held.pixels, held_labels)

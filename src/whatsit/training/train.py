@@ -12,6 +12,7 @@ from whatsit.training.clock import Clock
 from whatsit.training.finetune import train_finetuned
 from whatsit.training.frozen import train_frozen
 from whatsit.training.history import History
+from whatsit.training.loop import TrainingError
 from whatsit.training.recipe import Recipe, load, working_size
 from whatsit.training.scratch import train_scratch
 from whatsit.training.trained import Job, Trained, new_history
@@ -57,15 +58,26 @@ def _best(work: _Work, recipe: Recipe, clock: Clock) -> Trained:
 
     One round of successive halving (Jamieson & Talwalkar 2016). Each trial is a whole schedule in little time.
     """
-    candidates = [
-        replace(load(name), name=recipe.name, seed=recipe.seed, candidates=recipe.candidates)
+    candidates = {
+        name: replace(load(name), name=recipe.name, seed=recipe.seed, candidates=recipe.candidates)
         for name in recipe.candidates
-    ]
-    promising = [candidate for candidate in candidates if _is_promising(candidate, work)] or candidates
-    if len(promising) > 1:
-        losses = [_trial(work, candidate, clock.part(TRIAL)) for candidate in promising]
-        promising = [promising[losses.index(min(losses))]]
-    return _one(work.job(_as_long_as_there_is_time(promising[0], clock), clock))
+    }
+    promising = [name for name, candidate in candidates.items() if _is_promising(candidate, work)] or [*candidates]
+    if len(promising) == 1:
+        return _one(work.job(_as_long_as_there_is_time(candidates[promising[0]], clock), clock))
+    trials: dict[str, Trained] = {}
+    for name in promising:
+        try:
+            trials[name] = _trial(work, name, candidates[name], clock.part(TRIAL))
+        except TrainingError as error:
+            work.reporter.warn(f"'{name}' was left out: {error}")
+            failed = error
+    if not trials:
+        raise failed
+    winner = min(trials, key=lambda name: float(trials[name].losses.mean()))
+    if not clock.limited:  # then the trials were whole trainings
+        return trials[winner]
+    return _one(work.job(_as_long_as_there_is_time(candidates[winner], clock), clock))
 
 
 def _is_promising(recipe: Recipe, work: _Work) -> bool:
@@ -75,12 +87,12 @@ def _is_promising(recipe: Recipe, work: _Work) -> bool:
     return per_class >= PICTURES_PER_CLASS and work.side <= LARGEST_SIDE
 
 
-def _trial(work: _Work, recipe: Recipe, clock: Clock) -> float:
-    trained = _one(work.job(recipe, clock, "trial-"))
-    loss = float(trained.losses.mean())
-    what = recipe.model if recipe.model in SCRATCH_MODELS else f"{recipe.model}, fine-tuned"
-    work.reporter.say(f"Trial of {what}: validation accuracy {trained.best['val_accuracy']:.1%}, loss {loss:.3f}")
-    return loss
+def _trial(work: _Work, name: str, recipe: Recipe, clock: Clock) -> Trained:
+    trained = _one(work.job(recipe, clock, f"trial-{name}-"))
+    work.reporter.say(
+        f"Trial of '{name}': validation accuracy {trained.best['val_accuracy']:.1%}, loss {trained.losses.mean():.3f}"
+    )
+    return trained
 
 
 def _as_long_as_there_is_time(recipe: Recipe, clock: Clock) -> Recipe:

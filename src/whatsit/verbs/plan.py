@@ -37,6 +37,7 @@ def make_plan(
 ) -> Recipe:
     """The recipe with what the user wants otherwise. Raises `RecipeError` or `UsageError`."""
     plan = recipes.change(recipes.load(recipe), settings, "--set")
+    _refuse_for_candidates(plan, settings)
     own = plan.model in SCRATCH_MODELS or bool(plan.candidates)
     if backbone is not None:
         if own:
@@ -57,13 +58,31 @@ def make_plan(
     smallest = SMALLEST[plan.model] if plan.model in SCRATCH_MODELS else BACKBONES[plan.model].min_size
     if 0 < plan.size < smallest:
         raise UsageError(f"'{plan.model}' works at {smallest} pixels and more, received size {plan.size}")
+    plan = _with_layers(plan, settings)
+    return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
+
+
+def _refuse_for_candidates(plan: Recipe, settings: dict[str, Any]) -> None:
+    lost = sorted(set(settings) - {"candidates", "seed"})
+    if plan.candidates and lost:
+        raise RecipeError(
+            f"--set: the recipe '{plan.name}' tries {' and '.join(plan.candidates)} as they are; set '{lost[0]}' for one of them"
+        )
+
+
+def _with_layers(plan: Recipe, settings: dict[str, Any]) -> Recipe:
+    """How many layers are tuned: what the user says, or what the recipe says as far as the backbone has so many."""
     most = BACKBONES[plan.model].layers if plan.model in BACKBONES else 0
-    if isinstance(plan.finetune_layers, int) and plan.finetune_layers > most:
+    if "finetune_layers" not in settings:
+        return (
+            plan if plan.finetune_layers == ALL else replace(plan, finetune_layers=min(int(plan.finetune_layers), most))
+        )
+    if plan.finetune_layers != ALL and int(plan.finetune_layers) > most:
         raise RecipeError(
             f"'finetune_layers' must be from 0 to {most}, the layers that '{plan.model}' has to tune, or \"{ALL}\"; "
             f"received {plan.finetune_layers}"
         )
-    return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
+    return plan if "finetune_all_from" in settings else replace(plan, finetune_all_from=0)
 
 
 @dataclass(frozen=True)

@@ -124,16 +124,16 @@ def _working(place: Workplace) -> Iterator[Workplace]:
         raise UsageError(f"{place.path}: another process is working on this run") from None
     try:
         yield place
-        (place.path / _JOB).unlink(missing_ok=True)
-        lock.release()
-        (place.path / ".lock").unlink(missing_ok=True)
         folder = place.folder.resolve()
         with contextlib.suppress(OSError):
             folder.rmdir()  # where an empty folder of that name was made beforehand
+        lock.release()
         place.path.replace(folder)
+        for name in (_JOB, ".lock"):
+            (folder / name).unlink(missing_ok=True)
     except BaseException as error:
         lock.release()
-        if (place.path / "history.csv").is_file():
+        if place.job or (place.path / "history.csv").is_file():
             error.add_note(f"what was done is in {place.path}; {RESUME}")
         else:
             shutil.rmtree(place.path, ignore_errors=True)
