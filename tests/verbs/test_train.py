@@ -212,6 +212,22 @@ def test_resumed_run_is_the_one_that_was_begun(interrupted: Path, options: dict[
     assert whatsit.train(interrupted.parent / "data", out=interrupted, resume=True, report=False).test.n == 9
 
 
+@pytest.mark.parametrize("told", ["{}", "[]", '"recipe"', "not JSON"])
+def test_resuming_what_is_not_told_says_so(interrupted: Path, told: str) -> None:
+    (interrupted.with_name("run.unfinished") / "job.json").write_text(told)
+    with pytest.raises(UsageError, match=r"job\.json: cannot be read .* train anew"):
+        whatsit.train(interrupted.parent / "data", out=interrupted, resume=True)
+
+
+def test_seed_need_not_be_said_again(interrupted: Path) -> None:
+    job = interrupted.with_name("run.unfinished") / "job.json"
+    told = json.loads(job.read_text())
+    told["recipe"]["seed"] = 5
+    job.write_text(json.dumps(told))
+    with pytest.raises(UsageError, match="epochs = 3, now 25 is asked for"):  # not: seed 5, now 0
+        whatsit.train(interrupted.parent / "data", recipe="baseline", out=interrupted, resume=True)
+
+
 def test_resuming_in_vain_keeps_what_was_done(interrupted: Path) -> None:
     (interrupted.with_name("run.unfinished") / "history.csv").unlink()  # as if stopped before the first epoch
     with pytest.raises(UsageError, match="seed 0, now 9"):
@@ -318,7 +334,14 @@ def test_class_names_of_every_kind(shape_files: dict[str, bytes], tmp_path: Path
             RecipeError,
             "tries finetune and scratch as they are; set 'size'",
         ),
-        ({"recipe": "scratch", "settings": {"finetune_layers": 3}}, RecipeError, "must be from 0 to 0"),
+        ({"recipe": "scratch", "settings": {"finetune_layers": 3}}, RecipeError, "it trains a network from scratch"),
+        (
+            {"settings": {"rotation": 20}},
+            RecipeError,
+            "'rotation' has no effect on the recipe 'fast': it looks at each",
+        ),
+        ({"recipe": "finetune", "settings": {"filters": [8]}}, RecipeError, "its network is a pretrained one"),
+        ({"recipe": "scratch", "settings": {"reduce_patience": 2}}, RecipeError, "its schedule is one-cycle"),
         ({"seed": -1}, RecipeError, "--seed: 'seed' must be from 0"),
     ],
 )

@@ -26,13 +26,19 @@ def run_guarded(app: Any) -> None:
     except UsageError as error:
         _fail(error, 2)
     except WhatsitError as error:
-        _fail("; ".join([str(error), *getattr(error, "__notes__", [])]), 1)
+        _fail(_with_notes(str(error), error), 1)
     except Stopped as stopped:
-        _fail("; ".join(["stopped", *getattr(stopped, "__notes__", ["nothing half-written was left behind"])]), 1)
+        _fail(_with_notes("stopped", stopped, "nothing half-written was left behind"), 1)
     except OSError as error:
-        _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
-    except MemoryError:
-        _fail("there is not enough memory; try fewer pictures (--limit N) or a smaller size (--set size=...)", 1)
+        _fail(_with_notes(f"{error.filename or 'the system'}: {error.strerror or error}", error), 1)
+    except MemoryError as error:
+        advice = "there is not enough memory; try fewer pictures (--limit N) or a smaller size (--set size=...)"
+        _fail(_with_notes(advice, error), 1)
+
+
+def _with_notes(message: str, error: BaseException, otherwise: str = "") -> str:
+    """The message, and what was noted on the error on its way here, such as how to go on."""
+    return "; ".join([message, *(getattr(error, "__notes__", None) or filter(None, [otherwise]))])
 
 
 class Stopped(BaseException):

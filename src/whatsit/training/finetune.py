@@ -31,9 +31,7 @@ HEAD_SHARE = 0.35  # of the time, at most, for the features of the frozen networ
 @dataclass(frozen=True)
 class _Data:
     batches: Batches
-    held_views: list[
-        npt.NDArray[Any]
-    ]  # of the validation pictures, inputs of the model that is trained; the first judges
+    held_views: list[npt.NDArray[Any]]  # the validation pictures as the trained model takes them; the first view judges
     pixels: npt.NDArray[np.uint8] | None  # of the validation pictures, where they are at hand
 
 

@@ -89,6 +89,8 @@ def _chosen(job: Job, frozen: FrozenNetwork, share: float) -> Job:
     path = job.folder / "checkpoints" / f"{job.stage_prefix}pictures.json"
     if not path.is_file():
         job = _within_time(job, frozen, share)
+        if not job.clock.limited:
+            return job
         kept = [picture.name for picture in job.dataset.of("train")]
         write_text(path, json.dumps({"views": job.recipe.views, "train": kept}) + "\n")
         return job

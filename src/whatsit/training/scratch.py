@@ -17,9 +17,8 @@ from whatsit.training.recipe import working_batch_size
 from whatsit.training.trained import Job, Trained, finish, logits_of_pixels
 from whatsit.training.unknown import enough_rows, fit_mahalanobis
 
-FULL_BATCH = (
-    512  # for which a recipe's learning rate of SGD is meant; smaller batches take smaller steps (Goyal et al. 2017)
-)
+# The batch for which a recipe's learning rate of SGD is meant: smaller ones take smaller steps (Goyal et al. 2017).
+FULL_BATCH = 512
 MODERN_SCALE = 0.125  # of the logits in training: it cools the last layer, whose kernel is not normalized (Page 2019)
 
 

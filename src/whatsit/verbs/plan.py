@@ -37,7 +37,7 @@ def make_plan(
 ) -> Recipe:
     """The recipe with what the user wants otherwise. Raises `RecipeError` or `UsageError`."""
     plan = recipes.change(recipes.load(recipe), settings, "--set")
-    _refuse_for_candidates(plan, settings)
+    _refuse_without_effect(plan, settings)
     own = plan.model in SCRATCH_MODELS or bool(plan.candidates)
     if backbone is not None:
         if own:
@@ -62,12 +62,30 @@ def make_plan(
     return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
 
 
-def _refuse_for_candidates(plan: Recipe, settings: dict[str, Any]) -> None:
-    lost = sorted(set(settings) - {"candidates", "seed"})
-    if plan.candidates and lost:
-        raise RecipeError(
-            f"--set: the recipe '{plan.name}' tries {' and '.join(plan.candidates)} as they are; set '{lost[0]}' for one of them"
-        )
+_MOVES = frozenset(("rotation", "shift", "zoom", "shear", "flip", "rand_augment", "random_erasing", "mixup", "cutmix"))
+_OF_CNNS = frozenset(("filters", "batch_norm"))
+_OF_BACKBONES = frozenset(("weights", "features", "views"))
+_OF_PLATEAUS = frozenset(("early_stopping_patience", "reduce_patience", "reduce_factor"))
+
+
+def _refuse_without_effect(plan: Recipe, settings: dict[str, Any]) -> None:
+    """Raises `RecipeError` for a setting that this recipe would pass over in silence."""
+    useless: set[str]
+    scratch = plan.model in SCRATCH_MODELS
+    tuned = {key for key in settings if key.startswith("finetune_")}
+    if plan.candidates:
+        names = " and ".join(plan.candidates)
+        useless, why = set(settings) - {"candidates", "seed"}, f"it tries {names} as they are; set it for one of them"
+    elif scratch:
+        useless, why = set(settings) & (_OF_BACKBONES | tuned), "it trains a network from scratch"
+    else:
+        useless, why = set(settings) & _OF_CNNS, "its network is a pretrained one"
+        if not (useless or plan.finetune_layers):
+            useless, why = set(settings) & _MOVES, "it looks at each picture once; augmentation goes with 'finetune'"
+    if not useless and plan.schedule == "one-cycle":
+        useless, why = set(settings) & _OF_PLATEAUS, "its schedule is one-cycle; they go with schedule=plateau"
+    if useless:
+        raise RecipeError(f"--set: '{min(useless)}' has no effect on the recipe '{plan.name}': {why}")
 
 
 def _with_layers(plan: Recipe, settings: dict[str, Any]) -> Recipe:
@@ -111,8 +129,8 @@ class Order:
             raise UsageError(
                 f"{place.path}: this run cannot be gone on with ({error}); remove it and train anew"
             ) from None
-        for key, value in vars(self.asked or {}).items() if self.asked else ():
-            if value != getattr(begun, key):
+        for key, value in vars(self.asked).items() if self.asked else ():
+            if key != "seed" and value != getattr(begun, key):
                 raise UsageError(f"{where} {key} = {getattr(begun, key)}, now {value} is asked for; {_SAME}")
         if self.seed is not None and self.seed != begun.seed:
             raise UsageError(f"{where} seed {begun.seed}, now {self.seed} is asked for; {_SAME}")

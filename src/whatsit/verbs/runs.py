@@ -135,7 +135,8 @@ def seconds_used(folder: Path) -> float:
     """How long an unfinished run had worked when its last epoch was noted; 0 where there is none."""
     try:
         with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
-            return max((float(row["seconds"]) for row in csv.DictReader(file)), default=0.0)
+            seconds = max((float(row["seconds"]) for row in csv.DictReader(file)), default=0.0)
+            return seconds if math.isfinite(seconds) else 0.0
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return 0.0
 

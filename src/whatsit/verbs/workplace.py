@@ -87,6 +87,8 @@ def unfinished_run(out: str | Path | None, data: str, recipe: str | None) -> Ite
         folder = path.with_name(path.name.removesuffix(UNFINISHED))
     try:
         job = json.loads((path / _JOB).read_text(encoding="utf-8"))
+        if not isinstance(job, dict) or "recipe" not in job:
+            raise ValueError("it does not say what the run is about")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path / _JOB}: cannot be read ({error}); remove {path} and train anew") from None
     with _working(Workplace(folder, path, job)) as place:
