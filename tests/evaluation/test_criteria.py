@@ -40,6 +40,7 @@ def test_classic_criteria_are_the_default() -> None:
         (bundle(0.85), "transfer_accuracy", False),
         (bundle(0.61, model="simple-cnn"), "baseline_accuracy", True),
         (bundle(0.59, model="simple-cnn"), "baseline_accuracy", False),
+        (bundle(0.61, model="modern-cnn"), "baseline_accuracy", True),
         (bundle(0.61, weights="none"), "baseline_accuracy", True),
     ],
 )

@@ -111,9 +111,12 @@ def _about_mistakes(pairs: list[Pair]) -> str:
     return f"It confuses{often} '{pair.one}' and '{pair.other}': {' and '.join(ways)} ({total:,} mistakes in all)."
 
 
+OVERFITTED = 0.05  # how much better in training than on the test pictures
+
+
 def _about_fit(exam: Examination) -> str:
     trained, tested = float(exam.best["accuracy"]), exam.test.figures.accuracy
-    if trained > max(tested + 0.10, exam.test.figures.accuracy_ci95[1]):
+    if trained > max(tested + OVERFITTED, exam.test.figures.accuracy_ci95[1]):
         return (
             f"In training it got {percent(trained)} right, on the test pictures {percent(tested)}: it has learned some of its "
             f"pictures by heart (overfitting)."

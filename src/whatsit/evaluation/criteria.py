@@ -12,6 +12,7 @@ from typing import Any
 from whatsit.bundle.format import Bundle
 from whatsit.errors import BundleError, UsageError, suggest
 from whatsit.evaluation.wording import duration, percent
+from whatsit.models.cnn import SCRATCH_MODELS
 
 DEFAULT = Path(__file__).parent.parent / "recipes" / "criteria.toml"
 
@@ -124,7 +125,7 @@ def _received(value: object) -> str:
 def is_from_scratch(bundle: Bundle) -> bool:
     """Whether its network began with random weights, by its provenance."""
     recipe: Any = bundle.provenance.get("recipe")
-    return isinstance(recipe, Mapping) and (recipe.get("model") == "simple-cnn" or recipe.get("weights") == "none")
+    return isinstance(recipe, Mapping) and (recipe.get("model") in SCRATCH_MODELS or recipe.get("weights") == "none")
 
 
 @dataclass(frozen=True)
