@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -161,6 +162,22 @@ def test_metrics_json_has_what_was_found_out(hostile_run: Run) -> None:
     assert set(metrics["examination"]) >= {"majority_accuracy", "linear_probe_accuracy", "learning_curve", "coverage"}
     assert metrics["speed"]["median"] > 0
     assert [row["promised"] for row in metrics["examination"]["coverage"]] == [0.8, 0.9, 0.95, 0.99]
+
+
+@pytest.mark.parametrize(("gap", "word"), [(0.02, "no sign of overfitting"), (0.09, "by heart (overfitting)")])
+def test_over_fitting_is_called_so(baseline_run: Run, gap: float, word: str) -> None:
+    exam = baseline_run.examination
+    assert exam is not None
+    labels = np.arange(3000) % 3
+    wrong = np.arange(3000) < 300  # nine tenths are right
+    answers = np.eye(3, dtype=np.float32)[(labels + wrong) % 3] * 0.8 + np.float32(0.2 / 3)
+    nothing = np.zeros(3000)
+    test = replace(
+        exam.test, pictures=exam.test.pictures[:1] * 3000, labels=labels, probabilities=answers, ood_scores=nothing,
+        unknown=nothing.astype(bool),
+    )  # fmt: skip
+    told = learned(replace(exam, best={**exam.best, "accuracy": 0.9 + gap}, test=test))
+    assert word in " ".join(told)
 
 
 def test_advice_follows_from_the_figures(hostile_run: Run) -> None:
