@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from whatsit.engines import available, open_engine
+from whatsit.errors import ModelError
 from whatsit.models import backbones, classifier
 from whatsit.models.backend import load_keras
 from whatsit.models.cnn import build_cnn, modern_cnn, set_whitening
@@ -134,6 +135,13 @@ def test_model_with_mirror_image_can_be_saved(ending: str, tmp_path: Path) -> No
     model.save(tmp_path / f"model.{ending}")
     again = keras.models.load_model(tmp_path / f"model.{ending}")
     assert np.abs(np.asarray(again(PIXELS)) - np.asarray(model(PIXELS))).max() <= 1e-6
+
+
+@pytest.mark.parametrize(("name", "size", "most"), [("simple-cnn", 8, 3), ("simple-cnn", 32, 5), ("modern-cnn", 32, 4)])
+def test_filters_are_as_many_as_the_picture_allows(name: str, size: int, most: int) -> None:
+    assert min(build_cnn(name, size, filters=(2,) * most).output[0].shape[1:3]) >= 1
+    with pytest.raises(ModelError, match=f"{size} pixels allow at most {most}"):
+        build_cnn(name, size, filters=(2,) * (most + 1))
 
 
 def test_whitening_makes_patches_uncorrelated() -> None:

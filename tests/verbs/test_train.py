@@ -193,6 +193,13 @@ def test_best_tries_and_gives_the_winner_the_time(
     assert run.recipe.name == "best"
 
 
+def test_no_mirror_images_means_nowhere(shapes_folder: Path, tmp_path: Path) -> None:
+    settings = {"size": 32, "epochs": 1, "finetune_epochs": 1, "flip": False}
+    run = whatsit.train(shapes_folder, recipe="finetune", out=tmp_path / "run", settings=settings, report=False)
+    assert run.recipe.views == ("original",)
+    assert not run.recipe.test_time_flip
+
+
 def _history(run: Run) -> list[dict[str, str]]:
     return list(csv.DictReader((run.folder / "history.csv").read_text().splitlines()))
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.errors import ModelError
+
 if TYPE_CHECKING:
     import keras
 
@@ -24,7 +26,16 @@ SMALLEST = {SIMPLE_CNN: 8, MODERN_CNN: 16}  # pixels
 def build_cnn(
     name: str, size: int, *, filters: tuple[int, ...] = (), batch_norm: bool = False, dtype: str = "float32"
 ) -> keras.Model:
-    """A network from scratch by its name; empty `filters` are the network's own."""
+    """A network from scratch by its name; empty `filters` are the network's own.
+
+    Raises `ModelError` where the picture is smaller than so many halvings leave anything of.
+    """
+    most = int(np.log2(size - 1 if name == MODERN_CNN else size))
+    if len(filters) > most:
+        raise ModelError(
+            f"'filters' has {len(filters)} numbers, each of which halves the picture: {size} pixels allow at most {most}; "
+            f"give fewer, or a larger size"
+        )
     if name == MODERN_CNN:
         return modern_cnn(size, filters or (64, 128, 256), dtype=dtype)
     return simple_cnn(size, filters or (32, 64, 128), batch_norm=batch_norm, dtype=dtype)
