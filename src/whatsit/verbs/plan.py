@@ -60,8 +60,7 @@ def make_plan(
         raise UsageError(f"'{plan.model}' works at {smallest} pixels and more, received size {plan.size}")
     plan = _with_layers(plan, settings)
     if settings.get("flip") is False:  # pictures that mean something else in the mirror, such as digits: nowhere then
-        nowhere = {"views": ("original",), "test_time_flip": False}
-        plan = replace(plan, **{key: value for key, value in nowhere.items() if key not in settings})
+        plan = recipes.change(plan, {"views": ["original"], "test_time_flip": False} | settings, "--set")
     return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
 
 
