@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import encode, shapes
-from whatsit.verbs.train import Run
+from whatsit.training.recipe import parse_settings
+from whatsit.verbs.train import Run, train
 
 QUICK = ["--no-report", "--set", "epochs=2", "--set", "size=64", "--set", "features=last", "--set", "views=original"]
 
@@ -216,26 +217,28 @@ def test_stopped_from_outside_it_says_one_line_and_how_to_go_on(
     ("recipe", "stage", "settings"),
     [
         ("scratch", "scratch", ["epochs=6", "filters=8,16", "batch_size=16"]),
-        ("finetune", "finetune", ["finetune_epochs=4", "size=32", "epochs=1", "finetune_batch_size=8"]),
+        (
+            "finetune",
+            "finetune",
+            ["finetune_epochs=4", "size=32", "epochs=1", "finetune_batch_size=8", "finetune_layers=3"],
+        ),
     ],
 )
 def test_killed_run_goes_on_and_ends_like_an_undisturbed_one(
     shapes_folder: Path, tmp_path: Path, recipe: str, stage: str, settings: list[str]
 ) -> None:
     """`kill -9` once an epoch of the last stage is saved; figures equal up to the order in which threads add."""
+    wanted = {"recipe": recipe, "settings": parse_settings(settings), "report": False}
+    undisturbed = train(shapes_folder, out=tmp_path / "whole", **wanted)
     options = ["--recipe", recipe, "--no-report", *[part for text in settings for part in ("--set", text)]]
-    undisturbed = whatsit("train", str(shapes_folder), "--out", "whole", "--json", *options, cwd=tmp_path)
-    assert undisturbed.returncode == 0, undisturbed.stderr
     command = [sys.executable, "-m", "whatsit.apps.cli", "train", str(shapes_folder), "--out", "cut", *options]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
         history = tmp_path / "cut.unfinished" / "history.csv"
         while not history.exists() or f"{stage},2," not in history.read_text():
             assert process.poll() is None
         process.kill()
-    resumed = whatsit("train", str(shapes_folder), "--out", "cut", "--json", "--resume", *options, cwd=tmp_path)
-    assert resumed.returncode == 0, resumed.stderr
-    ours, theirs = (json.loads(done.stdout)["test"] for done in (resumed, undisturbed))
-    assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-3)
+    resumed = train(shapes_folder, out=tmp_path / "cut", resume=True, **wanted)
+    assert resumed.test.loss == pytest.approx(undisturbed.test.loss, abs=1e-3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "whole"]
 
 
