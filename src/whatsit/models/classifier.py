@@ -7,7 +7,7 @@ The same named layers end every classifier, whatever begins it, and everything l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,17 +82,31 @@ def complete(features: keras.Model, head: keras.Model, temperature: float = 1.0)
     `features` ends in (feature_map, embedding); `head` is a trained model that ends in the layers of `add_head`, whose
     weights are copied. Probabilities are `softmax(logits / temperature)` (Guo et al. 2017).
     """
+    return _with_copied_head(features.input, features.outputs[1], head, lambda logits: _calibrated(logits, temperature))
+
+
+def head_alone(model: keras.Model) -> keras.Model:
+    """The layers of `add_head` at the end of a model, copied: from the embedding `[N, F]` to the logits `[N, classes]`."""
+    import keras
+
+    layers = {layer.name: layer for layer in model.layers}
+    first = next(layers[name] for name in ("standardize", "hidden", "logits") if name in layers)
+    embedding = keras.Input(first.input.shape[1:], name="embedding")
+    return _with_copied_head(embedding, embedding, model, lambda logits: logits)
+
+
+def _with_copied_head(source: Any, embedding: Any, head: keras.Model, then: Callable[[Any], Any]) -> keras.Model:
     import keras
 
     layers = {layer.name: layer for layer in head.layers}
     logits = add_head(
-        features.outputs[1],
+        embedding,
         layers["logits"].units,
         hidden=layers["hidden"].units if "hidden" in layers else 0,
         dropout=layers["dropout"].rate,
         standardize="standardize" in layers,
     )
-    model = keras.Model(features.input, _calibrated(logits, temperature))
+    model = keras.Model(source, then(logits))
     for name in ("standardize", "hidden", "logits"):
         if name in layers:
             model.get_layer(name).set_weights(layers[name].get_weights())

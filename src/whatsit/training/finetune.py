@@ -18,6 +18,7 @@ from whatsit.models.backend import layer_policy
 from whatsit.models.surgery import copy_weights, cut, folded
 from whatsit.training.augment import wants_live_pictures
 from whatsit.training.batches import Batches, FeatureBatches, PictureBatches, targets_for
+from whatsit.training.calibration import clearly_less
 from whatsit.training.frozen import FrozenHead, FrozenNetwork, train_frozen
 from whatsit.training.loop import Fitted, Task, TrainingError, fit
 from whatsit.training.pixels import decode_all
@@ -36,14 +37,14 @@ class _Data:
 
 
 def train_finetuned(job: Job) -> Trained:
-    """Train the head, then the deepest layers with it; whichever does better in validation is kept."""
+    """Train the head, then the deepest layers with it; these are kept where they are clearly better in validation."""
     head = train_frozen(job, HEAD_SHARE)
     try:
         tuned = tune(head)
     except TrainingError as error:
         job.reporter.warn(f"fine-tuning failed, the frozen network with its head is kept: {error}")
         return head.trained
-    if tuned.losses.mean() < head.trained.losses.mean():
+    if clearly_less(tuned.losses, head.trained.losses, errors=2):  # a small validation set would choose by chance
         return tuned
     return replace(head.trained, history=tuned.history)
 

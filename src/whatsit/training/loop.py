@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import keras
 
 MAX_GRADIENT = 5.0  # global norm; longer gradients are shortened (Pascanu et al. 2013)
+MAX_MAP = 256 * 1024**2  # bytes
 _NOT_DECAYED = ("bias", "gamma", "beta")
 
 
@@ -278,6 +279,13 @@ def in_slices(model: keras.Model, inputs: npt.NDArray[Any]) -> npt.NDArray[np.fl
     """The model's answers, without the overhead of `predict`; half precision is widened first."""
     import tensorflow as tf
 
-    slices = (inputs[start : start + 256] for start in range(0, len(inputs), 256))
+    count = _at_a_time(model)
+    slices = (inputs[start : start + count] for start in range(0, len(inputs), count))
     wide = (part.astype(np.float32) if part.dtype == np.float16 else part for part in slices)
     return np.concatenate([np.asarray(tf.cast(model(part, training=False), tf.float32)) for part in wide])
+
+
+def _at_a_time(model: keras.Model) -> int:
+    """So many pictures that the largest map stays below `MAX_MAP`: several such maps are in memory at once."""
+    largest = max(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
+    return max(8, min(256, MAX_MAP // (4 * largest)))
