@@ -38,6 +38,11 @@ def test_every_class_is_split_70_15_15(counts: dict[str, int], seed: int) -> Non
             assert abs(found[label, name] - share * count) <= 1.5
 
 
+def test_of_many_pictures_no_more_than_5000_validate() -> None:
+    done = split(dataset({"a": 30_000, "b": 10_000}))
+    assert Counter(p.split for p in done.pictures) == {"train": 29_000, "validation": 5_000, "test": 6_000}
+
+
 def test_same_seed_same_split_and_another_seed_another() -> None:
     data = dataset({"a": 40, "b": 40})
     assert split(data, 1).pictures == split(data, 1).pictures

@@ -47,6 +47,8 @@ def test_what_follows_training_has_its_time() -> None:
     kept = Clock(600, lambda text: None, afterwards=Afterwards(pictures=1000, fixed=100.0))
     kept.reserve(0.2)
     assert kept.plan("scratch", 22, 100, Pace(0.5, 10.0)) == (4, 100)
+    kept.reserve(0.2, first=300)
+    assert kept.plan("scratch", 22, 100, Pace(0.5, 10.0)) == (3, 100)
 
 
 def test_slower_than_foreseen_ends_sooner() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +151,24 @@ def test_clock_shortens_training_and_changes_nothing_by_measuring(tmp_path: Path
     fit(task(many), many, History(tmp_path / "short"), Clock(1.0, told.append))
     assert len(rows(tmp_path / "short")) < 5000
     assert "of the 10000 that the recipe wants" in told[1]
+
+
+def test_epoch_ends_when_time_is_out(tmp_path: Path) -> None:
+    steps = 0
+
+    class Slowed(Clock):
+        def left(self) -> float:
+            return 1000.0 if steps <= 10 else 0.0
+
+    class Counted(Broken):
+        def batch(self, epoch: int, step: int) -> tuple[Any, Any]:
+            nonlocal steps
+            steps = 0 if epoch == 1 else step
+            return self._whole.batch(epoch, step)
+
+    recipe, labels = Recipe(epochs=5, learning_rate=0.01), LABELS[:200]
+    many = FeatureBatches([FEATURES[:200]], labels, targets_for(labels, 3, recipe), 2, recipe.seed)
+    counted = replace(task(recipe), batches=Counted(many, epoch=0))
+    fit(counted, recipe, History(tmp_path), Slowed(1000.0, lambda text: None))
+    assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2"]
+    assert steps < 30

@@ -46,7 +46,7 @@ def fast_run(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> R
 def test_run_folder_is_complete(baseline_run: Run) -> None:
     folder = baseline_run.folder
     assert {path.name for path in folder.iterdir()} - {"mistakes"} == {  # those only where there were any
-        "best_model.keras", "checkpoints", "history.csv", "metrics.json", "model.whatsit", "plots", "recipe.toml",
+        "best_model.keras", "history.csv", "metrics.json", "model.whatsit", "plots", "recipe.toml",
         "report.html", "split.csv",
     }  # fmt: skip
     assert tomllib.loads((folder / "recipe.toml").read_text())["epochs"] == 12

@@ -58,9 +58,12 @@ class Clock:
         limit = None if self._limit is None else share * self.left() / AIM
         return Clock(limit, self._say)
 
-    def reserve(self, per_picture: float) -> None:
-        """Keep time for what follows training, with a model that takes so many seconds a picture."""
-        self._reserved = self._afterwards.seconds(per_picture)
+    def reserve(self, per_picture: float, first: int = 0) -> None:
+        """Keep time for what follows training, with a model that takes so many seconds a picture.
+
+        `first` is how many pictures it answers to be calibrated, before everything else.
+        """
+        self._reserved = self._afterwards.seconds(per_picture) + first * per_picture
 
     def left(self) -> float:
         """Seconds that training may still take; infinite without a limit, never below zero."""

@@ -24,7 +24,7 @@ from whatsit.training.loop import Fitted, Task, TrainingError, fit
 from whatsit.training.pixels import decode_all
 from whatsit.training.recipe import ALL, Recipe
 from whatsit.training.trained import Job, Trained, finish, logits_of_pixels, logits_of_views
-from whatsit.training.unknown import enough_rows, fit_mahalanobis
+from whatsit.training.unknown import MAX_PICTURES, enough_rows, fit_mahalanobis
 
 HEAD_SHARE = 0.35  # of the time, at most, for the features of the frozen network and its head
 
@@ -53,8 +53,10 @@ def tune(head: FrozenHead) -> Trained:
     """Fine-tune from a fitted head on."""
     job = head.job
     count = tuned_layers(job.recipe, len(head.train_labels))
-    recipe = _tuning(job.recipe, job.recipe.finetune_all_epochs if count == ALL else job.recipe.finetune_epochs)
+    recipe = _tuning(job.recipe, whole=count == ALL)
     shipped = folded(head.features)
+    first = len(head.validation_labels) + min(MAX_PICTURES, len(head.train_labels))
+    job.clock.reserve(job.seconds_per_picture(shipped), first)
     network = folded(head.features, dtype=layer_policy(), for_training=True)
     whole = _with_head(network, head.fitted.model)
     model, bottom = whole, None
@@ -83,11 +85,12 @@ def tuned_layers(recipe: Recipe, pictures: int) -> int | str:
     return recipe.finetune_layers
 
 
-def _tuning(recipe: Recipe, epochs: int) -> Recipe:
-    """The recipe of the second stage."""
+def _tuning(recipe: Recipe, *, whole: bool) -> Recipe:
+    """The recipe of the second stage, for the whole network or for some layers."""
     return replace(
         recipe,
-        epochs=epochs,
+        epochs=recipe.finetune_all_epochs if whole else recipe.finetune_epochs,
+        shift=max(recipe.shift, recipe.finetune_all_shift) if whole else recipe.shift,
         batch_size=recipe.finetune_batch_size,
         learning_rate=recipe.finetune_learning_rate,
         schedule="one-cycle",

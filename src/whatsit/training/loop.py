@@ -105,6 +105,9 @@ def _one_epoch(
         total, correct, seen = total + loss * len(targets), correct + right, seen + len(targets)
         if not math.isfinite(loss):
             break
+        if clock and clock.left() <= 0:  # the machine became slower than any forecast: this epoch is the last
+            state.plan["epochs"] = epoch
+            break
     state.epoch, state.progress = epoch, progress
     logs = {"loss": total / seen, "accuracy": correct / seen}
     with trainer.averaged():

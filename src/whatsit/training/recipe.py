@@ -59,6 +59,7 @@ class Recipe:
     finetune_all_from: int = 0  # with so many training pictures and more, all layers are tuned; 0: never
     finetune_epochs: int = 2  # of some layers, which few pictures are soon learned by heart with
     finetune_all_epochs: int = 8  # of all layers
+    finetune_all_shift: float = 0.0  # as `shift`, where all layers are tuned, so that no features could be kept
     finetune_batch_size: int = 64
     finetune_learning_rate: float = 0.001
     # Augmentation of pictures, live.
@@ -96,6 +97,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "finetune_all_from": (0, 2**31 - 1),
     "finetune_epochs": (1, 10_000),
     "finetune_all_epochs": (1, 10_000),
+    "finetune_all_shift": (0.0, 1.0),
     "finetune_batch_size": (1, 4096),
     "finetune_learning_rate": (1e-8, 10.0),
     "rotation": (0.0, 180.0),

@@ -15,7 +15,7 @@ from whatsit.training.loop import Task, fit, in_slices
 from whatsit.training.pixels import decode_all
 from whatsit.training.recipe import working_batch_size
 from whatsit.training.trained import Job, Trained, finish, logits_of_pixels
-from whatsit.training.unknown import enough_rows, fit_mahalanobis
+from whatsit.training.unknown import MAX_PICTURES, enough_rows, fit_mahalanobis
 
 # The batch for which a recipe's learning rate of SGD is meant: smaller ones take smaller steps (Goyal et al. 2017).
 FULL_BATCH = 512
@@ -45,7 +45,7 @@ def train_scratch(job: Job) -> Trained:
         some = np.sort(np.random.default_rng(recipe.seed).permutation(len(labels))[:2000])
         cnn.set_whitening(networks[0], train.pixels[some])
     features, shipped = (classifier.flat_features(network) for network in networks)
-    job.clock.reserve(job.seconds_per_picture(shipped))
+    job.clock.reserve(job.seconds_per_picture(shipped), len(held_labels) + min(MAX_PICTURES, len(labels)))
     logits = classifier.add_head(
         features.outputs[1], classes, hidden=recipe.hidden, dropout=recipe.dropout, standardize=False
     )

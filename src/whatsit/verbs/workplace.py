@@ -133,6 +133,7 @@ def _working(place: Workplace) -> Iterator[Workplace]:
         place.path.replace(folder)
         for name in (_JOB, ".lock"):
             (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # nobody goes on with it any more
     except BaseException as error:
         lock.release()
         if place.job or (place.path / "history.csv").is_file():
