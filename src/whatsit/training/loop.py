@@ -91,25 +91,8 @@ def _one_epoch(
     trainer: Trainer, task: Task, recipe: Recipe, history: History, state: State, clock: Clock | None
 ) -> None:
     started = time.perf_counter()
-    epoch, steps = state.epoch + 1, state.plan["steps"]
-    rate = recipe.learning_rate * state.plateau.get("factor", 1.0)
-    remaining = (state.plan["epochs"] - state.epoch) * steps
-    total, correct, seen = 0.0, 0.0, 0
-    progress = state.progress
-    stride = (1.0 - state.progress) / remaining
-    for inputs, targets in ahead(lambda step: task.batches.batch(epoch, step), range(steps)):
-        if recipe.schedule == "one-cycle":  # at the middle of the step: neither the first nor the last is at rate 0
-            rate = recipe.learning_rate * one_cycle(progress + stride / 2, recipe.warmup)
-        progress += stride
-        loss, right = trainer.step(inputs, targets, rate)
-        total, correct, seen = total + loss * len(targets), correct + right, seen + len(targets)
-        if not math.isfinite(loss):
-            break
-        if clock and clock.left() <= 0:  # the machine became slower than any forecast: this epoch is the last
-            state.plan["epochs"] = epoch
-            break
-    state.epoch, state.progress = epoch, progress
-    logs = {"loss": total / seen, "accuracy": correct / seen}
+    logs, rate = _learn(trainer, task, recipe, state, clock)
+    epoch = state.epoch
     with trainer.averaged():
         logits = in_slices(task.model, task.validation)
         losses = calibrated_losses(logits, task.validation_labels)
@@ -135,6 +118,29 @@ def _one_epoch(
     if clock:
         state.plan["epochs"] = clock.replan(state.epoch, state.plan["epochs"], time.perf_counter() - started)
     state.done = state.done or epoch >= state.plan["epochs"]
+
+
+def _learn(
+    trainer: Trainer, task: Task, recipe: Recipe, state: State, clock: Clock | None
+) -> tuple[dict[str, float], float]:
+    """An epoch of steps: what is noted of them, and the last learning rate. A loss that is not finite ends it."""
+    epoch, steps = state.epoch + 1, state.plan["steps"]
+    rate = recipe.learning_rate * state.plateau.get("factor", 1.0)
+    total, correct, seen = 0.0, 0.0, 0
+    stride = (1.0 - state.progress) / ((state.plan["epochs"] - state.epoch) * steps)
+    for inputs, targets in ahead(lambda step: task.batches.batch(epoch, step), range(steps)):
+        if recipe.schedule == "one-cycle":  # at the middle of the step: neither the first nor the last is at rate 0
+            rate = recipe.learning_rate * one_cycle(state.progress + stride / 2, recipe.warmup)
+        state.progress += stride
+        loss, right = trainer.step(inputs, targets, rate)
+        total, correct, seen = total + loss * len(targets), correct + right, seen + len(targets)
+        if not math.isfinite(loss):
+            break
+        if clock and clock.left() <= 0:  # the machine became slower than any forecast: this epoch is the last
+            state.plan["epochs"] = epoch
+            break
+    state.epoch = epoch
+    return {"loss": total / seen, "accuracy": correct / seen}, rate
 
 
 def _follow_plateau(state: State, loss: float, recipe: Recipe) -> None:
