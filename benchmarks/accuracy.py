@@ -1,4 +1,4 @@
-"""Test accuracy and whole-process time of a recipe over several seeds, each with a cold cache."""
+"""Test accuracy, lowest precision and recall of a class, and whole-process time over several seeds, each with a cold cache."""
 
 from __future__ import annotations
 
@@ -16,17 +16,25 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--recipe", default="fast")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--time-limit")
+    parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
     options = parser.parse_args()
+    more = [argument for setting in options.settings for argument in ("--set", setting)]
+    more += ["--time-limit", options.time_limit] if options.time_limit else []
     accuracies = []
     with tempfile.TemporaryDirectory() as folder:
-        for seed in range(options.seeds):
-            command = ["train", options.data, "--recipe", options.recipe, "--seed", str(seed), "--json"]
+        for seed in range(options.first, options.first + options.seeds):
+            command = ["train", options.data, "--recipe", options.recipe, "--seed", str(seed), *more, "--json"]
             done = run_cold([*command, "--out", str(Path(folder) / str(seed))], Path(folder))
             test = json.loads(done.stdout)["test"]
             accuracies.append(test["accuracy"])
+            precision, recall = (
+                min(figures[key] for figures in test["per_class"].values()) for key in ("precision", "recall")
+            )
             print(
-                f"seed {seed}: accuracy {test['accuracy']:.4f}, loss {test['loss']:.3f}, n {test['n']}; "
-                f"{done.seconds:.1f} s, peak {done.peak_mb:.0f} MB",
+                f"seed {seed}: accuracy {test['accuracy']:.4f}, loss {test['loss']:.3f}, lowest precision {precision:.3f} and "
+                f"recall {recall:.3f} of a class, n {test['n']}; {done.seconds:.1f} s, peak {done.peak_mb:.0f} MB",
                 flush=True,
             )
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0

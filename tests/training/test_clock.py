@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from whatsit.training.clock import Afterwards, Clock, Pace, duration, parse_duration
+from whatsit.training.clock import Afterwards, Clock, Pace, Plan, duration, parse_duration
 
 
 def clock(limit: float | None, told: list[str] | None = None) -> Clock:
@@ -29,31 +29,40 @@ def test_durations_are_told(seconds: float, text: str) -> None:
 
 def test_without_a_limit_the_plan_is_the_recipe_s() -> None:
     told: list[str] = []
-    assert clock(None, told).plan("scratch", 22, 100, Pace(0.5, 10.0)) == (22, 100)
+    assert clock(None, told).plan("scratch", 22, 100, Pace(0.5, 10.0)) == Plan(22, 100)
     assert told == ["Training (scratch): about 22 min on this machine (22 epochs, 60 s each)"]
 
 
 def test_fewer_epochs_where_time_is_short() -> None:
-    assert clock(600).plan("scratch", 22, 100, Pace(0.5, 10.0)) == (9, 100)
+    told: list[str] = []
+    plan = clock(600, told).plan("scratch", 22, 100, Pace(0.5, 10.0))
+    assert plan.epochs == 10
+    assert 570 <= plan.epochs * (plan.steps * 0.5 + 10.0) <= 600  # nothing is left over
+    assert "10 epochs of the 22 that the recipe wants, 58 s each, in each 96% of the pictures" in told[0]
 
 
 def test_shorter_epochs_where_hardly_one_fits() -> None:
-    epochs, steps = clock(60).plan("scratch", 22, 100, Pace(0.5, 5.0))
-    assert epochs == 3
-    assert 50 <= 3 * (steps * 0.5 + 5.0) <= 60
+    plan = clock(60).plan("scratch", 22, 100, Pace(0.5, 5.0))
+    assert plan.epochs == 3
+    assert 50 <= 3 * (plan.steps * 0.5 + 5.0) <= 60
 
 
 def test_what_follows_training_has_its_time() -> None:
     kept = Clock(600, lambda text: None, afterwards=Afterwards(pictures=1000, fixed=100.0))
     kept.reserve(0.2)
-    assert kept.plan("scratch", 22, 100, Pace(0.5, 10.0)) == (4, 100)
+    assert kept.left() == pytest.approx(282, abs=1)
     kept.reserve(0.2, first=300)
-    assert kept.plan("scratch", 22, 100, Pace(0.5, 10.0)) == (3, 100)
+    assert kept.left() == pytest.approx(222, abs=1)
 
 
 def test_slower_than_foreseen_ends_sooner() -> None:
-    assert clock(600).replan(2, 10, 60.0) == 10
-    assert clock(600).replan(2, 10, 150.0) == 5
+    plan = Plan(10, 100)
+    assert clock(600).replan(plan, 2, Pace(0.5, 10.0)) == plan
+    slower = clock(600).replan(plan, 2, Pace(1.0, 20.0))
+    assert slower.epochs == 7  # 5 more, each a little shorter
+    assert 0.95 * 582 <= 5 * (slower.steps * 1.0 + 20.0) <= 582
+    assert clock(600).replan(Plan(2, 100), 1, Pace(5.9, 10.0)) == Plan(2, 96)  # what is left is not given away
+    assert clock(600).replan(plan, 2, Pace(1.0, 590.0)) == Plan(2, 100)
 
 
 def test_part_of_the_time() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 AIM = 0.97  # of the limit; what is left is for what nobody foresees
-FEWEST = 3  # epochs, below which an epoch becomes shorter instead
+FEWEST = 3  # epochs, rather than which an epoch becomes much shorter
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,18 @@ class Pace:
 
     step: float  # of training
     validation: float  # of all validation pictures
+
+    def epoch(self, steps: int) -> float:
+        """An epoch of so many steps."""
+        return steps * self.step + self.validation
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a stage trains."""
+
+    epochs: int
+    steps: int  # in each
 
 
 @dataclass(frozen=True)
@@ -71,36 +84,42 @@ class Clock:
             return float("inf")
         return max(0.0, AIM * self._limit - self._reserved - (time.perf_counter() - self._started))
 
-    def plan(self, stage: str, epochs: int, steps: int, pace: Pace) -> tuple[int, int]:
-        """How many epochs, and steps in each, fit into the time that is left; the forecast is told.
+    def plan(self, stage: str, epochs: int, steps: int, pace: Pace) -> Plan:
+        """How many epochs, and steps in each, fill the time that is left; the forecast is told. Never more than wanted."""
+        plan = self._fitting(epochs, steps, pace)
+        self._tell(stage, plan, epochs, steps, pace)
+        return plan
 
-        Never more than wanted. Where fewer than `FEWEST` epochs fit, an epoch gets fewer steps.
-        """
+    def replan(self, plan: Plan, done: int, pace: Pace) -> Plan:
+        """The same plan, or less of it where its epochs (of which so many are done) have become slower than foreseen."""
+        remaining = plan.epochs - done
+        if remaining <= 0 or remaining * pace.epoch(plan.steps) <= 1.03 * self.left():
+            return plan
+        if self.left() < pace.epoch(1):
+            return Plan(done, plan.steps)
+        rest = self._fitting(remaining, plan.steps, pace)
+        return Plan(done + rest.epochs, rest.steps)
+
+    def _fitting(self, epochs: int, steps: int, pace: Pace) -> Plan:
+        """Whole epochs as far as possible, each a little shorter so that nothing is left over; rather `FEWEST` short ones."""
         left = self.left()
-        whole = steps * pace.step + pace.validation
-        fitting = min(epochs, int(left / whole)) if left < epochs * whole else epochs
-        if fitting < min(FEWEST, epochs):
-            fitting = min(FEWEST, epochs)
-            steps = max(1, min(steps, int((left / fitting - pace.validation) / pace.step)))
-        self._tell(stage, fitting, epochs, steps * pace.step + pace.validation)
-        return fitting, steps
-
-    def replan(self, done: int, epochs: int, seconds: float) -> int:
-        """The number of epochs, fewer where they have become slower (the last took so many seconds) than the limit allows."""
-        if done >= epochs or (epochs - done) * seconds <= 1.03 * self.left():
-            return epochs
-        return done + int(self.left() / seconds)
+        if epochs * pace.epoch(steps) <= left:
+            return Plan(epochs, steps)
+        epochs = min(epochs, max(FEWEST, math.ceil(left / pace.epoch(steps))))
+        return Plan(epochs, max(1, min(steps, int((left / epochs - pace.validation) / pace.step))))
 
     def tell(self, what: str, seconds: float) -> None:
         """A forecast of something else than epochs."""
         self._say(f"{what}: about {duration(seconds)} on this machine")
 
-    def _tell(self, stage: str, epochs: int, wanted: int, seconds: float) -> None:
-        less = f" of the {wanted} that the recipe wants" if epochs < wanted else ""
+    def _tell(self, stage: str, plan: Plan, epochs: int, steps: int, pace: Pace) -> None:
+        less = f" of the {epochs} that the recipe wants" if plan.epochs < epochs else ""
+        part = "" if plan.steps == steps else f", in each {plan.steps / steps:.0%} of the pictures"
         after = f", then {duration(self._reserved)} to test" if self._limit is not None and self._reserved else ""
+        seconds = pace.epoch(plan.steps)
         self._say(
-            f"Training ({stage}): about {duration(epochs * seconds)} on this machine ({epochs} epochs{less}, "
-            f"{duration(seconds)} each){after}"
+            f"Training ({stage}): about {duration(plan.epochs * seconds)} on this machine ({plan.epochs} epochs{less}, "
+            f"{duration(seconds)} each{part}){after}"
         )
 
 

@@ -16,7 +16,7 @@ from whatsit.training import checkpoint
 from whatsit.training.batches import Batches, Labels, ahead
 from whatsit.training.calibration import calibrated_losses, clearly_less, log_losses
 from whatsit.training.checkpoint import State
-from whatsit.training.clock import Clock, Pace
+from whatsit.training.clock import Clock, Pace, Plan
 from whatsit.training.history import CHOSEN_BY, Epoch, History
 from whatsit.training.recipe import Recipe
 
@@ -64,13 +64,10 @@ def fit(task: Task, recipe: Recipe, history: History, clock: Clock | None = None
     trainer = Trainer(task.model, recipe)
     history.restore(state.entries)
     if not state.plan:
-        pace = clock and measure_pace(trainer, task)
-        epochs, steps = (
-            clock.plan(task.stage, recipe.epochs, task.batches.steps, pace)
-            if clock and pace
-            else (recipe.epochs, task.batches.steps)
-        )
-        state.plan = {"epochs": epochs, "steps": steps}
+        plan = Plan(recipe.epochs, task.batches.steps)
+        if clock:
+            plan = clock.plan(task.stage, plan.epochs, plan.steps, measure_pace(trainer, task))
+        state.plan = vars(plan)
         checkpoint.save(state, path)
     elif state.variables:
         trainer.restore(state.variables)
@@ -92,6 +89,7 @@ def _one_epoch(
 ) -> None:
     started = time.perf_counter()
     logs, rate = _learn(trainer, task, recipe, state, clock)
+    learnt = time.perf_counter()
     epoch = state.epoch
     with trainer.averaged():
         logits = in_slices(task.model, task.validation)
@@ -116,7 +114,9 @@ def _one_epoch(
     if recipe.schedule == "plateau":
         _follow_plateau(state, logs[CHOSEN_BY], recipe)
     if clock:
-        state.plan["epochs"] = clock.replan(state.epoch, state.plan["epochs"], time.perf_counter() - started)
+        plan = Plan(**state.plan)
+        pace = Pace((learnt - started) / plan.steps, time.perf_counter() - learnt)
+        state.plan = vars(clock.replan(plan, epoch, pace))
     state.done = state.done or epoch >= state.plan["epochs"]
 
 
