@@ -26,8 +26,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.first, options.first + options.seeds):
             command = ["train", options.data, "--recipe", options.recipe, "--seed", str(seed), *more, "--json"]
-            done = run_cold([*command, "--out", str(Path(folder) / str(seed))], Path(folder))
-            test = json.loads(done.stdout)["test"]
+            out = Path(folder) / str(seed)
+            done = run_cold([*command, "--out", str(out)], Path(folder))
+            test = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["test"]
             accuracies.append(test["accuracy"])
             precision, recall = (
                 min(figures[key] for figures in test["per_class"].values()) for key in ("precision", "recall")

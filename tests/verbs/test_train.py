@@ -212,6 +212,7 @@ def _history(run: Run) -> list[dict[str, str]]:
         ({"recipe": "scratch"}, "this run was begun with name = baseline, now scratch is asked for"),
         ({"settings": {"epochs": 4}, "recipe": "baseline"}, "epochs = 3, now 4 is asked for; leave it out to go on"),
         ({"seed": 9}, "this run was begun with seed 0, now 9 is asked for"),
+        ({"time_limit": "1h"}, "this run was begun with no time limit, now a time limit of 1 h 0 min is asked for"),
         ({"limit": 5}, "this run was begun with --limit None, now 5 is asked for"),
     ],
 )
@@ -235,6 +236,18 @@ def test_seed_need_not_be_said_again(interrupted: Path) -> None:
     job.write_text(json.dumps(told))
     with pytest.raises(UsageError, match="epochs = 3, now 25 is asked for"):  # not: seed 5, now 0
         whatsit.train(interrupted.parent / "data", recipe="baseline", out=interrupted, resume=True)
+
+
+def test_run_that_goes_on_is_of_the_same_data(
+    interrupted: Path, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    interrupted.with_name("run.unfinished").rename(tmp_path / "runs" / "data-baseline.unfinished")
+    monkeypatch.chdir(tmp_path)
+    for recipe, data in (("scratch", tmp_path / "data"), (None, shapes_folder)):
+        with pytest.raises(UsageError, match="no interrupted run of"):
+            whatsit.train(data, recipe=recipe, resume=True)
+    assert whatsit.train(tmp_path / "data", resume=True, report=False).folder == Path("runs/data-baseline")
 
 
 def test_resuming_in_vain_keeps_what_was_done(interrupted: Path) -> None:
@@ -351,6 +364,9 @@ def test_class_names_of_every_kind(shape_files: dict[str, bytes], tmp_path: Path
         ),
         ({"recipe": "finetune", "settings": {"filters": [8]}}, RecipeError, "its network is a pretrained one"),
         ({"recipe": "scratch", "settings": {"reduce_patience": 2}}, RecipeError, "its schedule is one-cycle"),
+        ({"recipe": "scratch", "settings": {"batch_norm": True}}, RecipeError, "'modern-cnn' always has batch norm"),
+        ({"settings": {"finetune_epochs": 2}}, RecipeError, "it tunes no layer of the network"),
+        ({"settings": {"warmup": 0.2}}, RecipeError, "its schedule is plateau"),
         ({"seed": -1}, RecipeError, "--seed: 'seed' must be from 0"),
     ],
 )

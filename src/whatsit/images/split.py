@@ -23,7 +23,7 @@ def split(dataset: Dataset, seed: int = 0, fractions: tuple[float, float, float]
     """Give every picture its split.
 
     Where DATA came with a test set, that stays as it is, and validation, if missing, is carved from train in the
-    proportion of `fractions`. Validation takes at most `MOST_VALIDATION` pictures. A picture under two labels is left
+    proportion of `fractions`, at most `MOST_VALIDATION` pictures. A picture under two labels is left
     out; a training picture whose exact copy is also in a later split is left out of the earlier one. Both are noted.
 
     Raises:

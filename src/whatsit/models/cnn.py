@@ -105,7 +105,8 @@ def set_whitening(network: keras.Model, pictures: npt.NDArray[np.uint8]) -> None
     """Fix the first convolution of `modern_cnn` so that what it says of 2x2 patches is uncorrelated, of variance one.
 
     The eigenvectors of the patches' covariance, each divided by its standard deviation, and their negatives (Page 2019).
-    `pictures` is uint8 `[N, size, size, 3]`; some thousand are enough. The layer is not trained afterwards.
+    `pictures` is uint8 `[N, size, size, 3]`; half a million patches of theirs are enough. The layer is not trained
+    afterwards.
     """
     layer = network.get_layer("whiten")
     pixels = pictures.astype(np.float32) / 127.5 - 1.0

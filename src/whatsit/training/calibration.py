@@ -65,7 +65,7 @@ def acceptance_threshold(scores: npt.NDArray[Any], share: float = 0.95) -> tuple
     """The score that a new picture of the known classes stays below or at with the given chance, and that chance.
 
     Args:
-        scores: float `[N]`, of known pictures that nothing was fitted on; a new picture ranks among them like any other
+        scores: float `[N]`, of known pictures that no weight was fitted on; a new picture ranks among them like any other
             (Vovk et al. 2005), so the threshold is the `ceil((N + 1) * share)`-th smallest.
         share: 0 to 1. With too few pictures to promise it, N / (N + 1) is promised: the threshold is the largest score.
     """

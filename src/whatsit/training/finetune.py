@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.errors import DataError
-from whatsit.models import backbones, classifier
+from whatsit.models import classifier
 from whatsit.models.backend import layer_policy
 from whatsit.models.surgery import copy_weights, cut, folded
 from whatsit.training.augment import wants_live_pictures
@@ -21,7 +21,7 @@ from whatsit.training.batches import Batches, FeatureBatches, PictureBatches, ta
 from whatsit.training.calibration import clearly_less
 from whatsit.training.frozen import FrozenHead, FrozenNetwork, train_frozen
 from whatsit.training.loop import Fitted, Task, TrainingError, fit
-from whatsit.training.pixels import decode_all
+from whatsit.training.pixels import IN_MEMORY, decode_all
 from whatsit.training.recipe import ALL, Recipe
 from whatsit.training.trained import Job, Trained, finish, logits_of_pixels, logits_of_views
 from whatsit.training.unknown import MAX_PICTURES, enough_rows, fit_mahalanobis
@@ -55,23 +55,25 @@ def tune(head: FrozenHead) -> Trained:
     count = tuned_layers(job.recipe, len(head.train_labels))
     recipe = _tuning(job.recipe, whole=count == ALL)
     shipped = folded(head.features)
-    first = len(head.validation_labels) + min(MAX_PICTURES, len(head.train_labels))
-    job.clock.reserve(job.seconds_per_picture(shipped), first)
+    if not job.brief:
+        first = len(head.validation_labels) + min(MAX_PICTURES, len(head.train_labels))
+        job.clock.reserve(job.seconds_per_picture(shipped), first)
     network = folded(head.features, dtype=layer_policy(), for_training=True)
     whole = _with_head(network, head.fitted.model)
     model, bottom = whole, None
-    if count != ALL and int(count) < backbones.BACKBONES[recipe.model].layers:
+    if count != ALL:
         model = _with_head(cut(network, int(count)).top, head.fitted.model)
         bottom = FrozenNetwork(cut(shipped, int(count)).bottom)
     data = _data(head, bottom, recipe)
     labels = head.validation_labels
-    task = Task(
-        f"{job.stage_prefix}finetune", model, data.batches, data.held_views[0], labels, "finetune_learning_rate"
-    )
+    rate = ("finetune_learning_rate", recipe.learning_rate)
+    task = Task(f"{job.stage_prefix}finetune", model, data.batches, data.held_views[0], labels, rate)
     fitted = fit(task, recipe, job.history, job.clock)
     copy_weights(fitted.model, whole)
     copy_weights(whole, shipped)
-    if data.pixels is None:
+    if job.brief:
+        logits = fitted.validation_logits
+    elif data.pixels is None:
         logits = logits_of_views(fitted.model, data.held_views)
     else:
         logits = logits_of_pixels(shipped, job, whole, data.pixels)
@@ -108,8 +110,8 @@ def _with_head(network: Any, head: Any) -> Any:
 def _data(head: FrozenHead, bottom: FrozenNetwork | None, recipe: Recipe) -> _Data:
     job = head.job
     targets = targets_for(head.train_labels, len(job.dataset.classes), recipe)
-    if bottom and not wants_live_pictures(recipe):
-        views = ("original", "flip") if recipe.flip else ("original",)
+    views = ("original", "flip") if recipe.flip else ("original",)
+    if bottom and not wants_live_pictures(recipe) and bottom.bytes(len(head.train_labels), views) <= IN_MEMORY:
         train = bottom.features(job.dataset, "train", views, job.reporter)
         held = bottom.features(job.dataset, "validation", job.test_views, job.reporter)
         bottom.make_room()
@@ -143,6 +145,8 @@ def _require_all(job: Job, failed: list[tuple[str, str]]) -> None:
 def _finish(head: FrozenHead, shipped: Any, fitted: Fitted, logits: npt.NDArray[np.float32]) -> Trained:
     """What strangers are told by is fitted anew, on what the tuned network says of the training pictures."""
     job, classes = head.job, len(head.job.dataset.classes)
+    if job.brief:
+        return finish(job, shipped, fitted, head.validation_labels, logits, head.trained.known, head.trained.frozen)
     rows = enough_rows(head.train_labels, classes, job.recipe.seed)
     pictures = job.dataset.of("train")
     progress = job.reporter.stage("Computing features (tuned network)")

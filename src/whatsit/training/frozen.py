@@ -45,43 +45,64 @@ class FrozenHead:
 
 def train_frozen(job: Job, share: float = 0.9) -> FrozenHead:
     """Train a head on a frozen backbone, in that share of the time that is left."""
-    recipe = job.recipe
-    backbone = backbones.build(recipe.model, job.size, upscale=job.upscale, weights=recipe.weights)
-    depths = ("last", "all") if recipe.features == "auto" else (recipe.features,)
+    backbone = backbones.build(job.recipe.model, job.size, upscale=job.upscale, weights=job.recipe.weights)
+    depths = ("last", "all") if job.recipe.features == "auto" else (job.recipe.features,)
     networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
     frozen = FrozenNetwork(networks[depths[-1]])
     job.clock.reserve(job.seconds_per_picture(networks[depths[-1]]))
     job, clock = _chosen(job, frozen, share), job.clock.part(share)
-    recipe, dataset = job.recipe, job.dataset
-    train = frozen.features(dataset, "train", recipe.views, job.reporter)
-    validation = frozen.features(dataset, "validation", job.test_views, job.reporter)
-    frozen.make_room()
-    job = job.without([*train.failed, *validation.failed])
-    labels = np.array(label_numbers(train.pictures, dataset.classes))
-    held_labels = np.array(label_numbers(validation.pictures, dataset.classes))
-    fitted: dict[str, Fitted] = {}
+    job, seen = _look(job, frozen)
+    heads: list[_Head] = []
     for depth, network in networks.items():
-        width = _width(network)  # the deepest features stand last
-        views = [train.views[view][:, -width:] for view in recipe.views]
-        held = validation.views["original"][:, -width:]
-        ours = clock.part(1.0 / (len(networks) - len(fitted))) if clock.limited else None
-        fitted[depth] = fit_head(job, f"{job.stage_prefix}head-{depth}", views, labels, held, held_labels, ours)
-    logits = {
-        depth: logits_of_views(
-            found.model, [validation.views[view][:, -_width(networks[depth]) :] for view in job.test_views]
-        )
-        for depth, found in fitted.items()
-    }
-    best = depths[0]  # within two standard errors the simpler head; a small validation set would choose by chance
-    losses = [calibrated_losses(logits[depth], held_labels) for depth in depths]
-    if len(depths) > 1 and clearly_less(losses[1], losses[0], errors=2):
-        best = depths[1]
-    rows = enough_rows(labels, len(dataset.classes), recipe.seed)
-    embedding = train.views["original"][rows, -_width(networks[best]) :]
-    del train
-    known = fit_mahalanobis(embedding, labels[rows], len(dataset.classes), recipe.seed)
-    trained = finish(job, networks[best], fitted[best], held_labels, logits[best], known, frozen)
-    return FrozenHead(job, networks[best], fitted[best], labels, held_labels, trained)
+        ours = clock.part(1.0 / (len(networks) - len(heads))) if clock.limited else None
+        heads.append(_fit_one(job, depth, network, seen, ours))
+    best = heads[0]  # within two standard errors the simpler head; a small validation set would choose by chance
+    losses = [calibrated_losses(head.logits, seen.held_labels) for head in heads]
+    if len(heads) > 1 and clearly_less(losses[1], losses[0], errors=2):
+        best = heads[1]
+    classes, seed = len(job.dataset.classes), job.recipe.seed
+    rows = enough_rows(seen.labels, classes, seed)
+    embedding = seen.train["original"][rows, -_width(best.network) :]
+    known = fit_mahalanobis(embedding, seen.labels[rows], classes, seed)
+    trained = finish(job, best.network, best.fitted, seen.held_labels, best.logits, known, frozen)
+    return FrozenHead(job, best.network, best.fitted, seen.labels, seen.held_labels, trained)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a frozen network says of the pictures: float16 `[N, F]` of each view, and their labels `[N]`."""
+
+    train: dict[str, HalfFloats]
+    labels: Labels
+    held: dict[str, HalfFloats]  # of the validation pictures
+    held_labels: Labels
+
+
+@dataclass(frozen=True)
+class _Head:
+    network: Any
+    fitted: Fitted
+    logits: npt.NDArray[np.float32]  # [N, classes], of the validation pictures, as it ships
+
+
+def _look(job: Job, frozen: FrozenNetwork) -> tuple[Job, _Seen]:
+    """The features of all pictures; the job is less those that turned out to be unreadable."""
+    train = frozen.features(job.dataset, "train", job.recipe.views, job.reporter)
+    held = frozen.features(job.dataset, "validation", job.test_views, job.reporter)
+    frozen.make_room()
+    job = job.without([*train.failed, *held.failed])
+    labels, held_labels = (np.array(label_numbers(part.pictures, job.dataset.classes)) for part in (train, held))
+    return job, _Seen(train.views, labels, held.views, held_labels)
+
+
+def _fit_one(job: Job, depth: str, network: Any, seen: _Seen, clock: Clock | None) -> _Head:
+    """A head on one of the networks, whose features stand side by side, the deepest last."""
+    width = _width(network)
+    views = [seen.train[view][:, -width:] for view in job.recipe.views]
+    held = [seen.held[view][:, -width:] for view in job.test_views]
+    stage = f"{job.stage_prefix}head-{depth}"
+    fitted = fit_head(job, stage, views, seen.labels, held[0], seen.held_labels, clock)
+    return _Head(network, fitted, logits_of_views(fitted.model, held))
 
 
 def _chosen(job: Job, frozen: FrozenNetwork, share: float) -> Job:
@@ -123,8 +144,8 @@ def _within_time(job: Job, frozen: FrozenNetwork, share: float) -> Job:
     pictures, fewest = int(allowed / per_view) - held, min(len(train), FEWEST * len(job.dataset.classes))
     if pictures < fewest:
         raise TrainingError(
-            f"the time limit is too short: the features of {fewest:,} training pictures alone take about "
-            f"{duration(per_view * (fewest + held))} on this machine; give more time, or fewer pictures with --limit"
+            f"the time limit is too short: the features of {fewest:,} training pictures and of those for validation take "
+            f"about {duration(per_view * (fewest + held))} on this machine; give more time, or fewer pictures with --limit"
         )
     kept = {train[row].name for row in _of_every_class(train, order)[:pictures]}
     job.reporter.warn(
@@ -208,6 +229,10 @@ class FrozenNetwork:
         """How many features of these pictures are not in the cache, over all views."""
         digests = [picture.digest for picture in pictures]
         return sum(self._cache.missing(view, digests) for view in views)
+
+    def bytes(self, pictures: int, views: tuple[str, ...]) -> int:
+        """How much memory the features of so many pictures take."""
+        return 2 * self.width * pictures * len(views)
 
     def run(self, pixels: Images) -> npt.NDArray[Any]:
         """Of pictures in memory, uint8 `[N, H, W, 3]`; float32 `[N, F]`."""

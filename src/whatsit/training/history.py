@@ -28,11 +28,13 @@ class History:
         on_epoch: Callable[[Epoch, int], None] | None = None,
         warn: Callable[[str], None] | None = None,
         started: float | None = None,
+        on_step: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self.folder = folder
         self.warn = warn or (lambda text: None)  # is told what the user should know though the work goes on
         self.entries: list[Epoch] = []
         self._on_epoch = on_epoch
+        self.on_step = on_step or (lambda stage, done, steps: None)  # takes the steps done and planned of a stage
         self._started = time.perf_counter() if started is None else started
 
     def add(self, stage: str, epoch: int, logs: dict[str, float], learning_rate: float, epochs: int = 0) -> Epoch:
@@ -48,9 +50,7 @@ class History:
 
     def restore(self, entries: Sequence[Epoch]) -> None:
         """Take over the epochs of a stage that an interrupted run had done."""
-        self.entries += entries
-        if entries:
-            self._write()
+        self.entries += entries  # the file has them, and those of later stages, until the next epoch is noted
 
     def _write(self) -> None:
         text = io.StringIO()

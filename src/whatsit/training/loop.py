@@ -50,7 +50,12 @@ class Task:
     batches: Batches
     validation: npt.NDArray[Any]  # inputs, first axis N
     validation_labels: Labels  # [N]
-    rate_key: str = "learning_rate"  # the recipe's key, for advice
+    rate: tuple[str, float] | None = None  # the learning rate's key and value as the user knows them, for advice
+
+    def advice(self, recipe: Recipe) -> str:
+        """What to try where the loss runs away."""
+        key, value = self.rate or ("learning_rate", recipe.learning_rate)
+        return f"try a lower learning rate than {value:g} (--set {key}=...)"
 
 
 def fit(task: Task, recipe: Recipe, history: History, clock: Clock | None = None) -> Fitted:
@@ -74,10 +79,7 @@ def fit(task: Task, recipe: Recipe, history: History, clock: Clock | None = None
     while not state.done:
         _one_epoch(trainer, task, recipe, history, state, clock)
         if state.done and not state.best_weights:
-            raise TrainingError(
-                f"the loss became infinite or not a number in the first epoch; try a lower learning rate than "
-                f"{recipe.learning_rate:g} (--set {task.rate_key}=...)"
-            )
+            raise TrainingError(f"the loss became infinite or not a number in the first epoch; {task.advice(recipe)}")
         state.variables = [] if state.done else trainer.variables()
         checkpoint.save(state, path)
     task.model.set_weights(state.best_weights)
@@ -88,7 +90,7 @@ def _one_epoch(
     trainer: Trainer, task: Task, recipe: Recipe, history: History, state: State, clock: Clock | None
 ) -> None:
     started = time.perf_counter()
-    logs, rate = _learn(trainer, task, recipe, state, clock)
+    logs, rate = _learn(trainer, task, recipe, state, clock, history)
     learnt = time.perf_counter()
     epoch = state.epoch
     with trainer.averaged():
@@ -100,8 +102,8 @@ def _one_epoch(
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs[CHOSEN_BY]):
             if state.best_weights:
                 history.warn(
-                    f"the loss became infinite or not a number in epoch {epoch}; epoch {state.best['epoch']} is kept; try a "
-                    f"lower learning rate than {recipe.learning_rate:g} (--set {task.rate_key}=...)"
+                    f"the loss became infinite or not a number in epoch {epoch}; epoch {state.best['epoch']} is kept; "
+                    f"{task.advice(recipe)}"
                 )
             state.done = True
             return
@@ -121,19 +123,21 @@ def _one_epoch(
 
 
 def _learn(
-    trainer: Trainer, task: Task, recipe: Recipe, state: State, clock: Clock | None
+    trainer: Trainer, task: Task, recipe: Recipe, state: State, clock: Clock | None, history: History
 ) -> tuple[dict[str, float], float]:
     """An epoch of steps: what is noted of them, and the last learning rate. A loss that is not finite ends it."""
     epoch, steps = state.epoch + 1, state.plan["steps"]
     rate = recipe.learning_rate * state.plateau.get("factor", 1.0)
     total, correct, seen = 0.0, 0.0, 0
     stride = (1.0 - state.progress) / ((state.plan["epochs"] - state.epoch) * steps)
-    for inputs, targets in ahead(lambda step: task.batches.batch(epoch, step), range(steps)):
+    batches = ahead(lambda step: task.batches.batch(epoch, step), range(steps))
+    for step, (inputs, targets) in enumerate(batches, 1):
         if recipe.schedule == "one-cycle":  # at the middle of the step: neither the first nor the last is at rate 0
             rate = recipe.learning_rate * one_cycle(state.progress + stride / 2, recipe.warmup)
         state.progress += stride
         loss, right = trainer.step(inputs, targets, rate)
         total, correct, seen = total + loss * len(targets), correct + right, seen + len(targets)
+        history.on_step(task.stage, (epoch - 1) * steps + step, state.plan["epochs"] * steps)
         if not math.isfinite(loss):
             break
         if clock and clock.left() <= 0:  # the machine became slower than any forecast: this epoch is the last

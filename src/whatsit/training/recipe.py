@@ -43,11 +43,11 @@ class Recipe:
     epochs: int = 30
     batch_size: int = 0  # 0: a sixteenth of an epoch, 32 to 512
     optimizer: str = "adam"  # adam (with decoupled weight decay), or sgd (with Nesterov momentum 0.9)
-    learning_rate: float = 0.0003
+    learning_rate: float = 0.0003  # with sgd, for batches of 512; other sizes take it in proportion
     schedule: str = "plateau"  # plateau: falls where validation gets no better; one-cycle: up and down over all epochs
     warmup: float = 0.15  # share of a one-cycle schedule in which the learning rate rises
     weight_decay: float = 0.0  # of kernels, times the learning rate each step (decoupled)
-    l2: float = 0.0  # times the squared kernels, added to the loss
+    l2: float = 0.0  # times half the squared kernels, added to the loss
     label_smoothing: float = 0.0
     averaging: float = 0.0  # decay of the moving average of the weights that is kept; 0: none
     class_weights: str = "auto"  # auto: balanced where the largest class is three times the smallest; none
@@ -61,12 +61,12 @@ class Recipe:
     finetune_all_epochs: int = 8  # of all layers
     finetune_all_shift: float = 0.0  # as `shift`, where all layers are tuned, so that no features could be kept
     finetune_batch_size: int = 64
-    finetune_learning_rate: float = 0.001
+    finetune_learning_rate: float = 0.0002
     # Augmentation of pictures, live.
     rotation: float = 0.0  # at most so many degrees either way
     shift: float = 0.0  # at most this share of the side, either way
-    zoom: float = 0.0
-    shear: float = 0.0
+    zoom: float = 0.0  # of each side by at most this share, either way
+    shear: float = 0.0  # at most this share of the height, sideways
     flip: bool = False
     rand_augment: float = 0.0  # magnitude, 0 to 30, of two random changes a picture
     random_erasing: float = 0.0  # the chance that a rectangle of a picture is erased
@@ -169,9 +169,14 @@ def working_size(recipe: Recipe, side: int) -> tuple[int, int]:
     return size, (factors or [1])[0]
 
 
-def working_batch_size(recipe: Recipe, samples: int) -> int:
-    """The recipe's batch size, or the power of two, 32 to 512, that makes about 16 steps an epoch."""
-    return recipe.batch_size or min(512, max(32, 2 ** round(math.log2(max(samples, 1) / 16))))
+def working_batch_size(recipe: Recipe, samples: int, side: int = 32) -> int:
+    """The recipe's batch size, or the power of two, 32 to 512, that makes about 16 steps an epoch.
+
+    Of pictures with more than 32 pixels a side a batch has fewer than 512, so that it takes no more memory.
+    """
+    most = 512 * 32**2 // max(side, 32) ** 2
+    wanted = min(samples / 16, most)
+    return recipe.batch_size or min(512, max(32, 2 ** round(math.log2(max(wanted, 1)))))
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from whatsit.training.unknown import MAX_PICTURES, enough_rows, fit_mahalanobis
 
 # The batch for which a recipe's learning rate of SGD is meant: smaller ones take smaller steps (Goyal et al. 2017).
 FULL_BATCH = 512
+FEW = 500  # training pictures that a trial says something of strangers by
 MODERN_SCALE = 0.125  # of the logits in training: it cools the last layer, whose kernel is not normalized (Page 2019)
 
 
@@ -42,26 +43,30 @@ def train_scratch(job: Job) -> Trained:
         for dtype in (layer_policy(), "float32")
     ]
     if recipe.model == cnn.MODERN_CNN:
-        some = np.sort(np.random.default_rng(recipe.seed).permutation(len(labels))[:2000])
+        enough = max(50, 2000 * 32**2 // job.size**2)
+        some = np.sort(np.random.default_rng(recipe.seed).permutation(len(labels))[:enough])
         cnn.set_whitening(networks[0], train.pixels[some])
     features, shipped = (classifier.flat_features(network) for network in networks)
-    job.clock.reserve(job.seconds_per_picture(shipped), len(held_labels) + min(MAX_PICTURES, len(labels)))
+    most = FEW if job.brief else MAX_PICTURES
+    job.clock.reserve(job.seconds_per_picture(shipped), 0 if job.brief else len(held_labels) + min(most, len(labels)))
     logits = classifier.add_head(
         features.outputs[1], classes, hidden=recipe.hidden, dropout=recipe.dropout, standardize=False
     )
-    size = working_batch_size(recipe, len(labels))
-    if recipe.optimizer == "sgd" and not recipe.batch_size:
+    size = working_batch_size(recipe, len(labels), job.size)
+    if recipe.optimizer == "sgd":
         recipe = replace(recipe, learning_rate=recipe.learning_rate * size / FULL_BATCH)
     batches = PictureBatches(train.pixels, labels, targets_for(labels, classes, recipe), size, recipe)
     scale = MODERN_SCALE if recipe.model == cnn.MODERN_CNN else 1.0
     model = keras.Model(features.input, keras.layers.Rescaling(scale, name="scaled_logits")(logits))
-    task = Task(f"{job.stage_prefix}scratch", model, batches, held.pixels, held_labels)
+    rate = ("learning_rate", job.recipe.learning_rate)
+    task = Task(f"{job.stage_prefix}scratch", model, batches, held.pixels, held_labels, rate)
     fitted = fit(task, recipe, job.history, job.clock)
     last = model.get_layer("logits")
     last.set_weights([scale * weights for weights in last.get_weights()])
     copy_weights(fitted.model, shipped)
-    rows = enough_rows(labels, classes, recipe.seed)
-    embedding = in_slices(keras.Model(shipped.input, classifier.stranger_features(shipped)), train.pixels[rows])
-    known = fit_mahalanobis(embedding, labels[rows], classes, recipe.seed)
-    held_logits = logits_of_pixels(shipped, job, fitted.model, held.pixels)
+    rows = enough_rows(labels, classes, recipe.seed, most)
+    embed = keras.Model(shipped.input, classifier.stranger_features(shipped))
+    parts = [in_slices(embed, train.pixels[rows[start : start + 512]]) for start in range(0, len(rows), 512)]
+    known = fit_mahalanobis(np.concatenate(parts), labels[rows], classes, recipe.seed)
+    held_logits = fitted.validation_logits if job.brief else logits_of_pixels(shipped, job, fitted.model, held.pixels)
     return finish(job, shipped, fitted, held_labels, held_logits, known)

@@ -58,10 +58,7 @@ def _best(work: _Work, recipe: Recipe, clock: Clock) -> Trained:
 
     One round of successive halving (Jamieson & Talwalkar 2016). Each trial is a whole schedule in little time.
     """
-    candidates = {
-        name: replace(load(name), name=recipe.name, seed=recipe.seed, candidates=recipe.candidates)
-        for name in recipe.candidates
-    }
+    candidates = {name: replace(load(name), name=recipe.name, seed=recipe.seed) for name in recipe.candidates}
     promising = [name for name, candidate in candidates.items() if _is_promising(candidate, work)] or [*candidates]
     if len(promising) == 1:
         return _one(work.job(_as_long_as_there_is_time(candidates[promising[0]], clock), clock))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from whatsit.engines import open_engine
 from whatsit.errors import DataError
+from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset
 from whatsit.models.classifier import complete, features_to_onnx, head_alone, with_mirror_image
 from whatsit.models.unknown import Mahalanobis
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     import keras
 
     from whatsit.training.frozen import FrozenNetwork
+
+LONG = 20  # seconds that an epoch takes to be told about
 
 Labels = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
@@ -54,15 +58,20 @@ class Job:
         return self.size // self.upscale, self.size // self.upscale
 
     def seconds_per_picture(self, features: keras.Model) -> float:
-        """What the network will take to answer a picture when it ships, in float32; 0 where no limit needs it."""
+        """What the network will take to decode and answer a picture when it ships, in float32; 0 where no limit needs it."""
         if not self.clock.limited:
             return 0.0
-        engine = open_engine(features_to_onnx(features), ["embedding"])
-        batches = [np.zeros((8, *self.input_size, 3), np.uint8)] * 8
+        engine, some = open_engine(features_to_onnx(features), ["embedding"]), self.dataset.of("validation")[:64]
         for _ in range(2):  # the first round is to warm up
             started = time.perf_counter()
-            count = sum(len(outputs[0]) for outputs in engine.stream(batches))
-        return (2 if self.recipe.test_time_flip else 1) * (time.perf_counter() - started) / count
+            batches = decode_batches(some, self.dataset.read, self.input_size, batch_size=8)
+            count = sum(len(outputs[0]) for outputs in engine.stream(batch.pixels for batch in batches))
+        return len(self.test_views) * (time.perf_counter() - started) / max(count, 1)
+
+    @property
+    def brief(self) -> bool:
+        """Whether it is a trial within a time limit, of which nothing but the validation loss matters."""
+        return bool(self.stage_prefix) and self.clock.limited
 
     @property
     def test_views(self) -> tuple[str, ...]:
@@ -84,7 +93,7 @@ class Trained:
     temperature: float
     history: tuple[Epoch, ...]  # every epoch of every stage
     known: Mahalanobis  # what the training pictures look like, so that strangers can be told
-    losses: npt.NDArray[np.float64]  # of each validation picture, calibrated
+    losses: npt.NDArray[np.float64]  # [N], of each validation picture, calibrated
     recipe: Recipe  # as it was carried out
     frozen: FrozenNetwork | None = None  # what the features came from, where they came from one
 
@@ -132,7 +141,7 @@ def logits_of_views(model: keras.Model, views: Sequence[npt.NDArray[Any]]) -> np
 
 
 def logits_of_pixels(features: keras.Model, job: Job, head: keras.Model, pixels: Pixels) -> npt.NDArray[np.float32]:
-    """The logits of the whole float32 network with that head, as it ships: run by the fastest runtime."""
+    """The logits `[N, K]` of the whole float32 network with that head, as it ships: run by the fastest runtime."""
     engine = open_engine(features_to_onnx(features), ["embedding"])
     last = head_alone(head)
 
@@ -141,9 +150,11 @@ def logits_of_pixels(features: keras.Model, job: Job, head: keras.Model, pixels:
             for view in job.test_views:
                 yield apply_view(pixels[start : start + 16], view)
 
-    embeddings = [outputs[0] for outputs in engine.stream(batches())]
-    kinds = len(job.test_views)
-    return logits_of_views(last, [np.concatenate(embeddings[number::kinds]) for number in range(kinds)])
+    kinds, answers = len(job.test_views), engine.stream(batches())
+    logits = []
+    while group := [outputs[0] for outputs in itertools.islice(answers, 16 * kinds)]:
+        logits.append(logits_of_views(last, [np.concatenate(group[number::kinds]) for number in range(kinds)]))
+    return np.concatenate(logits)
 
 
 def require_every_class(dataset: Dataset) -> Dataset:
@@ -160,13 +171,25 @@ def require_every_class(dataset: Dataset) -> Dataset:
 
 
 def new_history(folder: Path, reporter: Reporter, started: float | None = None) -> History:
-    """A history that moves the progress stage "Training" on; `started` is when the run began (`time.perf_counter`)."""
-    stages: dict[str, Any] = {}
+    """A history that moves the progress stage "Training" on, and tells of epochs that take long.
 
-    def on_epoch(entry: Epoch, epochs: int) -> None:
-        stage = entry["stage"]
+    `started` is when the run began (`time.perf_counter`).
+    """
+    stages: dict[str, Callable[[int, int], None]] = {}
+    last = 0.0
+
+    def on_step(stage: str, done: int, steps: int) -> None:
         if stage not in stages:
             stages[stage] = reporter.stage(f"Training ({stage})")
-        stages[stage](entry["epoch"], epochs)
+        stages[stage](done, steps)
 
-    return History(folder, on_epoch, reporter.warn, started)
+    def on_epoch(entry: Epoch, epochs: int) -> None:
+        nonlocal last
+        if entry["seconds"] - last >= LONG:
+            reporter.say(
+                f"{entry['stage']}, epoch {entry['epoch']} of {epochs}: accuracy {entry['accuracy']:.1%} in training, "
+                f"{entry['val_accuracy']:.1%} in validation"
+            )
+        last = entry["seconds"]
+
+    return History(folder, on_epoch, reporter.warn, started, on_step)

@@ -45,13 +45,15 @@ def fit_mahalanobis(embedding: npt.NDArray[Any], labels: npt.NDArray[Any], class
     return Mahalanobis(mean, scale, axes.T.astype(np.float64), np.maximum(variances, rest), rest, centres)
 
 
-def enough_rows(labels: npt.NDArray[Any], classes: int, seed: int = 0) -> npt.NDArray[np.int64]:
+def enough_rows(
+    labels: npt.NDArray[Any], classes: int, seed: int = 0, most: int = MAX_PICTURES
+) -> npt.NDArray[np.int64]:
     """Rows to fit on: all, or at random some of each class in proportion, at least one."""
-    if len(labels) <= MAX_PICTURES:
+    if len(labels) <= most:
         return np.arange(len(labels))
     rng = np.random.default_rng(seed)
     kept = []
     for k in range(classes):
         rows = np.flatnonzero(labels == k)
-        kept.append(rng.permutation(rows)[: max(1, len(rows) * MAX_PICTURES // len(labels))])
+        kept.append(rng.permutation(rows)[: max(1, len(rows) * most // len(labels))])
     return np.sort(np.concatenate(kept))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Set
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from whatsit.errors import RecipeError, UsageError, suggest
 from whatsit.images.scan import Dataset
 from whatsit.models.backbones import BACKBONES
-from whatsit.models.cnn import SCRATCH_MODELS, SMALLEST
+from whatsit.models.cnn import MODERN_CNN, SCRATCH_MODELS, SMALLEST
 from whatsit.training import recipe as recipes
-from whatsit.training.clock import parse_duration
+from whatsit.training.clock import duration, parse_duration
 from whatsit.training.recipe import ALL, Recipe
 from whatsit.verbs.workplace import Workplace
 
@@ -32,12 +33,23 @@ def allowed_seconds(time_limit: str | float | None) -> float | None:
     return seconds
 
 
+def _limit(seconds: float | None) -> str:
+    return "no time limit" if seconds is None else f"a time limit of {duration(seconds)}"
+
+
 def make_plan(
     recipe: str, backbone: str | None, weights: str | Path | None, seed: int | None, settings: dict[str, Any]
 ) -> Recipe:
     """The recipe with what the user wants otherwise. Raises `RecipeError` or `UsageError`."""
-    plan = recipes.change(recipes.load(recipe), settings, "--set")
-    _refuse_without_effect(plan, settings)
+    plan = recipes.load(recipe)
+    said = {*settings, *(_said_in(plan) if recipe.endswith(".toml") else ())}
+    _refuse_without_effect(plan, said - settings.keys(), recipe)
+    plan = recipes.change(plan, settings, "--set")
+    _refuse_without_effect(plan, settings, "--set")
+    if plan.finetune_layers:
+        plan = recipes.change(
+            plan, {_TWINS[key]: settings[key] for key in _TWINS.keys() & settings} | settings, "--set"
+        )
     own = plan.model in SCRATCH_MODELS or bool(plan.candidates)
     if backbone is not None:
         if own:
@@ -58,51 +70,69 @@ def make_plan(
     smallest = SMALLEST[plan.model] if plan.model in SCRATCH_MODELS else BACKBONES[plan.model].min_size
     if 0 < plan.size < smallest:
         raise UsageError(f"'{plan.model}' works at {smallest} pixels and more, received size {plan.size}")
-    plan = _with_layers(plan, settings)
+    plan = _with_layers(plan, said)
     if settings.get("flip") is False:  # pictures that mean something else in the mirror, such as digits: nowhere then
-        plan = recipes.change(plan, {"views": ["original"], "test_time_flip": False} | settings, "--set")
+        plan = recipes.change(
+            plan, {"test_time_flip": False} | ({} if own else {"views": ["original"]}) | settings, "--set"
+        )
     return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
 
 
+# Where the whole network is tuned another key holds; who sets the first means both.
+_TWINS = {"finetune_epochs": "finetune_all_epochs", "shift": "finetune_all_shift"}
 _MOVES = frozenset(("rotation", "shift", "zoom", "shear", "flip", "rand_augment", "random_erasing", "mixup", "cutmix"))
 _OF_CNNS = frozenset(("filters", "batch_norm"))
 _OF_BACKBONES = frozenset(("weights", "features", "views"))
 _OF_PLATEAUS = frozenset(("early_stopping_patience", "reduce_patience", "reduce_factor"))
+_OF_TUNING = frozenset(field.name for field in fields(Recipe) if field.name.startswith("finetune_"))
+_OF_SEARCHES = frozenset(("candidates", "seed", "name"))
 
 
-def _refuse_without_effect(plan: Recipe, settings: dict[str, Any]) -> None:
-    """Raises `RecipeError` for a setting that this recipe would pass over in silence."""
-    useless: set[str]
-    scratch = plan.model in SCRATCH_MODELS
-    tuned = {key for key in settings if key.startswith("finetune_")}
+def _refuse_without_effect(plan: Recipe, keys: Collection[str], where: str) -> None:
+    """Raises `RecipeError` for a key that this recipe would pass over in silence."""
+    for useless, why in _without_effect(plan):
+        if wrong := useless & set(keys):
+            raise RecipeError(f"{where}: '{min(wrong)}' has no effect on the recipe '{plan.name}': {why}")
+
+
+def _without_effect(plan: Recipe) -> Iterator[tuple[Set[str], str]]:
     if plan.candidates:
-        names = " and ".join(plan.candidates)
-        useless, why = set(settings) - {"candidates", "seed"}, f"it tries {names} as they are; set it for one of them"
-    elif scratch:
-        useless, why = set(settings) & (_OF_BACKBONES | tuned), "it trains a network from scratch"
+        others = {field.name for field in fields(Recipe)} - _OF_SEARCHES
+        yield others, f"it tries {' and '.join(plan.candidates)} as they are; set it for one of them"
+        return
+    if plan.model in SCRATCH_MODELS:
+        yield _OF_BACKBONES | _OF_TUNING, "it trains a network from scratch"
+        if plan.model == MODERN_CNN:
+            yield {"batch_norm"}, f"'{MODERN_CNN}' always has batch norm"
     else:
-        useless, why = set(settings) & _OF_CNNS, "its network is a pretrained one"
-        if not (useless or plan.finetune_layers):
-            useless, why = set(settings) & _MOVES, "it looks at each picture once; augmentation goes with 'finetune'"
-    if not useless and plan.schedule == "one-cycle":
-        useless, why = set(settings) & _OF_PLATEAUS, "its schedule is one-cycle; they go with schedule=plateau"
-    if useless:
-        raise RecipeError(f"--set: '{min(useless)}' has no effect on the recipe '{plan.name}': {why}")
+        yield _OF_CNNS, "its network is a pretrained one"
+        if not plan.finetune_layers:
+            yield _OF_TUNING - {"finetune_layers"}, "it tunes no layer of the network; that goes with 'finetune'"
+            moves = _MOVES if plan.flip else _MOVES - {"flip"}  # false is for pictures that the mirror makes others
+            yield moves, "it looks at each picture once; augmentation goes with 'finetune'"
+    if plan.schedule == "one-cycle":
+        yield _OF_PLATEAUS, "its schedule is one-cycle; they go with schedule=plateau"
+    elif not plan.finetune_layers:
+        yield {"warmup"}, "its schedule is plateau; it goes with schedule=one-cycle"
 
 
-def _with_layers(plan: Recipe, settings: dict[str, Any]) -> Recipe:
+def _said_in(recipe: Recipe) -> set[str]:
+    standard = Recipe()
+    return {key for key, value in vars(recipe).items() if value != getattr(standard, key)}
+
+
+def _with_layers(plan: Recipe, said: Collection[str]) -> Recipe:
     """How many layers are tuned: what the user says, or what the recipe says as far as the backbone has so many."""
-    most = BACKBONES[plan.model].layers if plan.model in BACKBONES else 0
-    if "finetune_layers" not in settings:
-        return (
-            plan if plan.finetune_layers == ALL else replace(plan, finetune_layers=min(int(plan.finetune_layers), most))
-        )
-    if plan.finetune_layers != ALL and int(plan.finetune_layers) > most:
-        raise RecipeError(
-            f"'finetune_layers' must be from 0 to {most}, the layers that '{plan.model}' has to tune, or \"{ALL}\"; "
-            f"received {plan.finetune_layers}"
-        )
-    return plan if "finetune_all_from" in settings else replace(plan, finetune_all_from=0)
+    if plan.finetune_layers not in (0, ALL):
+        most = BACKBONES[plan.model].layers
+        if int(plan.finetune_layers) > most and "finetune_layers" in said:
+            raise RecipeError(
+                f"'finetune_layers' must be from 0 to {most}, the layers that '{plan.model}' has to tune, or \"{ALL}\"; "
+                f"received {plan.finetune_layers}"
+            )
+        plan = plan if int(plan.finetune_layers) < most else replace(plan, finetune_layers=ALL)
+    others = "finetune_layers" not in said or "finetune_all_from" in said
+    return plan if others else replace(plan, finetune_all_from=0)
 
 
 @dataclass(frozen=True)
@@ -138,7 +168,9 @@ class Order:
             raise UsageError(f"{where} seed {begun.seed}, now {self.seed} is asked for; {_SAME}")
         if self.limit is not None and self.limit != limit:
             raise UsageError(f"{where} --limit {limit}, now {self.limit} is asked for; {_SAME}")
-        return Order(begun, None, limit, self.seconds if self.seconds is not None else seconds)
+        if self.seconds is not None and self.seconds != seconds:
+            raise UsageError(f"{where} {_limit(seconds)}, now {_limit(self.seconds)} is asked for; {_SAME}")
+        return Order(begun, None, limit, seconds)
 
     def keep(self, place: Workplace, dataset: Dataset) -> None:
         """Write down what the run is, so that it can be gone on with. Raises `UsageError` where the pictures changed."""
@@ -148,5 +180,11 @@ class Order:
                 f"{dataset.source}: the pictures have changed since the run was begun; train anew without --resume"
             )
         place.describe(
-            {"data": fingerprint, "recipe": vars(self.plan), "limit": self.limit, "time_limit": self.seconds}
+            {
+                "source": str(Path(dataset.source).resolve()),
+                "data": fingerprint,
+                "recipe": vars(self.plan),
+                "limit": self.limit,
+                "time_limit": self.seconds,
+            }
         )

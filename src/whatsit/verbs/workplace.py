@@ -78,9 +78,7 @@ def unfinished_run(out: str | Path | None, data: str, recipe: str | None) -> Ite
             done = "that run is finished" if folder.exists() else "no interrupted run is there"
             raise UsageError(f"{folder}: {done}; nothing to go on with")
     else:
-        stem = run_name(data, recipe or "")
-        pattern = re.compile(re.escape(stem) + (r"(-\d+)?" if recipe else r"-.+") + re.escape(UNFINISHED))
-        found = [file.parent for file in RUNS.glob(f"*{UNFINISHED}/{_JOB}") if pattern.fullmatch(file.parent.name)]
+        found = [file.parent for file in RUNS.glob(f"*{UNFINISHED}/{_JOB}") if _is_of(file, data, recipe)]
         if not found:
             raise UsageError(f"{RUNS}: no interrupted run of {data} is there; nothing to go on with")
         path = max(found, key=lambda place: (place / _JOB).stat().st_mtime)
@@ -93,6 +91,14 @@ def unfinished_run(out: str | Path | None, data: str, recipe: str | None) -> Ite
         raise UsageError(f"{path / _JOB}: cannot be read ({error}); remove {path} and train anew") from None
     with _working(Workplace(folder, path, job)) as place:
         yield place
+
+
+def _is_of(file: Path, data: str, recipe: str | None) -> bool:
+    try:
+        job = json.loads(file.read_text(encoding="utf-8"))
+        return job["source"] == str(Path(data).resolve()) and recipe in (None, job["recipe"]["name"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _place_of(folder: Path) -> Path:

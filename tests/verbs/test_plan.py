@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from whatsit.errors import RecipeError
+from whatsit.training.recipe import Recipe, load, names, to_toml
+from whatsit.verbs.plan import make_plan
+
+
+def plan(recipe: str, *, backbone: str | None = None, **settings: Any) -> Recipe:
+    return make_plan(recipe, backbone, None, None, settings)
+
+
+def written(folder: Path, text: str) -> str:
+    (folder / "mine.toml").write_text(text, encoding="utf-8")
+    return str(folder / "mine.toml")
+
+
+def test_pictures_that_mean_something_else_in_the_mirror_are_mirrored_nowhere() -> None:
+    for recipe in ("fast", "finetune", "scratch", "baseline"):
+        got = plan(recipe, flip=False)
+        assert not got.flip
+        assert not got.test_time_flip
+    assert plan("fast", flip=False).views == plan("finetune", flip=False).views == ("original",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rotation = 20.0", "'rotation' has no effect on the recipe 'mine': it looks at each picture once"),
+        (
+            'model = "modern-cnn"\nfeatures = "all"',
+            "'features' has no effect on the recipe 'mine': it trains a network",
+        ),
+        ("finetune_layers = 99", "'finetune_layers' must be from 0 to 49"),
+    ],
+)
+def test_key_of_a_file_without_effect_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        plan(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("recipe", names())
+def test_recipe_that_a_run_wrote_down_can_be_used_again(tmp_path: Path, recipe: str) -> None:
+    for settings in ({}, {"flip": False}) if recipe != "best" else ({},):
+        done = plan(recipe, **settings)
+        again = plan(written(tmp_path, to_toml(done)))
+        assert {**vars(again), "name": recipe} == vars(done)
+
+
+def test_epochs_and_shift_are_those_of_the_whole_network_too() -> None:
+    got = plan("finetune", finetune_epochs=3, shift=0.0)
+    assert (got.finetune_epochs, got.finetune_all_epochs, got.shift, got.finetune_all_shift) == (3, 3, 0.0, 0.0)
+    assert plan("finetune", shift=0.1, finetune_all_shift=0.2).finetune_all_shift == 0.2
+    assert plan("finetune").finetune_all_shift == load("finetune").finetune_all_shift
+
+
+def test_as_many_layers_as_there_are_is_the_whole_network() -> None:
+    assert plan("finetune").finetune_layers == 20
+    assert plan("finetune", backbone="vgg16").finetune_layers == "all"
+    assert plan("finetune", finetune_layers=0).finetune_layers == 0
