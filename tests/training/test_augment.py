@@ -84,6 +84,14 @@ def test_mixup_blends_pictures_and_targets_alike() -> None:
     assert ((mixed[:, 0] > 0.05) & (mixed[:, 0] < 0.95)).any()
 
 
+def test_batches_are_mixed_at_the_chance_given() -> None:
+    targets, rng = np.eye(2, dtype=np.float32)[[0, 1] * 4], np.random.default_rng(0)
+    pixels = np.zeros((8, 4, 4, 3), np.uint8)
+    recipe = Recipe(mixup=1.0, mix_chance=0.5)
+    mixed = sum(mix(pixels, targets, recipe, rng)[1] is not targets for _ in range(200))
+    assert 75 <= mixed <= 125
+
+
 def test_cutmix_takes_an_area_and_as_much_of_the_target() -> None:
     flat = np.repeat(np.array([0, 1], np.uint8), 8)[:, None, None, None] * np.ones((1, 32, 32, 3), np.uint8)
     targets = np.eye(2, dtype=np.float32)[np.repeat([0, 1], 8)]

@@ -171,11 +171,13 @@ def _erase(pixels: Pixels, chance: float, rng: np.random.Generator) -> Pixels:
 def mix(
     pixels: Pixels, targets: npt.NDArray[np.float32], recipe: Recipe, rng: np.random.Generator
 ) -> tuple[Pixels, npt.NDArray[np.float32]]:
-    """Each picture mixed with another of the batch, and its target alike.
+    """Each picture mixed with another of the batch, and its target alike, at the recipe's `mix_chance`.
 
     MixUp (Zhang et al. 2018) blends the two; CutMix (Yun et al. 2019) takes a rectangle of the other. Where the recipe
     has both, each batch draws one of them.
     """
+    if rng.random() >= recipe.mix_chance:
+        return pixels, targets
     other = rng.permutation(len(pixels))
     if recipe.mixup and (not recipe.cutmix or rng.random() < 0.5):
         share = np.float32(rng.beta(recipe.mixup, recipe.mixup))

@@ -72,6 +72,7 @@ class Recipe:
     random_erasing: float = 0.0  # the chance that a rectangle of a picture is erased
     mixup: float = 0.0  # alpha of the mixture of two pictures
     cutmix: float = 0.0  # alpha of the area that comes from another picture
+    mix_chance: float = 1.0  # of a batch to be mixed by either
     # Recipes that are tried within the time limit, the best in validation kept; everything else above is theirs then.
     candidates: tuple[str, ...] = ()
     seed: int = 0
@@ -108,6 +109,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "random_erasing": (0.0, 1.0),
     "mixup": (0.0, 10.0),
     "cutmix": (0.0, 10.0),
+    "mix_chance": (0.0, 1.0),
     "seed": (0, 2**31 - 1),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {

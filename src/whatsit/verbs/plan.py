@@ -80,7 +80,9 @@ def make_plan(
 
 # Where the whole network is tuned another key holds; who sets the first means both.
 _TWINS = {"finetune_epochs": "finetune_all_epochs", "shift": "finetune_all_shift"}
-_MOVES = frozenset(("rotation", "shift", "zoom", "shear", "flip", "rand_augment", "random_erasing", "mixup", "cutmix"))
+_MOVES = frozenset(
+    ("rotation", "shift", "zoom", "shear", "flip", "rand_augment", "random_erasing", "mixup", "cutmix", "mix_chance")
+)
 _OF_CNNS = frozenset(("filters", "batch_norm"))
 _OF_BACKBONES = frozenset(("weights", "features", "views"))
 _OF_PLATEAUS = frozenset(("early_stopping_patience", "reduce_patience", "reduce_factor"))
