@@ -184,6 +184,7 @@ def test_best_tries_and_gives_the_winner_the_time(
 ) -> None:
     monkeypatch.setattr("whatsit.training.train.PICTURES_PER_CLASS", 1)
     monkeypatch.setattr("whatsit.training.train.TRIAL", 0.3)
+    monkeypatch.setattr("whatsit.training.train.SHORTEST_TRIAL", 0)
     (tmp_path / "mine.toml").write_text('candidates = ["baseline", "scratch"]', encoding="utf-8")
     listener, recipe = Listener(), str(tmp_path / "mine.toml")
     run = whatsit.train(

@@ -20,6 +20,7 @@ from whatsit.training.scratch import train_scratch
 from whatsit.training.trained import Job, Trained, new_history
 
 TRIAL = 0.06  # of the time that is left, for each candidate's trial
+SHORTEST_TRIAL = 60  # seconds; where a trial would be shorter, the first candidate gets all the time
 PICTURES_PER_CLASS = 1000  # with fewer, and with larger pictures, a pretrained network is better than one from scratch:
 LARGEST_SIDE = 96  # no trial is spent on it
 
@@ -62,6 +63,8 @@ def _best(work: _Work, recipe: Recipe, clock: Clock) -> Trained:
     """
     candidates = {name: replace(load(name), name=recipe.name, seed=recipe.seed) for name in recipe.candidates}
     promising = [name for name, candidate in candidates.items() if _is_promising(candidate, work)] or [*candidates]
+    if TRIAL * clock.left() < SHORTEST_TRIAL:  # which would tell nothing
+        promising = promising[:1]
     if len(promising) == 1:
         return _one(work.job(_as_long_as_there_is_time(candidates[promising[0]], clock), clock))
     trials: dict[str, Trained] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -176,7 +177,7 @@ def new_history(folder: Path, reporter: Reporter, started: float | None = None) 
     `started` is when the run began (`time.perf_counter`).
     """
     stages: dict[str, Callable[[int, int], None]] = {}
-    last = 0.0
+    last = math.inf  # the first epoch of all follows other work
 
     def on_step(stage: str, done: int, steps: int) -> None:
         if stage not in stages:
