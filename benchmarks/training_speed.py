@@ -15,7 +15,7 @@ from whatsit.models import classifier, cnn
 from whatsit.models.backend import layer_policy, load_keras
 from whatsit.training.batches import PictureBatches, ahead, targets_for
 from whatsit.training.loop import Trainer
-from whatsit.training.recipe import load
+from whatsit.training.recipe import load, working_batch_size
 
 CLASSES = 10
 
@@ -30,8 +30,9 @@ def main() -> None:
     import keras
 
     recipe = load("scratch")
+    size = working_batch_size(recipe, 45_000, options.size)
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (options.steps * recipe.batch_size, options.size, options.size, 3)).astype(np.uint8)
+    pixels = rng.integers(0, 256, (options.steps * size, options.size, options.size, 3)).astype(np.uint8)
     labels = rng.integers(0, CLASSES, len(pixels))
 
     def network() -> keras.Model:
@@ -44,9 +45,9 @@ def main() -> None:
         keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
         keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
     )
-    ready = pixels[: recipe.batch_size], np.eye(CLASSES, dtype=np.float32)[labels[: recipe.batch_size]]
+    ready = pixels[:size], np.eye(CLASSES, dtype=np.float32)[labels[:size]]
     trainer = Trainer(network(), recipe)
-    batches = PictureBatches(pixels, labels, targets_for(labels, CLASSES, recipe), recipe.batch_size, recipe)
+    batches = PictureBatches(pixels, labels, targets_for(labels, CLASSES, recipe), size, recipe)
 
     def bare_turn() -> None:
         for _ in range(options.steps):

@@ -196,6 +196,28 @@ def test_best_tries_and_gives_the_winner_the_time(
     assert run.recipe.name == "mine"
 
 
+def test_without_time_for_trials_the_first_candidate_has_it_all(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whatsit.training.train.PICTURES_PER_CLASS", 1)
+    (tmp_path / "mine.toml").write_text('candidates = ["baseline", "scratch"]', encoding="utf-8")
+    listener, recipe = Listener(), str(tmp_path / "mine.toml")
+    run = whatsit.train(shapes_folder, recipe=recipe, time_limit="20s", out=tmp_path / "run", reporter=listener)
+    assert "The time is too short for trials; all of it goes to 'baseline'" in listener.said
+    assert {row["stage"] for row in _history(run)} == {"scratch"}
+    assert run.recipe.model == "simple-cnn"
+
+
+def test_pictures_that_cannot_be_read_do_not_stop_the_forecast(
+    make_folder: Callable[[dict[str, bytes]], Path], shape_files: dict[str, bytes], tmp_path: Path
+) -> None:
+    bad = {f"disc/0-{number:03}.png": f"{number}".encode() for number in range(120)}  # whole batches of them
+    run = whatsit.train(
+        make_folder({**shape_files, **bad}), time_limit="30s", out=tmp_path / "run", settings={"epochs": 1, "size": 32}
+    )
+    assert run.test.n >= 3
+
+
 def test_no_mirror_images_means_nowhere(shapes_folder: Path, tmp_path: Path) -> None:
     settings = {"size": 32, "epochs": 1, "finetune_epochs": 1, "flip": False}
     run = whatsit.train(shapes_folder, recipe="finetune", out=tmp_path / "run", settings=settings, report=False)

@@ -43,7 +43,7 @@ class Recipe:
     epochs: int = 30
     batch_size: int = 0  # 0: a sixteenth of an epoch, 32 to 512
     optimizer: str = "adam"  # adam (with decoupled weight decay), or sgd (with Nesterov momentum 0.9)
-    learning_rate: float = 0.0003  # with sgd, for batches of 512; other sizes take it in proportion
+    learning_rate: float = 0.0003  # from scratch with sgd it is for batches of 512; other sizes take it in proportion
     schedule: str = "plateau"  # plateau: falls where validation gets no better; one-cycle: up and down over all epochs
     warmup: float = 0.15  # share of a one-cycle schedule in which the learning rate rises
     weight_decay: float = 0.0  # of kernels, times the learning rate each step (decoupled)

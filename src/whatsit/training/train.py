@@ -63,8 +63,9 @@ def _best(work: _Work, recipe: Recipe, clock: Clock) -> Trained:
     """
     candidates = {name: replace(load(name), name=recipe.name, seed=recipe.seed) for name in recipe.candidates}
     promising = [name for name, candidate in candidates.items() if _is_promising(candidate, work)] or [*candidates]
-    if TRIAL * clock.left() < SHORTEST_TRIAL:  # which would tell nothing
+    if len(promising) > 1 and TRIAL * clock.left() < SHORTEST_TRIAL:  # which would tell nothing
         promising = promising[:1]
+        work.reporter.say(f"The time is too short for trials; all of it goes to '{promising[0]}'")
     if len(promising) == 1:
         return _one(work.job(_as_long_as_there_is_time(candidates[promising[0]], clock), clock))
     trials: dict[str, Trained] = {}
