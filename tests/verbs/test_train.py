@@ -218,6 +218,16 @@ def test_pictures_that_cannot_be_read_do_not_stop_the_forecast(
     assert run.test.n >= 3
 
 
+def test_tuning_that_gains_nothing_is_not_kept_and_that_is_told(shapes_folder: Path, tmp_path: Path) -> None:
+    settings = {"size": 32, "epochs": 4, "finetune_epochs": 1, "finetune_layers": 3, "finetune_learning_rate": 1e-8}
+    listener = Listener()
+    run = whatsit.train(
+        shapes_folder, recipe="finetune", out=tmp_path / "run", settings=settings, report=False, reporter=listener
+    )
+    assert any("the frozen network with its head is kept" in text for text in listener.said)
+    assert json.loads((run.folder / "metrics.json").read_text())["best_epoch"]["stage"].startswith("head")
+
+
 def test_no_mirror_images_means_nowhere(shapes_folder: Path, tmp_path: Path) -> None:
     settings = {"size": 32, "epochs": 1, "finetune_epochs": 1, "flip": False}
     run = whatsit.train(shapes_folder, recipe="finetune", out=tmp_path / "run", settings=settings, report=False)

@@ -46,6 +46,7 @@ def train_finetuned(job: Job) -> Trained:
         return head.trained
     if clearly_less(tuned.losses, head.trained.losses, errors=2):  # a small validation set would choose by chance
         return tuned
+    job.reporter.say("Tuning made it no clearly better in validation; the frozen network with its head is kept")
     return replace(head.trained, history=tuned.history)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -177,7 +176,7 @@ def new_history(folder: Path, reporter: Reporter, started: float | None = None) 
     `started` is when the run began (`time.perf_counter`).
     """
     stages: dict[str, Callable[[int, int], None]] = {}
-    last = math.inf  # the first epoch of all follows other work
+    last = ("", 0.0)  # the stage and the seconds of the epoch before; a stage's first follows other work
 
     def on_step(stage: str, done: int, steps: int) -> None:
         if stage not in stages:
@@ -186,11 +185,11 @@ def new_history(folder: Path, reporter: Reporter, started: float | None = None) 
 
     def on_epoch(entry: Epoch, epochs: int) -> None:
         nonlocal last
-        if entry["seconds"] - last >= LONG:
+        if entry["stage"] == last[0] and entry["seconds"] - last[1] >= LONG:
             reporter.say(
                 f"{entry['stage']}, epoch {entry['epoch']} of {epochs}: accuracy {entry['accuracy']:.1%} in training, "
                 f"{entry['val_accuracy']:.1%} in validation"
             )
-        last = entry["seconds"]
+        last = (entry["stage"], entry["seconds"])
 
     return History(folder, on_epoch, reporter.warn, started, on_step)
