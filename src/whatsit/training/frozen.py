@@ -148,10 +148,11 @@ def _within_time(job: Job, frozen: FrozenNetwork, share: float) -> Job:
             f"about {duration(per_view * (fewest + held))} on this machine; give more time, or fewer pictures with --limit"
         )
     kept = {train[row].name for row in _of_every_class(train, order)[:pictures]}
-    job.reporter.warn(
-        f"the time limit is short for these pictures: {len(kept):,} of {len(train):,} training pictures are used"
-        + (", and no mirror images" if len(views) > 1 else "")
-    )
+    if not job.brief:
+        job.reporter.warn(
+            f"the time limit is short for these pictures: {len(kept):,} of {len(train):,} training pictures are used"
+            + (", and no mirror images" if len(views) > 1 else "")
+        )
     return _with_pictures(job, kept, ("original",))
 
 

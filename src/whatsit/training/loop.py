@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import keras
 
 MAX_GRADIENT = 5.0  # global norm; longer gradients are shortened (Pascanu et al. 2013)
-MAX_MAP = 256 * 1024**2  # bytes
+MAX_MAPS = 512 * 1024**2  # bytes
 _NOT_DECAYED = ("bias", "gamma", "beta")
 
 
@@ -299,6 +299,6 @@ def in_slices(model: keras.Model, inputs: npt.NDArray[Any]) -> npt.NDArray[np.fl
 
 
 def _at_a_time(model: keras.Model) -> int:
-    """So many pictures that the largest map stays below `MAX_MAP`: several such maps are in memory at once."""
-    largest = max(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
-    return max(8, min(256, MAX_MAP // (4 * largest)))
+    """So many pictures that all their maps stay below `MAX_MAPS`: Keras lets none go before the answer is there."""
+    floats = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
+    return max(8, min(256, MAX_MAPS // (4 * floats)))
