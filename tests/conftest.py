@@ -83,6 +83,7 @@ def baseline_run(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory):
     import whatsit
 
     settings = {"epochs": 12, "batch_size": 8, "rotation": 0.0, "shear": 0.0, "zoom": 0.0, "shift": 0.05, "flip": False}
+    settings |= {"schedule": "plateau", "dropout": 0.5}
     out = tmp_path_factory.mktemp("runs") / "baseline"
     return whatsit.train(shapes_folder, recipe="baseline", out=out, seed=1, settings=settings)
 

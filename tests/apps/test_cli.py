@@ -243,7 +243,7 @@ def test_killed_run_goes_on_and_ends_like_an_undisturbed_one(
 
 
 def test_time_limit_shortens_the_plan_and_is_told(shapes_folder: Path, tmp_path: Path) -> None:
-    options = ["--recipe", "baseline", "--set", "epochs=9999", "--set", "early_stopping_patience=9999", "--no-report"]
+    options = ["--recipe", "baseline", "--set", "epochs=9999", "--no-report"]
     done = whatsit("train", str(shapes_folder), "--out", "run", "--time-limit", "15s", "--json", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "of the 9999 that the recipe wants" in done.stderr
