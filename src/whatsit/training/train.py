@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whatsit.images.scan import Dataset, typical_size
 from whatsit.models.cnn import SCRATCH_MODELS
 from whatsit.progress import Reporter
-from whatsit.training import checkpoint
 from whatsit.training.clock import Clock
 from whatsit.training.finetune import train_finetuned
 from whatsit.training.frozen import train_frozen
@@ -80,8 +78,7 @@ def _best(work: _Work, recipe: Recipe, clock: Clock) -> Trained:
     winner = min(trials, key=lambda name: float(trials[name].losses.mean()))
     if not clock.limited:  # then the trials were whole trainings
         return trials[winner]
-    fitting = _epochs_in(work, winner, candidates[winner], clock)
-    return _one(work.job(_as_long_as_there_is_time(candidates[winner], clock, fitting), clock))
+    return _one(work.job(_as_long_as_there_is_time(candidates[winner], clock), clock))
 
 
 def _is_promising(recipe: Recipe, work: _Work) -> bool:
@@ -99,24 +96,10 @@ def _trial(work: _Work, name: str, recipe: Recipe, clock: Clock) -> Trained:
     return trained
 
 
-def _epochs_in(work: _Work, name: str, recipe: Recipe, clock: Clock) -> float:
-    """About how many epochs of fine-tuning fit into the time that is left, by the pace of the trial; 0: not known."""
-    trial = checkpoint.load(work.folder / "checkpoints" / f"trial-{name}-finetune.npz")
-    if len(trial.entries) < 2 or len(work.dataset.of("train")) < recipe.finetune_all_from:
-        return 0.0
-    seconds = (trial.entries[-1]["seconds"] - trial.entries[0]["seconds"]) / (len(trial.entries) - 1)
-    steps = math.ceil(len(work.dataset.of("train")) / recipe.finetune_batch_size)
-    return float(clock.left() / (seconds * steps / trial.plan["steps"]))
-
-
-def _as_long_as_there_is_time(recipe: Recipe, clock: Clock, epochs: float = 0.0) -> Recipe:
-    """With a limit, more epochs than the recipe has by itself: the clock takes as many as fit.
-
-    Where twice as many fit, and more, the whole network learns by heart; pictures are mixed then.
-    """
+def _as_long_as_there_is_time(recipe: Recipe, clock: Clock) -> Recipe:
+    """With a limit, more epochs than the recipe has by itself: the clock takes as many as fit."""
     if not clock.limited:
         return recipe
     if recipe.model in SCRATCH_MODELS:
         return replace(recipe, epochs=4 * recipe.epochs)
-    longer = replace(recipe, finetune_all_epochs=4 * recipe.finetune_all_epochs)
-    return replace(longer, cutmix=1.0, mix_chance=0.5) if epochs >= 2 * recipe.finetune_all_epochs else longer
+    return replace(recipe, finetune_all_epochs=4 * recipe.finetune_all_epochs)
