@@ -18,6 +18,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--time-limit")
+    parser.add_argument(
+        "--keep", type=Path, help="the folder in which the runs are kept, to look at; without it they are removed"
+    )
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
     options = parser.parse_args()
     more = [argument for setting in options.settings for argument in ("--set", setting)]
@@ -26,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.first, options.first + options.seeds):
             command = ["train", options.data, "--recipe", options.recipe, "--seed", str(seed), *more, "--json"]
-            out = Path(folder) / str(seed)
+            out = (options.keep or Path(folder)) / f"{options.recipe}-{seed}"
             done = run_cold([*command, "--out", str(out)], Path(folder))
             test = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["test"]
             accuracies.append(test["accuracy"])

@@ -75,6 +75,13 @@ def test_random_erasing_takes_rectangles_of_some_pictures() -> None:
     assert changed[touched].mean(axis=(1, 2)).max() <= 0.36
 
 
+def test_erased_is_filled_with_the_mean_colour_of_the_picture() -> None:
+    result = moved(PICTURES, Recipe(random_erasing=1.0))
+    for before, after in zip(PICTURES, result, strict=True):
+        erased = after[(before != after).any(axis=2)]
+        assert (erased == np.rint(before.mean(axis=(0, 1)))).all()
+
+
 def test_mixup_blends_pictures_and_targets_alike() -> None:
     flat = np.repeat(np.array([0, 200], np.uint8), 8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
     targets = np.eye(2, dtype=np.float32)[np.repeat([0, 1], 8)]
