@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from whatsit.verbs.demo import demo
     from whatsit.verbs.evaluate import evaluate
     from whatsit.verbs.explain import explain
+    from whatsit.verbs.export import export
     from whatsit.verbs.runs import list_runs as runs
     from whatsit.verbs.train import Run, train
     from whatsit.verbs.verify import verify
@@ -37,6 +38,7 @@ _HOMES = {
     "demo": "whatsit.verbs.demo:demo",
     "evaluate": "whatsit.verbs.evaluate:evaluate",
     "explain": "whatsit.verbs.explain:explain",
+    "export": "whatsit.verbs.export:export",
     "load": "whatsit.runtime.predictor:Predictor",
     "runs": "whatsit.verbs.runs:list_runs",
     "train": "whatsit.verbs.train:train",
@@ -53,6 +55,7 @@ __all__ = [
     "demo",
     "evaluate",
     "explain",
+    "export",
     "load",
     "runs",
     "train",

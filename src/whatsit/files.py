@@ -46,6 +46,25 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Make a folder so that `path` is either untouched or complete: what is made in the folder given takes its place.
+
+    Raises `DiskError` where the disk is full or the place cannot be written; nothing half-written is left then.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name[:40]}.") as temporary:
+            new, old = Path(temporary) / "new", Path(temporary) / "old"
+            new.mkdir()
+            yield new
+            if path.exists():
+                path.replace(old)
+            new.replace(path)
+    except OSError as error:
+        raise disk_error(path, error) from None
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """`replacing` for contents that are at hand."""
     with replacing(path) as file:

@@ -1,12 +1,14 @@
-"""How long work tells what it is doing. The base class says nothing; the command line draws bars."""
+"""How long work tells what it is doing, and how others are kept from telling. The command line draws bars."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class Reporter:
-    """Is told about long work. Override what you want to show."""
+    """Is told about long work, and says nothing. Override what you want to show."""
 
     def stage(self, name: str) -> Callable[[int, int], None]:
         """A new stage begins; the function returned takes (done, total), total 0 where it is not known."""
@@ -20,3 +22,21 @@ class Reporter:
 
 
 SILENT = Reporter()
+
+
+@contextmanager
+def silent_descriptor(number: int) -> Iterator[None]:
+    """Away with what C++ code prints: TensorFlow greets on stderr whatever its log level; errors come as exceptions."""
+    try:
+        kept = os.dup(number)
+    except OSError:  # it is closed, so nothing shows anyway
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, number)
+        yield
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
+        os.close(nowhere)

@@ -32,7 +32,7 @@ def picture(tmp_path: Path) -> Path:
 def test_help_names_every_verb() -> None:
     done = whatsit("--help")
     assert done.returncode == 0
-    for verb in ("demo", "train", "evaluate", "check", "predict", "explain", "verify", "runs"):
+    for verb in ("demo", "train", "evaluate", "check", "predict", "explain", "export", "verify", "runs"):
         assert f"  {verb} " in done.stdout
 
 
@@ -133,6 +133,16 @@ def test_prediction_sets_on_request(baseline_run: Run, picture: Path) -> None:
     [line] = whatsit("predict", baseline_run.model, picture, "--coverage", 0.5, "--json").stdout.splitlines()
     document = json.loads(line)
     assert document["label"] in document["set"]
+
+
+def test_export_prints_a_table_and_json(baseline_run: Run, tmp_path: Path) -> None:
+    done = whatsit("export", baseline_run.folder, "--format", "onnx,openvino-int8", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].split()[:2] == ["onnx", str(tmp_path / "model.onnx")]
+    assert "pass" in done.stdout.splitlines()[2]
+    done = whatsit("export", baseline_run.folder, "--format", "tflite,h5,openvino-int8", "--out", tmp_path, "--json")
+    assert [one["format"] for one in json.loads(done.stdout)] == ["tflite", "h5", "openvino-int8"]
+    assert done.stderr == ""
 
 
 def test_verify_prints_a_table_and_json(baseline_run: Run) -> None:

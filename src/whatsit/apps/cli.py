@@ -13,7 +13,16 @@ from typing import Annotated
 import typer
 
 from whatsit import __version__
-from whatsit.apps.presentation import answer_json, answer_line, as_document, print_figures, print_run, run_json
+from whatsit.apps.presentation import (
+    answer_json,
+    answer_line,
+    as_document,
+    exported_json,
+    print_exported,
+    print_figures,
+    print_run,
+    run_json,
+)
 from whatsit.apps.process import Stopped, run_guarded
 from whatsit.apps.terminal import TerminalReporter, err, out, table
 from whatsit.errors import ImageError, MissingExtraError, UsageError
@@ -251,6 +260,42 @@ def explain(
     if explanation.label != explanation.prediction.label:
         out(f"Shown is what speaks for {explanation.label} ({explanation.probability:.1%})")
     out(f"Drawing: {path}")
+
+
+@app.command()
+def export(
+    model: Model,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FMT[,FMT...]",
+            help="onnx, keras, h5, tflite, tflite-int8, openvino, openvino-int8, saved-model; several with commas.",
+        ),
+    ],
+    out_: Annotated[
+        Path | None, typer.Option("--out", help="The folder to write into; export in the run folder by default.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where the pictures of the run are now, for int8; by default where they were.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the model for other tools; int8 must pass a gate on the test pictures, exit 1 if it does not."""
+    from whatsit.verbs.export import export, why_rejected
+
+    with TerminalReporter() as reporter:
+        exported = export(model, formats, out=out_, data=data, reporter=reporter)
+    rejected = [one for one in exported if one.rejected]
+    if as_json:
+        out(as_document([exported_json(one) for one in exported]))
+    else:
+        print_exported(exported)
+    for one in rejected:
+        assert one.gate
+        err(f"whatsit: {one.format} was rejected: {why_rejected(one.gate)}")
+    if rejected:
+        sys.exit(1)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from whatsit.apps.terminal import out, table
@@ -10,6 +11,7 @@ from whatsit.apps.terminal import out, table
 if TYPE_CHECKING:
     from whatsit.evaluation.metrics import Figures
     from whatsit.runtime.predictor import Prediction
+    from whatsit.verbs.export import Exported
     from whatsit.verbs.train import Run
 
 
@@ -87,3 +89,31 @@ def _print_classes(figures: Figures) -> None:
     for name, f in (("(macro)", figures.macro), ("(weighted)", figures.weighted)):
         rows.append((name, f"{f.recall:.1%}", f"{f.precision:.1%}", f"{f.f1:.1%}", f"{figures.n:,}"))
     table(("class", "accuracy (recall)", "precision", "F1", "pictures"), rows)
+
+
+def exported_json(one: Exported) -> dict[str, Any]:
+    gate = one.gate and {**vars(one.gate), "loss": one.gate.loss, "passed": one.gate.passed}
+    return {
+        "format": one.format,
+        "file": str(one.path),
+        "megabytes": one.megabytes,
+        "max_difference": one.max_difference,
+        "gate": gate,
+        "rejected": one.rejected,
+    }
+
+
+def print_exported(exported: Sequence[Exported]) -> None:
+    rows = [
+        (
+            one.format,
+            str(one.path),
+            f"{one.megabytes:.2f} MB",
+            f"{one.max_difference:.1e}",
+            f"{one.gate.accuracy:.2%} (float {one.gate.float_accuracy:.2%})" if one.gate else "",
+            f"{one.gate.agreement:.2%}" if one.gate else "",
+            "" if one.gate is None else "pass" if one.gate.passed else "REJECTED",
+        )
+        for one in exported
+    ]
+    table(("format", "file", "size", "largest difference", "test accuracy", "same label", ""), rows)

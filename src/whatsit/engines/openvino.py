@@ -6,6 +6,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,14 @@ def has_bfloat16() -> bool:
 
 
 class OpenVINOEngine:
-    """See `Engine`. A single batch is spread over all cores; in a stream every core works on a batch of its own."""
+    """See `Engine`. A single batch is spread over all cores; in a stream every core works on a batch of its own.
+
+    The graph is ONNX in memory, or a file of ONNX or OpenVINO's own format.
+    """
 
     runtime = "openvino"
 
-    def __init__(self, graph: bytes, outputs: tuple[str, ...], precision: str, threads: int | None) -> None:
+    def __init__(self, graph: bytes | Path, outputs: tuple[str, ...], precision: str, threads: int | None) -> None:
         self._core = openvino.Core()
         self.outputs = outputs
         self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISION[precision]}

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from whatsit.bundle.format import Bundle
-from whatsit.engines import available
+from whatsit.engines import Images, available
 from whatsit.errors import BundleError, ImageError
 from whatsit.images.decode import decode
 from whatsit.runtime.predictor import Answer, Predictor
@@ -28,21 +29,31 @@ class Parity:
     passed: bool
 
 
-def check_parity(bundle: Bundle) -> list[Parity]:
-    """Answer the golden pictures by every installed runtime, one by one and as a batch.
+def golden_pixels(bundle: Bundle) -> tuple[Images, npt.NDArray[np.float64]]:
+    """The golden pictures as the graph takes them, uint8 `[N, H, W, 3]`, and their known probabilities, `[N, K]`.
 
-    Raises `BundleError` where the bundle has none.
+    Raises `BundleError` where the bundle has none, or one is damaged.
     """
     if not bundle.golden:
         raise BundleError("this model holds no golden pictures, so there is nothing to verify it with")
-    wanted = [
-        Answer(np.array(g.probabilities), math.nan if g.ood_score is None else g.ood_score) for g in bundle.golden
-    ]
     size = (bundle.input.height, bundle.input.width)
     try:
         pixels = np.stack([decode(golden.data, size) for golden in bundle.golden])
     except ImageError as error:
         raise BundleError(f"a golden picture of this model is damaged: {error}") from None
+    return pixels, np.array([golden.probabilities for golden in bundle.golden])
+
+
+def check_parity(bundle: Bundle) -> list[Parity]:
+    """Answer the golden pictures by every installed runtime, one by one and as a batch.
+
+    Raises `BundleError` where the bundle has none.
+    """
+    pixels, probabilities = golden_pixels(bundle)
+    wanted = [
+        Answer(row, math.nan if golden.ood_score is None else golden.ood_score)
+        for row, golden in zip(probabilities, bundle.golden, strict=True)
+    ]
     results = []
     for runtime in available():
         predictor = Predictor(bundle, runtime=runtime)

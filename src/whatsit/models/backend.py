@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from whatsit.engines import training_precision
 from whatsit.errors import MissingExtraError
+from whatsit.progress import silent_descriptor
 
 
 def load_keras() -> None:
@@ -19,7 +18,7 @@ def load_keras() -> None:
             raise MissingExtraError("Training", "train", module)
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _silent_descriptor(2):
+    with silent_descriptor(2):
         importlib.import_module("keras")
 
 
@@ -29,21 +28,3 @@ def layer_policy() -> str:
     On two cores with AVX-512 it trained a small CNN 1.5 to 2.5 times as fast. Depthwise convolutions are slower in it.
     """
     return "mixed_bfloat16" if training_precision("openvino") == "bfloat16" else "float32"
-
-
-@contextmanager
-def _silent_descriptor(number: int) -> Iterator[None]:
-    """Away with what C++ code prints: TensorFlow greets on stderr whatever its log level; errors come as exceptions."""
-    try:
-        kept = os.dup(number)
-    except OSError:  # it is closed, so nothing shows anyway
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, number)
-        yield
-    finally:
-        os.dup2(kept, number)
-        os.close(kept)
-        os.close(nowhere)

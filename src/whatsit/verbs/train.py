@@ -39,6 +39,7 @@ from whatsit.verbs.data import open_data, tell_about, tell_unreadable
 from whatsit.verbs.examine import examine, unreadable_of
 from whatsit.verbs.golden import golden_pictures
 from whatsit.verbs.plan import Order, allowed_seconds, make_plan
+from whatsit.verbs.run_data import address
 from whatsit.verbs.runs import seconds_used, write_split, write_unreadable
 from whatsit.verbs.workplace import new_run, unfinished_run
 
@@ -280,6 +281,7 @@ def _write_metrics(
 ) -> None:
     metrics = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data": address(trained.dataset.source),
         "recipe": plan.name,
         "model": plan.model,
         "seconds": seconds,

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper, load_from_string
+
+from tests.models.test_classifier import KINDS, PIXELS, known, make
+from whatsit.engines import open_engine
+from whatsit.errors import ModelError
+from whatsit.models import backbones, classifier
+from whatsit.models.backend import load_keras
+from whatsit.models.from_onnx import to_keras
+
+load_keras()
+import keras  # noqa: E402
+
+
+def graph_of(model: keras.Model, *, flip: bool = False) -> bytes:
+    return classifier.to_onnx(model, known(model), {}, test_time_flip=flip).SerializeToString()
+
+
+@pytest.mark.parametrize("flip", [False, True], ids=["plain", "mirrored"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_rebuilt_and_saved_it_answers_like_the_graph(kind: str, flip: bool, ending: str, tmp_path: Path) -> None:
+    graph = graph_of(make(kind), flip=flip)
+    to_keras(graph).save(tmp_path / f"model.{ending}")
+    again = keras.models.load_model(tmp_path / f"model.{ending}")
+    [wanted] = open_engine(graph, ["probabilities"], runtime="onnxruntime").run(PIXELS)
+    assert np.abs(np.asarray(again(PIXELS, training=False)) - wanted).max() <= 1e-5
+    assert again.input.dtype == "uint8"
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "vgg16", "resnet50"])
+def test_every_backbone_can_be_rebuilt(name: str) -> None:
+    keras.utils.set_random_seed(3)
+    features = classifier.pooled_features(backbones.build(name, 32, weights="none"), "last")
+    embedding = keras.Input((features.outputs[1].shape[-1],))
+    head = keras.Model(embedding, classifier.add_head(embedding, 4, hidden=0, dropout=0.0, standardize=False))
+    graph = graph_of(classifier.complete(features, head))
+    [wanted] = open_engine(graph, ["probabilities"], runtime="onnxruntime").run(PIXELS)
+    assert np.abs(np.asarray(to_keras(graph)(PIXELS, training=False)) - wanted).max() <= 1e-5
+
+
+def test_an_operator_that_it_does_not_know_is_named() -> None:
+    model = load_from_string(graph_of(make("simple-cnn")))
+    for node in model.graph.node:
+        if node.op_type == "Softmax":
+            node.CopyFrom(helper.make_node("LpNormalization", list(node.input), list(node.output)))
+    with pytest.raises(ModelError, match="the operator LpNormalization, which cannot be exported"):
+        to_keras(model.SerializeToString())
+
+
+def test_a_value_that_nothing_gives_is_named() -> None:
+    model = load_from_string(graph_of(make("simple-cnn")))
+    del model.graph.node[1]
+    with pytest.raises(ModelError, match="damaged: nothing gives"):
+        to_keras(model.SerializeToString())

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import whatsit
+from tests.conftest import encode
+from tests.drawn import draw
+from whatsit.bundle.export import FORMATS
+from whatsit.bundle.read import read_bundle
+from whatsit.engines import EngineError
+from whatsit.engines.exported import open_exported
+from whatsit.errors import DataError, MissingExtraError, UsageError
+from whatsit.evaluation.gate import Gate
+from whatsit.evaluation.parity import golden_pixels
+from whatsit.models.backend import load_keras
+from whatsit.verbs.export import Exported, why_rejected
+from whatsit.verbs.train import Run
+
+load_keras()
+FLOAT = [name for name, target in FORMATS.items() if not target.int8]
+INT8 = [name for name, target in FORMATS.items() if target.int8]
+
+
+@pytest.fixture(scope="module")
+def exported(baseline_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
+    """The tiny model in every format, by the format's name."""
+    found = whatsit.export(baseline_run.folder, ",".join(FORMATS), out=tmp_path_factory.mktemp("export"))
+    return {one.format: one for one in found}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("count", [1, 32])
+def test_every_format_answers_like_the_model(
+    name: str, count: int, exported: dict[str, Exported], baseline_run: Run
+) -> None:
+    pixels, wanted = golden_pixels(read_bundle(baseline_run.model))
+    places = np.resize(np.arange(len(pixels)), count)
+    found = open_exported(exported[name].path)(pixels[places])
+    assert found.dtype == np.float32
+    assert np.abs(found - wanted[places]).max() <= (0.1 if FORMATS[name].int8 else 1e-4)
+    assert not exported[name].rejected
+
+
+@pytest.mark.parametrize("script", sorted({target.example for target in FORMATS.values()}))
+def test_the_example_gives_the_same_answer_without_whatsit(
+    script: str, exported: dict[str, Exported], baseline_run: Run, tmp_path: Path
+) -> None:
+    name = next(name for name, target in FORMATS.items() if target.example == script)
+    path = exported[name].path
+    folder = path.parent if (path.parent / script).exists() else path.parent.parent
+    golden = read_bundle(baseline_run.model).golden[0]
+    picture = tmp_path / golden.file
+    picture.write_bytes(golden.data)
+    done = subprocess.run([sys.executable, folder / script, path, picture], capture_output=True, text=True, check=True)
+    label, probability = done.stdout.rsplit(maxsplit=1)
+    [answer] = whatsit.load(baseline_run.model).predict([picture])
+    assert label == answer.label
+    assert float(probability) == pytest.approx(answer.probability, abs=1e-4)
+    assert "whatsit" not in (folder / script).read_text(encoding="utf-8")
+
+
+def test_the_example_turns_and_shrinks_photos_by_the_rule(
+    exported: dict[str, Exported], baseline_run: Run, tmp_path: Path
+) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    draw("mango", 1, (320, 240)).save(tmp_path / "photo.jpg", exif=turned)
+    script = exported["onnx"].path.with_name("predict_onnx.py")
+    command = [sys.executable, script, exported["onnx"].path, tmp_path / "photo.jpg"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    label, probability = done.stdout.rsplit(maxsplit=1)
+    [answer] = whatsit.load(baseline_run.model).predict([tmp_path / "photo.jpg"])
+    assert (label, float(probability)) == (answer.label, pytest.approx(answer.probability, abs=1e-4))
+
+
+def test_the_phone_file_has_whole_numbers_throughout(exported: dict[str, Exported]) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = Interpreter(str(exported["tflite-int8"].path))
+    model.allocate_tensors()
+    [source], [result] = model.get_input_details(), model.get_output_details()
+    assert (source["dtype"], source["quantization"], source["name"].endswith("image:0")) == (np.uint8, (1.0, 0), True)
+    floats = [tensor["index"] for tensor in model.get_tensor_details() if tensor["dtype"] == np.float32]
+    assert floats == [result["index"]]
+
+
+def test_labels_and_the_rule_lie_beside_the_files(exported: dict[str, Exported], baseline_run: Run) -> None:
+    folder, bundle = exported["onnx"].path.parent, read_bundle(baseline_run.model)
+    assert (folder / "labels.txt").read_text(encoding="utf-8").splitlines() == list(bundle.classes)
+    rule = json.loads((folder / "preprocess.json").read_text(encoding="utf-8"))
+    assert rule["size"] == [bundle.input.width, bundle.input.height]
+    assert rule["resize"] == bundle.input.resize
+    assert rule["output"]["shape"] == [None, len(bundle.classes)]
+
+
+def test_hostile_class_names_travel_unharmed(hostile_run: Run, tmp_path: Path) -> None:
+    whatsit.export(hostile_run.folder, "onnx,openvino", out=tmp_path)
+    classes = read_bundle(hostile_run.model).classes
+    assert tuple((tmp_path / "labels.txt").read_text(encoding="utf-8").splitlines()) == classes
+
+
+def test_exports_lie_in_the_run_folder_by_default(baseline_run: Run, tmp_path: Path) -> None:
+    run = shutil.copytree(baseline_run.folder, tmp_path / "run")
+    alone = shutil.copy(run / "model.whatsit", tmp_path / "mine.whatsit")
+    assert whatsit.export(run, "onnx")[0].path == run / "export" / "model.onnx"
+    assert whatsit.export(alone, "onnx")[0].path == tmp_path / "mine-export" / "model.onnx"
+
+
+def test_int8_knows_the_pictures_of_the_run_wherever_they_are_now(
+    baseline_run: Run, shapes_folder: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(baseline_run.folder, tmp_path / "run")
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps(metrics | {"data": str(tmp_path / "gone")}))
+    with pytest.raises(UsageError, match="no such folder"):
+        whatsit.export(run, "tflite-int8")
+    [one] = whatsit.export(run, "openvino-int8", data=shapes_folder)
+    with (run / "split.csv").open(encoding="utf-8") as file:
+        assert one.gate
+        assert one.gate.n == sum(row["split"] == "test" for row in csv.DictReader(file))
+
+
+def test_int8_of_a_model_alone_asks_for_pictures(baseline_run: Run, tmp_path: Path) -> None:
+    alone = shutil.copy(baseline_run.model, tmp_path / "mine.whatsit")
+    with pytest.raises(UsageError, match=r"needs the pictures that it was trained on; say where they are with --data"):
+        whatsit.export(alone, "openvino-int8")
+
+
+def test_int8_refuses_pictures_of_another_run(baseline_run: Run, tmp_path: Path) -> None:
+    for label in read_bundle(baseline_run.model).classes:
+        (tmp_path / "others" / label).mkdir(parents=True)
+        for i in range(6):
+            pixels = np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            (tmp_path / "others" / label / f"{i}.png").write_bytes(encode(pixels))
+    with pytest.raises(DataError, match="none of these are the test pictures"):
+        whatsit.export(baseline_run.folder, "openvino-int8", out=tmp_path, data=tmp_path / "others")
+
+
+def test_an_int8_file_that_answers_otherwise_is_put_aside(
+    baseline_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [good] = whatsit.export(baseline_run.folder, "openvino-int8", out=tmp_path)
+    assert good.path == tmp_path / "openvino_int8" / "model.xml"
+    monkeypatch.setattr("whatsit.evaluation.gate.LEAST_AGREEMENT", 1.1)
+    [bad] = whatsit.export(baseline_run.folder, "openvino-int8", out=tmp_path)
+    assert bad.rejected
+    assert bad.path == tmp_path / "openvino_int8-REJECTED" / "model.xml"
+    assert bad.path.exists()
+    assert not good.path.exists()
+    monkeypatch.undo()
+    whatsit.export(baseline_run.folder, "openvino-int8", out=tmp_path)
+    assert good.path.exists()
+    assert not bad.path.exists()
+
+
+def test_the_gate_says_what_was_lost_and_what_to_try() -> None:
+    gate = Gate(accuracy=0.89, float_accuracy=0.91, agreement=0.975, n=10_000)
+    assert not gate.passed
+    assert (
+        "right for 89.00% of 10,000 test pictures (the float model: 91.00%; at most 1 point may be lost)"
+        in why_rejected(gate)
+    )
+    assert "agrees on 97.50% (at least 98% wanted); try" in why_rejected(gate)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "agreement", "passed"), [(0.9, 0.98, True), (0.899, 1.0, False), (0.95, 0.97, False)]
+)
+def test_the_gate_opens_for_small_changes_only(accuracy: float, agreement: float, passed: bool) -> None:
+    assert Gate(accuracy, 0.91, agreement, 1000).passed is passed
+
+
+def test_an_unknown_format_gets_a_suggestion(baseline_run: Run) -> None:
+    with pytest.raises(UsageError, match="unknown format 'tflite-in8'; did you mean 'tflite-int8'"):
+        whatsit.export(baseline_run.folder, "onnx,tflite-in8")
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"), [("tflite", "ai_edge_litert", "export"), ("keras", "keras", "train")]
+)
+def test_a_missing_package_is_named_with_its_extra(
+    name: str, package: str, extra: str, baseline_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib.util import find_spec
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None if module == package else find_spec(module))
+    with pytest.raises(MissingExtraError, match=rf"{package.replace('_', '-')}.*pip install 'whatsit\[{extra}\]'"):
+        whatsit.export(baseline_run.folder, name)
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_a_keras_file_with_a_foreign_layer_is_not_opened(ending: str, tmp_path: Path) -> None:
+    import keras
+
+    image = keras.Input((4, 4, 3))
+    keras.Model(image, keras.layers.Lambda(lambda value: value * 2)(image)).save(tmp_path / f"evil.{ending}")
+    with pytest.raises(EngineError, match="refused, because the layer 'Lambda' is none that whatsit exports"):
+        open_exported(tmp_path / f"evil.{ending}")
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.h5", "a.tflite", "a.onnx", "a.xml"])
+def test_a_damaged_file_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"no model")
+    with pytest.raises(EngineError):
+        open_exported(tmp_path / name)
