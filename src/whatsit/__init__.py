@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from whatsit.apps.proof import verify
     from whatsit.errors import WhatsitError
     from whatsit.runtime.predictor import Prediction, Predictor
     from whatsit.runtime.predictor import Predictor as load  # noqa: N813 - opening a model reads as a verb
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from whatsit.verbs.export import export
     from whatsit.verbs.runs import list_runs as runs
     from whatsit.verbs.train import Run, train
-    from whatsit.verbs.verify import verify
 
 # Loaded when first used, so that `import whatsit` is quick and serving needs nothing of training.
 _HOMES = {
@@ -42,7 +42,7 @@ _HOMES = {
     "load": "whatsit.runtime.predictor:Predictor",
     "runs": "whatsit.verbs.runs:list_runs",
     "train": "whatsit.verbs.train:train",
-    "verify": "whatsit.verbs.verify:verify",
+    "verify": "whatsit.apps.proof:verify",
 }
 
 __all__ = [

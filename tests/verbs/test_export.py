@@ -197,14 +197,20 @@ def test_a_missing_package_is_named_with_its_extra(
         whatsit.export(baseline_run.folder, name)
 
 
+@pytest.mark.parametrize("nested", [False, True], ids=["plain", "nested"])
 @pytest.mark.parametrize("ending", ["keras", "h5"])
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-def test_a_keras_file_with_a_foreign_layer_is_not_opened(ending: str, tmp_path: Path) -> None:
+def test_a_keras_file_with_a_foreign_layer_is_not_opened(ending: str, nested: bool, tmp_path: Path) -> None:
     import keras
 
     image = keras.Input((4, 4, 3))
-    keras.Model(image, keras.layers.Lambda(lambda value: value * 2)(image)).save(tmp_path / f"evil.{ending}")
-    with pytest.raises(EngineError, match="refused, because the layer 'Lambda' is none that whatsit exports"):
+    model = keras.Model(image, keras.layers.Lambda(lambda value: value * 2)(image))
+    if nested:
+        model = keras.Model(image, model(image))
+    model.save(tmp_path / f"evil.{ending}")
+    with pytest.raises(
+        EngineError, match=r"refused, because the layer '(Lambda|Functional) of .*' is none that whatsit"
+    ):
         open_exported(tmp_path / f"evil.{ending}")
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-import os
 
-from whatsit.engines import training_precision
+from whatsit.engines import tensorflow, training_precision
 from whatsit.errors import MissingExtraError
-from whatsit.progress import silent_descriptor
 
 
 def load_keras() -> None:
@@ -16,10 +13,7 @@ def load_keras() -> None:
     for module in ("tensorflow", "keras", "onnx"):
         if importlib.util.find_spec(module) is None:
             raise MissingExtraError("Training", "train", module)
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with silent_descriptor(2):
-        importlib.import_module("keras")
+    tensorflow.load_keras()
 
 
 def layer_policy() -> str:

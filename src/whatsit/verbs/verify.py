@@ -1,16 +1,75 @@
-"""`whatsit verify`: does this model answer alike on every runtime of this machine?"""
+"""`whatsit verify`: does this model answer alike, whatever way a picture takes?"""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from whatsit.bundle.read import read_bundle
-from whatsit.evaluation.parity import Parity, check_parity
+from whatsit.bundle.export import require
+from whatsit.bundle.read import find_bundle, read_bundle
+from whatsit.engines import EngineError
+from whatsit.engines.exported import open_exported
+from whatsit.errors import MissingExtraError, ModelError
+from whatsit.evaluation.parity import Parity, Proof, check_exported, check_runtimes, make_proof
+from whatsit.progress import SILENT, Reporter
+from whatsit.runtime.predictor import Answer
+from whatsit.verbs.export import export_folder, find_exported
+
+# From a model and pictures as files to an answer for each, as a user of that way gets it.
+EntryPoint = Callable[[Path, Sequence[Path]], list[Answer]]
+
+SINGLE = 8  # of so many pictures one goes alone through every entry point, which may be a process that has to start
 
 
-def verify(model: str | Path) -> list[Parity]:
-    """The parity proof on the bundle's golden pictures; every entry's `passed` must be true.
+def verify(
+    model: str | Path,
+    *,
+    exports: str | Path | None = None,
+    entry_points: Mapping[str, EntryPoint] | None = None,
+    reporter: Reporter = SILENT,
+) -> list[Parity]:
+    """The parity proof: every entry's `passed` must be true.
 
-    Raises `BundleError` where the bundle cannot be read or holds no golden pictures.
+    The golden pictures, and the same as turned, grey, CMYK, transparent, 16-bit, large and other files, go through every
+    installed runtime, every exported file and every entry point.
+
+    Args:
+        model: a run folder or a `.whatsit` file.
+        exports: the folder with its exported files; `export` in the run folder by default.
+        entry_points: by name, the ways that a picture's file can take.
+        reporter: is told about progress, and warned of files that cannot be verified here.
+
+    Raises:
+        BundleError: the model cannot be read or holds no golden pictures.
     """
-    return check_parity(read_bundle(model))
+    bundle = read_bundle(model)
+    proof = make_proof(bundle)
+    ways = len(entry_points or {}) + 1
+    progress = reporter.stage("Verifying")
+    results = check_runtimes(bundle, proof)
+    for target, path in find_exported(Path(exports) if exports else export_folder(model)):
+        try:
+            require(target)
+            results += check_exported(target.file, open_exported(path), proof, int8=target.int8)
+        except MissingExtraError as error:
+            reporter.warn(f"{path} was not verified. {error}")
+        except (EngineError, ModelError) as error:
+            reporter.warn(f"{path}: {error}")
+            results.append(proof.failed(target.file))
+    progress(1, ways)
+    with tempfile.TemporaryDirectory() as folder:
+        files = _write(proof, Path(folder))
+        for number, (name, answer) in enumerate((entry_points or {}).items(), 2):
+            one_by_one = [found for file in files[::SINGLE] for found in answer(find_bundle(model), [file])]
+            results.append(proof.some(SINGLE).compare(f"{name}, one by one", one_by_one))
+            results.append(proof.compare(f"{name}, {len(files)} files", answer(find_bundle(model), files)))
+            progress(number, ways)
+    return results
+
+
+def _write(proof: Proof, folder: Path) -> list[Path]:
+    files = [folder / f"{number:02d} {name}" for number, name in enumerate(proof.names)]
+    for file, data in zip(files, proof.files, strict=True):
+        file.write_bytes(data)
+    return files

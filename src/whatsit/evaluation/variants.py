@@ -1,0 +1,61 @@
+"""The same pictures as other people's cameras, scanners and editors would save them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from whatsit.images.decode import Pixels
+
+_ORIENTATION = 0x0112
+LARGE = 3000  # pixels of the shorter side
+
+
+def variants(pictures: Sequence[Pixels]) -> Iterator[tuple[str, bytes]]:
+    """Files made of some pictures uint8 `[h, w, 3]`, in turn: a name that says what is special, and the file's bytes."""
+    sources = _in_turn(pictures)
+    for orientation in range(2, 9):
+        exif = Image.Exif()
+        exif[_ORIENTATION] = orientation
+        yield f"EXIF orientation {orientation}.jpg", _save(next(sources), "JPEG", quality=90, exif=exif)
+    yield "grey.jpg", _save(next(sources).convert("L"), "JPEG", quality=90)
+    yield "CMYK.jpg", _save(next(sources).convert("CMYK"), "JPEG", quality=90)
+    yield "progressive.jpg", _save(next(sources), "JPEG", quality=90, progressive=True)
+    yield "alpha.png", _save(_with_alpha(next(sources)), "PNG")
+    yield "16-bit.png", _save(_deep(next(sources)), "PNG")
+    yield "palette.png", _save(next(sources).quantize(64), "PNG")
+    yield "picture.webp", _save(next(sources), "WEBP", quality=90)
+    yield "picture.bmp", _save(next(sources), "BMP")
+    large = next(sources)
+    scale = LARGE / min(large.size)
+    size = (round(large.width * scale), round(large.height * scale))
+    yield "large.jpg", _save(large.resize(size, Image.Resampling.BICUBIC), "JPEG", quality=85)
+
+
+def _in_turn(pictures: Sequence[Pixels]) -> Iterator[Image.Image]:
+    while True:
+        for pixels in pictures:
+            yield Image.fromarray(pixels)
+
+
+def _save(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    """More and more transparent from left to right."""
+    alpha = np.broadcast_to(np.linspace(255, 0, image.width).astype(np.uint8), (image.height, image.width))
+    image = image.convert("RGBA")
+    image.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
+    return image
+
+
+def _deep(image: Image.Image) -> Image.Image:
+    grey = np.asarray(image.convert("L")).astype(np.uint16)
+    return Image.fromarray(grey * np.uint16(256) + np.uint16(128))  # between two levels of 8 bits
