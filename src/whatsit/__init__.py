@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from whatsit.errors import WhatsitError
     from whatsit.runtime.predictor import Prediction, Predictor
     from whatsit.runtime.predictor import Predictor as load  # noqa: N813 - opening a model reads as a verb
+    from whatsit.verbs.benchmark import benchmark
     from whatsit.verbs.check import check
     from whatsit.verbs.demo import demo
     from whatsit.verbs.evaluate import evaluate
@@ -34,6 +35,7 @@ _HOMES = {
     "Predictor": "whatsit.runtime.predictor:Predictor",
     "Run": "whatsit.verbs.train:Run",
     "WhatsitError": "whatsit.errors:WhatsitError",
+    "benchmark": "whatsit.verbs.benchmark:benchmark",
     "check": "whatsit.verbs.check:check",
     "demo": "whatsit.verbs.demo:demo",
     "evaluate": "whatsit.verbs.evaluate:evaluate",
@@ -51,6 +53,7 @@ __all__ = [
     "Run",
     "WhatsitError",
     "__version__",
+    "benchmark",
     "check",
     "demo",
     "evaluate",

@@ -17,7 +17,9 @@ from whatsit.apps.presentation import (
     answer_json,
     answer_line,
     as_document,
+    benchmark_json,
     exported_json,
+    print_benchmark,
     print_exported,
     print_figures,
     print_run,
@@ -335,6 +337,35 @@ def verify(
         )
     if not passed:
         sys.exit(1)
+
+
+@app.command()
+def benchmark(
+    model: Model,
+    formats: Annotated[
+        str | None, typer.Option("--format", metavar="FMT[,FMT...]", help="As in export; all by default.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where the pictures of the run are now; by default where they were.")
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=0, help="At most so many test pictures; 0 for all.")] = 2000,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="The drawing to write; benchmark.png in the run folder or beside the model by default."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure every format and runtime on this machine: accuracy, agreement, size, speed and memory."""
+    from whatsit.verbs.benchmark import benchmark, draw
+
+    with TerminalReporter() as reporter:
+        result = benchmark(model, formats=formats, data=data, pictures=pictures, reporter=reporter)
+        drawing = draw(result, model, plot)
+    if as_json:
+        out(as_document({**benchmark_json(result), "drawing": str(drawing)}))
+        return
+    print_benchmark(result)
+    out(f"Drawing: {drawing}")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from whatsit.apps.terminal import out, table
 if TYPE_CHECKING:
     from whatsit.evaluation.metrics import Figures
     from whatsit.runtime.predictor import Prediction
+    from whatsit.verbs.benchmark import Benchmark
     from whatsit.verbs.export import Exported
     from whatsit.verbs.train import Run
 
@@ -117,3 +118,40 @@ def print_exported(exported: Sequence[Exported]) -> None:
         for one in exported
     ]
     table(("format", "file", "size", "largest difference", "test accuracy", "same label", ""), rows)
+
+
+def benchmark_json(result: Benchmark) -> dict[str, Any]:
+    rows = [
+        {
+            "name": row.name,
+            "accuracy": row.accuracy,
+            "agreement": row.agreement,
+            "megabytes": row.megabytes,
+            **vars(row.measured),
+        }
+        for row in result.rows
+    ]
+    return {"pictures": result.pictures, "size": list(result.size), "ways": rows, "advice": list(result.advice)}
+
+
+def print_benchmark(result: Benchmark) -> None:
+    rows = [
+        (
+            row.name,
+            f"{row.accuracy:.2%}",
+            f"{row.agreement:.2%}",
+            f"{row.megabytes:.1f} MB",
+            f"{row.measured.load:.2f} s",
+            f"{1000 * row.measured.p50:.2f} ms",
+            f"{1000 * row.measured.p99:.2f} ms",
+            f"{row.measured.pictures_per_second:,.0f}/s",
+            f"{row.measured.peak_mb:,.0f} MB",
+        )
+        for row in result.rows
+    ]
+    table(("way", "accuracy", "agreement", "size", "load", "p50", "p99", "batches", "memory"), rows)
+    out()
+    height, width = result.size
+    out(f"Of {result.pictures:,} test pictures at {width} x {height} pixels; p50 and p99 of one picture, batches of 32")
+    for line in result.advice:
+        out(line)

@@ -223,6 +223,33 @@ def learning(pictures: Sequence[int], accuracy: Sequence[float], recall: Array, 
         return _png(figure)
 
 
+def benchmark(
+    names: Sequence[str],
+    milliseconds: Sequence[float],
+    pictures_per_second: Sequence[float],
+    megabytes: Sequence[float],
+    usable: Sequence[bool],
+) -> bytes:
+    """Three bars for each way to run a model; pale where it does not give the model's answers."""
+    panels = (
+        ("One picture (ms, less is better)", milliseconds, "{:.1f}"),
+        ("Batches (pictures/s, more is better)", pictures_per_second, "{:,.0f}"),
+        ("Size (MB)", megabytes, "{:.1f}"),
+    )
+    places = np.arange(len(names))[::-1]
+    with _figure(11.0, 1.1 + 0.34 * len(names), 3) as (figure, all_axes):
+        for number, (axes, (title, values, text)) in enumerate(zip(all_axes, panels, strict=True)):
+            colours = [PALETTE[number] if good else _GREY for good in usable]
+            axes.barh(places, values, color=colours, height=0.66)
+            for place, value in zip(places, values, strict=True):
+                axes.text(value, place, " " + text.format(value), va="center", fontsize=8)
+            axes.set_xlim(0, 1.22 * max(values))
+            axes.set_title(title)
+            axes.set_yticks(places, names if number == 0 else [""] * len(names))
+            axes.set_xlabel("grey: other answers than the model's" if number == 0 and not all(usable) else "")
+        return _png(figure)
+
+
 def _areas(labels: Array, probabilities: Array, area: Any) -> dict[int, float]:
     """For each class that has both kinds of pictures."""
     counts = np.bincount(labels, minlength=probabilities.shape[1])

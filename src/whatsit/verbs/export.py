@@ -79,7 +79,7 @@ def export(
     bundle = read_bundle(model)
     dataset = reopen(model, bundle, data, reporter) if any(target.int8 for target in wanted) else None
     folder = Path(out) if out else export_folder(model)
-    exporter = Exporter(bundle, (lambda: _samples(bundle, dataset)) if dataset else None)
+    exporter = Exporter(bundle, (lambda: sample_pixels(bundle, dataset)) if dataset else None)
     progress = reporter.stage("Exporting")
     exported = []
     for done, target in enumerate(wanted):
@@ -95,7 +95,7 @@ def export(
             )
         if gate and not gate.passed:
             path = _reject(folder, target)
-        exported.append(Exported(target.name, path, _megabytes(path), difference, gate))
+        exported.append(Exported(target.name, path, megabytes_of(path), difference, gate))
     progress(len(wanted), len(wanted))
     return exported
 
@@ -135,8 +135,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _megabytes(path: Path) -> float:
-    """Of a file, or of all files of the folder that is the model."""
+def megabytes_of(path: Path) -> float:
+    """The size of a model that is a file, two files (OpenVINO) or a folder, in units of 1,000,000 bytes."""
     if path.suffix == ".xml":
         return megabytes(path) + megabytes(path.with_suffix(".bin"))
     return megabytes(path) if path.is_file() else sum(megabytes(file) for file in path.rglob("*") if file.is_file())
@@ -147,8 +147,8 @@ def _difference(bundle: Bundle, path: Path) -> float:
     return float(np.abs(open_exported(path)(pixels).astype(np.float64) - wanted).max())
 
 
-def _samples(bundle: Bundle, dataset: Dataset) -> Images:
-    """Training pictures, spread over the classes."""
+def sample_pixels(bundle: Bundle, dataset: Dataset) -> Images:
+    """Some training pictures as pixels, spread over the classes. Raises `DataError` where none can be read."""
     pictures = dataset.of("train")
     rng = np.random.default_rng(0)
     ranks: dict[str, int] = {}
