@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from whatsit.verbs.benchmark import benchmark
     from whatsit.verbs.check import check
     from whatsit.verbs.demo import demo
+    from whatsit.verbs.ensemble import ensemble
     from whatsit.verbs.evaluate import evaluate
     from whatsit.verbs.explain import explain
     from whatsit.verbs.export import export
@@ -38,6 +39,7 @@ _HOMES = {
     "benchmark": "whatsit.verbs.benchmark:benchmark",
     "check": "whatsit.verbs.check:check",
     "demo": "whatsit.verbs.demo:demo",
+    "ensemble": "whatsit.verbs.ensemble:ensemble",
     "evaluate": "whatsit.verbs.evaluate:evaluate",
     "explain": "whatsit.verbs.explain:explain",
     "export": "whatsit.verbs.export:export",
@@ -56,6 +58,7 @@ __all__ = [
     "benchmark",
     "check",
     "demo",
+    "ensemble",
     "evaluate",
     "explain",
     "export",

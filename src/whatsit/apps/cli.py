@@ -18,8 +18,10 @@ from whatsit.apps.presentation import (
     answer_line,
     as_document,
     benchmark_json,
+    ensemble_json,
     exported_json,
     print_benchmark,
+    print_ensemble,
     print_exported,
     print_figures,
     print_run,
@@ -366,6 +368,29 @@ def benchmark(
         return
     print_benchmark(result)
     out(f"Drawing: {drawing}")
+
+
+@app.command()
+def ensemble(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL MODEL...", help="Run folders of the same classes.")],
+    out_: Annotated[Path, typer.Option("--out", "-o", help="The run folder to make, or a .whatsit file.")],
+    data: Annotated[
+        str | None, typer.Option(help="Where the pictures of the runs are now; by default where they were.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make one model that averages several, with votes fitted on pictures that none of them was trained on."""
+    from whatsit.verbs.ensemble import ensemble
+
+    with TerminalReporter() as reporter:
+        made = ensemble(models, out_, data=data, reporter=reporter)
+    if as_json:
+        out(as_document(ensemble_json(made)))
+        return
+    print_ensemble(made)
+    out()
+    out(f"Next: whatsit predict {made.model} PICTURE...")
+    out(f"Next: whatsit verify {made.model}")
 
 
 @app.command()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from whatsit.evaluation.metrics import Figures
     from whatsit.runtime.predictor import Prediction
     from whatsit.verbs.benchmark import Benchmark
+    from whatsit.verbs.ensemble import Ensemble
     from whatsit.verbs.export import Exported
     from whatsit.verbs.train import Run
 
@@ -155,3 +156,25 @@ def print_benchmark(result: Benchmark) -> None:
     out(f"Of {result.pictures:,} test pictures at {width} x {height} pixels; p50 and p99 of one picture, batches of 32")
     for line in result.advice:
         out(line)
+
+
+def ensemble_json(made: Ensemble) -> dict[str, Any]:
+    test = made.test
+    return {
+        "model": str(made.model),
+        "members": [vars(voice) for voice in made.members],
+        "test": {"accuracy": test.accuracy, "accuracy_ci95": list(test.accuracy_ci95), "loss": test.loss, "n": test.n},
+        "seconds": made.seconds,
+    }
+
+
+def print_ensemble(made: Ensemble) -> None:
+    low, high = made.test.accuracy_ci95
+    rows = [(voice.model, f"{voice.weight:.0%}", f"{voice.accuracy:.2%}") for voice in made.members]
+    table(("member", "vote", "test accuracy"), [*rows, (str(made.model), "", f"{made.test.accuracy:.2%}")])
+    best = max(voice.accuracy for voice in made.members)
+    out()
+    out(
+        f"Test accuracy {made.test.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {made.test.n:,} pictures, "
+        f"{100 * (made.test.accuracy - best):+.2f} points against the best member; test loss {made.test.loss:.3f}"
+    )

@@ -67,14 +67,20 @@ class Graph:
         self.shapes |= dict.fromkeys(halves, self.shapes[value])
         return halves
 
-    def to_model(self, image: str, outputs: Mapping[str, str], metadata: Mapping[str, str]) -> onnx.ModelProto:
-        """Close the graph: `image` uint8 `[N, H, W, 3]` in, the named values (four-dimensional ones channels last) out."""
+    def to_model(
+        self, image: str, outputs: Mapping[str, str], metadata: Mapping[str, str], *, as_they_are: bool = False
+    ) -> onnx.ModelProto:
+        """Close the graph: `image` uint8 `[N, H, W, 3]` in, the named values out.
+
+        Four-dimensional ones are made channels last, unless they are to go out as they are.
+        """
         import onnx
         from onnx import helper, numpy_helper
 
         results = []
         for name, value in outputs.items():
-            self.op("Identity", [self.channels_last(value)], self.shapes[value], name=name)
+            result = value if as_they_are else self.channels_last(value)
+            self.op("Identity", [result], self.shapes[value], name=name)
             results.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", *self.shapes[value]]))
         source = helper.make_tensor_value_info(image, onnx.TensorProto.UINT8, ["N", *self.shapes[image]])
         initializers = [numpy_helper.from_array(array, name) for name, array in self.weights.items()]

@@ -42,7 +42,7 @@ def reopen(model: str | Path, bundle: Bundle, data: str | Path | None, reporter:
     dataset = open_data(data, reporter)
     require_classes(dataset, bundle.classes)
     dataset = replace(dataset, classes=bundle.classes)
-    splits = _splits(folder)
+    splits = splits_of(folder)
     if not splits:
         recipe = bundle.provenance.get("recipe")
         return split(dataset, int(recipe["seed"]) if isinstance(recipe, dict) and "seed" in recipe else 0)
@@ -62,8 +62,8 @@ def _noted(folder: Path) -> str | None:
     return data if isinstance(data, str) else None
 
 
-def _splits(folder: Path) -> dict[bytes, str]:
-    """The split of each picture, by the SHA-256 of its file; empty where the folder holds no run."""
+def splits_of(folder: Path) -> dict[bytes, str]:
+    """The split of each picture of a run, by the SHA-256 of its file; empty where the folder holds no run."""
     try:
         with (folder / "split.csv").open(encoding="utf-8", newline="") as file:
             return {

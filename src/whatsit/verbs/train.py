@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from whatsit.bundle.format import Bundle, Conformal, InputSpec, UnknownRule
-from whatsit.bundle.read import read_bundle
+from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
 from whatsit.bundle.write import write_bundle
 from whatsit.errors import UsageError
 from whatsit.evaluation.criteria import load_criteria
-from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
+from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.metrics import Figures
 from whatsit.evaluation.speed import Speed, measure_speed, megabytes
@@ -37,10 +32,10 @@ from whatsit.training.recipe import Recipe
 from whatsit.verbs.card import model_card
 from whatsit.verbs.data import open_data, tell_about, tell_unreadable
 from whatsit.verbs.examine import examine, unreadable_of
-from whatsit.verbs.golden import golden_pictures
 from whatsit.verbs.plan import Order, allowed_seconds, make_plan
 from whatsit.verbs.run_data import address
 from whatsit.verbs.runs import seconds_used, write_split, write_unreadable
+from whatsit.verbs.shipping import THRESHOLD_PICTURES, set_thresholds, ship, versions
 from whatsit.verbs.workplace import new_run, unfinished_run
 
 if TYPE_CHECKING:
@@ -48,7 +43,6 @@ if TYPE_CHECKING:
 
 
 REPORT_FROM = 60  # seconds of a time limit; the report takes some 16 to 25
-THRESHOLD_PICTURES = 5000  # validation pictures; the chance of a quantile moves by half a percent with so many
 
 
 @dataclass(frozen=True)
@@ -133,8 +127,8 @@ def train(
         clock = Clock(wanted.seconds, reporter.say, started=started - used, afterwards=_afterwards(dataset, report))
         trained = _fit(dataset, wanted.plan, working, clock, started - used, reporter)
         plan = trained.recipe
-        bundle = _set_thresholds(_make_bundle(trained), trained.dataset, reporter)
-        predictor, evaluation = _measure(bundle, working / "model.whatsit", trained.dataset, reporter)
+        bundle = set_thresholds(_make_bundle(trained), trained.dataset, reporter)
+        predictor, evaluation = ship(bundle, working / "model.whatsit", trained.dataset, reporter)
         speed = measure_speed(predictor)
         exam = None
         if report:
@@ -182,7 +176,7 @@ def _make_bundle(trained: Trained) -> Bundle:
             "pictures": {name: count_by_label(dataset.of(name)) for name in ("train", "validation", "test")},
         },
         "recipe": vars(trained.recipe),
-        "versions": _versions(),
+        "versions": versions(),
     }
     graph = to_onnx(
         trained.classifier,
@@ -198,39 +192,6 @@ def _make_bundle(trained: Trained) -> Bundle:
         unknown=UnknownRule(METHOD, math.inf, 1.0),  # until the shipped graph has been seen at work
         provenance=provenance,
     )
-
-
-def _set_thresholds(bundle: Bundle, dataset: Dataset, reporter: Reporter) -> Bundle:
-    """Fit what is set by the answers of the shipped graph on the validation pictures."""
-    from whatsit.training.calibration import acceptance_threshold, conformal_scores
-
-    pictures = dataset.of("validation")
-    order = np.random.default_rng(0).permutation(len(pictures))[:THRESHOLD_PICTURES]
-    seen = evaluate_pictures(
-        Predictor(bundle), dataset, [pictures[i] for i in order], reporter.stage("Setting thresholds (validation)")
-    )
-    threshold, accepts = acceptance_threshold(seen.ood_scores)
-    scores = conformal_scores(seen.labels, seen.probabilities)
-    return replace(
-        bundle,
-        unknown=UnknownRule(METHOD, threshold, accepts),
-        conformal=Conformal(tuple(float(score) for score in scores)),
-    )
-
-
-def _measure(bundle: Bundle, path: Path, dataset: Dataset, reporter: Reporter) -> tuple[Predictor, Evaluation]:
-    """Write the bundle, open it as anybody would, measure it, write the figures into it, and open that."""
-    write_bundle(bundle, path)
-    shipped = read_bundle(path)
-    evaluation = evaluate_pictures(
-        Predictor(shipped), dataset, dataset.of("test"), reporter.stage("Testing the shipped model")
-    )
-    bundle = replace(
-        shipped, test=evaluation.figures.to_json(), golden=golden_pictures(shipped, dataset, evaluation.pictures)
-    )
-    bundle = replace(bundle, card=model_card(bundle))
-    write_bundle(bundle, path)
-    return Predictor(bundle), evaluation
 
 
 def _examine(
@@ -294,23 +255,3 @@ def _write_metrics(
         "examination": exam.to_json() if exam else None,
     }
     write_text(path, json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in (
-        "whatsit",
-        "tensorflow-cpu",
-        "tensorflow",
-        "keras",
-        "onnx",
-        "onnxruntime",
-        "openvino",
-        "numpy",
-        "pillow",
-    ):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
