@@ -56,13 +56,23 @@ def test_what_follows_training_has_its_time() -> None:
 
 
 def test_slower_than_foreseen_ends_sooner() -> None:
-    plan = Plan(10, 100)
-    assert clock(600).replan(plan, 2, Pace(0.5, 10.0)) == plan
-    slower = clock(600).replan(plan, 2, Pace(1.0, 20.0))
+    plan = wanted = Plan(10, 100)
+    assert clock(600).replan(plan, wanted, 2, Pace(0.5, 10.0)) == plan
+    slower = clock(600).replan(plan, wanted, 2, Pace(1.0, 20.0))
     assert slower.epochs == 7  # 5 more, each a little shorter
     assert 0.95 * 582 <= 5 * (slower.steps * 1.0 + 20.0) <= 582
-    assert clock(600).replan(Plan(2, 100), 1, Pace(5.9, 10.0)) == Plan(2, 96)  # what is left is not given away
-    assert clock(600).replan(plan, 2, Pace(1.0, 590.0)) == Plan(2, 100)
+    assert clock(600).replan(Plan(2, 100), wanted, 1, Pace(5.9, 10.0)) == Plan(2, 96)  # what is left is not given away
+    assert clock(600).replan(plan, wanted, 2, Pace(1.0, 590.0)) == Plan(2, 100)
+
+
+def test_faster_than_foreseen_does_more_of_what_is_wanted() -> None:
+    wanted = Plan(22, 100)
+    faster = clock(600).replan(Plan(6, 95), wanted, 2, Pace(0.5, 10.0))
+    assert faster.epochs == 12  # 10 more, each a little shorter, in the time of four
+    assert 0.95 * 582 <= 10 * (faster.steps * 0.5 + 10.0) <= 582
+    assert clock(600).replan(Plan(6, 95), Plan(9, 100), 2, Pace(0.5, 10.0)) == Plan(9, 100)
+    assert clock(600).replan(Plan(11, 97), wanted, 2, Pace(0.5, 10.0)) == Plan(11, 97)  # not for less than an epoch
+    assert clock(None).replan(wanted, wanted, 2, Pace(0.5, 10.0)) == wanted
 
 
 def test_part_of_the_time() -> None:

@@ -90,14 +90,22 @@ class Clock:
         self._tell(stage, plan, epochs, steps, pace)
         return plan
 
-    def replan(self, plan: Plan, done: int, pace: Pace) -> Plan:
-        """The same plan, or less of it where its epochs (of which so many are done) have become slower than foreseen."""
+    def replan(self, plan: Plan, wanted: Plan, done: int, pace: Pace) -> Plan:
+        """The same plan, of which so many epochs are done, or another where its epochs take longer or less than foreseen.
+
+        Less where the time would not do; more, up to what is wanted, where a whole epoch more goes into it.
+        """
         remaining = plan.epochs - done
-        if remaining <= 0 or remaining * pace.epoch(plan.steps) <= 1.03 * self.left():
+        if remaining <= 0:
+            return plan
+        spare = self.left() - remaining * pace.epoch(plan.steps)
+        could_grow = plan.epochs < wanted.epochs and spare >= pace.epoch(wanted.steps)
+        if spare >= -0.03 * self.left() and not could_grow:
             return plan
         if self.left() < pace.epoch(1):
             return Plan(done, plan.steps)
-        rest = self._fitting(remaining, plan.steps, pace)
+        most = Plan(wanted.epochs - done, wanted.steps) if could_grow else Plan(remaining, plan.steps)
+        rest = self._fitting(most.epochs, most.steps, pace)
         return Plan(done + rest.epochs, rest.steps)
 
     def _fitting(self, epochs: int, steps: int, pace: Pace) -> Plan:

@@ -118,7 +118,7 @@ def _one_epoch(
     if clock:
         plan = Plan(**state.plan)
         pace = Pace((learnt - started) / plan.steps, time.perf_counter() - learnt)
-        state.plan = vars(clock.replan(plan, epoch, pace))
+        state.plan = vars(clock.replan(plan, Plan(recipe.epochs, task.batches.steps), epoch, pace))
     state.done = state.done or epoch >= state.plan["epochs"]
 
 
