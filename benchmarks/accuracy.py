@@ -29,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.first, options.first + options.seeds):
             command = ["train", options.data, "--recipe", options.recipe, "--seed", str(seed), *more, "--json"]
-            out = (options.keep or Path(folder)) / f"{options.recipe}-{seed}"
+            out = (options.keep or Path(folder)) / f"{Path(options.recipe).stem}-{seed}"
             done = run_cold([*command, "--out", str(out)], Path(folder))
             test = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["test"]
             accuracies.append(test["accuracy"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -46,25 +47,6 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-@contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Make a folder so that `path` is either untouched or complete: what is made in the folder given takes its place.
-
-    Raises `DiskError` where the disk is full or the place cannot be written; nothing half-written is left then.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name[:40]}.") as temporary:
-            new, old = Path(temporary) / "new", Path(temporary) / "old"
-            new.mkdir()
-            yield new
-            if path.exists():
-                path.replace(old)
-            new.replace(path)
-    except OSError as error:
-        raise disk_error(path, error) from None
-
-
 def write_bytes(path: Path, data: bytes) -> None:
     """`replacing` for contents that are at hand."""
     with replacing(path) as file:
@@ -74,6 +56,28 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """`replacing` for text, as UTF-8."""
     write_bytes(path, text.encode(errors="backslashreplace"))  # file names may hold what is not Unicode
+
+
+def move_into_place(new: Path, path: Path) -> None:
+    """Let a file or folder take the place of another, of either kind; where that fails, the other stays.
+
+    Raises `DiskError`. Both must be on one disk.
+    """
+    old = new.with_name(f"{new.name}.old")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            path.replace(old)  # a folder cannot be replaced in one step
+            try:
+                new.replace(path)
+            except OSError:
+                old.replace(path)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            new.replace(path)
+    except OSError as error:
+        raise disk_error(path, error) from None
 
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")

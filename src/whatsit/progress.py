@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -24,9 +25,21 @@ class Reporter:
 SILENT = Reporter()
 
 
+_SILENCE = threading.RLock()  # two threads that take turns out of order would leave a descriptor silent for good
+
+
 @contextmanager
 def silent_descriptor(number: int) -> Iterator[None]:
-    """Away with what C++ code prints: TensorFlow greets on stderr whatever its log level; errors come as exceptions."""
+    """Away with what C++ code prints: TensorFlow greets on stderr whatever its log level; errors come as exceptions.
+
+    Only one thread at a time is within; it may enter again.
+    """
+    with _SILENCE, _silent(number):
+        yield
+
+
+@contextmanager
+def _silent(number: int) -> Iterator[None]:
     try:
         kept = os.dup(number)
     except OSError:  # it is closed, so nothing shows anyway

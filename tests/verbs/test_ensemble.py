@@ -29,7 +29,7 @@ def made(baseline_run: Run, other_run: Run, tmp_path_factory: pytest.TempPathFac
 
 
 def test_it_is_an_ordinary_model(made: Ensemble, tmp_path: Path) -> None:
-    bundle = read_bundle(made.folder)
+    bundle = read_bundle(made.model)
     assert (bundle.unknown is not None, bundle.conformal is not None, len(bundle.golden) > 0) == (True, True, True)
     assert bundle.test
     assert bundle.test["accuracy"] == made.test.accuracy
@@ -38,29 +38,29 @@ def test_it_is_an_ordinary_model(made: Ensemble, tmp_path: Path) -> None:
     picture.write_bytes(encode(shapes("disc", 7)))
     [answer] = whatsit.load(made.model).predict([picture], coverage=0.9)
     assert answer.label in (answer.labels or ())
-    explanation, _ = whatsit.explain(made.folder, str(picture), tmp_path / "out.png")
+    explanation, _ = whatsit.explain(made.model, str(picture), tmp_path / "out.png")
     assert explanation.prediction == whatsit.load(made.model).predict([picture])[0]
 
 
 def test_it_is_proven_and_exported_like_any_other(made: Ensemble, tmp_path: Path) -> None:
-    whatsit.export(made.folder, "onnx,h5,tflite,openvino", out=tmp_path)
-    assert all(result.passed for result in whatsit.verify(made.folder, exports=tmp_path))
+    whatsit.export(made.model, "onnx,h5,tflite,openvino", out=tmp_path)
+    assert all(result.passed for result in whatsit.verify(made.model, exports=tmp_path))
 
 
 def test_it_has_the_pictures_of_its_members(made: Ensemble, baseline_run: Run) -> None:
     splits = []
-    for folder in (made.folder, baseline_run.folder):
+    for folder in (made.model, baseline_run.folder):
         with (folder / "split.csv").open(encoding="utf-8") as file:
             splits.append({row["sha256"]: row["split"] for row in csv.DictReader(file)})
     assert splits[0] == splits[1]
-    assert [row.seconds > 0 for row in whatsit.runs(made.folder.parent)] == [True]
+    assert [row.seconds > 0 for row in whatsit.runs(made.model.parent)] == [True]
 
 
 def test_members_and_their_votes_are_told(made: Ensemble, baseline_run: Run) -> None:
-    assert sum(voice.weight for voice in made.members) == pytest.approx(1.0)
+    assert sum(vote.weight for vote in made.members) == pytest.approx(1.0)
     assert made.members[0].accuracy == pytest.approx(baseline_run.test.accuracy)
-    members = json.loads((made.folder / "metrics.json").read_text())["members"]
-    assert [member["weight"] for member in members] == [voice.weight for voice in made.members]
+    members = json.loads((made.model / "metrics.json").read_text())["members"]
+    assert [member["weight"] for member in members] == [vote.weight for vote in made.members]
 
 
 def test_it_can_be_one_file(baseline_run: Run, other_run: Run, made: Ensemble, tmp_path: Path) -> None:
@@ -79,7 +79,9 @@ def test_pictures_that_one_member_was_trained_on_test_nobody(baseline_run: Run, 
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows([row | {"split": turned[row["split"]]} for row in rows])
-    with pytest.raises(DataError, match=r"only 0 pictures are left to test on, .* train them with the same --seed"):
+    with pytest.raises(
+        DataError, match=r"0 pictures are left to test on, of .* Train the members with the same --seed"
+    ):
         whatsit.ensemble([baseline_run.folder, run], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -91,7 +93,7 @@ def test_models_that_do_not_belong_together_are_refused(
     for models, message in (
         ([baseline_run.folder], "takes two or more different models"),
         ([baseline_run.folder, baseline_run.model], "takes two or more different models"),
-        ([baseline_run.folder, made.folder], "both is an ensemble itself; give its members instead: baseline, modern"),
+        ([baseline_run.folder, made.model], "both is an ensemble itself; give its members instead"),
         ([baseline_run.folder, hostile_run.folder], "have different classes, such as"),
         ([baseline_run.folder, alone], "alone.whatsit: this is no run folder"),
     ):

@@ -4,6 +4,7 @@ import math
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 from PIL import Image
 
 import whatsit
+from tests.verbs.test_train import Listener
 from whatsit.bundle.read import read_bundle
+from whatsit.engines import EngineError
 from whatsit.evaluation.parity import Parity, make_proof
-from whatsit.runtime.predictor import Answer, Predictor
+from whatsit.runtime.predictor import Answer, Prediction, Predictor
 from whatsit.verbs.train import Run
 from whatsit.verbs.verify import verify
 
@@ -59,12 +62,11 @@ def test_the_pictures_come_in_every_kind_of_file(run: Path) -> None:
 
 
 def test_an_entry_point_that_answers_otherwise_fails(run: Path) -> None:
-    def lazy(model: Path, files: Sequence[Path]) -> list[Answer]:
+    def lazy(model: Path, files: Sequence[Path]) -> list[Prediction]:
         """Forgets to turn pictures by their EXIF orientation."""
         predictor = Predictor(model)
         pictures = [Image.fromarray(np.asarray(Image.open(file).convert("RGB"))) for file in files]
-        answers = predictor.predict(pictures, top=len(predictor.classes))
-        return [Answer(np.array([dict(a.top)[c] for c in predictor.classes], np.float32), math.nan) for a in answers]
+        return predictor.predict(pictures, top=len(predictor.classes))
 
     results = by_way(verify(run, entry_points={"lazy app": lazy}))
     assert not results["lazy app, all files"].passed
@@ -74,6 +76,26 @@ def test_an_entry_point_that_answers_otherwise_fails(run: Path) -> None:
 def test_an_entry_point_that_loses_a_picture_fails(run: Path) -> None:
     results = by_way(verify(run, entry_points={"forgetful": lambda model, files: []}))
     assert (results["forgetful, all files"].passed, results["forgetful, all files"].top1_agreement) == (False, 0.0)
+
+
+def test_an_entry_point_that_forgets_what_is_unknown_fails(run: Path) -> None:
+    def trusting(model: Path, files: Sequence[Path]) -> list[Prediction]:
+        predictor = Predictor(model)
+        return [replace(one, unknown=False) for one in predictor.predict(files, top=len(predictor.classes))]
+
+    results = by_way(verify(run, entry_points={"trusting": trusting}))
+    assert results["trusting, all files"].top1_agreement == 1.0
+    assert not results["trusting, all files"].passed
+
+
+def test_an_entry_point_that_breaks_fails_and_is_told(run: Path) -> None:
+    def broken(model: Path, files: Sequence[Path]) -> list[Prediction]:
+        raise EngineError("no more")
+
+    listener = Listener()
+    results = by_way(verify(run, entry_points={"broken": broken}, reporter=listener))
+    assert not results["broken"].passed
+    assert listener.warned == ["broken: no more"]
 
 
 def test_a_damaged_export_fails_and_is_named(run: Path, tmp_path: Path) -> None:
@@ -88,6 +110,12 @@ def test_an_export_of_another_model_fails(run: Path, hostile_run: Run, tmp_path:
     whatsit.export(hostile_run.folder, "onnx", out=tmp_path)
     results = by_way(verify(run, exports=tmp_path))
     assert not results["model.onnx, one by one"].passed
+
+
+def test_an_export_of_a_model_of_another_size_fails(run: Path, fruit_run: Run, tmp_path: Path) -> None:
+    whatsit.export(fruit_run.folder, "onnx", out=tmp_path)
+    results = by_way(verify(run, exports=tmp_path))
+    assert not results["model.onnx"].passed
 
 
 @pytest.mark.parametrize(("wrong", "passed"), [(0, True), (1, True), (2, False)])

@@ -362,12 +362,10 @@ def benchmark(
 
     with TerminalReporter() as reporter:
         result = benchmark(model, formats=formats, data=data, pictures=pictures, reporter=reporter)
-        drawing = draw(result, model, plot)
-    if as_json:
-        out(as_document({**benchmark_json(result), "drawing": str(drawing)}))
-        return
-    print_benchmark(result)
-    out(f"Drawing: {drawing}")
+    out(as_document(benchmark_json(result))) if as_json else print_benchmark(result)
+    drawing = draw(result, model, plot)  # after the figures, which are not to be lost for it
+    if not as_json:
+        out(f"Drawing: {drawing}")
 
 
 @app.command()

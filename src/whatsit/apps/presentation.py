@@ -125,10 +125,12 @@ def benchmark_json(result: Benchmark) -> dict[str, Any]:
     rows = [
         {
             "name": row.name,
-            "accuracy": row.accuracy,
-            "agreement": row.agreement,
+            "accuracy": row.gate.accuracy,
+            "agreement": row.gate.agreement,
+            "max_difference": row.gate.max_difference,
+            "usable": row.usable,
             "megabytes": row.megabytes,
-            **vars(row.measured),
+            **vars(row.cost),
         }
         for row in result.rows
     ]
@@ -139,18 +141,18 @@ def print_benchmark(result: Benchmark) -> None:
     rows = [
         (
             row.name,
-            f"{row.accuracy:.2%}",
-            f"{row.agreement:.2%}",
+            f"{row.gate.accuracy:.2%}",
+            f"{row.gate.agreement:.2%}",
             f"{row.megabytes:.1f} MB",
-            f"{row.measured.load:.2f} s",
-            f"{1000 * row.measured.p50:.2f} ms",
-            f"{1000 * row.measured.p99:.2f} ms",
-            f"{row.measured.pictures_per_second:,.0f}/s",
-            f"{row.measured.peak_mb:,.0f} MB",
+            f"{row.cost.load:.2f} s",
+            f"{1000 * row.cost.p50:.2f} ms",
+            f"{1000 * row.cost.p99:.2f} ms",
+            f"{row.cost.pictures_per_second:,.0f}/s",
+            "-" if row.cost.peak_mb is None else f"{row.cost.peak_mb:,.0f} MB",
         )
         for row in result.rows
     ]
-    table(("way", "accuracy", "agreement", "size", "load", "p50", "p99", "batches", "memory"), rows)
+    table(("way", "accuracy", "same label", "size", "load", "p50", "p99", "batches", "memory"), rows)
     out()
     height, width = result.size
     out(f"Of {result.pictures:,} test pictures at {width} x {height} pixels; p50 and p99 of one picture, batches of 32")
@@ -162,7 +164,7 @@ def ensemble_json(made: Ensemble) -> dict[str, Any]:
     test = made.test
     return {
         "model": str(made.model),
-        "members": [vars(voice) for voice in made.members],
+        "members": [vars(vote) for vote in made.members],
         "test": {"accuracy": test.accuracy, "accuracy_ci95": list(test.accuracy_ci95), "loss": test.loss, "n": test.n},
         "seconds": made.seconds,
     }
@@ -170,9 +172,9 @@ def ensemble_json(made: Ensemble) -> dict[str, Any]:
 
 def print_ensemble(made: Ensemble) -> None:
     low, high = made.test.accuracy_ci95
-    rows = [(voice.model, f"{voice.weight:.0%}", f"{voice.accuracy:.2%}") for voice in made.members]
+    rows = [(vote.model, f"{vote.weight:.0%}", f"{vote.accuracy:.2%}") for vote in made.members]
     table(("member", "vote", "test accuracy"), [*rows, (str(made.model), "", f"{made.test.accuracy:.2%}")])
-    best = max(voice.accuracy for voice in made.members)
+    best = max(vote.accuracy for vote in made.members)
     out()
     out(
         f"Test accuracy {made.test.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {made.test.n:,} pictures, "

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from whatsit.engines import EngineError
-from whatsit.errors import ImageError
 from whatsit.evaluation.parity import Parity
 from whatsit.progress import SILENT, Reporter
-from whatsit.runtime.predictor import Answer, Prediction, Predictor
+from whatsit.runtime.predictor import Prediction, Predictor
 from whatsit.verbs.verify import EntryPoint
 from whatsit.verbs.verify import verify as verify_by
 
@@ -43,35 +39,29 @@ def _entry_points() -> dict[str, EntryPoint]:
     return found
 
 
-def _by_python(model: Path, files: Sequence[Path]) -> list[Answer]:
+def _by_python(model: Path, files: Sequence[Path]) -> list[Prediction]:
     predictor = Predictor(model)
-    return [_answer(one, predictor.classes) for one in predictor.predict(files, top=len(predictor.classes))]
+    return predictor.predict(files, top=len(predictor.classes))
 
 
-def _by_command_line(model: Path, files: Sequence[Path]) -> list[Answer]:
-    classes = Predictor(model).classes
-    options = ["--json", "--top", str(len(classes)), "--", str(model), *map(str, files)]
-    command = [sys.executable, "-m", "whatsit.apps.cli", "predict", *options]
+def _by_command_line(model: Path, files: Sequence[Path]) -> list[Prediction]:
+    options = ["--json", "--top", str(len(Predictor(model).classes)), "--", str(model), *map(str, files)]
+    # -P: nothing is imported from the folder that the user happens to be in.
+    command = [sys.executable, "-P", "-m", "whatsit.apps.cli", "predict", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own, on our own files
     if done.returncode:
         raise EngineError(f"whatsit predict ended with exit code {done.returncode}: {done.stderr.strip()[-200:]}")
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    return [_of({one["label"]: one["probability"] for one in line["top"]}, classes) for line in lines]
+    found = []
+    for line in map(json.loads, done.stdout.splitlines()):
+        top = tuple((one["label"], float(one["probability"])) for one in line["top"])
+        found.append(Prediction(line["label"], line["probability"], line["unknown"], top))
+    return found
 
 
-def _by_web_app(model: Path, files: Sequence[Path]) -> list[Answer]:
+def _by_web_app(model: Path, files: Sequence[Path]) -> list[Prediction]:
     from whatsit.apps.streamlit_app.answers import Brought, answer_all
 
-    predictor = Predictor(model)
-    lot = answer_all(predictor, [Brought(file.name, file.read_bytes()) for file in files])
-    return [_answer(one.answer, predictor.classes) for one in lot.answered]
-
-
-def _answer(prediction: Prediction | ImageError, classes: tuple[str, ...]) -> Answer:
-    if isinstance(prediction, ImageError):
-        raise prediction
-    return _of(dict(prediction.top), classes)
-
-
-def _of(probabilities: dict[str, float], classes: tuple[str, ...]) -> Answer:
-    return Answer(np.array([probabilities[label] for label in classes], np.float32), math.nan)
+    lot = answer_all(Predictor(model), [Brought(file.name, file.read_bytes()) for file in files])
+    for failed in lot.failed:
+        raise EngineError(f"{failed.brought.name}: {failed.answer}")
+    return [one.answer for one in lot.answered if isinstance(one.answer, Prediction)]

@@ -1,7 +1,7 @@
 """Writes a bundle's graph in the formats of other people's tools, each with all that is needed to use it without whatsit.
 
 Every file takes raw pixels, uint8 RGB `[N, H, W, 3]`, and gives calibrated probabilities, float32 `[N, K]`. Beside the files
-lie `labels.txt` (the classes, in the order of the probabilities), `preprocess.json` (how a picture becomes pixels) and
+lie `labels.txt` (the classes, in the order of the probabilities), `preprocess.json` (how a picture becomes pixels), and
 for each runtime an example that uses nothing else.
 """
 
@@ -11,25 +11,23 @@ import contextlib
 import functools
 import importlib.util
 import json
-import shutil
 import tempfile
 import warnings
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from whatsit.bundle.format import Bundle
-from whatsit.errors import MissingExtraError, ModelError, UsageError, suggest
-from whatsit.files import replacing_folder, write_bytes, write_text
+from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitError, suggest
+from whatsit.files import write_bytes, write_text
 from whatsit.progress import silent_descriptor
 
 Images = npt.NDArray[np.uint8]
-SAMPLES = 300  # training pictures that show an int8 format the range of each value
+REJECTED = "-REJECTED"
 _EXAMPLES = Path(__file__).parent / "examples"
 
 
@@ -38,10 +36,27 @@ class Format:
     """One of the formats of `whatsit export`."""
 
     name: str
-    file: str  # or folder, in the export folder
+    file: str  # in the export folder; of a format that is a folder, that folder or the file to open in it
     example: str  # the script that shows its use
     needs: tuple[str, ...]  # packages that write and run it
     int8: bool = False  # whether weights and activations are rounded to 8 bits, by the range of some training pictures
+
+    @property
+    def top(self) -> str:
+        """The file, or the folder, that lies in the export folder."""
+        return PurePosixPath(self.file).parts[0]
+
+    def rejected(self) -> Format:
+        """Where it lies when its gate refused it."""
+        top = PurePosixPath(self.top)
+        name = f"{top.stem}{REJECTED}{top.suffix}"
+        return Format(
+            self.name,
+            str(PurePosixPath(name, *PurePosixPath(self.file).parts[1:])),
+            self.example,
+            self.needs,
+            self.int8,
+        )
 
 
 _TENSORFLOW = ("onnx", "keras", "tensorflow")
@@ -66,13 +81,13 @@ FORMATS = {
 
 def parse_formats(names: str) -> list[Format]:
     """`onnx,tflite-int8` as formats. Raises `UsageError` for an unknown one, `MissingExtraError` where it cannot be written."""
-    formats = []
+    targets = []
     for name in dict.fromkeys(word.strip() for word in names.split(",")):
         if name not in FORMATS:
             raise UsageError(f"unknown format '{name}'{suggest(name, FORMATS)}")
         require(FORMATS[name])
-        formats.append(FORMATS[name])
-    return formats
+        targets.append(FORMATS[name])
+    return targets
 
 
 def require(target: Format) -> None:
@@ -92,40 +107,50 @@ class Exporter:
         self._samples = samples
 
     def write(self, target: Format, folder: Path) -> Path:
-        """Write a format into the export folder, and what belongs to it beside it. Returns the path of the file.
+        """Write the file, or folder, of a format into a folder that exists. Returns the path of what is to be opened.
 
         Raises:
-            ModelError: the graph cannot be turned into this format. DiskError: the folder cannot be written.
+            ModelError: the graph cannot be turned into this format.
         """
         path = folder / target.file
-        with warnings.catch_warnings(), _quietly():
-            warnings.simplefilter("ignore")  # of converters, about themselves
-            if target.name == "saved-model":
-                with replacing_folder(path) as new:
-                    shutil.copytree(self._saved_model, new, dirs_exist_ok=True)
-            elif target.file.endswith(".xml"):
-                import openvino
-
-                with replacing_folder(path.parent) as new:
-                    openvino.save_model(self._openvino(target), new / path.name, compress_to_fp16=False)
-            else:
-                write_bytes(path, self._content(target))
-        write_text(folder / "labels.txt", "\n".join(self.bundle.classes) + "\n")
-        write_text(folder / "preprocess.json", json.dumps(self._preprocessing(), ensure_ascii=False, indent=1) + "\n")
-        write_bytes(folder / target.example, (_EXAMPLES / target.example).read_bytes())
+        try:
+            with warnings.catch_warnings(), silent_descriptor(1), silent_descriptor(2):
+                warnings.simplefilter("ignore")  # of converters, about themselves
+                self._write(target, path)
+        except (WhatsitError, MemoryError, ImportError):
+            raise
+        except Exception as error:  # each converter has errors of its own
+            reason = (str(error).strip().splitlines() or [""])[0][:200]
+            raise ModelError(
+                f"the model cannot be written as {target.name}: {type(error).__name__}: {reason}"
+            ) from None
         return path
 
-    def _content(self, target: Format) -> bytes:
+    def write_companions(self, target: Format, folder: Path) -> None:
+        """Write what belongs beside the file: labels, the rule, the example. Raises `DiskError`."""
+        write_text(folder / "labels.txt", "\n".join(self.bundle.classes) + "\n")
+        write_text(folder / "preprocess.json", json.dumps(self._preprocessing(), ensure_ascii=False, indent=1) + "\n")
+        for name in ("read_picture.py", target.example):
+            write_bytes(folder / name, (_EXAMPLES / name).read_bytes())
+
+    def _write(self, target: Format, path: Path) -> None:
         if target.name == "onnx":
-            return self._onnx
-        if target.name == "tflite":
-            return self._tflite(self._saved_model)
-        if target.name == "tflite-int8":
-            return self._tflite_int8()
-        with tempfile.TemporaryDirectory() as temporary:
-            path = Path(temporary) / target.file
-            self._keras().save(path)
-            return path.read_bytes()
+            path.write_bytes(self._onnx)
+        elif target.name == "tflite":
+            with tempfile.TemporaryDirectory() as temporary:
+                _save(self._keras, Path(temporary))
+                path.write_bytes(_to_tflite(Path(temporary)))
+        elif target.name == "tflite-int8":
+            path.write_bytes(self._tflite_int8())
+        elif target.name == "saved-model":
+            _save(self._keras, path)
+        elif path.suffix == ".xml":
+            import openvino
+
+            path.parent.mkdir()
+            openvino.save_model(self._openvino(target), path, compress_to_fp16=False)
+        else:
+            self._keras.save(path)
 
     @functools.cached_property
     def _onnx(self) -> bytes:
@@ -134,7 +159,11 @@ class Exporter:
 
         return only(self.bundle.graph, PROBABILITIES)
 
-    def _keras(self, pixels: str = "uint8") -> Any:
+    @functools.cached_property
+    def _keras(self) -> Any:
+        return self._rebuilt("uint8")
+
+    def _rebuilt(self, pixels: str) -> Any:
         from whatsit.models.backend import load_keras
         from whatsit.models.from_onnx import to_keras
 
@@ -142,38 +171,31 @@ class Exporter:
         return to_keras(self._onnx, pixels=pixels)
 
     @functools.cached_property
-    def _saved_model(self) -> Path:
-        path = Path(tempfile.mkdtemp())
-        weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
-        _save(self._keras(), path)
-        return path
-
-    def _tflite(self, saved_model: Path, **settings: Any) -> bytes:
-        import tensorflow as tf
-
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
-        for name, value in settings.items():
-            setattr(converter, name, value)
-        content: bytes = converter.convert()
-        return content
+    def _pixels(self) -> Images:
+        if self._samples is None:
+            raise UsageError("an int8 format needs some training pictures")
+        return self._samples()
 
     def _tflite_int8(self) -> bytes:
         """Whole numbers throughout. The input's step is one level of a pixel, so that raw pixels go in as they are."""
         import tensorflow as tf
 
-        samples = self._sample_pixels().astype(np.float32)
-        samples[0, 0, 0], samples[0, 0, 1] = 0.0, 255.0  # the range of pixels, whatever the pictures have of it
+        from whatsit.engines.litert import input_step
+
+        samples = self._pixels.astype(np.float32)
+        samples[0, 0, 0] = 0.0  # the range of pixels, whatever the pictures have of it
+        samples[0, -1, -1] = 255.0
+        whole_numbers = tf.lite.TargetSpec()
+        whole_numbers.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         with tempfile.TemporaryDirectory() as temporary:
-            _save(self._keras("float32"), Path(temporary))
-            content = self._tflite(
+            _save(self._rebuilt("float32"), Path(temporary))
+            content = _to_tflite(
                 Path(temporary),
                 optimizations=[tf.lite.Optimize.DEFAULT],
                 representative_dataset=lambda: ({"image": sample[None]} for sample in samples),
                 inference_input_type=tf.uint8,
-                target_spec=_whole_numbers(),
+                target_spec=whole_numbers,
             )
-        from whatsit.engines.litert import input_step
-
         if input_step(content) != (1.0, 0):
             raise ModelError(f"the int8 file would read pixels in steps of {input_step(content)}, not as they are")
         return content
@@ -188,21 +210,16 @@ class Exporter:
         if target.int8:
             import nncf
 
-            samples = self._sample_pixels()
             model = nncf.quantize(
                 model,
-                nncf.Dataset([sample[None] for sample in samples]),
+                nncf.Dataset([sample[None] for sample in self._pixels]),
                 preset=nncf.QuantizationPreset.MIXED,
-                subset_size=len(samples),
+                subset_size=len(self._pixels),
             )
-        model.set_rt_info(list(self.bundle.classes), ["model_info", "labels"])
+        # OpenVINO's Model API reads labels between spaces.
+        model.set_rt_info(" ".join(label.replace(" ", "_") for label in self.bundle.classes), ["model_info", "labels"])
         model.set_rt_info(self.bundle.input.resize, ["model_info", "resize"])
         return model
-
-    def _sample_pixels(self) -> Images:
-        if self._samples is None:
-            raise UsageError("an int8 format needs some training pictures")
-        return self._samples()
 
     def _preprocessing(self) -> dict[str, Any]:
         spec = self.bundle.input
@@ -217,12 +234,22 @@ class Exporter:
             "size": [spec.width, spec.height],
             "resize": spec.resize,
             "steps": [
-                "Decode the first frame; a JPEG at least twice as large both ways, at 1/2, 1/4 or 1/8 (Pillow's draft).",
+                "Decode the first frame; an RGB or grey JPEG at least twice as large at 1/2, 1/4 or 1/8 (Pillow's draft).",
                 "Lay transparent pictures on white; make palette, grey and CMYK pictures RGB; scale 16-bit samples to 8.",
-                "Stretch to the size with an antialiased bilinear filter (Pillow's BILINEAR).",
+                "Stretch to the size (on its side if it will be turned), antialiased and bilinear (Pillow's BILINEAR).",
                 "Turn by the EXIF orientation.",
             ],
         }
+
+
+def _to_tflite(saved_model: Path, **settings: Any) -> bytes:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+    for name, value in settings.items():
+        setattr(converter, name, value)
+    content: bytes = converter.convert()
+    return content
 
 
 def _save(model: Any, path: Path) -> None:
@@ -240,16 +267,18 @@ def _save(model: Any, path: Path) -> None:
     archive.write_out(path, verbose=False)
 
 
-def _whole_numbers() -> Any:
-    import tensorflow as tf
+def find_exported(folder: Path) -> Iterator[tuple[Format, Path]]:
+    """The formats that are in an export folder, with what is to be opened."""
+    for target in FORMATS.values():
+        if (folder / target.file).exists():
+            yield target, folder / target.file
 
-    spec = tf.lite.TargetSpec()
-    spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    return spec
 
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Away with what converters print, by whatever way; what goes wrong comes as an exception."""
-    with silent_descriptor(1), silent_descriptor(2):
-        yield
+def megabytes_of(path: Path) -> float:
+    """The size of a model that is a file, two files (OpenVINO) or a folder, in units of 1,000,000 bytes."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    if path.suffix == ".xml":
+        files = [path, path.with_suffix(".bin")]
+    with contextlib.suppress(OSError):
+        return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+    return 0.0

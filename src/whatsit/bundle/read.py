@@ -41,6 +41,12 @@ def find_bundle(path: str | Path) -> Path:
     return path / "model.whatsit" if path.is_dir() else path
 
 
+def run_folder(path: str | Path) -> Path | None:
+    """The run folder whose model is meant by a path; None for a `.whatsit` file that is nobody's `model.whatsit`."""
+    bundle = find_bundle(path)
+    return bundle.parent if bundle.name == "model.whatsit" else None
+
+
 def read_bundle(path: str | Path) -> Bundle:
     """The checked contents of a `.whatsit` file, or of the `model.whatsit` in a run folder.
 

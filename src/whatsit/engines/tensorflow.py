@@ -9,10 +9,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from whatsit.engines import EngineError, Images
-from whatsit.engines.exported import OUTPUT, Probabilities, Run
+from whatsit.engines.exported import OUTPUT, Infer, Probabilities
 from whatsit.progress import silent_descriptor
 
 # What an exported Keras model is made of: a file with another layer is not ours, and might run code of its own.
@@ -23,6 +21,7 @@ LAYERS = frozenset(
         "UpSampling2D", "ZeroPadding2D",
     )
 )  # fmt: skip
+_FUNCTIONS = ("function", "Lambda", "__lambda__")
 
 
 def load_keras() -> Any:
@@ -33,18 +32,16 @@ def load_keras() -> Any:
         return importlib.import_module("keras")
 
 
-def open_keras(path: Path) -> Run:
-    """A `.keras` or `.h5` file of ours; any other is refused unopened. Raises `EngineError`."""
+def read_keras(path: Path) -> Any:
+    """The Keras model in a `.keras` or `.h5` file of ours; any other is refused unopened. Raises `EngineError`."""
     keras = load_keras()
     try:
-        config = _configuration(path)
-        strange = _strange(config)
+        strange = _strange(_configuration(path))
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile, RecursionError) as error:
         raise EngineError(f"{path}: this is no Keras model: {error}") from None
     if strange:
-        raise EngineError(f"{path}: refused, because the layer '{strange}' is none that whatsit exports")
-    model = keras.models.load_model(path, compile=False)
-    return lambda images: np.asarray(model(images, training=False))
+        raise EngineError(f"{path}: refused, because '{strange}' is nothing that whatsit exports")
+    return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
 def _configuration(path: Path) -> Any:
@@ -58,25 +55,37 @@ def _configuration(path: Path) -> Any:
 
 
 def _strange(config: Any) -> str | None:
-    """The first layer that is none of ours, nor Keras' own under that name."""
+    """The first layer that is none of ours, or the first part of one that is not Keras's own."""
+    layers = config["config"]["layers"]
     if config["class_name"] != "Functional":
         return str(config["class_name"])
-    for layer in config["config"]["layers"]:
-        if layer["class_name"] not in LAYERS or layer.get("module", "keras.layers") != "keras.layers":
-            return f"{layer['class_name']} of {layer.get('module', 'keras.layers')}"
-    return None
+    names = (layer["class_name"] for layer in layers)
+    return next((str(name) for name in names if name not in LAYERS), None) or _foreign(layers)
 
 
-def open_saved_model(path: Path) -> Run:
-    """The folder of a SavedModel. Raises `EngineError`."""
+def _foreign(value: Any) -> str | None:
+    """The first thing in a configuration that Keras would look for outside itself."""
+    if isinstance(value, dict):
+        name, module = value.get("class_name"), value.get("module") or "keras"
+        registered = str(value.get("registered_name") or "")
+        if name is not None and (name in _FUNCTIONS or not module.startswith("keras") or ">" in registered):
+            return f"{name} of {module}"
+        value = value.values()
+    elif not isinstance(value, list):
+        return None
+    return next((found for item in value if (found := _foreign(item))), None)
+
+
+def open_saved_model(path: Path) -> Infer:
+    """The folder of a SavedModel, as a function."""
     load_keras()
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))  # kept: its signatures do not keep it
     serve = loaded.signatures["serving_default"]
 
-    def run(images: Images, loaded: Any = loaded) -> Probabilities:
+    def infer(images: Images, loaded: Any = loaded) -> Probabilities:
         found: Probabilities = serve(image=tf.constant(images))[OUTPUT].numpy()
         return found
 
-    return run
+    return infer

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from whatsit.bundle.format import Bundle
 from whatsit.engines import Images, available
-from whatsit.engines.exported import Run
+from whatsit.engines.exported import Infer
 from whatsit.errors import BundleError, ImageError
 from whatsit.evaluation.gate import LEAST_AGREEMENT
 from whatsit.evaluation.variants import variants
-from whatsit.images.decode import decode
-from whatsit.runtime.predictor import Answer, Predictor, to_answers
+from whatsit.images.decode import decode, decode_within
+from whatsit.runtime.predictor import Answer, Prediction, Predictor, to_answers
 
 TOLERANCE = 1e-4  # largest allowed difference of a probability
 SCORE_TOLERANCE = 1e-3  # largest allowed relative difference of the score for unknown pictures
 BATCH = 32
+_SIDE = 512  # pixels of the pictures of which variants are made
 REFERENCE = "onnxruntime"  # the one runtime that every installation has
 
 Floats = npt.NDArray[np.float64]
@@ -46,12 +47,16 @@ class Proof:
     files: tuple[bytes, ...]
     pixels: Images  # [N, H, W, 3], as the graph takes them
     wanted: tuple[Answer, ...]
+    bundle: Bundle
 
     def compare(self, way: str, answers: Sequence[Answer], *, int8: bool = False) -> Parity:
         """Hold a way's answers against the known ones. An int8 format may change one label, or 2 % of them."""
         count = len(self.wanted)
-        if len(answers) != count:
-            return Parity(way, count, 1.0, 0.0, None, False)
+        if len(answers) != count or any(
+            answer.probabilities.shape != known.probabilities.shape
+            for answer, known in zip(answers, self.wanted, strict=True)
+        ):
+            return self.failed(way)
         found, known = (
             np.stack([answer.probabilities for answer in side]).astype(np.float64) for side in (answers, self.wanted)
         )
@@ -67,11 +72,39 @@ class Proof:
 
     def some(self, step: int) -> Proof:
         """Every so-many-th picture."""
-        return Proof(self.names[::step], self.files[::step], self.pixels[::step], self.wanted[::step])
+        return replace(
+            self,
+            names=self.names[::step],
+            files=self.files[::step],
+            pixels=self.pixels[::step],
+            wanted=self.wanted[::step],
+        )
+
+    def compare_predictions(self, way: str, predictions: Sequence[Prediction]) -> Parity:
+        """`compare` for answers as people get them; what is unknown must be unknown here too."""
+        classes = self.bundle.classes
+        tops = [dict(prediction.top) for prediction in predictions]
+        if len(tops) != len(self.wanted) or any(set(top) != set(classes) for top in tops):
+            return self.failed(way)
+        answers = [Answer(np.array([top[label] for label in classes], np.float32), math.nan) for top in tops]
+        result = self.compare(way, answers)
+        alike = all(
+            self._unknown(known) in (None, prediction.unknown)
+            for prediction, known in zip(predictions, self.wanted, strict=True)
+        )
+        return result if alike else replace(result, passed=False)
 
     def failed(self, way: str) -> Parity:
-        """A way that gives no answers at all."""
-        return self.compare(way, [])
+        """A way that gives no answers, or answers of another model."""
+        return Parity(way, len(self.wanted), 1.0, 0.0, None, False)
+
+    def _unknown(self, answer: Answer) -> bool | None:
+        """Whether the picture is unknown; None where its score is so near the threshold that runtimes may differ."""
+        rule = self.bundle.unknown
+        if rule is None:
+            return False
+        near = abs(answer.ood_score - rule.threshold) <= SCORE_TOLERANCE * abs(rule.threshold)
+        return None if near else rule.refuses(answer.ood_score)
 
 
 def _apart(scores: Floats, right: Floats) -> float:
@@ -107,7 +140,7 @@ def make_proof(bundle: Bundle) -> Proof:
         Answer(row, math.nan if golden.ood_score is None else golden.ood_score)
         for row, golden in zip(probabilities, bundle.golden, strict=True)
     ]
-    others = dict(variants([decode(golden.data) for golden in bundle.golden]))
+    others = dict(variants([decode_within(golden.data, _SIDE) for golden in bundle.golden]))
     reference = Predictor(bundle, runtime=REFERENCE)
     other_pixels = np.stack([decode(data, reference.size) for data in others.values()])
     wanted += [reference.answer(other_pixels[i : i + 1])[0] for i in range(len(others))]
@@ -116,6 +149,7 @@ def make_proof(bundle: Bundle) -> Proof:
         (*(golden.data for golden in bundle.golden), *others.values()),
         np.concatenate([pixels, other_pixels]),
         tuple(wanted),
+        bundle,
     )
 
 
@@ -134,11 +168,11 @@ def check_runtimes(bundle: Bundle, proof: Proof) -> list[Parity]:
     return results
 
 
-def check_exported(name: str, run: Run, proof: Proof, *, int8: bool) -> list[Parity]:
+def check_exported(name: str, infer: Infer, proof: Proof, *, int8: bool) -> list[Parity]:
     """Answer by an exported file, one by one and in batches. Such a file tells nothing of strangers."""
 
     def answer(pixels: Images) -> list[Answer]:
-        return to_answers(run(pixels), None)
+        return to_answers(infer(pixels), None)
 
     return [
         proof.compare(f"{name}, {way}", _by_batches(answer, proof.pixels, size), int8=int8)

@@ -12,7 +12,7 @@ from PIL import Image
 from whatsit.images.decode import Pixels
 
 _ORIENTATION = 0x0112
-LARGE = 3000  # pixels of the shorter side
+LARGE = 4000  # pixels of the longer side
 
 
 def variants(pictures: Sequence[Pixels]) -> Iterator[tuple[str, bytes]]:
@@ -31,8 +31,8 @@ def variants(pictures: Sequence[Pixels]) -> Iterator[tuple[str, bytes]]:
     yield "picture.webp", _save(next(sources), "WEBP", quality=90)
     yield "picture.bmp", _save(next(sources), "BMP")
     large = next(sources)
-    scale = LARGE / min(large.size)
-    size = (round(large.width * scale), round(large.height * scale))
+    scale = LARGE / max(large.size)
+    size = (max(1, round(large.width * scale)), max(1, round(large.height * scale)))
     yield "large.jpg", _save(large.resize(size, Image.Resampling.BICUBIC), "JPEG", quality=85)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whatsit.errors import ModelError
 from whatsit.models.classifier import OUTPUTS, PROBABILITIES
-from whatsit.models.to_onnx import Graph
+from whatsit.models.to_onnx import OPSET, Graph
 
 if TYPE_CHECKING:
     import onnx
@@ -88,11 +88,11 @@ def merge(members: Sequence[Member], size: tuple[int, int], metadata: Mapping[st
     shapes = [part.shapes for part in parts]
     classes = shapes[0]["logits"][0]
     grid = max((shape["feature_map"][:2] for shape in shapes), key=lambda side: side[0] * side[1])
-    voices = [_weighed(merged, _voice(merged, part), part.weight) for part in parts]
+    heard = [_weighed(merged, _probabilities(merged, part), part.weight) for part in parts]
     maps = [_on_grid(merged, part, grid) for part in parts]
     evidence = [_evidence(merged, part, grid) for part in parts]
     values = {
-        PROBABILITIES: _total(merged, voices),
+        PROBABILITIES: _total(merged, heard),
         "embedding": merged.op("Concat", [part.outputs["embedding"] for part in parts], axis=1),
         "feature_map": merged.op("Concat", maps, axis=3),
         "gradcam_weights": merged.op("Concat", evidence, axis=2),
@@ -125,7 +125,10 @@ def _add(merged: _Merged, member: Member, size: tuple[int, int]) -> _Part:
     import onnx
     from onnx import numpy_helper
 
-    graph = onnx.load_from_string(member.graph).graph
+    model = onnx.load_from_string(member.graph)
+    graph = model.graph
+    if [opset.version for opset in model.opset_import] != [OPSET] or {o.name for o in graph.output} != set(OUTPUTS):
+        raise ModelError("a member's graph was made by another whatsit; train it anew")
     names = {tensor.name: merged.constant(numpy_helper.to_array(tensor)) for tensor in graph.initializer}
     names[""] = ""
     height, width = (int(side.dim_value) for side in graph.input[0].type.tensor_type.shape.dim[1:3])
@@ -145,15 +148,19 @@ def _add(merged: _Merged, member: Member, size: tuple[int, int]) -> _Part:
 
 
 def _resized(merged: _Merged, size: tuple[int, int], wanted: tuple[int, int]) -> str:
-    """The pictures at another size, float `[N, h, w, 3]`: the antialiased bilinear filter as two products."""
+    """The pictures at another size, float `[N, h, w, 3]`."""
     import onnx
 
-    pixels = merged.op("Cast", ["image"], to=onnx.TensorProto.FLOAT)
-    pixels = merged.op("Transpose", [pixels], perm=[0, 3, 1, 2])
-    for have, want in zip(reversed(size), reversed(wanted), strict=True):  # along the width, then along the height
-        pixels = merged.op("MatMul", [pixels, merged.constant(triangle_filter(have, want).T.astype(np.float32))])
-        pixels = merged.op("Transpose", [pixels], perm=[0, 1, 3, 2])
-    return merged.op("Transpose", [pixels], perm=[0, 2, 3, 1])
+    return _stretched(merged, merged.op("Cast", ["image"], to=onnx.TensorProto.FLOAT), size, wanted)
+
+
+def _stretched(merged: _Merged, value: str, have: tuple[int, ...], want: tuple[int, ...]) -> str:
+    """Channels-last `[N, H, W, C]` at another height and width, by the antialiased bilinear filter as two products."""
+    value = merged.op("Transpose", [value], perm=[0, 3, 1, 2])
+    for old, new in zip(reversed(have), reversed(want), strict=True):  # along the width, then along the height
+        value = merged.op("MatMul", [value, merged.constant(triangle_filter(old, new).T.astype(np.float32))])
+        value = merged.op("Transpose", [value], perm=[0, 1, 3, 2])
+    return merged.op("Transpose", [value], perm=[0, 2, 3, 1])
 
 
 def triangle_filter(have: int, want: int) -> npt.NDArray[np.float64]:
@@ -166,7 +173,7 @@ def triangle_filter(have: int, want: int) -> npt.NDArray[np.float64]:
     return rows
 
 
-def _voice(merged: _Merged, part: _Part) -> str:
+def _probabilities(merged: _Merged, part: _Part) -> str:
     """A member's probabilities."""
     scaled = merged.op("Mul", [part.outputs["logits"], merged.constant(np.array(part.scale, np.float32))])
     return merged.op("Softmax", [scaled], axis=-1)
@@ -185,15 +192,8 @@ def _total(merged: _Merged, values: Sequence[str]) -> str:
 
 def _on_grid(merged: _Merged, part: _Part, grid: tuple[int, ...]) -> str:
     """A member's feature map `[N, h, w, C]`, enlarged where another has a larger one."""
-    value = part.outputs["feature_map"]
-    shape = part.shapes["feature_map"]
-    if shape[:2] == grid:
-        return value
-    value = merged.op("Transpose", [value], perm=[0, 3, 1, 2])
-    for have, want in zip(reversed(shape[:2]), reversed(grid), strict=True):
-        value = merged.op("MatMul", [value, merged.constant(triangle_filter(have, want).T.astype(np.float32))])
-        value = merged.op("Transpose", [value], perm=[0, 1, 3, 2])
-    return merged.op("Transpose", [value], perm=[0, 2, 3, 1])
+    value, shape = part.outputs["feature_map"], part.shapes["feature_map"]
+    return value if shape[:2] == grid else _stretched(merged, value, shape[:2], grid)
 
 
 def _evidence(merged: _Merged, part: _Part, grid: tuple[int, ...]) -> str:

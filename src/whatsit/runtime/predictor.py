@@ -134,6 +134,10 @@ class Predictor:
         """For pictures decoded by `decode(picture, self.size)`, uint8 `[N, H, W, 3]`: N answers."""
         return _answers(self._engine.run(pixels))
 
+    def stream(self, batches: Iterable[Images]) -> Iterator[list[Answer]]:
+        """`answer` for each batch, in order, working on several batches at once."""
+        return map(_answers, self._engine.stream(batches))
+
     def predict_each(
         self,
         items: Iterable[Item],

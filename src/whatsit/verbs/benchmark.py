@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,20 +11,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.bundle.export import FORMATS, Exporter, Format, parse_formats, require
+from whatsit.bundle.export import FORMATS, Exporter, Format, megabytes_of, parse_formats, require
 from whatsit.bundle.format import Bundle
-from whatsit.bundle.read import find_bundle, read_bundle
+from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.engines import available
 from whatsit.engines.exported import Probabilities
 from whatsit.errors import DataError, MissingExtraError, WhatsitError
-from whatsit.evaluation.contender import BUNDLE, EXPORTED, STOCK, ContenderError, Job, Measured, measure_apart
-from whatsit.evaluation.gate import LEAST_AGREEMENT, MOST_LOSS
+from whatsit.evaluation.cost import BUNDLE, EXPORTED, STOCK, Cost, CostError, Job, measure_apart
+from whatsit.evaluation.gate import Gate, compare
+from whatsit.evaluation.parity import TOLERANCE
 from whatsit.files import write_bytes
 from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.progress import SILENT, Reporter
-from whatsit.verbs.export import export_folder, megabytes_of, sample_pixels
-from whatsit.verbs.run_data import reopen
+from whatsit.verbs.export import export_folder
+from whatsit.verbs.run_data import reopen, sample_pixels
 
 PICTURES = 2000  # of the test split, unless more are asked for
 SECONDS = 2.0
@@ -34,16 +36,15 @@ class Row:
     """A way to run the model, and what it costs here."""
 
     name: str
-    accuracy: float  # on the test pictures
-    agreement: float  # share of them with the same label as by the reference runtime
+    gate: Gate  # its answers beside those of the first row, on the test pictures
     megabytes: float
-    measured: Measured
+    cost: Cost
     int8: bool = False
 
     @property
     def usable(self) -> bool:
-        """Whether it gives the model's answers, or is int8 and passes the gate's agreement."""
-        return self.agreement >= LEAST_AGREEMENT
+        """Whether it gives the model's answers: to 1e-4, or by the gate of int8."""
+        return self.gate.passed if self.int8 else self.gate.max_difference <= TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -97,34 +98,40 @@ def benchmark(
         folder = Path(temporary)
         labels = _write_pixels(dataset, size, pictures, folder / "pixels.npy", reporter)
         ways = list(_ways(Path(model), bundle, targets, dataset, folder, reporter))
+        files = str(folder / "pixels.npy"), str(folder / "answers.npy")
         rows: list[Row] = []
         reference: Probabilities | None = None
         progress = reporter.stage("Measuring")
         for number, way in enumerate(ways):
             progress(number, len(ways))
-            files = str(folder / "pixels.npy"), str(folder / "answers.npy")
             try:
-                measured, found = measure_apart(Job(way.kind, str(way.path), way.runtime, *files, seconds))
-            except ContenderError as error:
+                cost, found = measure_apart(Job(way.kind, str(way.path), way.runtime, *files, seconds))
+            except CostError as error:
+                if reference is None:  # what all others are held against
+                    raise
                 reporter.warn(str(error))
                 continue
             reference = found if reference is None else reference
-            rows.append(_row(way, labels, found, reference, measured))
+            rows.append(Row(way.name, compare(labels, found, reference), megabytes_of(way.path), cost, way.int8))
         progress(len(ways), len(ways))
     return Benchmark(tuple(rows), len(labels), size, tuple(advice(rows)))
 
 
 def draw(result: Benchmark, model: str | Path, path: Path | None = None) -> Path:
-    """Draw a benchmark into a PNG file: `benchmark.png` beside the model by default. Returns its path."""
+    """Draw a benchmark into a PNG file: `benchmark.png` beside the model by default. Returns its path.
+
+    Raises `MissingExtraError` where Matplotlib is not installed, `DiskError` where the file cannot be written.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("The drawing", "train", "matplotlib")
     from whatsit.evaluation import plots
 
     where = find_bundle(model)
-    path = path or where.with_name("benchmark.png" if where.name == "model.whatsit" else f"{where.stem}-benchmark.png")
-    measured = [row.measured for row in result.rows]
+    path = path or where.with_name("benchmark.png" if run_folder(model) else f"{where.stem}-benchmark.png")
     content = plots.benchmark(
         [row.name for row in result.rows],
-        [1000 * one.p50 for one in measured],
-        [one.pictures_per_second for one in measured],
+        [1000 * row.cost.p50 for row in result.rows],
+        [row.cost.pictures_per_second for row in result.rows],
         [row.megabytes for row in result.rows],
         [row.usable for row in result.rows],
     )
@@ -145,13 +152,20 @@ def _write_pixels(
     pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (len(pictures), *size, 3))
     progress = reporter.stage("Reading test pictures")
     read: list[Picture] = []
+    done = 0
     for batch in decode_batches(pictures, dataset.read, size):
         pixels[len(read) : len(read) + len(batch.pixels)] = batch.pixels
         read += batch.good
-        progress(len(read), len(pictures))
+        done += len(batch.lot)
+        progress(done, len(pictures))
     pixels.flush()
-    if len(read) < len(pictures):  # the file is as long as what was read
-        np.save(path, np.array(pixels[: len(read)]))
+    if len(read) < len(pictures):
+        reporter.warn(f"{len(pictures) - len(read):,} test pictures cannot be read and were left out")
+        whole = np.array(pixels[: len(read)])
+        del pixels  # an open map keeps its file on some systems
+        np.save(path, whole)
+    if not read:
+        raise DataError(f"{dataset.source}: no test picture can be read, so nothing can be measured")
     return np.array(label_numbers(read, dataset.classes))
 
 
@@ -160,7 +174,8 @@ def _ways(
 ) -> Iterator[_Way]:
     for runtime in available():
         yield _Way(f"whatsit ({runtime})", BUNDLE, find_bundle(model), runtime)
-    exporter = Exporter(bundle, lambda: sample_pixels(bundle, dataset))
+    size = (bundle.input.height, bundle.input.width)
+    exporter = Exporter(bundle, lambda: sample_pixels(dataset, size))
     progress = reporter.stage("Exporting")
     for number, target in enumerate(targets):
         progress(number, len(targets))
@@ -185,37 +200,21 @@ def _ways(
 def _exported(model: Path, target: Format, exporter: Exporter, folder: Path) -> Path:
     require(target)
     there = export_folder(model) / target.file
-    return there if there.exists() else exporter.write(target, folder / "export")
+    return there if there.exists() else exporter.write(target, folder)
 
 
-def _row(
-    way: _Way, labels: npt.NDArray[np.int64], found: Probabilities, reference: Probabilities, measured: Measured
-) -> Row:
-    answers = found.argmax(axis=1)
-    return Row(
-        way.name,
-        float((answers == labels).mean()),
-        float((answers == reference.argmax(axis=1)).mean()),
-        megabytes_of(way.path),
-        measured,
-        way.int8,
-    )
-
-
-def advice(rows: list[Row]) -> Iterator[str]:
-    """What to use for what, among the ways that give the model's answers."""
-    good = [row for row in rows if row.usable and row.accuracy >= rows[0].accuracy - MOST_LOSS]
-    if not good:
-        return
-    quick = min(good, key=lambda row: row.measured.p50)
-    yield f"One picture at a time (an app, a webcam): {quick.name}, {1000 * quick.measured.p50:.1f} ms"
-    many = max(good, key=lambda row: row.measured.pictures_per_second)
-    yield f"Many pictures (a folder, a busy server): {many.name}, {many.measured.pictures_per_second:,.0f} pictures/s"
+def advice(rows: Sequence[Row]) -> Iterator[str]:
+    """What to use for what, among the ways that give the model's answers, and why not the others."""
+    good = [row for row in rows if row.usable]
+    quick = min(good, key=lambda row: row.cost.p50)
+    yield f"One picture at a time (an app, a webcam): {quick.name}, {1000 * quick.cost.p50:.1f} ms"
+    many = max(good, key=lambda row: row.cost.pictures_per_second)
+    yield f"Many pictures (a folder, a busy server): {many.name}, {many.cost.pictures_per_second:,.0f} pictures/s"
     small = min(good, key=lambda row: row.megabytes)
     yield f"A phone or a small device: {small.name}, {small.megabytes:.1f} MB"
     for row in rows:
-        if row not in good:
+        if not row.usable:
             yield (
-                f"Not {row.name}: it agrees with the model on {row.agreement:.1%} of the pictures only and is right for "
-                f"{row.accuracy:.1%} (the model: {rows[0].accuracy:.1%})"
+                f"Not {row.name}: it agrees with the model on {row.gate.agreement:.1%} of the pictures and is right for "
+                f"{row.gate.accuracy:.1%} (the model: {row.gate.float_accuracy:.1%})"
             )

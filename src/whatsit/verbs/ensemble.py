@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
-from whatsit.bundle.read import find_bundle, read_bundle
-from whatsit.errors import DataError, UsageError
+from whatsit.bundle.read import find_bundle, read_bundle, run_folder
+from whatsit.errors import DataError, MissingExtraError, UsageError
 from whatsit.evaluation.evaluate import evaluate_pictures
 from whatsit.evaluation.metrics import Figures
 from whatsit.evaluation.speed import measure_speed, megabytes
-from whatsit.files import write_text
+from whatsit.files import disk_error, move_into_place, write_text
 from whatsit.images.decode import RESIZE_RULE
 from whatsit.images.scan import Dataset, count_by_label, label_numbers
 from whatsit.models.unknown import METHOD
@@ -31,11 +34,10 @@ from whatsit.verbs.shipping import set_thresholds, ship, versions
 from whatsit.verbs.workplace import new_run
 
 FEWEST = 5  # pictures to fit votes on, and to test on
-_FILE = ".whatsit"
 
 
 @dataclass(frozen=True)
-class Voice:
+class Vote:
     """A member of an ensemble."""
 
     model: str  # as the user named it
@@ -47,9 +49,8 @@ class Voice:
 class Ensemble:
     """An ensemble that was made."""
 
-    folder: Path  # the run folder, or the folder of the file
-    model: Path  # the bundle
-    members: tuple[Voice, ...]
+    model: Path  # its run folder, or its `.whatsit` file
+    members: tuple[Vote, ...]
     test: Figures
     seconds: float
 
@@ -61,62 +62,64 @@ def ensemble(
     data: str | Path | None = None,
     reporter: Reporter = SILENT,
 ) -> Ensemble:
-    """Make one model that averages several by soft voting; members with no say are left out of it.
+    """Make one model that averages several by soft voting; members with no vote are left out of it.
+
+    Votes are fitted on the pictures that every member was chosen by, and the ensemble is tested on those that are nobody's
+    training or validation pictures.
 
     Args:
-        models: run folders of the same classes, two or more.
+        models: run folders of the same classes, two or more, none an ensemble itself.
         out: the run folder to make, or a `.whatsit` file. It must not exist.
         data: where the pictures of the runs are now; by default where they were.
         reporter: is told about progress.
 
     Raises:
         UsageError: the models do not belong together, or one is no run folder. DataError: too few pictures are left that no
-        member was trained on. BundleError: a model cannot be read.
+        member was trained on. BundleError: a model cannot be read. MissingExtraError: onnx or scipy is not installed.
     """
     started = time.perf_counter()
-    out = Path(out)
-    if out.exists():
-        raise UsageError(f"{out} exists already; choose another place with -o, or remove it first")
+    for package in ("onnx", "scipy"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError("An ensemble", "train", package)
     bundles = _open_all(models)
-    dataset = _pictures_of_all(models, bundles, data, reporter)
-    held = dataset.of("validation")
-    logits, tests = [], []
-    for number, (model, bundle) in enumerate(zip(models, bundles, strict=True), 1):
-        predictor = Predictor(bundle)
-        listening = reporter.stage(f"Listening to {model} ({number} of {len(models)})")
-        found = evaluate_pictures(predictor, dataset, held, listening)
-        if found.failed:
-            raise DataError(f"{dataset.source}: {found.failed[0][0]} cannot be read any more: {found.failed[0][1]}")
-        logits.append(np.log(np.maximum(found.probabilities, 1e-12)))
-        testing = reporter.stage(f"Testing {model} ({number} of {len(models)})")
-        tests.append(evaluate_pictures(predictor, dataset, dataset.of("test"), testing).figures)
-    votes = fit_votes(logits, np.array(label_numbers(held, dataset.classes)))
-    voices = tuple(
-        Voice(str(model), weight, test.accuracy)
-        for model, weight, test in zip(models, votes.weights, tests, strict=True)
-    )
-    bundle = _merged(bundles, voices, votes.sharpness, dataset)
-    if out.suffix == _FILE:
-        figures = ship(set_thresholds(bundle, dataset, reporter), out, dataset, reporter)[1].figures
-        return Ensemble(out.parent, out, voices, figures, time.perf_counter() - started)
-    with new_run(out, "", "") as place:
-        bundle = set_thresholds(bundle, dataset, reporter)
-        predictor, evaluation = ship(bundle, place.path / "model.whatsit", dataset, reporter)
-        write_split(dataset, place.path / "split.csv")
+    with _place(Path(out)) as place:
+        dataset = _pictures_of_all(models, bundles, data, reporter)
+        votes, sharpness = _vote(models, bundles, dataset, reporter)
+        bundle = set_thresholds(_merged(bundles, votes, sharpness, dataset), dataset, reporter)
+        predictor, evaluation = ship(bundle, place / "model.whatsit", dataset, reporter)
         seconds = round(time.perf_counter() - started, 2)
         metrics = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "data": address(dataset.source),
             "recipe": "ensemble",
-            "model": " + ".join(Path(voice.model).name for voice in voices if voice.weight),
+            "model": " + ".join(Path(vote.model).name for vote in votes if vote.weight),
             "seconds": seconds,
-            "members": [vars(voice) for voice in voices],
+            "members": [vars(vote) for vote in votes],
             "test": evaluation.figures.to_json(),
             "speed": vars(measure_speed(predictor)),
-            "model_mb": megabytes(place.path / "model.whatsit"),
+            "model_mb": megabytes(place / "model.whatsit"),
         }
-        write_text(place.path / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
-    return Ensemble(place.folder, place.folder / "model.whatsit", voices, evaluation.figures, seconds)
+        write_split(dataset, place / "split.csv")
+        write_text(place / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    return Ensemble(Path(out), votes, evaluation.figures, seconds)
+
+
+@contextmanager
+def _place(out: Path) -> Iterator[Path]:
+    """A folder to work in, which becomes the run folder, or whose model becomes the file, when all is done."""
+    if out.suffix != ".whatsit":
+        with new_run(out, "", "", resumable=False) as place:
+            yield place.path
+        return
+    if out.exists():
+        raise UsageError(f"{out} exists already; choose another place with -o, or remove it first")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem[:40]}.") as temporary:
+            yield Path(temporary)
+            move_into_place(Path(temporary) / "model.whatsit", out)
+    except OSError as error:
+        raise disk_error(out, error) from None
 
 
 def _open_all(models: Sequence[str | Path]) -> list[Bundle]:
@@ -125,15 +128,17 @@ def _open_all(models: Sequence[str | Path]) -> list[Bundle]:
         raise UsageError("an ensemble takes two or more different models")
     bundles = [read_bundle(model) for model in models]
     for model, bundle in zip(models, bundles, strict=True):
-        if members := bundle.provenance.get("members"):
-            names = ", ".join(str(member["name"]) for member in members)
-            raise UsageError(f"{model} is an ensemble itself; give its members instead: {names}")
+        folder = run_folder(model)
+        if "members" in bundle.provenance:
+            raise UsageError(f"{model} is an ensemble itself; give its members instead")
+        if set(bundle.classes) != set(bundles[0].classes):
+            strange = min(set(bundle.classes) ^ set(bundles[0].classes))
+            raise UsageError(f"{model} and {models[0]} have different classes, such as '{strange}'")
         if bundle.classes != bundles[0].classes:
-            strange = sorted(set(bundle.classes) ^ set(bundles[0].classes))
-            raise UsageError(f"{model} and {models[0]} have different classes, such as '{strange[0]}'")
+            raise UsageError(f"{model} and {models[0]} have their classes in different orders")
         if bundle.unknown is None:
             raise UsageError(f"{model}: this model has no score for strangers; train it anew with this whatsit")
-        if not splits_of(find_bundle(model).parent):
+        if folder is None or not splits_of(folder):
             raise UsageError(
                 f"{model}: this is no run folder, so nobody knows which pictures it was trained on; give run folders"
             )
@@ -153,23 +158,43 @@ def _pictures_of_all(
             pictures.append(replace(picture, split="train"))
         elif len(roles) == 1:  # what chose one member and tests another is neither
             pictures.append(replace(picture, split=roles.pop()))
-    dataset = replace(dataset, pictures=tuple(pictures))
-    for split in ("validation", "test"):
-        count = len(dataset.of(split))
-        if count < FEWEST:
+    for name, use in (("validation", "fit the votes on"), ("test", "test on")):
+        left = sum(picture.split == name for picture in pictures)
+        if left < FEWEST:
+            had = len(dataset.of(name))
             raise DataError(
-                f"only {count} pictures are left to {'fit the votes on' if split == 'validation' else 'test on'}, because the "
-                f"members were trained on each other's; train them with the same --seed, so that their splits are the same"
+                f"{left} pictures are left to {use}, of {had:,} that {models[0]} has for it, because another member used the "
+                f"others; {FEWEST} at least are needed. Train the members with the same --seed, so that their splits are the same"
             )
-    return dataset
+    return replace(dataset, pictures=tuple(pictures))
 
 
-def _merged(bundles: Sequence[Bundle], voices: Sequence[Voice], sharpness: float, dataset: Dataset) -> Bundle:
+def _vote(
+    models: Sequence[str | Path], bundles: Sequence[Bundle], dataset: Dataset, reporter: Reporter
+) -> tuple[tuple[Vote, ...], float]:
+    """The votes of the members, and what their calibrated logits are multiplied by."""
+    held, logits, tests = dataset.of("validation"), [], []
+    for number, (model, bundle) in enumerate(zip(models, bundles, strict=True), 1):
+        predictor = Predictor(bundle)
+        validating, testing = (
+            reporter.stage(f"{what} {model} ({number} of {len(models)})") for what in ("Validating", "Testing")
+        )
+        found = evaluate_pictures(predictor, dataset, held, validating)
+        if found.failed:
+            raise DataError(f"{dataset.source}: {found.failed[0][0]} cannot be read any more: {found.failed[0][1]}")
+        logits.append(np.log(np.maximum(found.probabilities, 1e-12)))
+        tests.append(evaluate_pictures(predictor, dataset, dataset.of("test"), testing).figures)
+    fitted = fit_votes(logits, np.array(label_numbers(held, dataset.classes)))
+    votes = zip(models, fitted.weights, tests, strict=True)
+    return tuple(Vote(str(model), weight, test.accuracy) for model, weight, test in votes), fitted.sharpness
+
+
+def _merged(bundles: Sequence[Bundle], votes: Sequence[Vote], sharpness: float, dataset: Dataset) -> Bundle:
     from whatsit.models.merge import Member, merge
 
-    heard = [(bundle, voice) for bundle, voice in zip(bundles, voices, strict=True) if voice.weight]
+    heard = [(bundle, vote) for bundle, vote in zip(bundles, votes, strict=True) if vote.weight]
     size = tuple(max(getattr(bundle.input, side) for bundle, _ in heard) for side in ("height", "width"))
-    members = [Member(bundle.graph, voice.weight, sharpness / bundle.temperature) for bundle, voice in heard]
+    members = [Member(bundle.graph, vote.weight, sharpness / bundle.temperature) for bundle, vote in heard]
     classes = json.dumps(dataset.classes, ensure_ascii=False)
     graph = merge(members, (size[0], size[1]), {"resize": RESIZE_RULE, "classes": classes})
     return Bundle(
@@ -177,17 +202,19 @@ def _merged(bundles: Sequence[Bundle], voices: Sequence[Voice], sharpness: float
         input=InputSpec(size[0], size[1], RESIZE_RULE),
         graph=graph.SerializeToString(),
         unknown=UnknownRule(METHOD, float("inf"), 1.0),  # until the shipped graph has been seen at work
-        provenance=_provenance(bundles, voices, dataset),
+        provenance=_provenance(bundles, votes, dataset),
     )
 
 
-def _provenance(bundles: Sequence[Bundle], voices: Sequence[Voice], dataset: Dataset) -> dict[str, Any]:
-    recipes = [dict(bundle.provenance.get("recipe") or {}) for bundle in bundles]
+def _provenance(bundles: Sequence[Bundle], votes: Sequence[Vote], dataset: Dataset) -> dict[str, Any]:
+    made = (bundle.provenance.get("recipe") for bundle in bundles)
+    recipes = [recipe if isinstance(recipe, dict) else {} for recipe in made]
     members = [
-        {"name": Path(voice.model).name, "weight": voice.weight, "recipe": recipe}
-        for voice, recipe in zip(voices, recipes, strict=True)
+        {"name": Path(vote.model).name, "weight": vote.weight, "recipe": recipe}
+        for vote, recipe in zip(votes, recipes, strict=True)
     ]
-    heard = [recipe for voice, recipe in zip(voices, recipes, strict=True) if voice.weight]
+    seeds = {recipe.get("seed") for recipe in recipes}
+    heard = [recipe for vote, recipe in zip(votes, recipes, strict=True) if vote.weight]
     about = " + ".join(str(recipe.get("model", "?")) for recipe in heard)
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -196,7 +223,7 @@ def _provenance(bundles: Sequence[Bundle], voices: Sequence[Voice], dataset: Dat
             "fingerprint": dataset.fingerprint(),
             "pictures": {name: count_by_label(dataset.of(name)) for name in ("train", "validation", "test")},
         },
-        "recipe": {"name": "ensemble", "model": about, "seed": 0},
+        "recipe": {"name": "ensemble", "model": about, "seed": seeds.pop() if len(seeds) == 1 else None},
         "members": members,
         "versions": versions(),
     }

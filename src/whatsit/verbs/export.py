@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from whatsit.bundle.export import FORMATS, SAMPLES, Exporter, Format, Images, parse_formats
+from whatsit.bundle.export import Exporter, Format, megabytes_of, parse_formats
 from whatsit.bundle.format import Bundle
-from whatsit.bundle.read import find_bundle, read_bundle
-from whatsit.engines.exported import open_exported
-from whatsit.errors import DataError, ModelError
-from whatsit.evaluation.exported import answers_of
-from whatsit.evaluation.gate import LEAST_AGREEMENT, MOST_LOSS, Gate, compare
+from whatsit.bundle.read import find_bundle, read_bundle, run_folder
+from whatsit.engines import Images, open_engine
+from whatsit.engines.exported import Probabilities, open_exported
+from whatsit.errors import ModelError
+from whatsit.evaluation.gate import LEAST_AGREEMENT, MOST_LOSS, Gate, answers_of, compare
 from whatsit.evaluation.parity import TOLERANCE, golden_pixels
-from whatsit.evaluation.speed import megabytes
-from whatsit.images.batches import decode_batches
+from whatsit.files import disk_error, move_into_place
 from whatsit.images.scan import Dataset
 from whatsit.progress import SILENT, Reporter
-from whatsit.verbs.run_data import reopen
+from whatsit.verbs.run_data import reopen, sample_pixels
 
 FOLDER = "export"
-REJECTED = "-REJECTED"
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Exported:
 def export_folder(model: str | Path) -> Path:
     """Where a model's exports are: in its run folder, or beside the `.whatsit` file under its name."""
     path = find_bundle(model)
-    return path.parent / (FOLDER if path.name == "model.whatsit" else f"{path.stem}-{FOLDER}")
+    return path.parent / FOLDER if run_folder(model) else path.with_name(f"{path.stem}-{FOLDER}")
 
 
 def export(
@@ -59,9 +57,10 @@ def export(
 ) -> list[Exported]:
     """Write a model in other formats.
 
-    Every file takes raw pixels, uint8 RGB `[N, H, W, 3]`, and gives calibrated probabilities, float32 `[N, K]`. Float
-    formats must answer the golden pictures as the model does, to 1e-4. An int8 format is rejected, and its file renamed,
-    where it loses more than a point of accuracy on the test pictures or changes more than 2 % of the answers.
+    Every file takes raw pixels, uint8 RGB `[N, H, W, 3]`, and gives calibrated probabilities, float32 `[N, K]`. A file gets
+    its name when it was tested: float formats must answer the golden pictures as the model does, to 1e-4. An int8 format is
+    rejected, and named so, where it loses more than a point of accuracy on the test pictures or changes more than 2 %
+    of the answers.
 
     Args:
         model: a run folder or a `.whatsit` file.
@@ -74,37 +73,41 @@ def export(
         UsageError: a format is unknown, or an int8 one needs pictures and nobody says where they are.
         MissingExtraError: a format needs a package that is not installed.
         ModelError: the graph cannot be turned into a format, or what came of it answers otherwise.
+        DiskError: the folder cannot be written.
     """
-    wanted = parse_formats(formats)
+    targets = parse_formats(formats)
     bundle = read_bundle(model)
-    dataset = reopen(model, bundle, data, reporter) if any(target.int8 for target in wanted) else None
+    golden = golden_pixels(bundle)
+    dataset = reopen(model, bundle, data, reporter) if any(target.int8 for target in targets) else None
+    size = (bundle.input.height, bundle.input.width)
     folder = Path(out) if out else export_folder(model)
-    exporter = Exporter(bundle, (lambda: sample_pixels(bundle, dataset)) if dataset else None)
+    exporter = Exporter(bundle, (lambda: sample_pixels(dataset, size)) if dataset else None)
     progress = reporter.stage("Exporting")
     exported = []
-    for done, target in enumerate(wanted):
-        progress(done, len(wanted))
-        _remove(rejected_path(folder, target))
-        path = exporter.write(target, folder)
-        difference = _difference(bundle, path)
-        gate = _gate(bundle, path, dataset, target, reporter) if dataset and target.int8 else None
-        if gate is None and not difference <= TOLERANCE:
-            raise ModelError(
-                f"{path}: this file answers the golden pictures up to {difference:.2g} away from the model, where "
-                f"{TOLERANCE:g} is allowed; do not use it"
-            )
-        if gate and not gate.passed:
-            path = _reject(folder, target)
-        exported.append(Exported(target.name, path, megabytes_of(path), difference, gate))
-    progress(len(wanted), len(wanted))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for done, target in enumerate(targets):
+            progress(done, len(targets))
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as temporary:
+                path = exporter.write(target, Path(temporary))
+                difference = _difference(path, *golden)
+                gate = _gate(bundle, path, dataset, target, reporter) if dataset and target.int8 else None
+                if gate is None and not difference <= TOLERANCE:
+                    raise ModelError(
+                        f"{target.name}: what was made answers the golden pictures up to {difference:.2g} away from the model, "
+                        f"where {TOLERANCE:g} is allowed; it was thrown away"
+                    )
+                named = target.rejected() if gate and not gate.passed else target
+                move_into_place(Path(temporary) / target.top, folder / named.top)
+            exporter.write_companions(target, folder)
+            if target.int8:
+                _remove(folder / (target if named != target else target.rejected()).top)
+            path = folder / named.file
+            exported.append(Exported(target.name, path, megabytes_of(path), difference, gate))
+    except OSError as error:
+        raise disk_error(folder, error) from None
+    progress(len(targets), len(targets))
     return exported
-
-
-def find_exported(folder: Path) -> Iterator[tuple[Format, Path]]:
-    """The formats that are in an export folder, with their files."""
-    for target in FORMATS.values():
-        if (folder / target.file).exists():
-            yield target, folder / target.file
 
 
 def why_rejected(gate: Gate) -> str:
@@ -116,65 +119,33 @@ def why_rejected(gate: Gate) -> str:
     )
 
 
-def rejected_path(folder: Path, target: Format) -> Path:
-    """Where a file lies that the gate refused."""
-    top = folder / Path(target.file).parts[0]
-    return top.with_name(f"{top.stem}{REJECTED}{top.suffix}")
-
-
-def _reject(folder: Path, target: Format) -> Path:
-    top, new = folder / Path(target.file).parts[0], rejected_path(folder, target)
-    top.replace(new)
-    return new.joinpath(*Path(target.file).parts[1:])
-
-
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    """What an earlier export left under the other name."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def megabytes_of(path: Path) -> float:
-    """The size of a model that is a file, two files (OpenVINO) or a folder, in units of 1,000,000 bytes."""
-    if path.suffix == ".xml":
-        return megabytes(path) + megabytes(path.with_suffix(".bin"))
-    return megabytes(path) if path.is_file() else sum(megabytes(file) for file in path.rglob("*") if file.is_file())
-
-
-def _difference(bundle: Bundle, path: Path) -> float:
-    pixels, wanted = golden_pixels(bundle)
-    return float(np.abs(open_exported(path)(pixels).astype(np.float64) - wanted).max())
-
-
-def sample_pixels(bundle: Bundle, dataset: Dataset) -> Images:
-    """Some training pictures as pixels, spread over the classes. Raises `DataError` where none can be read."""
-    pictures = dataset.of("train")
-    rng = np.random.default_rng(0)
-    ranks: dict[str, int] = {}
-    ranked = []
-    for place in rng.permutation(len(pictures)):
-        label = pictures[place].label
-        ranks[label] = ranks.get(label, -1) + 1
-        ranked.append((ranks[label], int(place)))
-    chosen = [pictures[place] for _, place in sorted(ranked)[:SAMPLES]]
-    size = (bundle.input.height, bundle.input.width)
-    parts = [batch.pixels for batch in decode_batches(chosen, dataset.read, size)]
-    pixels = np.concatenate(parts) if parts else np.empty((0, *size, 3), np.uint8)
-    if not len(pixels):
-        raise DataError(f"{dataset.source}: no training picture of this model can be read")
-    return pixels
+def _difference(path: Path, pixels: Images, wanted: np.ndarray) -> float:
+    found = open_exported(path)(pixels).astype(np.float64)
+    return float(np.abs(found - wanted).max()) if found.shape == wanted.shape else 1.0
 
 
 def _gate(bundle: Bundle, path: Path, dataset: Dataset, target: Format, reporter: Reporter) -> Gate:
-    from whatsit.engines import open_engine
-
     engine = open_engine(bundle.graph, ["probabilities"])
+
+    def by_float(images: Images) -> Probabilities:
+        [found] = engine.run(images)
+        return found
+
     labels, found = answers_of(
-        {"int8": open_exported(path), "float": lambda images: engine.run(images)[0]},
+        {"int8": open_exported(path), "float": by_float},
         dataset,
         dataset.of("test"),
         (bundle.input.height, bundle.input.width),
         reporter.stage(f"Testing {target.name}"),
     )
+    if len(labels) < len(dataset.of("test")):
+        reporter.warn(f"{len(dataset.of('test')) - len(labels):,} test pictures cannot be read and were left out")
     return compare(labels, found["int8"], found["float"])

@@ -9,13 +9,13 @@ from itertools import islice, zip_longest
 from PIL import Image
 
 from whatsit.bundle.format import GOLDEN_COUNT, Bundle, Golden
+from whatsit.evaluation.parity import REFERENCE
 from whatsit.images.decode import decode
 from whatsit.images.scan import Dataset, Picture
 from whatsit.runtime.predictor import Predictor
 
 MAX_FILE = 128 * 1024  # bytes; a larger picture is kept as a smaller PNG
 MAX_SIDE = 512
-REFERENCE = "onnxruntime"  # the one runtime that every installation has
 
 _ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff"}
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from whatsit.bundle.format import Bundle
-from whatsit.bundle.read import find_bundle
+from whatsit.bundle.read import run_folder
+from whatsit.engines import Images
 from whatsit.errors import DataError, UsageError
+from whatsit.images.batches import decode_batches
 from whatsit.images.datasets import FILES
-from whatsit.images.scan import SPLITS, Dataset
+from whatsit.images.scan import SPLITS, Dataset, Picture
 from whatsit.images.split import split
 from whatsit.progress import Reporter
 from whatsit.verbs.data import open_data, require_classes
+
+SAMPLES = 300  # training pictures that show an int8 format the range of each value
 
 
 def address(data: str | Path) -> str:
@@ -23,18 +31,22 @@ def address(data: str | Path) -> str:
 
 
 def reopen(model: str | Path, bundle: Bundle, data: str | Path | None, reporter: Reporter) -> Dataset:
-    """The data set of a run folder, split as it was in that run; or, for a model alone, DATA, split as DATA is.
+    """The data set of a run folder, split as it was in that run; or, for a model alone, DATA.
+
+    Of a model alone nobody may know which pictures it was trained on. Where DATA does not come with a test split, and is not
+    to the picture what the bundle was made of, all of DATA is the test split, and the user is warned.
 
     Args:
         model: the run folder, or a `.whatsit` file in one or alone.
         bundle: its contents.
         data: where the pictures are now; None for where they were.
+        reporter: is told about progress.
 
     Raises:
         UsageError: nobody says where the pictures are. DataError: they are gone, or others.
     """
-    folder = find_bundle(model).parent
-    data = data or _noted(folder)
+    folder = run_folder(model)
+    data = data or (_noted(folder) if folder else None)
     if data is None:
         raise UsageError(
             f"{model}: this needs the pictures that it was trained on; say where they are with --data DATA"
@@ -42,10 +54,9 @@ def reopen(model: str | Path, bundle: Bundle, data: str | Path | None, reporter:
     dataset = open_data(data, reporter)
     require_classes(dataset, bundle.classes)
     dataset = replace(dataset, classes=bundle.classes)
-    splits = splits_of(folder)
+    splits = splits_of(folder) if folder else {}
     if not splits:
-        recipe = bundle.provenance.get("recipe")
-        return split(dataset, int(recipe["seed"]) if isinstance(recipe, dict) and "seed" in recipe else 0)
+        return _split_anew(dataset, bundle, reporter)
     pictures = tuple(replace(p, split=splits[p.digest]) for p in dataset.pictures if p.digest in splits)
     if not any(picture.split == "test" for picture in pictures):
         raise DataError(
@@ -54,12 +65,48 @@ def reopen(model: str | Path, bundle: Bundle, data: str | Path | None, reporter:
     return replace(dataset, pictures=pictures)
 
 
+def _split_anew(dataset: Dataset, bundle: Bundle, reporter: Reporter) -> Dataset:
+    if any(picture.split == "test" for picture in dataset.pictures):
+        return dataset
+    recipe, made_of = bundle.provenance.get("recipe"), bundle.provenance.get("data")
+    seed = recipe.get("seed") if isinstance(recipe, dict) else None
+    if isinstance(seed, int) and seed >= 0 and isinstance(made_of, dict):
+        with contextlib.suppress(DataError):  # too few pictures for a split
+            as_then = split(dataset, seed)
+            if as_then.fingerprint() == made_of.get("fingerprint"):
+                return as_then
+    reporter.warn(
+        f"{dataset.source}: nobody knows which of these pictures the model was trained on, so the figures may flatter it; give "
+        f"its run folder instead of the .whatsit file for honest ones"
+    )
+    return replace(dataset, pictures=tuple(replace(picture, split="test") for picture in dataset.pictures))
+
+
+def sample_pixels(dataset: Dataset, size: tuple[int, int]) -> Images:
+    """Some training pictures (of a model alone: of all) as pixels, spread over the classes: uint8 `[N, H, W, 3]`.
+
+    Raises `DataError` where none can be read.
+    """
+    pictures = dataset.of("train") or list(dataset.pictures)
+    ranks: Counter[str] = Counter()
+    ranked: list[tuple[int, int, Picture]] = []
+    for place in np.random.default_rng(0).permutation(len(pictures)):
+        ranked.append((ranks[pictures[place].label], int(place), pictures[place]))
+        ranks[pictures[place].label] += 1
+    chosen = [picture for _, _, picture in sorted(ranked)[:SAMPLES]]
+    parts = [batch.pixels for batch in decode_batches(chosen, dataset.read, size)]
+    pixels = np.concatenate(parts) if parts else np.empty((0, *size, 3), np.uint8)
+    if not len(pixels):
+        raise DataError(f"{dataset.source}: no training picture of this model can be read")
+    return pixels
+
+
 def _noted(folder: Path) -> str | None:
     try:
         data = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["data"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return data if isinstance(data, str) else None
+    return data if isinstance(data, str) and data else None
 
 
 def splits_of(folder: Path) -> dict[bytes, str]:

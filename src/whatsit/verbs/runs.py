@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whatsit.bundle.read import find_bundle
+from whatsit.bundle.read import run_folder
 from whatsit.errors import ImageError, UsageError
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.report import mistake_files
@@ -82,11 +82,10 @@ class MistakeRecord:
 
 def read_run(model: str | Path) -> RunRecord:
     """The record of the run folder that a model (the folder, or the `model.whatsit` in it) lies in."""
-    path = find_bundle(model)
-    folder = path.parent
+    folder = run_folder(model)
+    if folder is None:
+        return RunRecord()
     try:
-        if path.name != "model.whatsit":
-            raise ValueError("this is another model that lies in a run folder")
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         best = metrics["best_epoch"]
         stage, epoch = str(best["stage"]), int(best["epoch"])

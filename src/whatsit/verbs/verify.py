@@ -6,18 +6,17 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from whatsit.bundle.export import require
+from whatsit.bundle.export import find_exported, require
 from whatsit.bundle.read import find_bundle, read_bundle
-from whatsit.engines import EngineError
 from whatsit.engines.exported import open_exported
-from whatsit.errors import MissingExtraError, ModelError
+from whatsit.errors import MissingExtraError, WhatsitError
 from whatsit.evaluation.parity import Parity, Proof, check_exported, check_runtimes, make_proof
 from whatsit.progress import SILENT, Reporter
-from whatsit.runtime.predictor import Answer
-from whatsit.verbs.export import export_folder, find_exported
+from whatsit.runtime.predictor import Prediction
+from whatsit.verbs.export import export_folder
 
-# From a model and pictures as files to an answer for each, as a user of that way gets it.
-EntryPoint = Callable[[Path, Sequence[Path]], list[Answer]]
+# From a model and pictures as files to an answer for each, as a user of that way gets it, with every class in its top.
+EntryPoint = Callable[[Path, Sequence[Path]], list[Prediction]]
 
 SINGLE = 8  # of so many pictures one goes alone through every entry point, which may be a process that has to start
 
@@ -54,16 +53,21 @@ def verify(
             results += check_exported(target.file, open_exported(path), proof, int8=target.int8)
         except MissingExtraError as error:
             reporter.warn(f"{path} was not verified. {error}")
-        except (EngineError, ModelError) as error:
-            reporter.warn(f"{path}: {error}")
+        except WhatsitError as error:
+            reporter.warn(str(error))
             results.append(proof.failed(target.file))
     progress(1, ways)
     with tempfile.TemporaryDirectory() as folder:
         files = _write(proof, Path(folder))
         for number, (name, answer) in enumerate((entry_points or {}).items(), 2):
-            one_by_one = [found for file in files[::SINGLE] for found in answer(find_bundle(model), [file])]
-            results.append(proof.some(SINGLE).compare(f"{name}, one by one", one_by_one))
-            results.append(proof.compare(f"{name}, {len(files)} files", answer(find_bundle(model), files)))
+            try:
+                one_by_one = [found for file in files[::SINGLE] for found in answer(find_bundle(model), [file])]
+                results.append(proof.some(SINGLE).compare_predictions(f"{name}, one by one", one_by_one))
+                all_at_once = answer(find_bundle(model), files)
+                results.append(proof.compare_predictions(f"{name}, {len(files)} files", all_at_once))
+            except WhatsitError as error:
+                reporter.warn(f"{name}: {error}")
+                results.append(proof.failed(name))
             progress(number, ways)
     return results
 

@@ -44,7 +44,7 @@ def run_name(data: str, recipe: str) -> str:
 
 
 @contextmanager
-def new_run(out: str | Path | None, data: str, recipe: str) -> Iterator[Workplace]:
+def new_run(out: str | Path | None, data: str, recipe: str, *, resumable: bool = True) -> Iterator[Workplace]:
     """A place to make a run in: `out`, or `runs/DATA-RECIPE` with a number behind it where that is taken.
 
     When the work is done the place becomes the run folder. When it fails it vanishes, unless an epoch was finished.
@@ -54,7 +54,7 @@ def new_run(out: str | Path | None, data: str, recipe: str) -> Iterator[Workplac
     number = 1
     while True:
         try:
-            path = _claim(folder)
+            path = _claim(folder, resumable)
             break
         except UsageError:
             if out:
@@ -106,7 +106,7 @@ def _place_of(folder: Path) -> Path:
     return whole.with_name(whole.name + UNFINISHED)
 
 
-def _claim(folder: Path) -> Path:
+def _claim(folder: Path, resumable: bool) -> Path:
     path = _place_of(folder)
     try:
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -115,9 +115,8 @@ def _claim(folder: Path) -> Path:
     except FileExistsError:
         if not path.is_dir():
             raise UsageError(f"{path.parent} is not a folder; choose another place with --out") from None
-        raise UsageError(
-            f"{path} is there: another run is being made, or was interrupted; {RESUME}, or remove it first"
-        ) from None
+        way_out = f"{RESUME}, or remove it first" if resumable else "remove it first"
+        raise UsageError(f"{path} is there: another run is being made, or was interrupted; {way_out}") from None
     except OSError as error:
         raise disk_error(folder, error) from None
     return path

@@ -1,4 +1,4 @@
-"""One way to run a model, measured in a process of its own: `python -m whatsit.evaluation.contender JOB.json`.
+"""One way to run a model, measured in a process of its own: `python -m whatsit.evaluation.cost JOB.json`.
 
 So its memory and the time to load it are its own. The job's results are written as JSON on stdout, its answers into a file.
 """
@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from whatsit.engines import Images
-from whatsit.engines.exported import Probabilities, Run
+from whatsit.engines.exported import Infer, Probabilities
 from whatsit.errors import WhatsitError
+from whatsit.runtime.predictor import Answer, Predictor
 
 BATCH = 32
 SINGLES = 300  # rounds, or as many as the job's time allows
@@ -25,7 +26,7 @@ SINGLES = 300  # rounds, or as many as the job's time allows
 BUNDLE, EXPORTED, STOCK = "bundle", "exported", "stock"
 
 
-class ContenderError(WhatsitError):
+class CostError(WhatsitError):
     """A way could not be measured."""
 
 
@@ -42,7 +43,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Cost:
     """What it costs. Times in seconds."""
 
     load: float  # from nothing to the first answer, with the import of the runtime
@@ -50,52 +51,56 @@ class Measured:
     p99: float
     rounds: int
     pictures_per_second: float  # in batches of `BATCH`
-    peak_mb: float  # of the whole process
+    peak_mb: float | None  # of the whole process; None where the system does not tell
 
 
-def measure_apart(job: Job) -> tuple[Measured, Probabilities]:
-    """Run a job in a process of its own. Raises `ContenderError` where it fails."""
+def measure_apart(job: Job) -> tuple[Cost, Probabilities]:
+    """Run a job in a process of its own. Raises `CostError` where it fails."""
     text = json.dumps(asdict(job))
-    command = [sys.executable, "-m", "whatsit.evaluation.contender", text]
+    command = [sys.executable, "-P", "-m", "whatsit.evaluation.cost", text]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     try:
-        measured = Measured(**json.loads(done.stdout.splitlines()[-1]))
+        measured = Cost(**json.loads(done.stdout.splitlines()[-1]))
         return measured, np.load(job.answers)
     except (IndexError, ValueError, TypeError, OSError):
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ContenderError(f"{Path(job.path).name} could not be measured: {reason[:200]}") from None
+        raise CostError(f"{Path(job.path).name} could not be measured: {reason[:200]}") from None
 
 
-def measure(job: Job) -> Measured:
+def measure(job: Job) -> Cost:
     """Run a job here."""
-    started = time.perf_counter()
-    run, stream = _open(job)
     pixels = np.load(job.pixels, mmap_mode="r")
-    run(np.array(pixels[:1]))
+    few = np.array(pixels[:BATCH])
+    started = time.perf_counter()
+    infer, stream = _open(job)
+    infer(few[:1])
     load = time.perf_counter() - started
-    singles = list(_times(lambda place: run(np.array(pixels[place : place + 1])), len(pixels), job.seconds))
-    batches = [np.array(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
-    np.save(job.answers, np.concatenate(list(stream(batches))))  # which warms it up too
-    full = [batch for batch in batches if len(batch) == len(batches[0])]
+    singles = list(_times(lambda place: infer(few[place : place + 1]), len(few), job.seconds))
+    for _ in stream([few]):  # warms it up
+        pass
     started, done = time.perf_counter(), 0
     while time.perf_counter() - started < job.seconds:
-        done += sum(len(found) for found in stream(full[:16]))
+        done += sum(len(found) for found in stream([few] * 8))
     speed = done / (time.perf_counter() - started)
+    peak = _peak_mb()  # before the many pictures come in
+    batches = (np.array(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH))
+    np.save(job.answers, np.concatenate(list(stream(batches))))
     p50, p99 = (float(value) for value in np.percentile(singles, [50, 99]))
-    return Measured(load, p50, p99, len(singles), speed, _peak_mb())
+    return Cost(load, p50, p99, len(singles), speed, peak)
 
 
-def _open(job: Job) -> tuple[Run, Callable[[Iterable[Images]], Iterator[Probabilities]]]:
+def _open(job: Job) -> tuple[Infer, Callable[[Iterable[Images]], Iterator[Probabilities]]]:
     """The way, for one batch and for many."""
     if job.kind == BUNDLE:
-        from whatsit.runtime.predictor import Predictor
-
-        engine = Predictor(job.path, runtime=job.runtime or "auto").open_engine("probabilities")
-        return lambda images: engine.run(images)[0], lambda batches: (found[0] for found in engine.stream(batches))
+        predictor = Predictor(job.path, runtime=job.runtime or "auto")
+        return (
+            lambda images: _stacked(predictor.answer(images)),
+            lambda batches: map(_stacked, predictor.stream(batches)),
+        )
     if job.kind == STOCK:
-        from whatsit.engines.tensorflow import load_keras
+        from whatsit.engines.tensorflow import read_keras
 
-        model = load_keras().models.load_model(job.path, compile=False)
+        model = read_keras(Path(job.path))
 
         def predict(images: Images) -> Probabilities:
             found: Probabilities = model.predict(images, verbose=0)
@@ -104,30 +109,34 @@ def _open(job: Job) -> tuple[Run, Callable[[Iterable[Images]], Iterator[Probabil
         return predict, lambda batches: map(predict, batches)
     from whatsit.engines.exported import open_exported
 
-    run = open_exported(Path(job.path), job.runtime)
-    return run, lambda batches: map(run, batches)
+    infer = open_exported(Path(job.path), job.runtime)
+    return infer, lambda batches: map(infer, batches)
 
 
-def _times(run: Callable[[int], object], pictures: int, seconds: float) -> Iterator[float]:
+def _stacked(answers: list[Answer]) -> Probabilities:
+    return np.stack([answer.probabilities for answer in answers])
+
+
+def _times(work: Callable[[int], object], pictures: int, seconds: float) -> Iterator[float]:
     until = time.perf_counter() + seconds
     for number in range(SINGLES):
         started = time.perf_counter()
-        run(number % pictures)
+        work(number % pictures)
         now = time.perf_counter()
         yield now - started
         if now > until and number >= 20:
             return
 
 
-def _peak_mb() -> float:
-    """Of this process, in units of 1,000,000 bytes; 0 where the system does not tell."""
+def _peak_mb() -> float | None:
+    """Of this process, in units of 1,000,000 bytes; None where the system does not tell."""
     try:
         status = Path("/proc/self/status").read_text(
             encoding="ascii"
         )  # `getrusage` would count the parent's memory too
     except OSError:  # not Linux
-        return 0.0
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmHWM"))
+        return None
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmHWM")), None)
 
 
 if __name__ == "__main__":
