@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import encode, shapes
@@ -32,7 +34,19 @@ def picture(tmp_path: Path) -> Path:
 def test_help_names_every_verb() -> None:
     done = whatsit("--help")
     assert done.returncode == 0
-    for verb in ("demo", "train", "evaluate", "check", "predict", "explain", "export", "verify", "runs"):
+    for verb in (
+        "demo",
+        "train",
+        "evaluate",
+        "check",
+        "predict",
+        "explain",
+        "export",
+        "benchmark",
+        "ensemble",
+        "verify",
+        "runs",
+    ):
         assert f"  {verb} " in done.stdout
 
 
@@ -151,6 +165,45 @@ def test_verify_prints_a_table_and_json(baseline_run: Run) -> None:
     assert "onnxruntime, one by one" in done.stdout
     assert "PASS" in done.stdout
     assert json.loads(whatsit("verify", baseline_run.model, "--json").stdout)["passed"] is True
+
+
+def test_rejected_export_exits_1_and_says_what_to_try(baseline_run: Run, tmp_path: Path) -> None:
+    """Pictures of noise under every class: the labels of int8 and float differ by chance."""
+    data = tmp_path / "noise"
+    for label in ("columns", "disc", "rows"):
+        (data / "test" / label).mkdir(parents=True)
+        for i in range(40):
+            pixels = np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            (data / "test" / label / f"{i}{label}.png").write_bytes(encode(pixels ^ len(label)))
+            (data / "train" / label).mkdir(parents=True, exist_ok=True)
+            (data / "train" / label / f"{i}{label}.png").write_bytes(
+                encode(np.full((32, 32, 3), i, np.uint8) ^ len(label))
+            )
+    model = shutil.copy(baseline_run.model, tmp_path / "mine.whatsit")
+    done = whatsit("export", model, "--format", "openvino-int8", "--data", data, "--json")
+    [one] = json.loads(done.stdout)
+    assert (done.returncode, one["rejected"]) == (1, True)
+    assert one["file"].endswith("mine-export/openvino_int8-REJECTED/model.xml")
+    assert done.stderr.splitlines()[-1].startswith("whatsit: openvino-int8 was rejected: it is right for ")
+
+
+def test_benchmark_prints_a_table_and_json(baseline_run: Run, tmp_path: Path) -> None:
+    options = ["--format", "onnx", "--pictures", "4", "--plot", tmp_path / "plot.png"]
+    done = whatsit("benchmark", baseline_run.folder, *options, "--json")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["pictures"]) == (0, 4)
+    assert {"p50", "p99", "load", "megabytes", "accuracy", "agreement"} <= document["ways"][0].keys()
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ensemble_is_told_and_refused_in_one_line(baseline_run: Run, tmp_path: Path) -> None:
+    done = whatsit("ensemble", baseline_run.folder, baseline_run.folder, "-o", tmp_path / "both")
+    assert (done.returncode, done.stderr) == (2, "whatsit: an ensemble takes two or more different models\n")
+    twin = shutil.copytree(baseline_run.folder, tmp_path / "twin")
+    done = whatsit("ensemble", baseline_run.folder, twin, "-o", tmp_path / "both")
+    assert done.returncode == 0, done.stderr
+    assert "points against the best member" in done.stdout
+    assert f"Next: whatsit predict {tmp_path / 'both'} PICTURE..." in done.stdout
 
 
 def test_runs_prints_a_table_and_json(baseline_run: Run) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from whatsit.progress import Reporter
 
@@ -16,7 +17,7 @@ class TerminalReporter(Reporter):
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._console = Console(file=_own_stderr(), soft_wrap=True, highlight=False)
         self._bars: Any = None
 
     def __enter__(self) -> TerminalReporter:
@@ -70,6 +71,13 @@ class TerminalReporter(Reporter):
     def _line(self, text: str) -> None:
         # No markup: class and file names are the user's, and may look like it.
         self._console.print(printable(text), markup=False, emoji=False)
+
+
+def _own_stderr() -> TextIO | None:
+    """A terminal's stderr by a descriptor of its own, so that bars move while converters are silenced."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return sys.stderr
+    return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
 
 
 def printable(text: str) -> str:
