@@ -49,6 +49,43 @@ def test_a_function_of_its_own_inside_a_layer_is_refused(ending: str, tmp_path: 
         open_exported(tmp_path / f"evil.{ending}")
 
 
+def test_a_saved_model_that_reads_files_is_refused(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    class Evil(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 4, 4, 3), tf.uint8, name="image")])
+        def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+            secret = tf.strings.length(tf.io.read_file("/etc/hostname"))
+            return {"probabilities": tf.cast(image[:, 0, 0], tf.float32) * tf.cast(secret, tf.float32)}
+
+    tf.saved_model.save(Evil(), str(tmp_path / "evil"))
+    with pytest.raises(EngineError, match=r"refused, because the operator '.*' is none that whatsit exports"):
+        open_exported(tmp_path / "evil")
+
+
+def test_a_saved_model_that_calls_what_saves_it_is_refused(tmp_path: Path) -> None:
+    import tensorflow as tf
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    class Evil(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 4, 4, 3), tf.uint8, name="image")])
+        def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"probabilities": tf.cast(tf.reshape(image, (-1, 48)), tf.float32)}
+
+    tf.saved_model.save(Evil(), str(tmp_path / "evil"))
+    assert open_exported(tmp_path / "evil")(np.zeros((2, 4, 4, 3), np.uint8)).shape == (2, 48)
+    file = tmp_path / "evil" / "saved_model.pb"
+    model = SavedModel.FromString(file.read_bytes())
+    functions = model.meta_graphs[0].graph_def.library.function
+    saver = next(f.signature.name for f in functions if f.signature.name.startswith("__inference__traced_save"))
+    wrapper = next(f for f in functions if "signature_wrapper" in f.signature.name)
+    call = next(node for node in wrapper.node_def if node.op.endswith("PartitionedCall"))
+    call.attr["f"].func.name = saver
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(EngineError, match=r"refused, because the operator '.*PartitionedCall' is none"):
+        open_exported(tmp_path / "evil")
+
+
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="damaged"):
         open_exported(tmp_path)

@@ -21,6 +21,16 @@ LAYERS = frozenset(
         "UpSampling2D", "ZeroPadding2D",
     )
 )  # fmt: skip
+# The same for the functions of a SavedModel.
+OPERATORS = frozenset(
+    (
+        "AddV2", "BiasAdd", "Cast", "ConcatV2", "Const", "Conv2D", "DepthwiseConv2dNative", "ExpandDims", "GatherV2", "Identity",
+        "MatMul", "Max", "MaxPool", "Mean", "Mul", "NoOp", "Pack", "Pad", "PartitionedCall", "Prod", "ReadVariableOp", "Relu",
+        "Relu6", "Reshape", "ResizeBilinear", "Shape", "Sigmoid", "Softmax", "Squeeze", "StatefulPartitionedCall",
+        "StridedSlice", "Transpose",
+    )
+)  # fmt: skip
+_TRACED = ("__inference__traced_save", "__inference__traced_restore")
 _FUNCTIONS = ("function", "Lambda", "__lambda__")
 
 
@@ -77,10 +87,12 @@ def _foreign(value: Any) -> str | None:
 
 
 def open_saved_model(path: Path) -> Infer:
-    """The folder of a SavedModel, as a function."""
+    """The folder of a SavedModel of ours, as a function; any other is refused unopened. Raises `EngineError`."""
     load_keras()
     import tensorflow as tf
 
+    if strange := _strange_operator((path / "saved_model.pb").read_bytes()):
+        raise EngineError(f"{path}: refused, because the operator '{strange}' is none that whatsit exports")
     loaded = tf.saved_model.load(str(path))  # kept: its signatures do not keep it
     serve = loaded.signatures["serving_default"]
 
@@ -89,3 +101,22 @@ def open_saved_model(path: Path) -> Infer:
         return found
 
     return infer
+
+
+def _strange_operator(content: bytes) -> str | None:
+    """The first operator of a SavedModel that is none of ours: others can read and write files.
+
+    Every SavedModel has functions to save and restore itself. They are passed over, but no other function may call them.
+    """
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    for graph in SavedModel.FromString(content).meta_graphs:
+        for function in graph.graph_def.library.function:
+            if function.signature.name.startswith(_TRACED):
+                continue
+            for node in function.node_def:
+                called = [value.func.name for value in node.attr.values() if value.HasField("func")]
+                called += [func.name for value in node.attr.values() for func in value.list.func]
+                if node.op not in OPERATORS or any(name.startswith(_TRACED) for name in called):
+                    return str(node.op)
+    return None
