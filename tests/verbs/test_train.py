@@ -18,6 +18,7 @@ from tests.conftest import encode, shapes
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import DataError, RecipeError, UsageError
 from whatsit.progress import Reporter
+from whatsit.verbs import shipping
 from whatsit.verbs import train as train_verb
 from whatsit.verbs.train import Run
 
@@ -300,7 +301,7 @@ def test_resumed_run_with_a_limit_keeps_to_the_pictures_that_were_chosen(
     with monkeypatch.context() as patch:
         patch.setattr("whatsit.training.frozen.FEATURES_SHARE", 0.0)
         patch.setattr("whatsit.training.frozen.FEWEST", -10)
-        patch.setattr(train_verb, "golden_pictures", stops)
+        patch.setattr(shipping, "golden_pictures", stops)
         with pytest.raises(KeyboardInterrupt):
             whatsit.train(shapes_folder, out=tmp_path / "run", time_limit="30s", settings=settings)
     run = whatsit.train(shapes_folder, out=tmp_path / "run", resume=True, report=False)
@@ -335,7 +336,7 @@ def interrupted(shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     shutil.copytree(shapes_folder, tmp_path / "data")
     with monkeypatch.context() as patch:
-        patch.setattr(train_verb, "golden_pictures", stops)
+        patch.setattr(shipping, "golden_pictures", stops)
         with pytest.raises(KeyboardInterrupt):
             whatsit.train(tmp_path / "data", recipe="baseline", out=tmp_path / "run", settings={"epochs": 3})
     return tmp_path / "run"
