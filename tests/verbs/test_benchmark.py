@@ -15,7 +15,7 @@ from whatsit.engines import available
 from whatsit.errors import UsageError
 from whatsit.evaluation.cost import Cost
 from whatsit.evaluation.gate import Gate
-from whatsit.verbs.benchmark import Benchmark, Row, advice, draw
+from whatsit.verbs.benchmark import Benchmark, Row, advice, draw, drawing_path
 from whatsit.verbs.train import Run
 
 COST = Cost(load=0.1, p50=0.002, p99=0.003, rounds=100, pictures_per_second=500.0, peak_mb=90.0)
@@ -53,9 +53,11 @@ def test_stock_predict_is_measured_with_the_keras_file(baseline_run: Run) -> Non
 
 
 def test_it_is_drawn_beside_the_model(result: Benchmark, baseline_run: Run, tmp_path: Path) -> None:
-    model = shutil.copy(baseline_run.model, tmp_path / "mine.whatsit")
-    assert draw(result, model) == tmp_path / "mine-benchmark.png"
-    assert np.asarray(Image.open(tmp_path / "mine-benchmark.png")).std() > 10
+    assert drawing_path(baseline_run.folder, None) == baseline_run.folder / "benchmark.png"
+    path = drawing_path(tmp_path / "mine.whatsit", None)
+    assert path == tmp_path / "mine-benchmark.png"
+    draw(result, path)
+    assert np.asarray(Image.open(path)).std() > 10
 
 
 def test_a_file_that_cannot_be_run_is_told_and_passed_over(baseline_run: Run, tmp_path: Path) -> None:

@@ -234,7 +234,59 @@ def test_a_model_alone_finds_its_test_pictures_again(baseline_run: Run, shapes_f
     listener = Listener()
     [one] = whatsit.export(alone, "openvino-int8", data=shapes_folder, reporter=listener)
     assert one.gate
-    assert (one.gate.n, listener.warned) == (baseline_run.test.n, [])
+    assert one.gate.n == baseline_run.test.n
+    assert listener.warned == [f"the gate saw only {one.gate.n} test pictures, too few to tell a loss of one point"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fmt"), [("saved_model", "saved-model"), ("labels.txt", "onnx"), ("model.onnx", "onnx")]
+)
+def test_what_whatsit_did_not_write_is_not_replaced(name: str, fmt: str, baseline_run: Run, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(
+        UsageError, match=f"{name} is there already, and whatsit did not write it; choose another folder"
+    ):
+        whatsit.export(baseline_run.folder, fmt, out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_the_model_of_the_run_itself_is_not_replaced(baseline_run: Run, tmp_path: Path) -> None:
+    run = shutil.copytree(baseline_run.folder, tmp_path / "run")
+    with pytest.raises(UsageError, match=r"best_model.keras is there already"):
+        whatsit.export(run, "keras", out=run)
+
+
+def test_two_models_do_not_share_a_folder(baseline_run: Run, hostile_run: Run, tmp_path: Path) -> None:
+    whatsit.export(baseline_run.folder, "onnx", out=tmp_path)
+    with pytest.raises(UsageError, match=r"preprocess.json is of another model; choose another folder with --out"):
+        whatsit.export(hostile_run.folder, "openvino", out=tmp_path)
+
+
+def test_a_file_in_place_of_the_folder_is_told(baseline_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"")
+    with pytest.raises(UsageError, match="is not a folder; choose another place with --out"):
+        whatsit.export(baseline_run.folder, "onnx", out=tmp_path / "out")
+
+
+def test_a_damaged_split_is_told_instead_of_split_anew(baseline_run: Run, tmp_path: Path) -> None:
+    run = shutil.copytree(baseline_run.folder, tmp_path / "run")
+    text = (run / "split.csv").read_text(encoding="utf-8")
+    (run / "split.csv").write_text(text.rstrip()[:-1], encoding="utf-8")
+    with pytest.raises(DataError, match=r"split.csv: this file is damaged"):
+        whatsit.export(run, "openvino-int8")
+
+
+def test_test_pictures_that_are_gone_are_told(baseline_run: Run, shapes_folder: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(shapes_folder, tmp_path / "shapes")
+    with (baseline_run.folder / "split.csv").open(encoding="utf-8") as file:
+        gone = next(row["path"] for row in csv.DictReader(file) if row["split"] == "test")
+    (data / gone).unlink()
+    listener = Listener()
+    whatsit.export(baseline_run.folder, "openvino-int8", data=data, out=tmp_path / "out", reporter=listener)
+    assert (
+        f"only {baseline_run.test.n - 1} of the run's {baseline_run.test.n} test pictures are there"
+        in listener.warned[0]
+    )
 
 
 def test_a_model_beside_a_run_is_not_of_that_run(baseline_run: Run, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import whatsit
 from tests.verbs.test_train import Listener
 from whatsit.bundle.read import read_bundle
 from whatsit.engines import EngineError
+from whatsit.errors import UsageError
 from whatsit.evaluation.parity import Parity, make_proof
 from whatsit.runtime.predictor import Answer, Prediction, Predictor
 from whatsit.verbs.train import Run
@@ -104,6 +105,20 @@ def test_a_damaged_export_fails_and_is_named(run: Path, tmp_path: Path) -> None:
     results = by_way(verify(run, exports=folder))
     assert not results["model.onnx"].passed
     assert results["openvino_int8/model.xml, one by one"].passed
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "preprocess.json"])
+def test_other_labels_or_another_rule_beside_the_exports_fail(name: str, run: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(run / "export", tmp_path / "export")
+    (folder / name).write_text("\n".join(reversed((folder / name).read_text(encoding="utf-8").splitlines())))
+    results = by_way(verify(run, exports=folder))
+    assert not results[name].passed
+    assert results["model.onnx, one by one"].passed
+
+
+def test_a_folder_of_exports_that_is_not_there_is_told(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no such folder of exported files"):
+        verify(run, exports=tmp_path / "none")
 
 
 def test_an_export_of_another_model_fails(run: Path, hostile_run: Run, tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ from whatsit.apps.terminal import TerminalReporter, err, out, table
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A .whatsit file or a run folder.")]
+RunData = Annotated[
+    str | None, typer.Option("--data", help="Where the pictures of the run are now; by default where they were.")
+]
 
 
 def export(
@@ -36,9 +39,7 @@ def export(
     out_: Annotated[
         Path | None, typer.Option("--out", help="The folder to write into; export in the run folder by default.")
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Where the pictures of the run are now, for int8; by default where they were.")
-    ] = None,
+    data: RunData = None,
     as_json: Json = False,
 ) -> None:
     """Write the model for other tools; int8 must pass a gate on the test pictures, exit 1 if it does not."""
@@ -101,9 +102,7 @@ def benchmark(
     formats: Annotated[
         str | None, typer.Option("--format", metavar="FMT[,FMT...]", help="As in export; all by default.")
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Where the pictures of the run are now; by default where they were.")
-    ] = None,
+    data: RunData = None,
     pictures: Annotated[int, typer.Option(min=0, help="At most so many test pictures; 0 for all.")] = 2000,
     plot: Annotated[
         Path | None,
@@ -112,12 +111,13 @@ def benchmark(
     as_json: Json = False,
 ) -> None:
     """Measure every format and runtime on this machine: accuracy, agreement, size, speed and memory."""
-    from whatsit.verbs.benchmark import benchmark, draw
+    from whatsit.verbs.benchmark import benchmark, draw, drawing_path
 
+    drawing = drawing_path(model, plot)
     with TerminalReporter() as reporter:
         result = benchmark(model, formats=formats, data=data, pictures=pictures, reporter=reporter)
     out(as_document(benchmark_json(result))) if as_json else print_benchmark(result)
-    drawing = draw(result, model, plot)  # after the figures, which are not to be lost for it
+    draw(result, drawing)  # after the figures, which are not to be lost for it
     if not as_json:
         out(f"Drawing: {drawing}")
 
@@ -125,9 +125,7 @@ def benchmark(
 def ensemble(
     models: Annotated[list[str], typer.Argument(metavar="MODEL MODEL...", help="Run folders of the same classes.")],
     out_: Annotated[Path, typer.Option("--out", "-o", help="The run folder to make, or a .whatsit file.")],
-    data: Annotated[
-        str | None, typer.Option(help="Where the pictures of the runs are now; by default where they were.")
-    ] = None,
+    data: RunData = None,
     as_json: Json = False,
 ) -> None:
     """Make one model that averages several, with votes fitted on pictures that none of them was trained on."""

@@ -114,11 +114,12 @@ def print_exported(exported: Sequence[Exported]) -> None:
             f"{one.max_difference:.1e}",
             f"{one.gate.accuracy:.2%} (float {one.gate.float_accuracy:.2%})" if one.gate else "",
             f"{one.gate.agreement:.2%}" if one.gate else "",
+            f"{one.gate.n:,}" if one.gate else "",
             "" if one.gate is None else "pass" if one.gate.passed else "REJECTED",
         )
         for one in exported
     ]
-    table(("format", "file", "size", "largest difference", "test accuracy", "same label", ""), rows)
+    table(("format", "file", "size", "largest difference", "test accuracy", "same label", "pictures", ""), rows)
 
 
 def benchmark_json(result: Benchmark) -> dict[str, Any]:

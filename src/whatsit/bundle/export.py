@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import importlib.util
 import json
+import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,6 +30,7 @@ from whatsit.progress import silent_descriptor
 
 Images = npt.NDArray[np.uint8]
 REJECTED = "-REJECTED"
+RULE = "preprocess.json"
 _EXAMPLES = Path(__file__).parent / "examples"
 
 
@@ -126,10 +129,33 @@ class Exporter:
             ) from None
         return path
 
+    def companions(self) -> dict[str, str]:
+        """What lies beside every format, by the file's name: the labels, and how a picture becomes pixels."""
+        rule = json.dumps(self._preprocessing(), ensure_ascii=False, indent=1)
+        return {"labels.txt": "\n".join(self.bundle.classes) + "\n", RULE: rule + "\n"}
+
+    def require_own(self, folder: Path, targets: Sequence[Format]) -> None:
+        """Raises `UsageError` where writing into a folder would replace what is not an export of this model."""
+        try:
+            made_of = json.loads((folder / RULE).read_text(encoding="utf-8"))["model"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            made_of = None
+        if made_of == self._fingerprint():
+            return
+        names = [
+            RULE,
+            "labels.txt",
+            "read_picture.py",
+            *(name for target in targets for name in (target.top, target.example)),
+        ]
+        if there := next((name for name in names if os.path.lexists(folder / name)), None):
+            what = "is there already, and whatsit did not write it" if made_of is None else "is of another model"
+            raise UsageError(f"{folder / there} {what}; choose another folder with --out, or remove it first")
+
     def write_companions(self, target: Format, folder: Path) -> None:
         """Write what belongs beside the file: labels, the rule, the example. Raises `DiskError`."""
-        write_text(folder / "labels.txt", "\n".join(self.bundle.classes) + "\n")
-        write_text(folder / "preprocess.json", json.dumps(self._preprocessing(), ensure_ascii=False, indent=1) + "\n")
+        for name, text in self.companions().items():
+            write_text(folder / name, text)
         for name in ("read_picture.py", target.example):
             write_bytes(folder / name, (_EXAMPLES / name).read_bytes())
 
@@ -221,9 +247,13 @@ class Exporter:
         model.set_rt_info(self.bundle.input.resize, ["model_info", "resize"])
         return model
 
+    def _fingerprint(self) -> str:
+        return hashlib.sha256(self.bundle.graph).hexdigest()
+
     def _preprocessing(self) -> dict[str, Any]:
         spec = self.bundle.input
         return {
+            "model": self._fingerprint(),
             "input": {
                 "name": "image",
                 "dtype": "uint8",
@@ -270,8 +300,9 @@ def _save(model: Any, path: Path) -> None:
 def find_exported(folder: Path) -> Iterator[tuple[Format, Path]]:
     """The formats that are in an export folder, with what is to be opened."""
     for target in FORMATS.values():
-        if (folder / target.file).exists():
-            yield target, folder / target.file
+        path = folder / target.file
+        if path.is_file() or (target.top == target.file and path.is_dir()):  # a pipe would keep its reader waiting
+            yield target, path
 
 
 def megabytes_of(path: Path) -> float:

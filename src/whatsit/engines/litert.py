@@ -15,10 +15,10 @@ from whatsit.progress import silent_descriptor
 class LiteRT:
     """A `.tflite` file with one input, uint8 `[N, height, width, 3]`, and one output, float32."""
 
-    def __init__(self, content: bytes, threads: int | None = None) -> None:
+    def __init__(self, content: bytes) -> None:
         """Raises `EngineError` where LiteRT refuses the file."""
         try:
-            self._interpreter = _interpreter(content, threads)
+            self._interpreter = _interpreter(content)
         except ValueError as error:
             raise EngineError(f"LiteRT refuses the file: {str(error)[:200]}") from None
         self._input = self._interpreter.get_input_details()[0]
@@ -41,14 +41,14 @@ class LiteRT:
 
 def input_step(content: bytes) -> tuple[float, int]:
     """The step and the zero of a quantized input: a value v stands for `step * (v - zero)`."""
-    step, zero = _interpreter(content, 1).get_input_details()[0]["quantization"]
+    step, zero = _interpreter(content).get_input_details()[0]["quantization"]
     return float(step), int(zero)
 
 
-def _interpreter(content: bytes, threads: int | None) -> Any:
+def _interpreter(content: bytes) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     with silent_descriptor(2):  # it tells of its delegate
-        interpreter = Interpreter(model_content=content, num_threads=threads)
+        interpreter = Interpreter(model_content=content)
         interpreter.allocate_tensors()
     return interpreter

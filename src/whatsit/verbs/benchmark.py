@@ -16,7 +16,7 @@ from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.engines import available
 from whatsit.engines.exported import Probabilities
-from whatsit.errors import DataError, MissingExtraError, WhatsitError
+from whatsit.errors import DataError, MissingExtraError, UsageError, WhatsitError
 from whatsit.evaluation.cost import BUNDLE, EXPORTED, STOCK, Cost, CostError, Job, measure_apart
 from whatsit.evaluation.gate import Gate, compare
 from whatsit.evaluation.parity import TOLERANCE
@@ -117,8 +117,18 @@ def benchmark(
     return Benchmark(tuple(rows), len(labels), size, tuple(advice(rows)))
 
 
-def draw(result: Benchmark, model: str | Path, path: Path | None = None) -> Path:
-    """Draw a benchmark into a PNG file: `benchmark.png` beside the model by default. Returns its path.
+def drawing_path(model: str | Path, path: Path | None) -> Path:
+    """Where a benchmark is drawn: `path`, or `benchmark.png` beside the model. Raises `UsageError` for what is no PNG file."""
+    if path is None:
+        where = find_bundle(model)
+        return where.with_name("benchmark.png" if run_folder(model) else f"{where.stem}-benchmark.png")
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"{path}: the drawing can be written as .png only")
+    return path
+
+
+def draw(result: Benchmark, path: Path) -> None:
+    """Draw a benchmark into a PNG file.
 
     Raises `MissingExtraError` where Matplotlib is not installed, `DiskError` where the file cannot be written.
     """
@@ -126,8 +136,6 @@ def draw(result: Benchmark, model: str | Path, path: Path | None = None) -> Path
         raise MissingExtraError("The drawing", "train", "matplotlib")
     from whatsit.evaluation import plots
 
-    where = find_bundle(model)
-    path = path or where.with_name("benchmark.png" if run_folder(model) else f"{where.stem}-benchmark.png")
     content = plots.benchmark(
         [row.name for row in result.rows],
         [1000 * row.cost.p50 for row in result.rows],
@@ -136,7 +144,6 @@ def draw(result: Benchmark, model: str | Path, path: Path | None = None) -> Path
         [row.usable for row in result.rows],
     )
     write_bytes(path, content)
-    return path
 
 
 def _write_pixels(

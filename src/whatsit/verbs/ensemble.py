@@ -85,6 +85,10 @@ def ensemble(
     with _place(Path(out)) as place:
         dataset = _pictures_of_all(models, bundles, data, reporter)
         votes, sharpness = _vote(models, bundles, dataset, reporter)
+        if sum(vote.weight > 0 for vote in votes) == 1:
+            reporter.warn(
+                f"{max(votes, key=lambda vote: vote.weight).model} has all the votes: the others do not help it"
+            )
         bundle = set_thresholds(_merged(bundles, votes, sharpness, dataset), dataset, reporter)
         predictor, evaluation = ship(bundle, place / "model.whatsit", dataset, reporter)
         seconds = round(time.perf_counter() - started, 2)

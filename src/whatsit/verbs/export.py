@@ -14,7 +14,7 @@ from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.engines import Images, open_engine
 from whatsit.engines.exported import Probabilities, open_exported
-from whatsit.errors import ModelError
+from whatsit.errors import ModelError, UsageError
 from whatsit.evaluation.gate import LEAST_AGREEMENT, MOST_LOSS, Gate, answers_of, compare
 from whatsit.evaluation.parity import TOLERANCE, golden_pixels
 from whatsit.files import disk_error, move_into_place
@@ -23,6 +23,7 @@ from whatsit.progress import SILENT, Reporter
 from whatsit.verbs.run_data import reopen, sample_pixels
 
 FOLDER = "export"
+FEW = 100  # test pictures, of which one is a point
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,16 @@ def export(
     size = (bundle.input.height, bundle.input.width)
     folder = Path(out) if out else export_folder(model)
     exporter = Exporter(bundle, (lambda: sample_pixels(dataset, size)) if dataset else None)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; choose another place with --out")
+    exporter.require_own(folder, targets)
     progress = reporter.stage("Exporting")
     exported = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for done, target in enumerate(targets):
             progress(done, len(targets))
+            exporter.write_companions(target, folder)  # first: they tell whose folder it is
             with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as temporary:
                 path = exporter.write(target, Path(temporary))
                 difference = _difference(path, *golden)
@@ -99,7 +104,6 @@ def export(
                     )
                 named = target.rejected() if gate and not gate.passed else target
                 move_into_place(Path(temporary) / target.top, folder / named.top)
-            exporter.write_companions(target, folder)
             if target.int8:
                 _remove(folder / (target if named != target else target.rejected()).top)
             path = folder / named.file
@@ -115,7 +119,7 @@ def why_rejected(gate: Gate) -> str:
     return (
         f"it is right for {gate.accuracy:.2%} of {gate.n:,} test pictures (the float model: {gate.float_accuracy:.2%}; at most "
         f"{100 * MOST_LOSS:g} point may be lost) and agrees on {gate.agreement:.2%} (at least {LEAST_AGREEMENT:.0%} wanted); try "
-        f"the other int8 format (tflite-int8, openvino-int8), the float one, or training efficientnet-lite0, made for int8"
+        f"the other int8 format (tflite-int8, openvino-int8), the float one, or training efficientnet-lite0 where it is not that"
     )
 
 
@@ -148,4 +152,6 @@ def _gate(bundle: Bundle, path: Path, dataset: Dataset, target: Format, reporter
     )
     if len(labels) < len(dataset.of("test")):
         reporter.warn(f"{len(dataset.of('test')) - len(labels):,} test pictures cannot be read and were left out")
+    if len(labels) < FEW:
+        reporter.warn(f"the gate saw only {len(labels)} test pictures, too few to tell a loss of one point")
     return compare(labels, found["int8"], found["float"])

@@ -58,7 +58,10 @@ def reopen(model: str | Path, bundle: Bundle, data: str | Path | None, reporter:
     if not splits:
         return _split_anew(dataset, bundle, reporter)
     pictures = tuple(replace(p, split=splits[p.digest]) for p in dataset.pictures if p.digest in splits)
-    if not any(picture.split == "test" for picture in pictures):
+    found, had = (sum(name == "test" for name in names) for names in ([p.split for p in pictures], splits.values()))
+    if 0 < found < had:
+        reporter.warn(f"{data}: only {found:,} of the run's {had:,} test pictures are there")
+    if not found:
         raise DataError(
             f"{data}: none of these are the test pictures of {folder}; say where those are with --data DATA"
         )
@@ -110,11 +113,18 @@ def _noted(folder: Path) -> str | None:
 
 
 def splits_of(folder: Path) -> dict[bytes, str]:
-    """The split of each picture of a run, by the SHA-256 of its file; empty where the folder holds no run."""
+    """The split of each picture of a run, by the SHA-256 of its file; empty where the folder holds no run.
+
+    Raises `DataError` where the file that says so is damaged.
+    """
+    if not (folder / "split.csv").is_file():
+        return {}
     try:
         with (folder / "split.csv").open(encoding="utf-8", newline="") as file:
             return {
                 bytes.fromhex(row["sha256"]): row["split"] for row in csv.DictReader(file) if row["split"] in SPLITS
             }
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
-        return {}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise DataError(
+            f"{folder / 'split.csv'}: this file is damaged, so nobody knows which pictures were trained on: {error}"
+        ) from None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from whatsit.bundle.export import find_exported, require
+from whatsit.bundle.export import Exporter, find_exported, require
+from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import find_bundle, read_bundle
 from whatsit.engines.exported import open_exported
-from whatsit.errors import MissingExtraError, WhatsitError
+from whatsit.errors import MissingExtraError, UsageError, WhatsitError
 from whatsit.evaluation.parity import Parity, Proof, check_exported, check_runtimes, make_proof
 from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Prediction
@@ -40,14 +41,17 @@ def verify(
         reporter: is told about progress, and warned of files that cannot be verified here.
 
     Raises:
-        BundleError: the model cannot be read or holds no golden pictures.
+        BundleError: the model cannot be read or holds no golden pictures. UsageError: there is no folder `exports`.
     """
     bundle = read_bundle(model)
+    folder = Path(exports) if exports is not None else export_folder(model)
+    if exports is not None and not folder.is_dir():
+        raise UsageError(f"{folder}: there is no such folder of exported files")
     proof = make_proof(bundle)
     ways = len(entry_points or {}) + 1
     progress = reporter.stage("Verifying")
     results = check_runtimes(bundle, proof)
-    for target, path in find_exported(Path(exports) if exports else export_folder(model)):
+    for target, path in find_exported(folder):
         try:
             require(target)
             results += check_exported(target.file, open_exported(path), proof, int8=target.int8)
@@ -56,9 +60,10 @@ def verify(
         except WhatsitError as error:
             reporter.warn(str(error))
             results.append(proof.failed(target.file))
+    results += _check_companions(bundle, folder, proof, reporter)
     progress(1, ways)
-    with tempfile.TemporaryDirectory() as folder:
-        files = _write(proof, Path(folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        files = _write(proof, Path(temporary))
         for number, (name, answer) in enumerate((entry_points or {}).items(), 2):
             try:
                 one_by_one = [found for file in files[::SINGLE] for found in answer(find_bundle(model), [file])]
@@ -70,6 +75,20 @@ def verify(
                 results.append(proof.failed(name))
             progress(number, ways)
     return results
+
+
+def _check_companions(bundle: Bundle, folder: Path, proof: Proof, reporter: Reporter) -> Iterator[Parity]:
+    """A failure for each file beside the exports that does not say what it should: other labels are other answers."""
+    if not any(find_exported(folder)):
+        return
+    for name, text in Exporter(bundle).companions().items():
+        try:
+            alike = (folder / name).read_text(encoding="utf-8") == text
+        except (OSError, ValueError):
+            alike = False
+        if not alike:
+            reporter.warn(f"{folder / name}: this is not what belongs to the model; export it again")
+            yield proof.failed(name)
 
 
 def _write(proof: Proof, folder: Path) -> list[Path]:
