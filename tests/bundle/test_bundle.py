@@ -176,3 +176,8 @@ def test_full_disk_leaves_the_old_bundle(path: Path, monkeypatch: pytest.MonkeyP
         write_bundle(replace(BUNDLE, card="other"), path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    with pytest.raises(BundleError, match="MODEL is empty"):
+        read_bundle("")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -139,6 +140,13 @@ def test_folders_that_are_no_data_set(
     (tmp_path / "data").mkdir()
     with pytest.raises(DataError, match=message):
         scan(make_folder(files))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "data.csv")
+    with pytest.raises(DataError, match="a pipe or a device"):
+        scan(tmp_path / "data.csv")
 
 
 @pytest.mark.parametrize(

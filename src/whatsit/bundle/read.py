@@ -36,7 +36,9 @@ _MAX_SIDE = 4096
 
 
 def find_bundle(path: str | Path) -> Path:
-    """The `.whatsit` file that is meant by a path to it or to its run folder."""
+    """The `.whatsit` file that is meant by a path to it or to its run folder. Raises `BundleError` for an empty one."""
+    if not str(path).strip():  # `Path` would take it for the current folder
+        raise BundleError("MODEL is empty; give a .whatsit file or a run folder")
     path = Path(path)
     return path / "model.whatsit" if path.is_dir() else path
 
@@ -53,7 +55,6 @@ def read_bundle(path: str | Path) -> Bundle:
     Raises:
         BundleError: the file is missing, cut short, tampered with, hostile, or of another format.
     """
-    path = Path(path)
     try:
         path = find_bundle(path)
         info = path.stat()

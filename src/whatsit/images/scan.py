@@ -89,13 +89,15 @@ def scan(data: str | Path, *, progress: Callable[[int, int], None] | None = None
     """
     path = Path(data)
     try:
-        exists, is_dir = path.exists(), path.is_dir()
+        exists, is_dir, is_file = path.exists(), path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:
         raise DataError(f"{str(data)[:200]!r} is not a usable path: {error}") from None
     if not exists:
         raise DataError(f"{data}: there is no such folder, archive or CSV file")
     if is_dir:
         dataset = list_folders(str(data), FolderStore(path))
+    elif not is_file:
+        raise DataError(f"{data}: this is a pipe or a device; give a folder, an archive or a CSV file")
     elif path.suffix.lower() == ".csv":
         dataset = _list_csv(path)
     elif path.name.lower().endswith(_ARCHIVE_ENDINGS):

@@ -91,6 +91,12 @@ def ensemble(
             )
         bundle = set_thresholds(_merged(bundles, votes, sharpness, dataset), dataset, reporter)
         predictor, evaluation = ship(bundle, place / "model.whatsit", dataset, reporter)
+        best = max(votes, key=lambda vote: vote.accuracy)
+        if best.accuracy > evaluation.figures.accuracy:
+            reporter.warn(
+                f"{best.model} alone is right more often on the test pictures: {best.accuracy:.2%}, the ensemble "
+                f"{evaluation.figures.accuracy:.2%}"
+            )
         seconds = round(time.perf_counter() - started, 2)
         metrics = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
