@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from whatsit.apps.client import Client
     from whatsit.apps.proof import verify
     from whatsit.errors import WhatsitError
     from whatsit.runtime.predictor import Prediction, Predictor
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 # Loaded when first used, so that `import whatsit` is quick and serving needs nothing of training.
 _HOMES = {
+    "Client": "whatsit.apps.client:Client",
     "Prediction": "whatsit.runtime.predictor:Prediction",
     "Predictor": "whatsit.runtime.predictor:Predictor",
     "Run": "whatsit.verbs.train:Run",
@@ -50,6 +52,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Client",
     "Prediction",
     "Predictor",
     "Run",

@@ -87,6 +87,13 @@ def test_input_is_left_as_it_was(runtime: str) -> None:
     assert np.array_equal(images, batch(7))
 
 
+def test_input_may_be_read_only(runtime: str) -> None:
+    engine = open_engine(sums_graph(), ["sum"], runtime=runtime)
+    images = np.frombuffer(bytes([2]) * 24, np.uint8).reshape(2, 2, 2, 3)
+    assert engine.run(images)[0].tolist() == [24.0] * 2
+    assert [outputs[0].tolist() for outputs in engine.stream([images])] == [[24.0] * 2]
+
+
 def test_threads_share_an_engine(runtime: str) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

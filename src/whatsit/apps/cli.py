@@ -14,6 +14,7 @@ import typer
 
 from whatsit import __version__
 from whatsit.apps.cli_models import Json, Model, benchmark, ensemble, export, verify
+from whatsit.apps.cli_service import remote, serve
 from whatsit.apps.presentation import answer_json, answer_line, as_document, print_figures, print_run, run_json
 from whatsit.apps.process import Stopped, run_guarded
 from whatsit.apps.terminal import TerminalReporter, err, out, table
@@ -203,8 +204,9 @@ def predict(
     """Say what is in pictures, a line each."""
     from whatsit.verbs.predict import predict
 
+    source = remote(model, runtime) if model.startswith(("http://", "https://")) else model
     failed = count = 0
-    for name, answer in predict(model, images, top=top, coverage=coverage, runtime=runtime):
+    for name, answer in predict(source, images, top=top, coverage=coverage, runtime=runtime):
         count += 1
         if isinstance(answer, ImageError):
             failed += 1
@@ -252,7 +254,7 @@ def explain(
     out(f"Drawing: {path}")
 
 
-for verb in (export, verify, benchmark, ensemble):
+for verb in (export, verify, benchmark, ensemble, serve):
     app.command()(verb)
 
 

@@ -43,7 +43,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "about.knows": ("It knows {n} kinds of things", "รู้จักสิ่งของ {n} ประเภท"),
     "about.learned": ("It learned from {n} pictures ({source})", "เรียนรู้จากรูป {n} รูป ({source})"),
-    "about.right": ("{share} of its answers were right on test pictures it had never seen", "ตอบถูก {share} จากรูปทดสอบที่ไม่เคยเห็น"),
+    "about.right": (
+        "{share} of its answers were right on test pictures it had never seen",
+        "ตอบถูก {share} จากรูปทดสอบที่ไม่เคยเห็น",
+    ),
     "about.between": ("most likely between {low} and {high}", "ค่าจริงน่าจะอยู่ระหว่าง {low} ถึง {high}"),
     "about.made": ("Made on {date}", "สร้างเมื่อ {date}"),
     "about.local": (
@@ -68,7 +71,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "classify.camera": ("Take a photo", "ถ่ายรูป"),
     "classify.upload": ("Pictures (JPG, PNG, WebP, GIF, BMP or TIFF)", "รูปภาพ (JPG, PNG, WebP, GIF, BMP หรือ TIFF)"),
     "classify.shoot": ("Point the camera at one thing and take the photo", "หันกล้องไปที่สิ่งเดียว แล้วกดถ่ายรูป"),
-    "classify.empty": ("Drop one picture, or a hundred. The answer appears here.", "วางรูปเดียวหรือร้อยรูปก็ได้ คำตอบจะแสดงที่นี่"),
+    "classify.empty": (
+        "Drop one picture, or a hundred. The answer appears here.",
+        "วางรูปเดียวหรือร้อยรูปก็ได้ คำตอบจะแสดงที่นี่",
+    ),
     "classify.working": ("Looking at the pictures: {done} of {total}", "กำลังดูรูป: {done} จาก {total}"),
     "classify.too_many": (
         "{n} pictures are too many at once; the first {most} were looked at. For more, use `whatsit predict MODEL FOLDER`.",
@@ -113,7 +119,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     # Pictures that cannot be read
     "error.title": ("“{name}” could not be read.", "อ่าน “{name}” ไม่ได้"),
     "error.empty": ("The file is empty.", "ไฟล์ว่างเปล่า"),
-    "error.too_many_bytes": ("The file is too large. Make it smaller and try again.", "ไฟล์ใหญ่เกินไป กรุณาย่อให้เล็กลงแล้วลองใหม่"),
+    "error.too_many_bytes": (
+        "The file is too large. Make it smaller and try again.",
+        "ไฟล์ใหญ่เกินไป กรุณาย่อให้เล็กลงแล้วลองใหม่",
+    ),
     "error.too_many_pixels": (
         "The picture is too large: at most {millions} million pixels are read. Make it smaller and try again.",
         "รูปใหญ่เกินไป: อ่านได้ไม่เกิน {millions} ล้านพิกเซล กรุณาย่อรูปแล้วลองใหม่",
@@ -257,4 +266,21 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "made.test": ("to test", "ใช้ทดสอบ"),
     "made.card": ("Download the model card", "ดาวน์โหลดเอกสารโมเดล"),
     "made.report": ("Download the full report", "ดาวน์โหลดรายงานฉบับเต็ม"),
-}  # fmt: skip
+    # The page of the service
+    "api.title": ("What is in the picture?", "ในรูปนี้คืออะไร"),
+    "api.choose": ("Choose a picture", "เลือกรูป"),
+    "api.drop": ("or drop it here", "หรือลากมาวางที่นี่"),
+    "api.answer": ("Answer", "คำตอบ"),
+    "api.unknown": ("I don't know this", "ไม่รู้จักสิ่งนี้"),
+    "api.nearest": ("nearest:", "ใกล้เคียงที่สุด:"),
+    "api.evidence": ("What speaks for the answer", "ส่วนที่ทำให้ตอบเช่นนี้"),
+    "api.models": ("Model", "โมเดล"),
+    "api.key": ("API key", "รหัส API"),
+    "api.docs": ("For programs:", "สำหรับโปรแกรม:"),
+    "api.failed": ("That did not work:", "ไม่สำเร็จ:"),
+    "api.working": ("Looking …", "กำลังดู …"),
+    "api.local": (
+        "The picture is looked at and forgotten: nothing is saved, nothing is sent on.",
+        "รูปใช้เพื่อตอบเท่านั้น ไม่มีการบันทึกและไม่ส่งต่อไปที่อื่น",
+    ),
+}

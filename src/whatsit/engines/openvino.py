@@ -60,7 +60,7 @@ class OpenVINOEngine:
             request = self._idle.pop()
         except IndexError:
             request = self._latency.create_infer_request()
-        images = np.ascontiguousarray(images)
+        images = _shareable(images)
         request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
         request.infer()
         results = self._results(request)
@@ -82,7 +82,7 @@ class OpenVINOEngine:
                 yield self._results(request)
                 idle.append(request)
             request = idle.popleft()
-            tensor = openvino.Tensor(np.ascontiguousarray(images), shared_memory=True)
+            tensor = openvino.Tensor(_shareable(images), shared_memory=True)
             request.set_input_tensor(tensor)
             request.start_async()
             busy.append((request, tensor))
@@ -93,3 +93,8 @@ class OpenVINOEngine:
     def _results(self, request: Any) -> Outputs:
         # Copies: the request's own memory is written over by its next run.
         return [np.array(request.get_output_tensor(i).data) for i in range(len(self.outputs))]
+
+
+def _shareable(images: Images) -> Images:
+    """As OpenVINO shares an array's memory: contiguous and, though it only reads it, writable."""
+    return np.require(images, requirements=["C", "W"])

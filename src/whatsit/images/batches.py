@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from whatsit.errors import ImageError
-from whatsit.images.decode import Pixels, Source, decode
+from whatsit.images.decode import MAX_PIXELS, Pixels, Source, decode
 
 TINY = 64 * 64  # pixels
 
@@ -45,6 +45,20 @@ class Batch(Generic[Item]):
             yield item, self.errors[place] if place in self.errors else next(source)
 
 
+def decode_lot(
+    lot: list[Item], read: Callable[[Item], Source], size: tuple[int, int], max_pixels: int = MAX_PIXELS
+) -> Batch[Item]:
+    """Decode a few pictures at the wanted `(height, width)`; unreadable ones, and larger ones, get their errors."""
+    pixels = np.empty((len(lot), *size, 3), np.uint8)
+    errors: dict[int, ImageError] = {}
+    for place, item in enumerate(lot):
+        try:
+            pixels[place - len(errors)] = decode(read(item), size, max_pixels=max_pixels)
+        except ImageError as error:
+            errors[place] = error
+    return Batch(lot, errors, pixels[: len(lot) - len(errors)])
+
+
 def decode_batches(
     items: Iterable[Item],
     read: Callable[[Item], Source],
@@ -62,14 +76,7 @@ def decode_batches(
     """
 
     def work(lot: list[Item]) -> Batch[Item]:
-        pixels = np.empty((len(lot), *size, 3), np.uint8)
-        errors: dict[int, ImageError] = {}
-        for place, item in enumerate(lot):
-            try:
-                pixels[place - len(errors)] = decode(read(item), size)
-            except ImageError as error:
-                errors[place] = error
-        return Batch(lot, errors, pixels[: len(lot) - len(errors)])
+        return decode_lot(lot, read, size)
 
     workers = workers or (1 if size[0] * size[1] <= TINY else 2)
     source = iter(items)

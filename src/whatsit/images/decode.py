@@ -56,7 +56,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
-def decode(source: Source, size: tuple[int, int] | None = None) -> Pixels:
+def decode(source: Source, size: tuple[int, int] | None = None, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Read one picture as RGB.
 
     Args:
@@ -64,31 +64,32 @@ def decode(source: Source, size: tuple[int, int] | None = None) -> Pixels:
             that was opened but not loaded yet counts as its file; of a loaded one only the pixels are left, so step 1
             of the rule is passed over.
         size: wanted `(height, width)` in pixels; `None` for the picture's own.
+        max_pixels: of the whole picture, as its file has it; at most `MAX_PIXELS`.
 
     Returns:
         uint8 array `(height, width, 3)`, values 0..255, channels red, green, blue; it owns its memory and is writable.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, of another format, or larger than `MAX_PIXELS`.
+        ImageError: the file is missing, empty, truncated, of another format, or has more than `max_pixels`.
     """
     if isinstance(source, Image.Image):
         data = _unread_file(source)
         if data is None:
-            return _convert(source, size, may_draft=False)
+            return _convert(source, size, max_pixels, may_draft=False)
     else:
         data = read_file(source) if isinstance(source, str | Path) else bytes(source)
     if not data:
         raise ImageError("the file is empty (0 bytes)", "empty")
     if len(data) > MAX_BYTES:
         raise ImageError(f"the file has {len(data):,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
-    pixels = _ready_jpeg(data, size)
+    pixels = _ready_jpeg(data, size, max_pixels)
     if pixels is not None:
         return pixels
     with _open(data) as image:
-        return _convert(image, size, may_draft=True)
+        return _convert(image, size, max_pixels, may_draft=True)
 
 
-def _ready_jpeg(data: bytes, size: tuple[int, int] | None) -> Pixels | None:
+def _ready_jpeg(data: bytes, size: tuple[int, int] | None, max_pixels: int) -> Pixels | None:
     """A small JPEG that has the wanted size and nothing to apply, by the codec alone; None for any other.
 
     The same library as Pillow's, without Pillow's work around it, which for a picture of 32 pixels is five times as
@@ -105,7 +106,7 @@ def _ready_jpeg(data: bytes, size: tuple[int, int] | None) -> Pixels | None:
         height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
         if (
             colors not in ("YCbCr", "Gray")
-            or height * width > MAX_PIXELS
+            or height * width > max_pixels
             or (size or (height, width)) != (height, width)
         ):
             return None
@@ -202,10 +203,10 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _convert(image: Image.Image, size: tuple[int, int] | None, *, may_draft: bool) -> Pixels:
-    if image.width * image.height > MAX_PIXELS:
+def _convert(image: Image.Image, size: tuple[int, int] | None, max_pixels: int, *, may_draft: bool) -> Pixels:
+    if image.width * image.height > max_pixels:
         raise ImageError(
-            f"the picture has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} in all are read",
+            f"the picture has {image.width:,} x {image.height:,} pixels; at most {max_pixels:,} in all are read",
             "too_many_pixels",
         )
     if size is not None and min(size) < 1:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from whatsit.errors import ImageError
-from whatsit.images.decode import EXTENSIONS
+from whatsit.images.decode import EXTENSIONS, Source
 from whatsit.runtime.predictor import Prediction, Predictor
+
+
+class Answering(Protocol):
+    """A Predictor, or a service's model used like one."""
+
+    def predict_each(
+        self, items: Iterable[str], read: Callable[[str], Source], *, top: int = 5, coverage: float | None = None
+    ) -> Iterator[tuple[str, Prediction | ImageError]]:
+        """See `Predictor.predict_each`."""
+        ...
 
 
 def find_pictures(arguments: Iterable[str]) -> Iterator[str]:
@@ -29,7 +40,7 @@ def find_pictures(arguments: Iterable[str]) -> Iterator[str]:
 
 
 def predict(
-    model: str | Path | Predictor,
+    model: str | Path | Answering,
     pictures: Iterable[str],
     *,
     top: int = 5,
@@ -37,5 +48,5 @@ def predict(
     runtime: str = "auto",
 ) -> Iterator[tuple[str, Prediction | ImageError]]:
     """Answer for each picture that `find_pictures` finds, in order; an unreadable one gets its own error."""
-    predictor = model if isinstance(model, Predictor) else Predictor(model, runtime=runtime)
+    predictor = Predictor(model, runtime=runtime) if isinstance(model, str | Path) else model
     return predictor.predict_each(find_pictures(pictures), lambda name: name, top=top, coverage=coverage)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 import webbrowser
@@ -15,13 +14,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import BaseRoute, Route
 
+from whatsit.apps.network import HOST, free_port, reachable
 from whatsit.apps.streamlit_app import live_route
 from whatsit.apps.streamlit_app.shelf import offer
-from whatsit.errors import UsageError
 from whatsit.runtime.overlay import FONT
 
 SCRIPT = Path(__file__).parent / "main.py"  # its settings are in .streamlit/config.toml beside it
-HOST = "127.0.0.1"
 PORTS = range(8501, 8551)
 
 # Uploads stay in memory: Starlette would write those above 1 MB to a temporary file. Streamlit refuses larger ones.
@@ -57,8 +55,8 @@ def run(
     from streamlit import App
 
     host = host or HOST
-    port = _free_port(host, [port] if port else PORTS)
-    address = f"http://{_reachable(host)}:{port}"
+    port = free_port("the app", host, [port] if port else PORTS)
+    address = f"http://{reachable(host)}:{port}"
     server = uvicorn.Server(
         # Not by Streamlit's own runner: its sockets wait for the other side's acknowledgement (Nagle), 40 ms an answer.
         uvicorn.Config(
@@ -84,25 +82,3 @@ def _tell(server: uvicorn.Server, address: str, browser: bool, say: Callable[[st
     say(f"The app is at {address} (Ctrl-C stops it). แอปอยู่ที่ {address} (กด Ctrl-C เพื่อหยุด)")
     if browser:
         webbrowser.open(address)
-
-
-def _free_port(host: str, ports: Sequence[int]) -> int:
-    reason = ""
-    for port in ports:
-        try:
-            family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(place)
-            return port
-        except (OSError, ValueError) as error:  # the latter for what cannot be a host's name
-            reason = getattr(error, "strerror", None) or str(error)
-    which = f"port {ports[0]}" if len(ports) == 1 else f"ports {ports[0]} to {ports[-1]}"
-    raise UsageError(f"the app cannot be served on {host}, {which}: {reason}; choose others with --host and --port")
-
-
-def _reachable(host: str) -> str:
-    """An address for a browser on this machine."""
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound to
-        return HOST
-    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,196 @@
+"""The models that a service offers: by name and version, replaced while they are at work."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from pathlib import Path
+
+from whatsit.apps.api.batching import Batcher, Gate, Observer, best_batch
+from whatsit.apps.api.settings import RefusedError, Settings
+from whatsit.bundle.read import find_bundle, read_bundle, run_folder
+from whatsit.errors import UsageError, WhatsitError, suggest
+from whatsit.images.scan import is_plain
+from whatsit.runtime.explain import Explainer
+from whatsit.runtime.predictor import Predictor
+
+Stamp = tuple[int, int, int]
+
+
+class Served:
+    """A model at work. A request keeps to the one it began with, so that its answer is wholly of that one."""
+
+    def __init__(self, name: str, version: str, predictor: Predictor, gate: Gate, batcher: Batcher) -> None:
+        self.name = name
+        self.version = version
+        self.predictor = predictor
+        self.gate = gate
+        self.batcher = batcher
+        self._explainer: Explainer | None = None
+        self._lock = threading.Lock()
+        self._users = 0
+        self._retired = False
+
+    @property
+    def explainer(self) -> Explainer:
+        """Raises `ModelError` where the model cannot be explained."""
+        with self._lock:
+            self._explainer = self._explainer or Explainer(self.predictor)
+        return self._explainer
+
+    @contextmanager
+    def in_use(self) -> Iterator[Served]:
+        """Keeps the model at work for as long as somebody needs it."""
+        self._users += 1
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            self._close_if_idle()
+
+    def retire(self) -> None:
+        """Another took its place: it ends when nobody uses it any more."""
+        self._retired = True
+        self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        if self._retired and not self._users:
+            self.batcher.close()
+
+
+class Entry:
+    """A file that is served under a name and a version."""
+
+    def __init__(self, name: str, version: str, path: Path) -> None:
+        self.name = name
+        self.version = version
+        self.path = path
+        self.stamp: Stamp | None = None
+        self.served: Served | None = None
+        self.reason = ""  # why it is not, or why its newest file is not
+
+
+def parse_models(models: Sequence[str | Path]) -> list[Entry]:
+    """MODEL or NAME=MODEL each; a name that comes twice has versions 1, 2, ... Raises `UsageError`."""
+    entries: list[Entry] = []
+    for text in map(str, models):
+        name, separator, path = text.partition("=")
+        if not separator or Path(text).exists():
+            folder = run_folder(text)
+            name, path = (folder.resolve().name if folder else Path(text).stem), text
+        if not name or len(name) > 100 or "/" in name or not is_plain(name):
+            raise UsageError(f"'{name[:100]}' cannot be the name of a model; write NAME={path}, without slashes")
+        version = 1 + sum(entry.name == name for entry in entries)
+        entries.append(Entry(name, str(version), Path(path)))
+    if not entries:
+        raise UsageError("give at least one model: a .whatsit file or a run folder")
+    return entries
+
+
+class Models:
+    """Every model of a service. All but loading happens in its event loop."""
+
+    def __init__(
+        self,
+        models: Sequence[str | Path],
+        settings: Settings,
+        *,
+        observe: Callable[[str, str], Observer] | None = None,
+        runtime: str = "auto",
+    ) -> None:
+        self.entries = parse_models(models)
+        self._settings = settings
+        self._observe = observe
+        self._runtime = runtime
+        self._one_at_a_time = asyncio.Lock()
+
+    def load_all(self) -> None:
+        """Open every model. Raises `WhatsitError` where one cannot be opened: a service starts whole or not at all."""
+        for entry in self.entries:
+            stamp = stamp_of(entry.path)
+            entry.served, entry.stamp = self._open(entry), stamp
+
+    def default(self) -> str:
+        """The name of the model that answers where none is asked for."""
+        return self.entries[0].name
+
+    def versions(self, name: str) -> list[Entry]:
+        """The versions of a model, the oldest first. Raises `RefusedError` (404) where there is none."""
+        found = [entry for entry in self.entries if entry.name == name]
+        if not found:
+            known = dict.fromkeys(entry.name for entry in self.entries)
+            raise RefusedError(404, f"there is no model '{name[:100]}'{suggest(name[:100], known)}", "unknown_model")
+        return found
+
+    def get(self, name: str | None = None, version: str | None = None) -> Served:
+        """The model at work under a name (by default the first one's) and a version (the newest). Raises `RefusedError`."""
+        name = name or self.default()
+        found = self.versions(name)
+        if version:
+            found = [entry for entry in found if entry.version == version]
+            if not found:
+                raise RefusedError(404, f"the model '{name}' has no version '{version[:20]}'", "unknown_model")
+        ready = [entry.served for entry in found if entry.served]
+        if not ready:
+            raise RefusedError(503, f"the model '{name}' is not loaded", "not_loaded", {"retry-after": "1"})
+        return ready[-1]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model is at work."""
+        return all(entry.served for entry in self.entries)
+
+    async def load(self, entry: Entry, pool: Executor) -> None:
+        """Open an entry's file anew. What was at work goes on if that fails. Raises `WhatsitError`."""
+        async with self._one_at_a_time:
+            entry.stamp = stamp_of(entry.path)
+            try:
+                served = await asyncio.get_running_loop().run_in_executor(pool, self._open, entry)
+            except WhatsitError as error:
+                entry.reason = str(error)
+                raise
+            old, entry.served, entry.reason = entry.served, served, ""
+            if old:
+                old.retire()
+
+    def unload(self, entry: Entry) -> None:
+        """Take an entry out of service, until it is loaded again."""
+        if entry.served:
+            entry.served.retire()
+        entry.served, entry.reason = None, "unloaded"
+
+    def changed(self) -> list[Entry]:
+        """The entries at work whose files are others than those that were opened last."""
+        found = []
+        for entry in self.entries:
+            stamp = stamp_of(entry.path)
+            if entry.served and stamp and stamp != entry.stamp:
+                found.append(entry)
+        return found
+
+    def close(self) -> None:
+        """End the threads of all."""
+        for entry in self.entries:
+            if entry.served:
+                entry.served.batcher.close()
+
+    def _open(self, entry: Entry) -> Served:
+        predictor = Predictor(read_bundle(entry.path), runtime=self._runtime)
+        before = entry.served.batcher.max_batch if entry.served else None
+        max_batch = self._settings.max_batch or before or best_batch(predictor.answer, predictor.size)
+        gate = entry.served.gate if entry.served else Gate(self._settings.queue + max_batch)
+        observer = self._observe(entry.name, entry.version) if self._observe else None
+        batcher = Batcher(predictor.answer, max_batch=max_batch, max_delay=self._settings.max_delay, observer=observer)
+        return Served(entry.name, entry.version, predictor, gate, batcher)
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What changes when a model's file does; None where there is none."""
+    try:
+        info = find_bundle(path).stat()
+    except (OSError, ValueError):
+        return None
+    return (info.st_mtime_ns, info.st_size, info.st_ino)

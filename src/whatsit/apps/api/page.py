@@ -1,0 +1,58 @@
+"""The page at `/`, where a person can try the service: one picture in, its answer and its evidence out."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import HTMLResponse, Response
+
+from whatsit.apps.api.service import Service
+from whatsit.apps.words import LANGUAGES, Words, language_of
+
+_FOLDER = Path(__file__).parent / "static"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; img-src 'self' blob: data:"
+)
+_KEYS = (
+    "title",
+    "choose",
+    "drop",
+    "answer",
+    "unknown",
+    "nearest",
+    "evidence",
+    "models",
+    "key",
+    "docs",
+    "failed",
+    "working",
+    "local",
+)
+
+
+def routes(service: Service) -> APIRouter:
+    """The page and its script."""
+    router = APIRouter(include_in_schema=False)
+    page = (_FOLDER / "index.html").read_text(encoding="utf-8")
+    script = (_FOLDER / "page.js").read_bytes()
+
+    @router.get("/")
+    async def show(request: Request, lang: str | None = None) -> Response:
+        language = lang if lang in LANGUAGES else language_of(request.headers.get("accept-language", "").split(",")[0])
+        words = Words(language)
+        text = page.replace("{{language}}", language).replace("{{needs_key}}", str(bool(service.settings.keys)).lower())
+        for key in _KEYS:
+            text = text.replace(f"{{{{{key}}}}}", html.escape(words(f"api.{key}")))
+        spoken = {key: words(f"api.{key}") for key in _KEYS}
+        text = text.replace("{{words}}", html.escape(orjson.dumps(spoken).decode()))
+        headers = {"content-security-policy": _POLICY, "x-content-type-options": "nosniff", "vary": "accept-language"}
+        return HTMLResponse(text, headers=headers)
+
+    @router.get("/page.js")
+    async def code() -> Response:
+        return Response(script, media_type="text/javascript", headers={"cache-control": "no-cache"})
+
+    return router

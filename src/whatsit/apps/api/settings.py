@@ -1,0 +1,60 @@
+"""What the owner of a service can choose, and how a request is refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits and timings of a service. Everything that a stranger can make grow has one here."""
+
+    max_body: int = 64 * MEGABYTE  # bytes of a request's body, unpacked
+    max_memory: int = 512 * MEGABYTE  # bytes of all bodies at one time
+    max_json: int = 16 * MEGABYTE  # bytes of JSON in a body; larger tensors come as binary data
+    max_pixels: int = 50_000_000  # of a picture
+    max_pictures: int = 256  # in one request
+    max_connections: int = 2000
+    arrival: float = 10.0  # seconds in which a request must have arrived
+    deadline: float = 30.0  # seconds in which it is answered, else 504
+    grace: float = 10.0  # seconds after SIGTERM in which accepted requests may finish
+    drain: float = 0.5  # of these, the seconds in which new ones still get an answer (503)
+    queue: int = 128  # pictures of a model that wait for their turn
+    max_batch: int | None = None  # pictures answered together; None: measured at the start
+    max_delay: float = 0.0  # seconds that a picture waits for company
+    watch: float = 1.0  # seconds between looks at the files of the models
+    decoders: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
+    keys: tuple[str, ...] = ()  # of which a request must bring one; none: everybody may ask
+    admin_token: str | None = None  # for loading and unloading models; None: nobody may
+    origins: tuple[str, ...] = ()  # whose pages may ask (CORS)
+
+
+class RefusedError(Exception):
+    """A request that gets an error as its answer: `{"error": message}` with an HTTP status."""
+
+    def __init__(self, status: int, message: str, reason: str, headers: Mapping[str, str] | None = None) -> None:
+        """`reason` is the same in a word, for the metrics."""
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.reason = reason
+        self.headers = dict(headers or {})
+
+
+def bad_request(message: str, reason: str = "malformed") -> RefusedError:
+    """400."""
+    return RefusedError(400, message, reason)
+
+
+def too_large(message: str) -> RefusedError:
+    """413; the connection is closed, as the rest of the request may be anything."""
+    return RefusedError(413, message, "too_large", {"connection": "close"})
+
+
+def overloaded(message: str = "too many pictures are waiting; try again in a second") -> RefusedError:
+    """429."""
+    return RefusedError(429, message, "queue_full", {"retry-after": "1"})

@@ -1,0 +1,81 @@
+"""The verb of the command line that serves models to programs: serve."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whatsit.apps.client import Client
+from whatsit.apps.process import Stopped
+from whatsit.apps.terminal import err
+from whatsit.errors import MissingExtraError, UsageError
+
+
+def serve(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help=".whatsit files or run folders, each also as NAME=MODEL.")
+    ],
+    host: Annotated[
+        str | None, typer.Option(help="The address to serve on; 127.0.0.1, this computer only, by default.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="8000 or the next free one by default.")] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="A file of keys, one a line, of which every request must bring one.")
+    ] = None,
+    admin_token_file: Annotated[
+        Path | None, typer.Option(help="A file with the token for loading and unloading models.")
+    ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="A site whose pages may ask, such as https://shop.example; repeatable."),
+    ] = None,
+    max_batch: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Pictures answered together; measured at the start by default.")
+    ] = None,
+    max_delay: Annotated[
+        float, typer.Option(min=0, max=1000, help="Milliseconds that a picture waits for company.")
+    ] = 0.0,
+    queue: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Pictures of a model that may wait; more get 429.")
+    ] = 128,
+    max_body: Annotated[int, typer.Option(min=1, max=1024, help="Megabytes of a request.")] = 64,
+    max_pictures: Annotated[int, typer.Option(min=1, max=10_000, help="Pictures in one request.")] = 256,
+    deadline: Annotated[
+        float, typer.Option(min=0.01, max=3600, help="Seconds in which a request is answered, else 504.")
+    ] = 30.0,
+    grace: Annotated[float, typer.Option(min=1, max=3600, help="Seconds for accepted requests after SIGTERM.")] = 10.0,
+    runtime: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
+) -> None:
+    """Serve models to programs: REST with batches, and the Open Inference Protocol of KServe and Triton."""
+    try:
+        from whatsit.apps.api.server import read_keys, serve
+        from whatsit.apps.api.settings import MEGABYTE, Settings
+    except ImportError as error:
+        raise MissingExtraError("the service", "serve", error.name or "fastapi") from None
+    settings = Settings(
+        max_body=max_body * MEGABYTE,
+        max_memory=max(8 * max_body, 512) * MEGABYTE,
+        max_pictures=max_pictures,
+        deadline=deadline,
+        grace=grace,
+        queue=queue,
+        max_batch=max_batch,
+        max_delay=max_delay / 1000,
+        keys=read_keys(api_key_file) if api_key_file else (),
+        admin_token=read_keys(admin_token_file)[0] if admin_token_file else None,
+        origins=tuple(cors or ()),
+    )
+    with contextlib.suppress(Stopped):
+        serve(models, host=host, port=port, settings=settings, runtime=runtime, say=err)
+    err("The service has stopped.")
+
+
+def remote(url: str, runtime: str) -> Client:
+    """The model behind a service's address; its key is taken from the environment."""
+    if runtime != "auto":
+        raise UsageError("--runtime is the service's own choice; leave it out where MODEL is an address")
+    return Client(url, key=os.environ.get("WHATSIT_API_KEY"))

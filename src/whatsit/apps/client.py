@@ -1,0 +1,204 @@
+"""`Client`: a service's models, used as if they were a `Predictor` here. Needs nothing but what whatsit always has."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import secrets
+import time
+import urllib.parse
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from PIL import Image
+
+from whatsit.errors import ImageError, UsageError, WhatsitError
+from whatsit.images.decode import Source, read_file
+from whatsit.runtime.predictor import Prediction
+
+Item = TypeVar("Item")
+
+_LOT = 32  # pictures a request
+_LOT_BYTES = 16 * 1024 * 1024
+_TRIES = 6  # while the service is busy
+_BUSY = (429, 503)
+
+
+class ServiceError(WhatsitError):
+    """A service cannot be reached, or refuses a request."""
+
+
+class Client:
+    """A model behind a service that `whatsit serve` started. Not for several threads at once."""
+
+    def __init__(self, url: str, *, model: str | None = None, key: str | None = None, timeout: float = 60.0) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            url: such as `http://127.0.0.1:8000`.
+            model: the name of the model; the service's first by default.
+            key: the API key, where the service wants one.
+            timeout: seconds to wait for an answer.
+
+        Raises `UsageError` where the address is none.
+        """
+        parts = urllib.parse.urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+            raise UsageError(f"{url[:200]}: this is no address of a service; it looks like http://127.0.0.1:8000")
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+        self._prefix = parts.path.rstrip("/")
+        self._connection = kind(parts.hostname, port, timeout=timeout)
+        self._model = model
+        self._headers = {"X-API-Key": key} if key else {}
+
+    def predict(self, pictures: Sequence[Source], *, top: int = 5, coverage: float | None = None) -> list[Prediction]:
+        """As `Predictor.predict`, in the same words; also raises `ServiceError`."""
+        if isinstance(pictures, str | bytes | Path):
+            raise TypeError(
+                "predict takes a list of pictures and gives a list of predictions; write predict([picture])"
+            )
+        found = []
+        for place, answer in self.predict_each(
+            range(len(pictures)), lambda place: pictures[place], top=top, coverage=coverage
+        ):
+            if isinstance(answer, ImageError):
+                picture = pictures[place]
+                name = str(picture) if isinstance(picture, str | Path) else f"picture {place + 1}"
+                raise ImageError(f"{name}: {answer}", answer.reason)
+            found.append(answer)
+        return found
+
+    def predict_each(
+        self, items: Iterable[Item], read: Callable[[Item], Source], *, top: int = 5, coverage: float | None = None
+    ) -> Iterator[tuple[Item, Prediction | ImageError]]:
+        """As `Predictor.predict_each`; also raises `ServiceError`."""
+        query = {"top": str(max(top, 1)), **({"coverage": str(coverage)} if coverage is not None else {})}
+        for lot in _lots(items, read):
+            good = [data for _, data in lot if isinstance(data, bytes)]
+            answers = iter(self._ask(good, query)) if good else iter(())
+            for item, data in lot:
+                yield item, data if isinstance(data, ImageError) else _answer(next(answers), top)
+
+    def models(self) -> list[dict[str, Any]]:
+        """The models of the service: name, version, classes, accuracy."""
+        found: list[dict[str, Any]] = self._request("GET", "/v1/models")["models"]
+        return found
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        self._connection.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, files: list[bytes], query: dict[str, str]) -> list[dict[str, Any]]:
+        if self._model:
+            query = {**query, "model": self._model}
+        body, kind = _form(files)
+        path = f"/v1/predict/batch?{urllib.parse.urlencode(query)}"
+        answers: list[dict[str, Any]] = self._request("POST", path, body, kind)["answers"]
+        if len(answers) != len(files):
+            raise ServiceError(f"{self.url}: {len(answers)} answers came for {len(files)} pictures")
+        return answers
+
+    def _request(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> Any:
+        for number in range(1, _TRIES + 1):
+            status, headers, data = self._send(method, path, body, kind)
+            if status not in _BUSY or number == _TRIES:
+                break
+            time.sleep(min(_seconds(headers.get("retry-after")), 10.0))
+        try:
+            found = json.loads(data)
+            words = "" if status == 200 else str(found["error"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise ServiceError(f"{self.url}: this is no service of whatsit; it answered {status}") from None
+        if words:
+            raise ServiceError(f"{self.url}: {words[:500]}")
+        return found
+
+    def _send(
+        self, method: str, path: str, body: bytes | None, kind: str
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        headers = {**self._headers, **({"Content-Type": kind} if kind else {})}
+        for fresh in (False, True):  # a kept connection may have been closed by the other side meanwhile
+            try:
+                self._connection.request(method, self._prefix + path, body, headers)
+                response = self._connection.getresponse()
+                return response.status, response.headers, response.read()
+            except (http.client.HTTPException, OSError) as error:
+                self._connection.close()
+                if fresh or isinstance(error, TimeoutError | ConnectionRefusedError):
+                    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                    raise ServiceError(f"{self.url}: the service cannot be reached: {reason}") from None
+        raise AssertionError
+
+
+def _lots(items: Iterable[Item], read: Callable[[Item], Source]) -> Iterator[list[tuple[Item, bytes | ImageError]]]:
+    lot: list[tuple[Item, bytes | ImageError]] = []
+    size = 0
+    for item in items:
+        try:
+            data: bytes | ImageError = _file_of(read(item))
+        except ImageError as error:
+            data = error
+        length = len(data) if isinstance(data, bytes) else 0
+        if lot and (len(lot) == _LOT or size + length > _LOT_BYTES):
+            yield lot
+            lot, size = [], 0
+        lot.append((item, data))
+        size += length
+    if lot:
+        yield lot
+
+
+def _file_of(picture: Source) -> bytes:
+    if isinstance(picture, str | Path):
+        return read_file(picture)
+    if isinstance(picture, Image.Image):
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        return file.getvalue()
+    return bytes(picture)
+
+
+def _form(files: list[bytes]) -> tuple[bytes, str]:
+    boundary = secrets.token_hex(16)
+    parts = []
+    for number, data in enumerate(files):
+        parts += [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{number}"\r\n\r\n'.encode(),
+            data,
+            b"\r\n",
+        ]
+    return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
+
+
+def _answer(found: dict[str, Any], top: int) -> Prediction | ImageError:
+    if "error" in found:
+        return ImageError(str(found["error"]), str(found.get("reason", "unreadable")))
+    guesses = tuple((str(guess["label"]), float(guess["probability"])) for guess in found["top"])
+    labels = found.get("set")
+    return Prediction(
+        str(found["label"]),
+        float(found["probability"]),
+        bool(found["unknown"]),
+        guesses[:top],
+        tuple(labels) if labels is not None else None,
+    )
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        return max(0.0, float(text or 1.0))
+    except ValueError:
+        return 1.0

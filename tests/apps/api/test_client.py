@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import whatsit
+from tests.apps.api.conftest import Running, running
+from tests.conftest import encode, shapes
+from whatsit.apps.client import ServiceError
+from whatsit.errors import ImageError, UsageError
+from whatsit.runtime.predictor import Predictor
+from whatsit.verbs.train import Run
+
+KEY = "a-key-of-16-or-more"
+
+
+@pytest.fixture(scope="module")
+def predictor(baseline_run: Run) -> Predictor:
+    return baseline_run.load()
+
+
+def alike(found: list[whatsit.Prediction], wanted: list[whatsit.Prediction]) -> bool:
+    return [(one.label, one.unknown, one.labels) for one in found] == [
+        (one.label, one.unknown, one.labels) for one in wanted
+    ] and all(
+        dict(one.top) == pytest.approx(dict(other.top), abs=1e-5) for one, other in zip(found, wanted, strict=True)
+    )
+
+
+def test_it_answers_as_a_predictor_does(api: Running, predictor: Predictor, disc: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "รูป.png"
+    path.write_bytes(disc)
+    pictures = [disc, path, str(path), Image.fromarray(shapes("rows", 3))]
+    with whatsit.Client(api.url) as client:
+        assert alike(client.predict(pictures, top=2, coverage=0.9), predictor.predict(pictures, top=2, coverage=0.9))
+
+
+def test_many_pictures_take_several_requests(api: Running, predictor: Predictor) -> None:
+    pictures = [encode(shapes("disc", seed)) for seed in range(70)]
+    with whatsit.Client(api.url, model="baseline") as client:
+        assert alike(client.predict(pictures), predictor.predict(pictures))
+
+
+def test_unreadable_picture_is_told_in_the_same_words(api: Running, predictor: Predictor, disc: bytes) -> None:
+    told = []
+    with whatsit.Client(api.url) as client:
+        for answering in (client, predictor):
+            with pytest.raises(ImageError) as error:
+                answering.predict([disc, b"words"])
+            told.append((str(error.value), error.value.reason))
+    assert told[0] == told[1]
+
+
+def test_unreadable_picture_among_others_gets_its_own_error(api: Running, disc: bytes, tmp_path: Path) -> None:
+    items: list[str | bytes] = [disc, b"words", str(tmp_path / "none.png"), disc]
+    with whatsit.Client(api.url) as client:
+        answers = [answer for _, answer in client.predict_each(items, lambda item: item)]
+    assert [getattr(answer, "label", "failed") for answer in answers] == ["disc", "failed", "failed", "disc"]
+
+
+def test_models_are_listed(api: Running) -> None:
+    with whatsit.Client(api.url) as client:
+        assert [model["name"] for model in client.models()] == ["baseline", "hostile"]
+
+
+def test_key_is_brought(baseline_run: Run, disc: bytes) -> None:
+    with running([baseline_run.folder], keys=(KEY,)) as service:
+        with whatsit.Client(service.url, key=KEY) as client:
+            assert client.predict([disc])[0].label == "disc"
+        with whatsit.Client(service.url) as client, pytest.raises(ServiceError, match="an API key is needed"):
+            client.predict([disc])
+
+
+def test_unknown_model_is_told(api: Running, disc: bytes) -> None:
+    with (
+        whatsit.Client(api.url, model="basline") as client,
+        pytest.raises(ServiceError, match="did you mean 'baseline'"),
+    ):
+        client.predict([disc])
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "http://", "http://host:99999", "host:8000"])
+def test_what_is_no_address_is_told(url: str) -> None:
+    with pytest.raises(UsageError, match="no address of a service"):
+        whatsit.Client(url)
+
+
+def test_service_that_is_not_there_is_told(disc: bytes) -> None:
+    with whatsit.Client("http://127.0.0.1:9") as client, pytest.raises(ServiceError, match="cannot be reached"):
+        client.predict([disc])
+
+
+class Busy(http.server.BaseHTTPRequestHandler):
+    """Is busy twice, closes the connection each time, then answers."""
+
+    asked = 0
+    answer = json.dumps(
+        {
+            "answers": [
+                {"label": "cat", "probability": 1.0, "unknown": False, "top": [{"label": "cat", "probability": 1.0}]}
+            ]
+        }
+    ).encode()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        type(self).asked += 1
+        busy = type(self).asked < 3
+        data = b'{"error": "busy"}' if busy else self.answer
+        self.send_response(429 if busy else 200)
+        self.send_header("Retry-After", "0")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def busy() -> Iterator[str]:
+    Busy.asked = 0
+    with http.server.HTTPServer(("127.0.0.1", 0), Busy) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_busy_service_is_asked_again(busy: str) -> None:
+    with whatsit.Client(busy) as client:
+        assert client.predict([b"any"])[0].label == "cat"
+    assert Busy.asked == 3
+
+
+def test_other_servers_answers_are_told(busy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Busy, "answer", b"<html>")
+    with whatsit.Client(busy) as client, pytest.raises(ServiceError, match="no service of whatsit"):
+        client.predict([b"any"])
