@@ -54,14 +54,17 @@ def in_flight(count: int) -> str:
 
 
 def test_full_queue_answers_429_at_once_and_the_first_still_succeed(baseline_run: Run, disc: bytes) -> None:
-    with running([baseline_run.folder], queue=2, max_batch=1) as service, held(service) as opened:
-        with ThreadPoolExecutor(3) as clients:
-            first = [clients.submit(service.ask, "POST", "/v1/predict", disc) for _ in range(3)]
-            service.until(in_flight(3))
-            rejected = [service.ask("POST", "/v1/predict", disc) for _ in range(4)]
-            alive = service.ask("GET", "/livez").status
-            opened.set()
-            assert [one.result().status for one in first] == [200] * 3
+    with (
+        running([baseline_run.folder], queue=2, max_batch=1) as service,
+        ThreadPoolExecutor(3) as clients,
+        held(service) as opened,
+    ):
+        first = [clients.submit(service.ask, "POST", "/v1/predict", disc) for _ in range(3)]
+        service.until(in_flight(3))
+        rejected = [service.ask("POST", "/v1/predict", disc) for _ in range(4)]
+        alive = service.ask("GET", "/livez").status
+        opened.set()
+        assert [one.result().status for one in first] == [200] * 3
     assert [(one.status, one.headers["retry-after"]) for one in rejected] == [(429, "1")] * 4
     assert alive == 200
 
@@ -124,11 +127,11 @@ def test_what_is_no_request_gets_400(api: Running, head: bytes) -> None:
 
 def test_second_request_of_a_connection_may_be_slow_only_for_so_long(baseline_run: Run) -> None:
     with running([baseline_run.folder], arrival=0.3) as service:
-        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
-            client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert client.recv(1000).startswith(b"HTTP/1.1 200")
-            client.sendall(b"GET /li")
-            assert b" 408 " in _all_of(client)
+        client = socket.create_connection(("127.0.0.1", service.port), timeout=10)
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        client.sendall(b"GET /li")
+        assert b" 408 " in _all_of(client)
 
 
 def test_sigterm_lets_accepted_requests_finish_and_takes_no_new_ones(baseline_run: Run, disc: bytes) -> None:

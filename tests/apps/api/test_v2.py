@@ -155,16 +155,17 @@ def test_token_loads_and_unloads(baseline_run: Run, tmp_path: Path) -> None:
     token = {"X-Admin-Token": "a-token-of-16-or-more"}
     path = Path(shutil.copy(baseline_run.model, tmp_path / "m.whatsit"))
     with running([path], admin_token=token["X-Admin-Token"]) as service:
-        with triton.InferenceServerClient(f"127.0.0.1:{service.port}") as client:
-            for headers in ({}, {"X-Admin-Token": "another"}):
-                with pytest.raises(InferenceServerException, match="the token is needed"):
-                    client.unload_model("m", headers=headers)
-            client.unload_model("m", headers=token)
-            assert not client.is_model_ready("m")
-            assert not client.is_server_ready()
+        client = triton.InferenceServerClient(f"127.0.0.1:{service.port}")
+        for headers in ({}, {"X-Admin-Token": "another"}):
+            with pytest.raises(InferenceServerException, match="the token is needed"):
+                client.unload_model("m", headers=headers)
+        client.unload_model("m", headers=token)
+        assert not client.is_model_ready("m")
+        assert not client.is_server_ready()
+        client.load_model("m", headers=token)
+        assert client.is_model_ready("m")
+        path.write_bytes(b"broken")
+        with pytest.raises(InferenceServerException, match="cannot be loaded"):
             client.load_model("m", headers=token)
-            assert client.is_model_ready("m")
-            path.write_bytes(b"broken")
-            with pytest.raises(InferenceServerException, match="cannot be loaded"):
-                client.load_model("m", headers=token)
-            client.infer("m", [images(FILES)])
+        client.infer("m", [images(FILES)])
+        client.close()

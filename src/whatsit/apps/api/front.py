@@ -17,7 +17,15 @@ from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import RefusedError
 from whatsit.errors import ImageError, MissingExtraError, ModelError, UsageError
 
-OPEN = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/", "/page.js"}  # no key is asked for
+OPEN = {
+    "/livez",
+    "/readyz",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/",
+    "/page.js",
+    "/Sarabun.ttf",
+}  # no key is asked for
 _HEALTH = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics"}
 INTERNAL = RefusedError(
     500, "an error inside the service; its log has it under the X-Request-ID of this answer", "internal"

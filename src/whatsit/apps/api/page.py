@@ -7,14 +7,16 @@ from pathlib import Path
 
 import orjson
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 
 from whatsit.apps.api.service import Service
 from whatsit.apps.words import LANGUAGES, Words, language_of
+from whatsit.runtime.overlay import FONT
 
 _FOLDER = Path(__file__).parent / "static"
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; img-src 'self' blob: data:"
+    "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; font-src 'self'; "
+    "img-src 'self' blob: data:"
 )
 _KEYS = (
     "title",
@@ -54,5 +56,9 @@ def routes(service: Service) -> APIRouter:
     @router.get("/page.js")
     async def code() -> Response:
         return Response(script, media_type="text/javascript", headers={"cache-control": "no-cache"})
+
+    @router.get("/Sarabun.ttf")
+    async def font() -> Response:
+        return FileResponse(FONT, headers={"cache-control": "max-age=86400"})
 
     return router
