@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -66,21 +65,12 @@ def create_app(service: Service) -> ASGIApp:
         """Counters for Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
-    wrapped: ASGIApp = app
     if service.settings.origins:
-        wrapped = CORSMiddleware(
+        cors = CORSMiddleware(
             app, allow_origins=service.settings.origins, allow_methods=["GET", "POST"], allow_headers=["*"]
         )
-    return Front(wrapped, service)
-
-
-def create_service_app(models: Sequence[str | Path], service: Service | None = None) -> ASGIApp:
-    """For other servers than ours: an application that opens the models at once."""
-    from whatsit.apps.api.settings import Settings
-
-    service = service or Service(models, Settings())
-    service.models.load_all()
-    return create_app(service)
+        return Front(cors, service)
+    return Front(app, service, [*v1.shortcuts(service), *v2.shortcuts(service)])
 
 
 def _handle_errors(app: FastAPI, service: Service) -> None:

@@ -32,9 +32,14 @@ class Gate:
         self.capacity = capacity
         self.inside = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether one more picture would not be let in."""
+        return self.inside >= self.capacity
+
     def check(self) -> None:
-        """Raise `RefusedError` (429) where one more picture would not be let in."""
-        if self.inside >= self.capacity:
+        """Raise `RefusedError` (429) where it is full."""
+        if self.full:
             raise overloaded()
 
     @contextmanager

@@ -143,6 +143,11 @@ class Models:
         """Whether every model is at work."""
         return all(entry.served for entry in self.entries)
 
+    @property
+    def full(self) -> bool:
+        """Whether no model would let in one more picture."""
+        return all(entry.served.gate.full for entry in self.entries if entry.served) and self.ready
+
     async def load(self, entry: Entry, pool: Executor) -> None:
         """Open an entry's file anew. What was at work goes on if that fails. Raises `WhatsitError`."""
         async with self._one_at_a_time:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ from whatsit.apps.network import HOST, free_port, reachable
 from whatsit.errors import UsageError
 
 PORTS = range(8000, 8050)
+# Seconds after which a thread that computes in Python lets another one. The default of 5 ms is as long as a picture takes: under
+# load the model's thread would wait so long for the event loop after every batch.
+SWITCH = 0.0005
 _MAX_HEAD = 64 * 1024  # bytes of a request's address and headers
 
 
@@ -53,6 +57,7 @@ def serve(
     service.models.load_all()
     server = make_server(service, host, port)
     threading.Thread(target=_tell, args=(server, f"http://{reachable(host)}:{port}", say), daemon=True).start()
+    sys.setswitchinterval(SWITCH)
     server.run()
 
 

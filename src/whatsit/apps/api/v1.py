@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Annotated, Any
 
 import orjson
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from whatsit.apps.api import answers as schema
+from whatsit.apps.api.front import Shortcut
 from whatsit.apps.api.models import Entry, Served
 from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import RefusedError, bad_request
@@ -104,6 +106,11 @@ def routes(service: Service) -> APIRouter:
     told = errors(401, 404, 422, 503)
     router.add_api_route("/models/{name}", v1.model, response_model=schema.ModelDetails, responses=told)
     return router
+
+
+def shortcuts(service: Service) -> list[tuple[re.Pattern[str], Shortcut]]:
+    """The busy routes, for `Front`."""
+    return [(re.compile("/v1/predict"), Shortcut("/v1/predict", _Routes(service).predict))]
 
 
 class _Routes:

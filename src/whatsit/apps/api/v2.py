@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import zlib
 from typing import Any
@@ -11,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from whatsit import __version__
-from whatsit.apps.api.front import digest, is_allowed
+from whatsit.apps.api.front import Shortcut, digest, is_allowed
 from whatsit.apps.api.models import Entry, Served
 from whatsit.apps.api.oip import build_response, inputs_of, outputs_of, parse_request
 from whatsit.apps.api.service import Service
@@ -100,6 +101,12 @@ def routes(service: Service) -> APIRouter:
     for path in ("/systemsharedmemory/{rest:path}", "/cudasharedmemory/{rest:path}", "/trace/setting", "/logging"):
         router.add_api_route(path, _unsupported, methods=["GET", "POST"], include_in_schema=False)
     return router
+
+
+def shortcuts(service: Service) -> list[tuple[re.Pattern[str], Shortcut]]:
+    """The busy routes, for `Front`."""
+    path = "/v2/models/{name}/infer"
+    return [(re.compile("/v2/models/(?P<name>[^/]+)/infer"), Shortcut(path, _Routes(service).infer))]
 
 
 class _Routes:
