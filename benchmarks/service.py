@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument(
         "--part", action="append", choices=["rate", "overload", "soak", "reload"], help="all but soak by default"
     )
+    parser.add_argument("--peer", help="a Python with litserve, to measure peer_litserve.py beside whatsit")
     options = parser.parse_args()
     parts = options.part or ["rate", "overload", "reload"]
     predictor = whatsit.load(options.model)
@@ -137,6 +138,8 @@ def main() -> None:
         print(f"direct: {single:.2f} ms a file, {by_pixels:.0f} pictures/s from pixels (C), {by_files:.0f} from files")
         if "rate" in parts:
             rates(options, tensor, picture, single, by_pixels, by_files)
+        if options.peer:
+            peer(options, Path(folder), data)
         if "overload" in parts:
             overload(options, tensor, by_pixels)
         if "soak" in parts:
@@ -162,6 +165,26 @@ def rates(options: Any, tensor: Any, picture: Any, single: float, by_pixels: flo
         alone = load(**tensor, clients=32, seconds=options.seconds)
         show("without batches", alone)
         print(f"  micro-batching {many['rate'] / alone['rate']:.2f} times as fast")
+
+
+def peer(options: Any, folder: Path, data: bytes) -> None:
+    form = folder / "form"
+    head = b'--x\r\nContent-Disposition: form-data; name="request"; filename="a.jpg"\r\n\r\n'
+    form.write_bytes(head + data + b"\r\n--x--\r\n")
+    asking = {"body": form, "header": ["Content-Type: multipart/form-data; boundary=x"]}
+    script = str(Path(__file__).with_name("peer_litserve.py"))
+    with subprocess.Popen([options.peer, script, options.model, str(PORT + 1)], stderr=subprocess.DEVNULL) as other:
+        while load("/predict", form, port=PORT + 1, seconds=0.2, header=asking["header"])["rate"] == 0:
+            time.sleep(0.2)
+        load("/predict", **asking, port=PORT + 1, clients=32, seconds=2)
+        for clients in (1, 32):
+            theirs = load("/predict", **asking, port=PORT + 1, clients=clients, seconds=options.seconds)
+            show(f"LitServe, {clients} clients", theirs)
+        other.terminate()
+    with serving(f"m={options.model}"):
+        load("/v1/predict", **asking, clients=32, seconds=2)
+        for clients in (1, 32):
+            show(f"whatsit, {clients} clients", load("/v1/predict", **asking, clients=clients, seconds=options.seconds))
 
 
 def overload(options: Any, tensor: Any, by_pixels: float) -> None:

@@ -53,7 +53,7 @@ def test_each_kind_of_network_has_its_own_accuracy(of: Bundle, name: str, met: b
 def test_worst_class_decides_and_is_named() -> None:
     checks = {check.name: check for check in check_criteria(load_criteria(), bundle(lowest=0.65), 0.01, 5.0)}
     assert not checks["class_recall"].passed
-    assert checks["class_recall"].found == "65.0 % (b)"
+    assert checks["class_recall"].found == "65.0 % in class 'b'"
 
 
 def test_slow_and_large_models_fail() -> None:

@@ -84,6 +84,17 @@ def test_settings_may_be_lists_of_numbers_and_all_layers() -> None:
     assert change(Recipe(), parsed, "--set").filters == (16, 32)
 
 
+def test_names_that_others_use_are_known() -> None:
+    with pytest.raises(RecipeError, match="unknown key 'lr'; it is called 'learning_rate' here"):
+        change(Recipe(), {"lr": 0.1}, "--set")
+
+
+def test_nested_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.toml").write_text(f"a = {'[' * 5000}{']' * 5000}")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load(str(tmp_path / "deep.toml"))
+
+
 def test_settings_are_parsed_by_type() -> None:
     parsed = parse_settings(["epochs=5", "learning_rate=1e-3", "flip=true", "views=original,flip", "model=vgg16"])
     assert parsed == {"epochs": 5, "learning_rate": 1e-3, "flip": True, "views": ["original", "flip"], "model": "vgg16"}

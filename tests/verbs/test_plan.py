@@ -27,6 +27,13 @@ def test_pictures_that_mean_something_else_in_the_mirror_are_mirrored_nowhere() 
     assert plan("fast", flip=False).views == plan("finetune", flip=False).views == ("original",)
 
 
+def test_file_without_the_mirror_means_what_the_command_line_does(tmp_path: Path) -> None:
+    got = plan(written(tmp_path, "flip = false"))
+    assert got.views == ("original",)
+    both = plan(written(tmp_path, 'flip = false\nviews = ["original", "flip"]'))  # somewhere on purpose
+    assert both.views == ("original", "flip")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

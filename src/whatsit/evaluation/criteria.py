@@ -107,7 +107,7 @@ def check_criteria(criteria: Mapping[str, float], bundle: Bundle, seconds: float
         found, wanted = show(value), _limit(limit, kind.unit)
         if found == show(limit) and value != limit:  # rounding is not to hide the difference
             found = f"{100 * value:.6g} %" if kind.unit == "percent" else f"{value:.6g}"
-        where = f" ({figure.label})" if figure.label else ""
+        where = f" in class '{figure.label}'" if figure.label else ""
         note = ""
         if passed and kind.at_least and figure.low is not None and figure.low < limit:
             note = f"not certain: its 95 % interval begins at {show(figure.low)}"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 AIM = 0.97  # of the limit; what is left is for what nobody foresees
+MOST_AFTERWARDS = 0.6  # of the limit, for the test and the report: a model that learned nothing needs none
 FEWEST = 3  # epochs, rather than which an epoch becomes much shorter
 
 
@@ -76,7 +77,8 @@ class Clock:
 
         `first` is how many pictures it answers to be calibrated, before everything else.
         """
-        self._reserved = self._afterwards.seconds(per_picture) + first * per_picture
+        wanted = self._afterwards.seconds(per_picture) + first * per_picture
+        self._reserved = wanted if self._limit is None else min(wanted, MOST_AFTERWARDS * self._limit)
 
     def left(self) -> float:
         """Seconds that training may still take; infinite without a limit, never below zero."""
@@ -115,6 +117,10 @@ class Clock:
             return Plan(epochs, steps)
         epochs = min(epochs, max(FEWEST, math.ceil(left / pace.epoch(steps))))
         return Plan(epochs, max(1, min(steps, int((left / epochs - pace.validation) / pace.step))))
+
+    def go_on(self, stage: str, done: int, epochs: int) -> None:
+        """An interrupted stage goes on."""
+        self._say(f"Training ({stage}): going on after epoch {done} of {epochs}")
 
     def tell(self, what: str, seconds: float) -> None:
         """A forecast of something else than epochs."""

@@ -112,7 +112,7 @@ def _chosen(job: Job, frozen: FrozenNetwork, share: float) -> Job:
         job = _within_time(job, frozen, share)
         if not job.clock.limited:
             return job
-        kept = [picture.name for picture in job.dataset.of("train")]
+        kept = [picture.digest.hex() for picture in job.dataset.of("train")]
         write_text(path, json.dumps({"views": job.recipe.views, "train": kept}) + "\n")
         return job
     told = json.loads(path.read_text(encoding="utf-8"))
@@ -120,7 +120,7 @@ def _chosen(job: Job, frozen: FrozenNetwork, share: float) -> Job:
 
 
 def _with_pictures(job: Job, train: set[str], views: tuple[str, ...]) -> Job:
-    chosen = tuple(p for p in job.dataset.pictures if p.split != "train" or p.name in train)
+    chosen = tuple(p for p in job.dataset.pictures if p.split != "train" or p.digest.hex() in train)
     return replace(job, dataset=replace(job.dataset, pictures=chosen), recipe=replace(job.recipe, views=views))
 
 
@@ -144,10 +144,11 @@ def _within_time(job: Job, frozen: FrozenNetwork, share: float) -> Job:
     pictures, fewest = int(allowed / per_view) - held, min(len(train), FEWEST * len(job.dataset.classes))
     if pictures < fewest:
         raise TrainingError(
-            f"the time limit is too short: the features of {fewest:,} training pictures and of those for validation take "
-            f"about {duration(per_view * (fewest + held))} on this machine; give more time, or fewer pictures with --limit"
+            f"the time limit is too short: beside what the test and the report will take, {duration(job.clock.left())} are left, "
+            f"and the features of {fewest:,} training pictures and of those for validation take about "
+            f"{duration(per_view * (fewest + held))} on this machine; give more time"
         )
-    kept = {train[row].name for row in _of_every_class(train, order)[:pictures]}
+    kept = {train[row].digest.hex() for row in _of_every_class(train, order)[:pictures]}
     if not job.brief:
         job.reporter.warn(
             f"the time limit is short for these pictures: {len(kept):,} of {len(train):,} training pictures are used"

@@ -76,6 +76,8 @@ def fit(task: Task, recipe: Recipe, history: History, clock: Clock | None = None
         checkpoint.save(state, path)
     elif state.variables:
         trainer.restore(state.variables)
+        if clock and not state.done:
+            clock.go_on(task.stage, len(state.entries), state.plan["epochs"])
     while not state.done:
         _one_epoch(trainer, task, recipe, history, state, clock)
         if state.done and not state.best_weights:

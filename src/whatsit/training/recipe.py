@@ -130,6 +130,11 @@ def names() -> tuple[str, ...]:
 
 def load(recipe: str) -> Recipe:
     """A recipe by its name, or from a TOML file. Raises `RecipeError`."""
+    return change(Recipe(name=Path(recipe).stem), written_in(recipe), recipe)
+
+
+def written_in(recipe: str) -> dict[str, Any]:
+    """The keys and values that a recipe's file has, unchecked. Raises `RecipeError`."""
     if recipe in names():
         path = FOLDER / f"{recipe}.toml"
     elif recipe.endswith(".toml"):
@@ -138,12 +143,26 @@ def load(recipe: str) -> Recipe:
         raise RecipeError(f"unknown recipe '{recipe}'{suggest(recipe, names())}; or give a .toml file")
     try:
         with path.open("rb") as file:
-            values = tomllib.load(file)
+            return tomllib.load(file)
     except FileNotFoundError:
         raise RecipeError(f"{path}: there is no such recipe file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: the recipe cannot be read: {error}") from None
-    return change(Recipe(name=path.stem), values, str(path))
+
+
+# What others call them.
+_OTHER_NAMES = {
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "image_size": "size",
+    "img_size": "size",
+    "imgsz": "size",
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "num_epochs": "epochs",
+    "backbone": "model",
+    "patience": "early_stopping_patience",
+}
 
 
 def change(recipe: Recipe, values: Mapping[str, Any], where: str) -> Recipe:
@@ -152,7 +171,9 @@ def change(recipe: Recipe, values: Mapping[str, Any], where: str) -> Recipe:
     checked: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
-            raise RecipeError(f"{where}: unknown key '{key}'{suggest(key, known)}")
+            other = _OTHER_NAMES.get(key.strip().lower())
+            hint = f"; it is called '{other}' here" if other else suggest(key, known)
+            raise RecipeError(f"{where}: unknown key '{key}'{hint}")
         checked[key] = _check(key, value, getattr(Recipe(), key), where)
     return replace(recipe, **checked)
 
@@ -185,7 +206,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     """`["epochs=5", "views=original,flip"]` as values. Raises `RecipeError` for what is not `key=value`."""
     values: dict[str, Any] = {}
     for setting in settings:
-        key, equals, text = setting.partition("=")
+        key, equals, text = (part.strip() for part in setting.partition("="))
         if not equals or not key:
             raise RecipeError(f"--set takes key=value, received '{setting}'")
         default = getattr(Recipe(), key, None)

@@ -61,6 +61,10 @@ def _best(work: _Work, recipe: Recipe, clock: Clock) -> Trained:
     """
     candidates = {name: replace(load(name), name=recipe.name, seed=recipe.seed) for name in recipe.candidates}
     promising = [name for name, candidate in candidates.items() if _is_promising(candidate, work)] or [*candidates]
+    for name in candidates.keys() - {*promising}:
+        work.reporter.say(
+            f"'{name}' is not tried: it is for {PICTURES_PER_CLASS:,} pictures a class and more, of at most {LARGEST_SIDE} pixels"
+        )
     if len(promising) > 1 and TRIAL * clock.left() < SHORTEST_TRIAL:  # which would tell nothing
         promising = promising[:1]
         work.reporter.say(f"The time is too short for trials; all of it goes to '{promising[0]}'")

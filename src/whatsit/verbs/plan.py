@@ -42,7 +42,8 @@ def make_plan(
 ) -> Recipe:
     """The recipe with what the user wants otherwise. Raises `RecipeError` or `UsageError`."""
     plan = recipes.load(recipe)
-    said = {*settings, *(_said_in(plan) if recipe.endswith(".toml") else ())}
+    written = recipes.written_in(recipe) if recipe.endswith(".toml") else {}
+    said = {*settings, *(_said_in(plan) if written else ())}
     _refuse_without_effect(plan, said - settings.keys(), recipe)
     plan = recipes.change(plan, settings, "--set")
     _refuse_without_effect(plan, settings, "--set")
@@ -71,11 +72,16 @@ def make_plan(
     if 0 < plan.size < smallest:
         raise UsageError(f"'{plan.model}' works at {smallest} pixels and more, received size {plan.size}")
     plan = _with_layers(plan, said)
-    if settings.get("flip") is False:  # pictures that mean something else in the mirror, such as digits: nowhere then
-        plan = recipes.change(
-            plan, {"test_time_flip": False} | ({} if own else {"views": ["original"]}) | settings, "--set"
-        )
+    plan = _without_mirror(plan, written | settings, own)
     return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
+
+
+def _without_mirror(plan: Recipe, wishes: dict[str, Any], own: bool) -> Recipe:
+    """Pictures that mean something else in the mirror, such as digits, are mirrored nowhere, unless somewhere on purpose."""
+    if wishes.get("flip") is not False:
+        return plan
+    views = {} if own else {"views": ["original"]}
+    return recipes.change(plan, {"test_time_flip": False} | views | wishes, "--set")
 
 
 # Where the whole network is tuned another key holds; who sets the first means both.

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
 from whatsit.bundle.write import write_bundle
-from whatsit.errors import UsageError
+from whatsit.errors import DataError, ImageError, UsageError
 from whatsit.evaluation.criteria import load_criteria
 from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.metrics import Figures
 from whatsit.evaluation.speed import Speed, measure_speed, megabytes
 from whatsit.files import write_text
-from whatsit.images.decode import RESIZE_RULE
+from whatsit.images.decode import RESIZE_RULE, decode
 from whatsit.images.scan import Dataset, count_by_label
 from whatsit.images.split import limit as limit_pictures
 from whatsit.images.split import split
@@ -27,14 +27,14 @@ from whatsit.models.unknown import METHOD
 from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Predictor
 from whatsit.training import recipe as recipes
-from whatsit.training.clock import Afterwards, Clock
+from whatsit.training.clock import Afterwards, Clock, duration
 from whatsit.training.recipe import Recipe
 from whatsit.verbs.card import model_card
 from whatsit.verbs.data import open_data, tell_about, tell_unreadable
 from whatsit.verbs.examine import examine, unreadable_of
 from whatsit.verbs.plan import Order, allowed_seconds, make_plan
 from whatsit.verbs.run_data import address
-from whatsit.verbs.runs import seconds_used, write_split, write_unreadable
+from whatsit.verbs.runs import RUNS, seconds_used, write_split, write_unreadable
 from whatsit.verbs.shipping import THRESHOLD_PICTURES, set_thresholds, ship, versions
 from whatsit.verbs.workplace import new_run, unfinished_run
 
@@ -107,6 +107,8 @@ def train(
     limits = load_criteria(criteria)
     if limit is not None and limit < 3:
         raise UsageError(f"--limit must be at least 3 (one picture each to train, validate and test), received {limit}")
+    seed = _said_seed(recipe, seed, settings or {})
+    _require_outside(data, Path(out) if out else RUNS)
     dataset = open_data(data, reporter)
     if resume:
         place_to_work = unfinished_run(out, str(data), plan.name if plan else None)
@@ -118,6 +120,7 @@ def train(
         if wanted.limit is not None:
             dataset = limit_pictures(dataset, wanted.limit, wanted.plan.seed)
         dataset = split(dataset, wanted.plan.seed)
+        _require_test_picture(dataset)
         wanted.keep(place, dataset)
         tell_about(dataset, reporter)
         used = seconds_used(working)
@@ -137,9 +140,46 @@ def train(
         seconds = round(time.perf_counter() - started + used, 2)
         _write_records(working, trained, evaluation, plan, seconds)
         _write_metrics(working / "metrics.json", trained, evaluation, plan, speed, size, seconds, exam)
+    if wanted.seconds is not None and seconds > 1.1 * wanted.seconds:
+        reporter.warn(f"the time limit of {duration(wanted.seconds)} was too short: it took {duration(seconds)}")
     folder = place.folder
     tell_unreadable((*trained.dataset.unreadable[len(dataset.unreadable) :], *evaluation.failed), reporter)
     return Run(folder, folder / "model.whatsit", evaluation.figures, speed, size, seconds, plan, exam)
+
+
+def _said_seed(recipe: str | None, seed: int | None, settings: dict[str, Any]) -> int | None:
+    """The seed that the user asks for, in one of three ways; None where none."""
+    if seed is not None:
+        return seed
+    written = recipes.written_in(recipe) if recipe and recipe.endswith(".toml") else {}
+    found = (written | settings).get("seed")
+    return found if isinstance(found, int) else None
+
+
+def _require_outside(data: str | Path, place: Path) -> None:
+    """Raises `UsageError` where the run would be made among the pictures, of which it would become a class."""
+    pictures = Path(data)
+    if pictures.is_dir() and place.resolve().is_relative_to(pictures.resolve()):
+        raise UsageError(
+            f"{place.resolve()} lies inside DATA, and the next training would take the run for pictures; choose another place "
+            "with --out"
+        )
+
+
+def _require_test_picture(dataset: Dataset) -> None:
+    """Raises `DataError` where no test picture can be read: to be told before hours of training."""
+    tests = dataset.of("test")
+    reason = None
+    for picture in tests:
+        try:
+            decode(dataset.read(picture), (32, 32))
+            return
+        except ImageError as error:
+            reason = reason or error
+    if reason:
+        raise DataError(
+            f"{dataset.source}: none of {len(tests):,} test pictures can be read, such as {tests[0].name}: {reason}"
+        )
 
 
 def _afterwards(dataset: Dataset, report: bool) -> Afterwards:

@@ -103,6 +103,8 @@ def _is_of(file: Path, data: str, recipe: str | None) -> bool:
 
 def _place_of(folder: Path) -> Path:
     whole = folder.resolve()  # "." has no name
+    if not whole.name or whole.is_mount():
+        raise UsageError(f"{folder} is the root of a disk; choose a folder in it with --out, such as {whole / 'run'}")
     return whole.with_name(whole.name + UNFINISHED)
 
 
@@ -113,6 +115,8 @@ def _claim(folder: Path, resumable: bool) -> Path:
             raise UsageError(f"{folder} exists already; choose another place with --out, or remove it first")
         path.mkdir(parents=True)
     except FileExistsError:
+        if path.is_dir() and _is_abandoned(path):
+            return path
         if not path.is_dir():
             raise UsageError(f"{path.parent} is not a folder; choose another place with --out") from None
         way_out = f"{RESUME}, or remove it first" if resumable else "remove it first"
@@ -120,6 +124,17 @@ def _claim(folder: Path, resumable: bool) -> Path:
     except OSError as error:
         raise disk_error(folder, error) from None
     return path
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether whoever made this place died before it had written down what for."""
+    if (path / _JOB).exists():
+        return False
+    try:
+        with FileLock(path / ".lock", timeout=0):
+            return True
+    except (Timeout, OSError):
+        return False
 
 
 @contextmanager
@@ -130,6 +145,8 @@ def _working(place: Workplace) -> Iterator[Workplace]:
     except Timeout:
         raise UsageError(f"{place.path}: another process is working on this run") from None
     try:
+        for left in place.path.rglob(".*.part"):  # of a process that was killed while it wrote
+            left.unlink(missing_ok=True)
         yield place
         folder = place.folder.resolve()
         with contextlib.suppress(OSError):

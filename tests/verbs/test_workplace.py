@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+import whatsit
+from whatsit.errors import DataError, UsageError
+from whatsit.verbs.workplace import new_run, unfinished_run
+
+
+def test_place_of_a_process_killed_before_it_began_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "run.unfinished").mkdir()
+    (tmp_path / "run.unfinished" / ".job.json.abc.part").write_text("{")
+    with new_run(tmp_path / "run", "data", "fast") as place:
+        (place.path / "model.whatsit").write_text("m")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["model.whatsit"]
+
+
+def test_place_that_a_process_has_just_taken_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run.unfinished").mkdir()
+    with (
+        FileLock(tmp_path / "run.unfinished" / ".lock"),
+        pytest.raises(UsageError, match="another run is being made"),
+        new_run(tmp_path / "run", "data", "fast"),
+    ):
+        pass
+
+
+def test_what_a_killed_process_was_writing_is_not_in_the_run(tmp_path: Path) -> None:
+    place = tmp_path / "run.unfinished"
+    (place / "mistakes").mkdir(parents=True)
+    (place / "job.json").write_text('{"recipe": {}}')
+    (place / "mistakes" / ".01.jpg.abc.part").write_text("half")
+    with unfinished_run(tmp_path / "run", "data", None):
+        pass
+    assert not list((tmp_path / "run").rglob("*.part"))
+
+
+@pytest.mark.parametrize("root", ["/", "/proc"])
+def test_root_of_a_disk_is_no_run_folder(root: str) -> None:
+    if not os.path.ismount(root):
+        pytest.skip(f"{root} is no mount here")
+    with pytest.raises(UsageError, match="is the root of a disk"), new_run(root, "data", "fast"):
+        pass
+
+
+def test_run_among_the_pictures_is_refused(shapes_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="lies inside DATA"):
+        whatsit.train(shapes_folder, out=shapes_folder / "run")
+    monkeypatch.chdir(shapes_folder)
+    with pytest.raises(UsageError, match="lies inside DATA"):
+        whatsit.train(".")
+
+
+def test_test_pictures_that_cannot_be_read_are_told_before_training(
+    shape_files: dict[str, bytes], tmp_path: Path
+) -> None:
+    for name, data in shape_files.items():
+        kind, file = name.split("/")
+        split = ("train", "validation", "test")[0 if int(file[:2]) < 12 else 1 if int(file[:2]) < 16 else 2]
+        path = tmp_path / "data" / split / kind / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data if split != "test" else data[:60])
+    with pytest.raises(DataError, match="none of 12 test pictures can be read"):
+        whatsit.train(tmp_path / "data", recipe="baseline", out=tmp_path / "run")
+    assert not list(tmp_path.glob("run*"))
