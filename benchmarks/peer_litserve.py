@@ -1,4 +1,4 @@
-"""The same bundle behind LitServe, for `benchmarks/service.py --peer PYTHON`: the environment needs litserve and what serves a bundle."""
+"""The same bundle behind LitServe, for `service.py --peer PYTHON`; that environment needs litserve and what serves a bundle."""
 
 import sys
 from typing import Any

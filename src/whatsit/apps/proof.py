@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from whatsit.apps.client import Client
 from whatsit.engines import EngineError
 from whatsit.evaluation.parity import Parity
 from whatsit.progress import SILENT, Reporter
@@ -36,6 +37,8 @@ def _entry_points() -> dict[str, EntryPoint]:
     found: dict[str, EntryPoint] = {"Python": _by_python, "whatsit predict": _by_command_line}
     if importlib.util.find_spec("streamlit"):
         found["web app"] = _by_web_app
+    if all(importlib.util.find_spec(package) for package in ("fastapi", "httptools", "orjson", "prometheus_client")):
+        found["service"] = _by_service
     return found
 
 
@@ -56,6 +59,14 @@ def _by_command_line(model: Path, files: Sequence[Path]) -> list[Prediction]:
         top = tuple((one["label"], float(one["probability"])) for one in line["top"])
         found.append(Prediction(line["label"], line["probability"], line["unknown"], top))
     return found
+
+
+def _by_service(model: Path, files: Sequence[Path]) -> list[Prediction]:
+    """Over a connection: a service on this computer, and its client."""
+    from whatsit.apps.api.server import running
+
+    with running([f"m={model}"]) as url, Client(url) as client:
+        return client.predict(files, top=len(Predictor(model).classes))
 
 
 def _by_web_app(model: Path, files: Sequence[Path]) -> list[Prediction]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import io
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,6 +22,7 @@ from whatsit.apps.api.app import create_app
 from whatsit.apps.api.front import error_answer
 from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import RefusedError, Settings
+from whatsit.apps.api.telemetry import Log
 from whatsit.apps.network import HOST, free_port, reachable
 from whatsit.errors import UsageError
 
@@ -79,6 +83,24 @@ def make_server(service: Service, host: str, port: int) -> Server:
         timeout_graceful_shutdown=max(1, round(service.settings.grace - service.settings.drain)),
     )
     return Server(config, service)
+
+
+@contextmanager
+def running(models: Sequence[str | Path], settings: Settings | None = None, log: Log | None = None) -> Iterator[str]:
+    """The address of a service on this computer, in a thread of this process, for as long as the block lasts."""
+    service = Service(models, settings or Settings(watch=0.0, drain=0.0), log=log or Log(io.StringIO()))
+    service.models.load_all()
+    port = free_port("the service", HOST, range(20000, 30000))
+    server = make_server(service, HOST, port)
+    thread = threading.Thread(target=server.run, name="service", daemon=True)
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            time.sleep(0.005)
+        yield f"http://{HOST}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 class Server(uvicorn.Server):
