@@ -270,7 +270,10 @@ def test_stopped_from_outside_it_says_one_line_and_how_to_go_on(
         while not (tmp_path / "run.unfinished" / "history.csv").exists():
             assert process.poll() is None
         os.kill(process.pid, number)
-        _, errors = process.communicate(timeout=60)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 1
     assert "whatsit: stopped; what was done is in" in errors
     assert "go on with the same command and --resume" in errors
