@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from whatsit import __version__
+from whatsit.apps.cli_data import explore
 from whatsit.apps.cli_models import Json, Model, benchmark, ensemble, export, verify
 from whatsit.apps.cli_service import remote, serve
 from whatsit.apps.presentation import answer_json, answer_line, as_document, print_figures, print_run, run_json
@@ -254,7 +255,7 @@ def explain(
     out(f"Drawing: {path}")
 
 
-for verb in (export, verify, benchmark, ensemble, serve):
+for verb in (explore, export, verify, benchmark, ensemble, serve):
     app.command()(verb)
 
 

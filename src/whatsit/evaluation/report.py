@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from whatsit.evaluation import plots
 from whatsit.evaluation.advice import gains, learned, to_do
 from whatsit.evaluation.examination import Examination, Mistake
-from whatsit.evaluation.wording import duration, percent, plain
+from whatsit.evaluation.page import base64_of, jpeg_of, render_page
 from whatsit.files import write_bytes, write_text
-from whatsit.images.decode import Pixels
 from whatsit.runtime.overlay import FONT, lay_over
 
 TEMPLATE = Path(__file__).parent / "report.html.jinja"
@@ -56,14 +51,9 @@ def mistake_files(folder: Path, number: int) -> tuple[Path, Path]:
 
 def render(exam: Examination, drawn: dict[str, bytes]) -> str:
     """The page. Every name in it is the user's and is escaped, whatever it looks like."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_harmless
-    )
-    environment.filters.update(_FILTERS)
     made, figures = exam.bundle.provenance, exam.test.figures
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return render_page(
+        TEMPLATE,
         exam=exam,
         made=made,
         source=made["data"]["source"],
@@ -74,49 +64,17 @@ def render(exam: Examination, drawn: dict[str, bytes]) -> str:
         learned=learned(exam),
         to_do=to_do(exam),
         gains=gains(exam.curve, exam.bundle.classes, {label: f.n for label, f in figures.per_class.items()}),
-        mistakes=[(mistake, [_base64(jpeg) for jpeg in _images(mistake)]) for mistake in exam.mistakes],
-        plots={name: {"data": _base64(png), "width": _css_width(png)} for name, png in drawn.items()},
-        font=_base64(FONT.read_bytes()),
+        mistakes=[(mistake, [base64_of(jpeg) for jpeg in _images(mistake)]) for mistake in exam.mistakes],
+        plots={name: {"data": base64_of(png), "width": _css_width(png)} for name, png in drawn.items()},
+        font=base64_of(FONT.read_bytes()),
     )
 
 
 def _images(mistake: Mistake) -> tuple[bytes, bytes]:
-    return _jpeg(mistake.pixels), _jpeg(lay_over(mistake.pixels, mistake.evidence))
-
-
-def _jpeg(pixels: Pixels) -> bytes:
-    image = Image.fromarray(pixels)
-    if max(image.size) < 120:  # a tiny picture is to be shown in its own pixels, not blurred by the browser
-        scale = 120 // max(image.size) + 1
-        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=85)
-    return file.getvalue()
+    return jpeg_of(mistake.pixels), jpeg_of(lay_over(mistake.pixels, mistake.evidence))
 
 
 def _css_width(png: bytes) -> int:
     """The width at which the text of a plot is as large as that of the page, in CSS pixels (96 an inch)."""
     with Image.open(io.BytesIO(png)) as image:
         return round(image.width * 96 / plots.DPI)
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _harmless(value: object) -> object:
-    return plain(value) if type(value) is str else value
-
-
-def _unbroken(figure: str) -> str:
-    return figure.replace(" ", "\u00a0")
-
-
-_FILTERS: dict[str, Callable[..., Any]] = {
-    "percent": lambda share, digits=1: _unbroken(percent(share, digits)),
-    "milliseconds": lambda seconds: _unbroken(duration(seconds)),
-    "unbroken": lambda sentence: sentence.replace(" %", "\u00a0%"),
-    "thousands": lambda number: f"{number:,}",
-    "decimals": lambda number: "" if number is None else f"{number:.3f}",
-    "tojson_plain": lambda value: json.dumps(value, ensure_ascii=False),
-}

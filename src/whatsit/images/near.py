@@ -1,7 +1,7 @@
 """Which pictures of a data set are nearly the same: saved again, resized, cut, or shot a moment later.
 
-Candidates are found by similar thumbnails and, where they are given, by similar features of a network. Each pair is then looked at: is one
-thumbnail, or a cut of it, found in the other?
+Candidates are found by similar thumbnails and, where they are given, by similar features of a network. Each pair is then
+looked at: is one thumbnail, or a cut of it, found in the other?
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def _standard(pictures: npt.NDArray[Any]) -> Floats:
     """`[N, h, w]` with mean 0 and length 1 each, so that a product's sum is their correlation."""
     values: Floats = pictures.astype(np.float32)
     values = values - values.mean(axis=(1, 2), keepdims=True)
-    return values / np.maximum(np.sqrt((values**2).sum(axis=(1, 2), keepdims=True)), 1e-6)
+    values /= np.maximum(np.sqrt((values**2).sum(axis=(1, 2), keepdims=True)), 1e-6)
+    return values
 
 
 def _similar(vectors: Floats, least: float) -> Iterator[tuple[int, int]]:
@@ -103,7 +104,8 @@ def _compressed(vectors: Floats) -> Floats:
         some = vectors[np.random.default_rng(0).permutation(len(vectors))[:4000]]
         _, axes = np.linalg.eigh(some.T @ some)
         vectors = vectors @ axes[:, -_DIMENSIONS:]
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    lengths: Floats = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, np.maximum(lengths, 1e-6))
 
 
 def _root(parents: list[int], place: int) -> int:

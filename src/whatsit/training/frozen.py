@@ -205,6 +205,11 @@ class FrozenNetwork:
         told = reporter.stage(f"Computing features ({split})")
         return self.of(dataset, dataset.of(split), views, told, self._cache, reporter)
 
+    def cached(self, dataset: Dataset, pictures: list[Picture], reporter: Reporter) -> Features:
+        """Of these pictures, from the cache as far as they are there."""
+        told = reporter.stage("Computing features")
+        return self.of(dataset, pictures, ("original",), told, self._cache, reporter)
+
     def of(
         self,
         dataset: Dataset,
