@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -173,8 +174,13 @@ def peer(options: Any, folder: Path, data: bytes) -> None:
     form.write_bytes(head + data + b"\r\n--x--\r\n")
     asking = {"body": form, "header": ["Content-Type: multipart/form-data; boundary=x"]}
     script = str(Path(__file__).with_name("peer_litserve.py"))
-    with subprocess.Popen([options.peer, script, options.model, str(PORT + 1)], stderr=subprocess.DEVNULL) as other:
-        while load("/predict", form, port=PORT + 1, seconds=0.2, header=asking["header"])["rate"] == 0:
+    environment = {**os.environ, "PYTHONPATH": str(Path(whatsit.__file__).parent.parent)}
+    command = [options.peer, script, options.model, str(PORT + 1)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as other:
+        while (
+            other.poll() is None
+            and load("/predict", form, port=PORT + 1, seconds=0.2, header=asking["header"])["rate"] == 0
+        ):
             time.sleep(0.2)
         load("/predict", **asking, port=PORT + 1, clients=32, seconds=2)
         for clients in (1, 32):

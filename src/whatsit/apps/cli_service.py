@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -72,6 +74,9 @@ def serve(
     with contextlib.suppress(Stopped):
         serve(models, host=host, port=port, settings=settings, runtime=runtime, say=err)
     err("The service has stopped.")
+    if any(thread.name.startswith("decode") for thread in threading.enumerate()):
+        sys.stderr.flush()
+        os._exit(0)  # a picture that is being decoded cannot be stopped, and Python would wait for it
 
 
 def remote(url: str, runtime: str) -> Client:

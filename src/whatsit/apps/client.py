@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import json
@@ -23,11 +24,16 @@ Item = TypeVar("Item")
 _LOT = 32  # pictures a request
 _LOT_BYTES = 16 * 1024 * 1024
 _TRIES = 6  # while the service is busy
+_MOST = 64 * 1024 * 1024  # bytes of an answer
 _BUSY = (429, 503)
 
 
 class ServiceError(WhatsitError):
     """A service cannot be reached, or refuses a request."""
+
+
+class _TooLargeError(ServiceError):
+    pass
 
 
 class Client:
@@ -44,17 +50,19 @@ class Client:
 
         Raises `UsageError` where the address is none.
         """
-        parts = urllib.parse.urlsplit(url)
         try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+            parts = urllib.parse.urlsplit(url)
+            port, host = parts.port, (parts.hostname or "").encode("idna").decode()
+        except ValueError:  # also of letters and brackets that no host has
+            host = ""
+        if not host or parts.scheme not in ("http", "https"):
             raise UsageError(f"{url[:200]}: this is no address of a service; it looks like http://127.0.0.1:8000")
+        if key and not (key.isascii() and key.isprintable()):
+            raise UsageError("the API key has letters that no request can bring; it has a to z and digits")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
         self._prefix = parts.path.rstrip("/")
-        self._connection = kind(parts.hostname, port, timeout=timeout)
+        self._connection = kind(host, port, timeout=timeout)
         self._model = model
         self._headers = {"X-API-Key": key} if key else {}
 
@@ -84,12 +92,14 @@ class Client:
             good = [data for _, data in lot if isinstance(data, bytes)]
             answers = iter(self._ask(good, query)) if good else iter(())
             for item, data in lot:
-                yield item, data if isinstance(data, ImageError) else _answer(next(answers), top)
+                yield item, data if isinstance(data, ImageError) else self._answer(next(answers), top)
 
     def models(self) -> list[dict[str, Any]]:
         """The models of the service: name, version, classes, accuracy."""
-        found: list[dict[str, Any]] = self._request("GET", "/v1/models")["models"]
-        return found
+        found = self._request("GET", "/v1/models")
+        if not isinstance(found, dict) or not isinstance(found.get("models"), list):
+            raise self._strange()
+        return list(found["models"])
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -106,10 +116,26 @@ class Client:
             query = {**query, "model": self._model}
         body, kind = _form(files)
         path = f"/v1/predict/batch?{urllib.parse.urlencode(query)}"
-        answers: list[dict[str, Any]] = self._request("POST", path, body, kind)["answers"]
-        if len(answers) != len(files):
-            raise ServiceError(f"{self.url}: {len(answers)} answers came for {len(files)} pictures")
+        try:
+            found = self._request("POST", path, body, kind)
+        except _TooLargeError:
+            if len(files) == 1:
+                raise
+            half = len(files) // 2  # the service takes less at a time
+            return self._ask(files[:half], query) + self._ask(files[half:], query)
+        answers = found.get("answers") if isinstance(found, dict) else None
+        if not isinstance(answers, list) or len(answers) != len(files):
+            raise self._strange()
         return answers
+
+    def _answer(self, found: Any, top: int) -> Prediction | ImageError:
+        try:
+            return _prediction(found, top)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise self._strange() from None
+
+    def _strange(self) -> ServiceError:
+        return ServiceError(f"{self.url}: this is no service of whatsit; its answer has another form")
 
     def _request(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> Any:
         for number in range(1, _TRIES + 1):
@@ -123,7 +149,7 @@ class Client:
         except (ValueError, KeyError, TypeError, RecursionError):
             raise ServiceError(f"{self.url}: this is no service of whatsit; it answered {status}") from None
         if words:
-            raise ServiceError(f"{self.url}: {words[:500]}")
+            raise (_TooLargeError if status == 413 else ServiceError)(f"{self.url}: {words[:500]}")
         return found
 
     def _send(
@@ -132,10 +158,14 @@ class Client:
         headers = {**self._headers, **({"Content-Type": kind} if kind else {})}
         for fresh in (False, True):  # a kept connection may have been closed by the other side meanwhile
             try:
-                self._connection.request(method, self._prefix + path, body, headers)
+                with contextlib.suppress(BrokenPipeError):  # it may have answered before it had read all
+                    self._connection.request(method, self._prefix + path, body, headers)
                 response = self._connection.getresponse()
-                return response.status, response.headers, response.read()
-            except (http.client.HTTPException, OSError) as error:
+                data = response.read(_MOST)
+                if len(data) == _MOST:
+                    raise http.client.HTTPException("its answer is too large")
+                return response.status, response.headers, data
+            except (http.client.HTTPException, OSError, UnicodeError) as error:
                 self._connection.close()
                 if fresh or isinstance(error, TimeoutError | ConnectionRefusedError):
                     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -183,7 +213,7 @@ def _form(files: list[bytes]) -> tuple[bytes, str]:
     return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
 
 
-def _answer(found: dict[str, Any], top: int) -> Prediction | ImageError:
+def _prediction(found: dict[str, Any], top: int) -> Prediction | ImageError:
     if "error" in found:
         return ImageError(str(found["error"]), str(found.get("reason", "unreadable")))
     guesses = tuple((str(guess["label"]), float(guess["probability"])) for guess in found["top"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections import deque
@@ -22,9 +23,16 @@ import openvino  # noqa: E402
 _PRECISION = {"float32": "f32", "bfloat16": "bf16"}
 
 
+@functools.cache
+def _core() -> openvino.Core:
+    """The only one of the process, never freed: its processor plugin lends the main thread a stack for signals, and takes it
+    away when a core ends, after which the next signal kills the process."""
+    return openvino.Core()
+
+
 def has_bfloat16() -> bool:
     """Whether this processor computes in bfloat16 natively."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVINOEngine:
@@ -36,7 +44,7 @@ class OpenVINOEngine:
     runtime = "openvino"
 
     def __init__(self, graph: bytes | Path, outputs: tuple[str, ...], precision: str, threads: int | None) -> None:
-        self._core = openvino.Core()
+        self._core = _core()
         self.outputs = outputs
         self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISION[precision]}
         if threads:

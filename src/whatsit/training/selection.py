@@ -25,9 +25,9 @@ class Votes:
 def fit_votes(logits: Sequence[npt.NDArray[Any]], labels: npt.NDArray[Any]) -> Votes:
     """Choose weights by greedy selection with replacement (Caruana et al. 2004), then sharpen the mean.
 
-    Round after round the member joins whose probabilities, averaged in, give the least log loss; the weights are those of
-    the best round. A mean of calibrated probabilities is less sure than it could be, so one factor for all logits is
-    fitted by log loss afterwards (Rahaman & Thiery 2021).
+    Round after round the member joins whose probabilities, averaged in, give the fewest errors. Of the rounds within a quarter
+    of a standard error of the fewest, the one with the least log loss has the weights. A mean of calibrated probabilities is
+    less sure than it could be, so one factor for all logits is fitted by log loss afterwards (Rahaman & Thiery 2021).
 
     Args:
         logits: of each member `[N, K]`, calibrated.
@@ -44,19 +44,25 @@ def fit_votes(logits: Sequence[npt.NDArray[Any]], labels: npt.NDArray[Any]) -> V
 
 
 def _select(members: Sequence[Floats], labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """How often each member was chosen, at the round with the least loss."""
+    """How often each member was chosen, at the best round."""
     counts = np.zeros(len(members), np.int64)
-    best, best_loss = counts, np.inf
     total = np.zeros_like(members[0])
+    rounds: list[tuple[float, float, npt.NDArray[np.int64]]] = []
     for chosen in range(1, ROUNDS + 1):
-        losses = [_log_loss((total + member) / chosen, labels) for member in members]
-        winner = int(np.argmin(losses))
+        means = [(total + member) / chosen for member in members]
+        scores = [(_errors(mean, labels), _log_loss(mean, labels)) for mean in means]
+        winner = min(range(len(members)), key=lambda place: scores[place])
         counts = counts.copy()
         counts[winner] += 1
         total = total + members[winner]
-        if losses[winner] < best_loss - 1e-9:
-            best, best_loss = counts, losses[winner]
-    return best
+        rounds.append((*scores[winner], counts))
+    fewest = min(errors for errors, _, _ in rounds)
+    slack = 0.25 * np.sqrt(fewest * (1 - fewest) / len(labels))
+    return min((one for one in rounds if one[0] <= fewest + slack), key=lambda one: one[1])[2]
+
+
+def _errors(probabilities: Floats, labels: npt.NDArray[Any]) -> float:
+    return float((probabilities.argmax(axis=1) != labels).mean())
 
 
 def _softmax(logits: Floats) -> Floats:

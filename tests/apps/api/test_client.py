@@ -85,7 +85,9 @@ def test_unknown_model_is_told(api: Running, disc: bytes) -> None:
         client.predict([disc])
 
 
-@pytest.mark.parametrize("url", ["ftp://host", "http://", "http://host:99999", "host:8000"])
+@pytest.mark.parametrize(
+    "url", ["ftp://host", "http://", "http://host:99999", "host:8000", "http://[::1", "http://a..b"]
+)
 def test_what_is_no_address_is_told(url: str) -> None:
     with pytest.raises(UsageError, match="no address of a service"):
         whatsit.Client(url)
@@ -138,6 +140,25 @@ def test_busy_service_is_asked_again(busy: str) -> None:
     with whatsit.Client(busy) as client:
         assert client.predict([b"any"])[0].label == "cat"
     assert Busy.asked == 3
+
+
+@pytest.mark.parametrize(
+    "answer", ["[]", "{}", '{"answers": 5}', '{"answers": [{}]}', '{"answers": [5]}', '{"answers": []}']
+)
+def test_answers_of_another_form_are_told(busy: str, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    monkeypatch.setattr(Busy, "answer", answer.encode())
+    with whatsit.Client(busy) as client, pytest.raises(ServiceError, match="no service of whatsit"):
+        client.predict([b"any"])
+
+
+def test_service_that_takes_less_at_a_time_is_asked_for_less(baseline_run: Run, disc: bytes) -> None:
+    with running([baseline_run.folder], max_pictures=3) as service, whatsit.Client(service.url) as client:
+        assert [answer.label for answer in client.predict([disc] * 10)] == ["disc"] * 10
+
+
+def test_key_that_no_request_can_bring_is_told() -> None:
+    with pytest.raises(UsageError, match="no request can bring"):
+        whatsit.Client("http://127.0.0.1:8000", key="รหัส")
 
 
 def test_other_servers_answers_are_told(busy: str, monkeypatch: pytest.MonkeyPatch) -> None:

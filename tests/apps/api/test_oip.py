@@ -137,7 +137,7 @@ def test_what_is_malformed_is_told(
     assert error.value.status in (400, 413)
 
 
-@pytest.mark.parametrize("data", [[[1], [1, 2]], [0.5], [-1], [256], ["a"], [None], [2**70]])
+@pytest.mark.parametrize("data", [[[1], [1, 2]], [0.5], [-1], [256], ["a" * 1000], [None], [2**70], [[]], [True]])
 def test_pixels_that_are_no_pixels_are_told(predictor: Predictor, data: list[object]) -> None:
     shape = (1, *predictor.size, 3)
     whole = data * (int(np.prod(shape)) if len(data) == 1 else 1)

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.apps.api.conftest import Running, running
+from tests.apps.api.conftest import Running, form, running
 from tests.browser import free_port
+from tests.conftest import encode
 from whatsit.apps.api.batching import Batcher
 from whatsit.apps.api.models import parse_models
 from whatsit.apps.api.server import read_keys
@@ -170,6 +171,48 @@ def test_sigterm_lets_accepted_requests_finish_and_takes_no_new_ones(baseline_ru
     assert rest.endswith("The service has stopped.\n")
 
 
+def test_sigterm_after_a_reload_ends_calmly(baseline_run: Run, tmp_path: Path) -> None:
+    path, port = Path(shutil.copy(baseline_run.model, tmp_path / "m.whatsit")), free_port()
+    (tmp_path / "token").write_text("a-token-of-16-or-more")
+    options = ["--port", str(port), "--max-batch", "4", "--admin-token-file", str(tmp_path / "token")]
+    command = [sys.executable, "-m", "whatsit.apps.cli", "serve", str(path), *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    try:
+        assert "The service is at" in process.stderr.readline()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("POST", "/v2/repository/models/m/load", headers={"X-Admin-Token": "a-token-of-16-or-more"})
+        assert connection.getresponse().status == 200
+        connection.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr.read().endswith("The service has stopped.\n")
+        assert process.wait(15) == 0
+    finally:
+        process.kill()
+        process.stderr.close()
+
+
+def test_large_pictures_of_one_request_leave_others_their_turn(baseline_run: Run, disc: bytes) -> None:
+    large = encode(np.zeros((3000, 3000, 3), np.uint8))
+    with running([baseline_run.folder], decoders=1) as service, ThreadPoolExecutor(1) as clients:
+        many = clients.submit(service.ask, "POST", "/v1/predict/batch", *form(*[(str(i), large) for i in range(40)]))
+        service.until(in_flight(40))
+        assert service.ask("POST", "/v1/predict", disc).status == 200
+        assert not many.done()
+        assert many.result().status == 200
+
+
+def test_body_behind_an_upgrade_is_no_request(api: Running) -> None:
+    hidden = b"GET /v1/models HTTP/1.1\r\nHost: smuggled\r\n\r\n"
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", api.port), timeout=10) as client:
+        client.sendall(head % len(hidden))
+        client.sendall(hidden)
+        answer = _all_of(client)
+    assert answer.startswith(b"HTTP/1.1 501 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 def _readiness(port: int) -> int:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/readyz")
@@ -252,7 +295,14 @@ def test_newest_version_answers_where_none_is_asked_for(baseline_run: Run, hosti
     assert versions == ["2", "1"]
 
 
-@pytest.mark.parametrize(("text", "words"), [("", "no key is there"), ("short", "a key is to have 16 characters")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no key is there"),
+        ("short", "a key is to have 16 characters"),
+        ("schlüssel-von-uns", "no request can bring"),
+    ],
+)
 def test_keys_that_are_none_are_refused(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "keys").write_text(text)
     with pytest.raises(UsageError, match=words):

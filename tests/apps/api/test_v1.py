@@ -184,6 +184,33 @@ def test_pages_of_other_sites_may_ask_only_where_the_owner_says_so(api: Running,
     assert "access-control-allow-origin" not in other.headers
 
 
+def test_pages_of_allowed_sites_may_ask_with_a_key(baseline_run: Run) -> None:
+    headers = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+    with running([baseline_run.folder], origins=("https://shop.example",), keys=("a-key-of-16-or-more",)) as service:
+        asked = service.ask("OPTIONS", "/v1/predict", None, {**headers, "Access-Control-Request-Headers": "x-api-key"})
+        refused = service.ask("POST", "/v1/predict", b"", headers)
+    assert asked.status == 200
+    assert (refused.status, refused.headers["access-control-allow-origin"]) == (401, "https://shop.example")
+
+
+def test_form_that_was_cut_is_refused(api: Running, disc: bytes) -> None:
+    body, headers = form(("a.png", disc), ("b.png", disc))
+    found = api.ask("POST", "/v1/predict/batch", body[:-30], headers)
+    assert (found.status, "part of it is missing" in found.json["error"]) == (400, True)
+
+
+def test_file_without_a_name_is_told(api: Running, disc: bytes) -> None:
+    body, headers = form(("a.png", disc))
+    found = api.ask("POST", "/v1/predict", body.replace(b'; filename="a.png"', b""), headers)
+    assert (found.status, found.json["error"]) == (400, "the field 'files' is no file: it has no file name")
+
+
+def test_name_of_a_file_in_letters_that_are_none(api: Running, disc: bytes) -> None:
+    body, headers = form(("+2AA-", disc))
+    headers["Content-Type"] += "; charset=utf-7"
+    assert api.ask("POST", "/v1/predict/batch", body, headers).status == 200
+
+
 def test_request_has_an_id_and_a_line_in_the_log(baseline_run: Run, disc: bytes) -> None:
     with running([baseline_run.folder]) as service:
         found = service.ask("POST", "/v1/predict", disc, {"X-Request-ID": "my-id"})

@@ -65,12 +65,16 @@ def create_app(service: Service) -> ASGIApp:
         """Counters for Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
-    if service.settings.origins:
-        cors = CORSMiddleware(
-            app, allow_origins=service.settings.origins, allow_methods=["GET", "POST"], allow_headers=["*"]
-        )
-        return Front(cors, service)
-    return Front(app, service, [*v1.shortcuts(service), *v2.shortcuts(service)])
+    front = Front(app, service, [*v1.shortcuts(service), *v2.shortcuts(service)])
+    if not service.settings.origins:
+        return front
+    return CORSMiddleware(  # around everything: a browser asks whether it may ask without a key
+        front,
+        allow_origins=service.settings.origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=["X-Request-ID", "Retry-After", "Inference-Header-Content-Length"],
+    )
 
 
 def _handle_errors(app: FastAPI, service: Service) -> None:
@@ -114,4 +118,5 @@ def _handle_errors(app: FastAPI, service: Service) -> None:
 
     @app.exception_handler(Exception)
     async def internal(_: Request, error: Exception) -> Response:
-        return answer(INTERNAL)
+        # Counted and logged by `Front`, which gets the error too.
+        return Response(error_answer(INTERNAL)[1], INTERNAL.status, media_type="application/json")

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -73,7 +74,7 @@ class Bodies:
         """The name and contents of each file of a multipart form, in order. Raises as `read`."""
         parser = MultiPartParser(
             request.headers,
-            self._unpacked(request, share),
+            _whole_form(request, self._unpacked(request, share)),
             max_files=self._settings.max_pictures,
             max_fields=16,
             max_part_size=MEGABYTE,
@@ -88,8 +89,12 @@ class Bodies:
         except (KeyError, UnicodeError, ValueError) as error:  # a boundary that is missing, a name that is no text
             raise bad_request(f"the form is malformed: {type(error).__name__} {error}"[:200]) from None
         try:
+            if wrong := [
+                key for key, value in form.multi_items() if key in ("file", "files") and isinstance(value, str)
+            ]:
+                raise bad_request(f"the field '{wrong[0]}' is no file: it has no file name")
             files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-            return [(file.filename or "", await file.read()) for file in files]
+            return [(plain(file.filename or ""), await file.read()) for file in files]
         finally:
             await form.close()
 
@@ -131,6 +136,22 @@ class Bodies:
         except TimeoutError:
             words = f"the request did not arrive within {self._settings.arrival:g} seconds"
             raise RefusedError(408, words, "slow", {"connection": "close"}) from None
+
+
+async def _whole_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The chunks as they are; an error at the end where the last boundary is missing, which the parser lets pass."""
+    last = b""
+    async for chunk in chunks:
+        last = (last + chunk)[-256:] if len(chunk) < 256 else chunk[-256:]
+        yield chunk
+    _, options = parse_options_header(request.headers.get("content-type", ""))
+    if not last.rstrip().endswith(b"--" + options.get(b"boundary", b"") + b"--"):
+        raise MultiPartException("it ends before its last boundary; part of it is missing")
+
+
+def plain(name: str) -> str:
+    """A file's name that can be written in UTF-8, whatever its client claims its letters to be."""
+    return name.encode("utf-8", "replace").decode()
 
 
 async def _unpack(chunks: AsyncGenerator[bytes, None], coding: str, limit: int) -> AsyncGenerator[bytes, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from whatsit.images.scan import is_plain
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Predictor
 
+RETRY = 30.0  # seconds
 Stamp = tuple[int, int, int]
 
 
@@ -70,6 +72,7 @@ class Entry:
         self.path = path
         self.stamp: Stamp | None = None
         self.served: Served | None = None
+        self.again = 0.0  # when one that failed is tried again
         self.reason = ""  # why it is not, or why its newest file is not
 
 
@@ -156,6 +159,7 @@ class Models:
                 served = await asyncio.get_running_loop().run_in_executor(pool, self._open, entry)
             except WhatsitError as error:
                 entry.reason = str(error)
+                entry.again = time.monotonic() + RETRY  # what failed may have been of the moment
                 raise
             old, entry.served, entry.reason = entry.served, served, ""
             if old:
@@ -172,7 +176,8 @@ class Models:
         found = []
         for entry in self.entries:
             stamp = stamp_of(entry.path)
-            if entry.served and stamp and stamp != entry.stamp:
+            again = bool(entry.reason) and time.monotonic() > entry.again
+            if entry.served and stamp and (stamp != entry.stamp or again):
                 found.append(entry)
         return found
 

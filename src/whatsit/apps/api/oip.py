@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import itertools
 import math
 import struct
 from collections.abc import Callable, Sequence
@@ -203,15 +205,15 @@ def _files_of_json(data: list[Any], count: int) -> list[bytes]:
 
 
 def _pixels_of_json(data: list[Any], count: int) -> Images:
-    try:
-        pixels = np.array(data)
-    except (ValueError, OverflowError):  # lists of different lengths
-        pixels = np.empty(0, object)
-    if pixels.dtype.kind not in "iu" or pixels.size != count:
-        raise bad_request(f"the data of 'pixels' must be {count:,} whole numbers from 0 to 255")
-    if pixels.min() < 0 or pixels.max() > 255:
-        raise bad_request("the data of 'pixels' must be from 0 to 255")
-    return pixels.astype(np.uint8)
+    flat = data
+    while flat and isinstance(flat[0], list) and len(flat) <= count:  # nested as their shape is
+        if not all(type(one) is list for one in flat):
+            break
+        flat = list(itertools.islice(itertools.chain.from_iterable(flat), count + 1))
+    if len(flat) == count and all(type(one) is int for one in flat):
+        with contextlib.suppress(ValueError):  # of what is not from 0 to 255
+            return np.frombuffer(bytes(flat), np.uint8)
+    raise bad_request(f"the data of 'pixels' must be {count:,} whole numbers from 0 to 255")
 
 
 def _outputs(document: dict[str, Any], names: list[str], binary: bool) -> list[Output]:

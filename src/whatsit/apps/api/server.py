@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import io
+import math
 import socket
 import sys
 import threading
@@ -76,11 +77,12 @@ def make_server(service: Service, host: str, port: int) -> Server:
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level="critical",  # the service has its own log
         access_log=False,
         server_header=False,
         backlog=2048,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=max(1, round(service.settings.grace - service.settings.drain)),
+        timeout_graceful_shutdown=max(1, math.floor(service.settings.grace - service.settings.drain)),
     )
     return Server(config, service)
 
@@ -161,6 +163,24 @@ class Protocol(HttpToolsProtocol):
         if self._arrival is None:
             self._expect()
 
+    def on_headers_complete(self) -> None:
+        """What would come after an upgrade is no HTTP: a body there would be taken for the next request."""
+        if self.parser.should_upgrade() and self._brings_body():
+            words = "this service has no Upgrade; send the request without that header"
+            self._refuse(RefusedError(501, words, "http", {"connection": "close"}))
+            return
+        super().on_headers_complete()
+
+    def _brings_body(self) -> bool:
+        return any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
+
+    def on_body(self, body: bytes) -> None:
+        if not self.transport.is_closing():
+            super().on_body(body)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        pass  # the request was answered as if it had not asked
+
     def on_url(self, url: bytes) -> None:
         self._measure(url)
         super().on_url(url)
@@ -177,7 +197,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._forget()
-        super().on_message_complete()
+        if not self.transport.is_closing():
+            super().on_message_complete()
 
     def _expect(self) -> None:
         self._arrival = self.loop.call_later(self.settings.arrival, self._too_slow)
@@ -190,7 +211,8 @@ class Protocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self._arrival = None
         if self.cycle is not None and not self.cycle.response_complete:
-            return  # a route reads the body, and has its own clock
+            self._expect()  # a route reads the body, and has its own clock; what comes after it has not
+            return
         if self.cycle is None or self.scope is not self.cycle.scope:  # the head of a new request is not whole
             words = f"the request did not arrive within {self.settings.arrival:g} seconds"
             self._refuse(RefusedError(408, words, "slow", {"connection": "close"}))
@@ -231,10 +253,14 @@ def _tell(server: Server, address: str, say: Callable[[str], None]) -> None:
 def read_keys(path: Path) -> tuple[str, ...]:
     """The keys in a file, one a line; lines that begin with # are passed over. Raises `UsageError`."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: the keys cannot be read: {getattr(error, 'strerror', None) or error}") from None
     keys = tuple(line.strip() for line in lines if line.strip() and not line.strip().startswith("#"))
+    if odd := [key for key in keys if not (key.isascii() and key.isprintable())]:
+        raise UsageError(
+            f"{path}: the key that begins with '{odd[0][:3]}' has letters that no request can bring; use a to z and digits"
+        )
     short = [key for key in keys if len(key) < 16]
     if short or not keys:
         raise UsageError(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -23,7 +25,7 @@ from whatsit.images.batches import Batch, decode_lot
 from whatsit.runtime.predictor import Answer
 
 Result = TypeVar("Result")
-_LOT = 8  # pictures that one thread decodes for one request at a time
+_LOT = 4  # pictures that one thread decodes for one request at a time
 
 
 class Service:
@@ -66,16 +68,17 @@ class Service:
         while True:
             await asyncio.sleep(self.settings.watch)
             for entry in await loop.run_in_executor(self._loaders, self.models.changed):
-                try:
+                with contextlib.suppress(WhatsitError):  # told by `reload`; the old one goes on
                     await self.reload(entry)
-                except WhatsitError:
-                    continue  # told by `reload`; the old one goes on
 
     async def reload(self, entry: Entry) -> None:
         """Open an entry's file anew. Raises `WhatsitError`; what was at work goes on then."""
+        before = entry.reason
         try:
             await self.models.load(entry, self._loaders)
         except WhatsitError as error:
+            if str(error) == before:  # said once
+                raise
             self.metrics.reloads.labels(entry.name, entry.version, "failed").inc()
             self.log.write("reload failed", "error", model=entry.name, version=entry.version, reason=str(error))
             raise
@@ -92,15 +95,24 @@ class Service:
         with served.gate.hold(len(files)):
             lot = min(_LOT, served.batcher.max_batch)
             async with self._deadline(receive, timeout) as futures:
-                batches = []
-                for start in range(0, len(files), lot):
-                    future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-                    futures.append(future)
-                    job = _Decoding(list(files[start : start + lot]), served, future, self.settings.max_pixels)
-                    batches.append(job)
-                    self._decoders.submit(job.run)
+                lots = [list(files[start : start + lot]) for start in range(0, len(files), lot)]
+                jobs = [_Decoding(some, served, self.settings.max_pixels) for some in lots]
+                futures += [job.future for job in jobs]
+                self._decode_in_turn(jobs)
                 answers = await asyncio.gather(*futures)
-        return [answer for job, good in zip(batches, answers, strict=True) for _, answer in job.batch.answers(good)]
+        return [answer for job, good in zip(jobs, answers, strict=True) for _, answer in job.batch.answers(good)]
+
+    def _decode_in_turn(self, jobs: list[_Decoding]) -> None:
+        """No more lots of one request at a time than there are threads, so that others have their turn between them."""
+        waiting = deque(jobs)
+
+        def next_one() -> None:
+            with contextlib.suppress(IndexError, RuntimeError):  # none is left, or the service has stopped
+                job = waiting.popleft()
+                self._decoders.submit(job.run, next_one)
+
+        for _ in range(self.settings.decoders):
+            next_one()
 
     async def answer_pixels(
         self, served: Served, pixels: Images, receive: Receive, timeout: float | None = None
@@ -153,35 +165,53 @@ class Service:
                 future.cancel()
 
 
+class _GivenUpError(Exception):
+    """Nobody waits for the pictures any more."""
+
+
 class _Decoding:
     """A few pictures of a request, decoded on a thread and handed to the model from there."""
 
-    def __init__(
-        self, files: list[bytes], served: Served, future: asyncio.Future[list[Answer]], max_pixels: int
-    ) -> None:
+    def __init__(self, files: list[bytes], served: Served, max_pixels: int) -> None:
+        self.future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self.future.add_done_callback(self._drop)
+        self.batch: Batch[bytes]  # once the future has its answers
         self._files = files
         self._size = served.predictor.size
         self._batcher: Batcher = served.batcher
-        self._future = future
         self._max_pixels = max_pixels
-        self.batch: Batch[bytes]  # once the future has its answers
 
-    def run(self) -> None:
-        if self._future.done():
-            return
+    def run(self, done: Callable[[], None]) -> None:
         try:
-            self.batch = decode_lot(self._files, lambda file: file, self._size, self._max_pixels)
+            if not self.future.done():
+                self._decode(self._files)
+        finally:
+            done()
+
+    def _decode(self, files: list[bytes]) -> None:
+        try:
+            self.batch = decode_lot(files, self._read, self._size, self._max_pixels)
         except Exception as error:  # such as no memory: the request's own error
-            self._tell(functools.partial(self._future.set_exception, error))
+            self._tell(functools.partial(self.future.set_exception, error))
             return
         if len(self.batch.pixels):
-            self._batcher.submit(self.batch.pixels, self._future)
+            self._batcher.submit(self.batch.pixels, self.future)
         else:
-            self._tell(lambda: self._future.set_result([]))
+            self._tell(lambda: self.future.set_result([]))
+
+    def _read(self, file: bytes) -> bytes:
+        if self.future.done():
+            raise _GivenUpError
+        return file
+
+    def _drop(self, _: object) -> None:
+        """What waits in the queue of a thread is not to hold a request's body after its end."""
+        self._files = []
 
     def _tell(self, settle: Callable[[], None]) -> None:
         def settle_if_open() -> None:
-            if not self._future.done():
+            if not self.future.done():
                 settle()
 
-        self._future.get_loop().call_soon_threadsafe(settle_if_open)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+            self.future.get_loop().call_soon_threadsafe(settle_if_open)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -143,4 +144,5 @@ class Log:
     def write(self, event: str, level: str = "info", **values: object) -> None:
         """Numbers and texts only; whatever they hold, it stays one line."""
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "event": event, **values}
-        print(json.dumps(line), file=self._stream or sys.stderr, flush=True)
+        with contextlib.suppress(OSError, ValueError):  # nobody reads the log any more; the service goes on
+            print(json.dumps(line), file=self._stream or sys.stderr, flush=True)

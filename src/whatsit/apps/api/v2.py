@@ -213,7 +213,8 @@ def _good(answer: Answer | ImageError, place: int) -> Answer:
 def _packed(request: Request, data: bytes, head: int | None) -> Response:
     kind = "application/json" if head is None else "application/octet-stream"
     headers = {} if head is None else {HEADER: str(head)}
-    wanted = [part.partition(";")[0].strip() for part in request.headers.get("accept-encoding", "").lower().split(",")]
+    parts = request.headers.get("accept-encoding", "").lower().replace(" ", "").split(",")
+    wanted = [part.partition(";")[0] for part in parts if not part.endswith((";q=0", ";q=0.0"))]
     coding = next((coding for coding in ("gzip", "deflate") if coding in wanted), None)
     if coding and len(data) >= _PACK_FROM:
         packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS if coding == "gzip" else zlib.MAX_WBITS)

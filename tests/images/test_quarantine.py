@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import write_files
+from whatsit.errors import DataError, UsageError
+from whatsit.images.quarantine import move_aside, put_back, read_log
+
+FILES = {"cat/1.jpg": b"one", "cat/2.jpg": b"two", "dog/รูป.jpg": b"three"}
+BAD = [("cat/1.jpg", "unreadable: no picture"), ("dog/รูป.jpg", "dark: too dark")]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_files(tmp_path / "data", FILES)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_files_are_moved_and_the_log_says_why(data: Path) -> None:
+    moved = move_aside(data, BAD)
+    assert contents(data) == {"cat/2.jpg": b"two"}
+    aside = contents(data.with_name("data.quarantine"))
+    assert {name: aside[name] for name, _ in BAD} == {"cat/1.jpg": b"one", "dog/รูป.jpg": b"three"}
+    assert [(one.name, one.reason) for one in moved] == BAD
+    assert read_log(data) == moved
+
+
+def test_files_are_put_back_exactly(data: Path) -> None:
+    move_aside(data, BAD[:1])
+    move_aside(data, BAD[1:])
+    assert [one.name for one in put_back(data)] == [name for name, _ in BAD]
+    assert contents(data) == FILES
+    assert not data.with_name("data.quarantine").exists()
+
+
+def test_file_that_took_the_place_is_not_written_over(data: Path) -> None:
+    move_aside(data, BAD)
+    (data / "cat/1.jpg").write_bytes(b"new")
+    with pytest.raises(DataError, match="is there already"):
+        put_back(data)
+    assert (data / "cat/1.jpg").read_bytes() == b"new"
+
+
+def test_names_that_lead_elsewhere_are_passed_over(data: Path) -> None:
+    (data.parent / "other").write_bytes(b"x")
+    assert move_aside(data, [("../other", "bad"), ("cat/none.jpg", "bad")]) == []
+    assert (data.parent / "other").exists()
+
+
+def test_nothing_to_put_back_is_told(data: Path) -> None:
+    with pytest.raises(UsageError, match="nothing was moved aside"):
+        put_back(data)
+
+
+def test_archive_cannot_be_taken_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"")
+    with pytest.raises(UsageError, match="only files in a folder"):
+        move_aside(tmp_path / "a.zip", BAD)
+
+
+def test_damaged_log_is_told(data: Path) -> None:
+    move_aside(data, BAD)
+    (data.with_name("data.quarantine") / "log.jsonl").write_text("{")
+    with pytest.raises(DataError, match="this log is damaged"):
+        put_back(data)
