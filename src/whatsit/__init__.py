@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from whatsit.verbs.ensemble import ensemble
     from whatsit.verbs.evaluate import evaluate
     from whatsit.verbs.explain import explain
+    from whatsit.verbs.explore import explore
     from whatsit.verbs.export import export
     from whatsit.verbs.runs import list_runs as runs
     from whatsit.verbs.train import Run, train
@@ -44,6 +45,7 @@ _HOMES = {
     "ensemble": "whatsit.verbs.ensemble:ensemble",
     "evaluate": "whatsit.verbs.evaluate:evaluate",
     "explain": "whatsit.verbs.explain:explain",
+    "explore": "whatsit.verbs.explore:explore",
     "export": "whatsit.verbs.export:export",
     "load": "whatsit.runtime.predictor:Predictor",
     "runs": "whatsit.verbs.runs:list_runs",
@@ -64,6 +66,7 @@ __all__ = [
     "ensemble",
     "evaluate",
     "explain",
+    "explore",
     "export",
     "load",
     "runs",

@@ -14,7 +14,9 @@ from whatsit.errors import MissingExtraError
 FOLDS = 5
 FEWEST = 5 * FOLDS  # pictures of a class, of fewer nothing is said
 _DIMENSIONS = 256
-_PENALTY = 1.0  # inverse strength of the regularization of features of variance 1
+_PENALTY = (
+    0.1  # inverse strength of the regularization: of 0.1, 1, 10 and 100 it finds most planted labels and fewest others
+)
 
 Floats = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]
@@ -56,7 +58,7 @@ def label_issues(
     compact = np.searchsorted(known, labels[enough])
     probabilities = out_of_fold(features[enough], compact, _group_numbers(len(labels), groups)[enough])
     found = find_label_issues(
-        compact, probabilities, return_indices_ranked_by="self_confidence", filter_by="both", n_jobs=1
+        compact, probabilities, return_indices_ranked_by="self_confidence", filter_by="prune_by_noise_rate", n_jobs=1
     )
     best = probabilities.argmax(axis=1)
     return [

@@ -237,8 +237,10 @@ def _labels(
 
     progress = reporter.stage("Checking the labels")
     numbers = np.array(label_numbers(looked.pictures, classes))
+    bad = faults(looked.measures)
+    unseen = {place for kind in ("dark", "bright", "blurred") for place in bad[kind]}  # which may be anything
     try:
-        issues = label_issues(features, numbers, groups, len(classes))
+        issues = [one for one in label_issues(features, numbers, groups, len(classes)) if one.place not in unseen]
     except MissingExtraError as error:
         reporter.warn(str(error))
         return []
