@@ -108,8 +108,8 @@ def train(
     if limit is not None and limit < 3:
         raise UsageError(f"--limit must be at least 3 (one picture each to train, validate and test), received {limit}")
     seed = _said_seed(recipe, seed, settings or {})
-    _require_outside(data, Path(out) if out else RUNS)
     dataset = open_data(data, reporter)
+    _require_outside(data, Path(out) if out else RUNS)
     if resume:
         place_to_work = unfinished_run(out, str(data), plan.name if plan else None)
     else:
