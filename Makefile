@@ -10,7 +10,7 @@ demo: $(READY)  ## train on embedded digits, measure, predict a picture
 	$(BIN)/whatsit demo
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(READY)  ## format, lint, strict types
 	$(BIN)/ruff format --check .
