@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -105,7 +106,10 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument(
-        "--part", action="append", choices=["rate", "overload", "soak", "reload"], help="all but soak by default"
+        "--part",
+        action="append",
+        choices=["rate", "overload", "soak", "reload", "peer"],
+        help="all but soak by default",
     )
     parser.add_argument("--peer", help="a Python with litserve, to measure peer_litserve.py beside whatsit")
     options = parser.parse_args()
@@ -176,7 +180,9 @@ def peer(options: Any, folder: Path, data: bytes) -> None:
     script = str(Path(__file__).with_name("peer_litserve.py"))
     environment = {**os.environ, "PYTHONPATH": str(Path(whatsit.__file__).parent.parent)}
     command = [options.peer, script, options.model, str(PORT + 1)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as other:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
+    ) as other:
         while (
             other.poll() is None
             and load("/predict", form, port=PORT + 1, seconds=0.2, header=asking["header"])["rate"] == 0
@@ -186,7 +192,7 @@ def peer(options: Any, folder: Path, data: bytes) -> None:
         for clients in (1, 32):
             theirs = load("/predict", **asking, port=PORT + 1, clients=clients, seconds=options.seconds)
             show(f"LitServe, {clients} clients", theirs)
-        other.terminate()
+        os.killpg(other.pid, signal.SIGKILL)  # its workers too, which would go on
     with serving(f"m={options.model}"):
         load("/v1/predict", **asking, clients=32, seconds=2)
         for clients in (1, 32):
