@@ -26,6 +26,7 @@ _NEAR_FEATURES = 0.60  # cosine from which features are, once their mean is take
 _DIMENSIONS = 96
 _BLOCK = 2048
 _MOST = 6  # candidates of a picture
+_MOST_PAIRS = 8000  # candidates in all, of each kind; looking at one takes some 4 ms
 _FLAT = 3.0  # standard deviation of a thumbnail without content, about which correlation says nothing
 
 
@@ -39,9 +40,9 @@ def near_duplicates(thumbs: Pixels, features: npt.NDArray[Any] | None = None) ->
     count = len(thumbs)
     if count < 2:
         return []
-    pairs = set(_similar(thumbs.reshape(count, -1).astype(np.float32), _NEAR_THUMBS))
+    pairs = _most_similar(thumbs.reshape(count, -1).astype(np.float32), _NEAR_THUMBS)
     if features is not None:
-        pairs |= set(_similar(features.astype(np.float32), _NEAR_FEATURES))
+        pairs |= _most_similar(features.astype(np.float32), _NEAR_FEATURES)
     flat = thumbs.reshape(count, -1).std(axis=1) < _FLAT
     parents = list(range(count))
     for first, second in sorted(pairs):
@@ -82,19 +83,25 @@ def _standard(pictures: npt.NDArray[Any]) -> Floats:
     return values
 
 
-def _similar(vectors: Floats, least: float) -> Iterator[tuple[int, int]]:
-    """Pairs `(i, j)`, i < j, whose vectors, centred, have at least this cosine; of each at most its `_MOST` nearest."""
+def _most_similar(vectors: Floats, least: float) -> set[tuple[int, int]]:
+    """Pairs `(i, j)`, i < j, whose vectors, centred, have at least this cosine; of many the `_MOST_PAIRS` most similar."""
+    found = sorted(_similar(vectors, least), reverse=True)[:_MOST_PAIRS]
+    return {(first, second) for _, first, second in found}
+
+
+def _similar(vectors: Floats, least: float) -> Iterator[tuple[float, int, int]]:
+    """The cosine and the numbers of each pair; of each picture at most its `_MOST` nearest."""
     vectors = _compressed(vectors)
     for start in range(0, len(vectors), _BLOCK):
         block = vectors[start : start + _BLOCK] @ vectors[start:].T
         rows, columns = np.nonzero(np.triu(block >= least, 1))
         values = block[rows, columns]
         order = np.lexsort((-values, rows))
-        rows, columns = rows[order], columns[order]
+        rows, columns, values = rows[order], columns[order], values[order]
         bounds = [0, *(np.flatnonzero(np.diff(rows)) + 1).tolist(), len(rows)]
         for begin, end in pairwise(bounds):
             for place in range(begin, min(begin + _MOST, end)):
-                yield int(rows[place]) + start, int(columns[place]) + start
+                yield float(values[place]), int(rows[place]) + start, int(columns[place]) + start
 
 
 def _compressed(vectors: Floats) -> Floats:
