@@ -52,6 +52,24 @@ def test_names_that_lead_elsewhere_are_passed_over(data: Path) -> None:
     assert (data.parent / "other").exists()
 
 
+def test_log_that_leads_elsewhere_moves_nothing(data: Path) -> None:
+    move_aside(data, BAD)
+    aside = data.with_name("data.quarantine")
+    (data.parent / "other").write_bytes(b"x")
+    (aside / "log.jsonl").write_text('{"name": "../other", "reason": "", "time": ""}\n')
+    with pytest.raises(DataError, match="leads out of the folder"):
+        put_back(data)
+    assert (data.parent / "other").read_bytes() == b"x"
+
+
+def test_place_that_is_taken_is_told_before_anything_is_moved(data: Path) -> None:
+    move_aside(data, BAD[1:])
+    (data / BAD[1][0]).write_bytes(b"new")
+    with pytest.raises(DataError, match="is there already"):
+        move_aside(data, BAD)
+    assert (data / BAD[0][0]).read_bytes() == b"one"
+
+
 def test_nothing_to_put_back_is_told(data: Path) -> None:
     with pytest.raises(UsageError, match="nothing was moved aside"):
         put_back(data)

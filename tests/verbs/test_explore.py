@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 import whatsit
 from tests.drawn import photos
-from whatsit.errors import UsageError
+from whatsit.errors import DataError, UsageError
 from whatsit.verbs.explore import Exploration, explore
 
 EACH = 20  # of each problem
@@ -109,6 +109,9 @@ def test_bad_files_are_moved_aside_and_put_back(problems: tuple[Path, dict[str, 
     before = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.jpg")}
     found, _ = explore(folder, out=tmp_path, quarantine=True, kinds=["unreadable"])
     assert {one.name for one in found.moved} == wanted["unreadable"]
+    assert f"{len(wanted['unreadable'])} files were moved aside" in (tmp_path / "explore.html").read_text(
+        encoding="utf-8"
+    )
     assert not any((folder / name).exists() for name in wanted["unreadable"])
     undo(folder)
     assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.jpg")} == before
@@ -118,6 +121,21 @@ def test_names_are_harmless_in_the_page(hostile_run: object, tmp_path: Path) -> 
     data = next(path for path in Path(hostile_run.folder).parent.glob("labels.csv"))
     _, folder = whatsit.explore(data, out=tmp_path)
     assert "<script>alert" not in (folder / "explore.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("content", [b"", b"words"])
+def test_data_of_which_nothing_can_be_read_is_told(tmp_path: Path, content: bytes) -> None:
+    for name in ("cat/1.jpg", "cat/2.jpg", "dog/1.jpg"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(content)
+    with pytest.raises(DataError, match=r"none of 3 pictures can be read, such as cat/1\.jpg"):
+        explore(tmp_path / "data", out=tmp_path / "out")
+
+
+def test_archive_is_not_looked_through_where_its_files_are_to_be_moved(tmp_path: Path) -> None:
+    (tmp_path / "data.zip").write_bytes(b"")
+    with pytest.raises(UsageError, match="only files in a folder can be moved aside"):
+        explore(tmp_path / "data.zip", quarantine=True)
 
 
 def test_unknown_kind_is_told(problems: tuple[Path, dict[str, set[str]]]) -> None:

@@ -32,6 +32,7 @@ def explore(
     as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")] = False,
 ) -> None:
     """Show what is in the data and what is wrong with it: a page with the pictures, and JSON."""
+    from whatsit.images.quarantine import quarantine_folder
     from whatsit.verbs import explore as verb
 
     if undo:
@@ -56,7 +57,8 @@ def explore(
     out()
     if found.moved:
         out(
-            f"{len(found.moved):,} files were moved into {data}.quarantine; put them back with: whatsit explore {data} --undo"
+            f"{len(found.moved):,} files were moved into {quarantine_folder(data)}; "
+            f"put them back with: whatsit explore {data} --undo"
         )
     out(f"Next: open {folder / 'explore.html'} in a browser")
 

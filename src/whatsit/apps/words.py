@@ -270,7 +270,6 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "api.title": ("What is in the picture?", "ในรูปนี้คืออะไร"),
     "api.choose": ("Choose a picture", "เลือกรูป"),
     "api.drop": ("or drop it here", "หรือลากมาวางที่นี่"),
-    "api.answer": ("Answer", "คำตอบ"),
     "api.unknown": ("I don't know this", "ไม่รู้จักสิ่งนี้"),
     "api.nearest": ("nearest:", "ใกล้เคียงที่สุด:"),
     "api.evidence": ("What speaks for the answer", "ส่วนที่ทำให้ตอบเช่นนี้"),

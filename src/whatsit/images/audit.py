@@ -1,6 +1,6 @@
 """What can be seen of a picture without knowing what is on it: how large, dark, bright, sharp and colourful it is.
 
-Dark, bright and tiny are absolute. Blurred, odd and grey are said of pictures that are so beside the others of their data
+Dark and bright are absolute. Blurred, odd, tiny and grey are said of pictures that are so beside the others of their data
 set: photos of fog are no faults where all are of fog.
 """
 

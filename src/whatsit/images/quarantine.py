@@ -36,27 +36,22 @@ def quarantine_folder(data: str | Path) -> Path:
 def move_aside(data: str | Path, files: Iterable[tuple[str, str]]) -> list[Moved]:
     """Move files, given as (name below DATA, reason), into the folder beside it, and log them.
 
-    Each is logged before it is moved, so that an interruption leaves nothing that the log does not know.
-    Raises `UsageError` and `DiskError`.
+    All are logged before the first is moved, so that an interruption leaves nothing that the log does not know.
+    Raises `UsageError`, `DiskError`, and `DataError` where a file was moved aside under that name before; nothing is moved then.
     """
     place, root = quarantine_folder(data), Path(data).resolve()
     moved = read_log(data)
-    new: list[Moved] = []
-    for name, reason in files:
-        source, target = root / name, place / name
-        if not target.resolve().is_relative_to(place) or not source.is_file():
-            continue
-        if target.exists():
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    new = [Moved(name, reason, now) for name, reason in files if _is_below(place, name) and (root / name).is_file()]
+    for one in new:
+        if (place / one.name).exists():
             raise DataError(
-                f"{target} is there already; put back what was moved aside with --undo, or move it elsewhere"
+                f"{place / one.name} is there already; put back what was moved aside with --undo, or move it elsewhere"
             )
-        new.append(Moved(name, reason, datetime.now(UTC).isoformat(timespec="seconds")))
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _write_log(place, [*moved, *new])
-            source.rename(target)
-        except OSError as error:
-            raise disk_error(target, error) from None
+    if new:
+        write_text(place / LOG, "".join(json.dumps(vars(one), ensure_ascii=False) + "\n" for one in [*moved, *new]))
+    for one in new:
+        _move(root / one.name, place / one.name)
     return new
 
 
@@ -68,15 +63,13 @@ def put_back(data: str | Path) -> list[Moved]:
         raise UsageError(f"{data}: nothing was moved aside, so there is nothing to put back")
     for one in reversed(moved):
         source, target = place / one.name, root / one.name
+        if not _is_below(root, one.name):
+            raise DataError(f"{place / LOG}: '{one.name}' leads out of the folder; this log is not to be trusted")
         if not source.exists():
             continue  # logged, but not moved before an interruption, or put back before one
         if target.exists():
             raise DataError(f"{target} is there already, so {source} was left where it is; move one of them elsewhere")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.rename(target)
-        except OSError as error:
-            raise disk_error(target, error) from None
+        _move(source, target)
     (place / LOG).unlink()
     for folder in sorted((path for path in place.rglob("*") if path.is_dir()), reverse=True):
         if not any(folder.iterdir()):
@@ -98,5 +91,13 @@ def read_log(data: str | Path) -> list[Moved]:
         raise DataError(f"{path}: this log is damaged, so files cannot be put back by it: {error}") from None
 
 
-def _write_log(place: Path, moved: list[Moved]) -> None:
-    write_text(place / LOG, "".join(json.dumps(vars(one), ensure_ascii=False) + "\n" for one in moved))
+def _is_below(folder: Path, name: str) -> bool:
+    return (folder / name).resolve().is_relative_to(folder)
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.rename(target)
+    except OSError as error:
+        raise disk_error(target, error) from None

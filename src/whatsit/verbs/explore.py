@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from whatsit.errors import MissingExtraError, UsageError, WhatsitError
+from whatsit.errors import DataError, MissingExtraError, UsageError, WhatsitError
 from whatsit.files import write_text
 from whatsit.images.audit import Audit, audit, faults
 from whatsit.images.near import near_duplicates
-from whatsit.images.quarantine import Moved, move_aside, put_back
+from whatsit.images.quarantine import Moved, move_aside, put_back, quarantine_folder
 from whatsit.images.scan import SPLITS, Dataset, Picture, count_by_label, label_numbers
 from whatsit.progress import SILENT, Reporter
 from whatsit.verbs.data import open_data, tell_about
@@ -109,9 +109,14 @@ def explore(
     """
     if unknown := [kind for kind in kinds if kind not in (*SINGLE, *GROUPS, "label")]:
         raise UsageError(f"unknown kind '{unknown[0]}'; allowed: {', '.join((*SINGLE, *GROUPS, 'label'))}")
+    if quarantine:
+        quarantine_folder(data)  # where nothing can be moved, that is to be told before the work
     dataset = open_data(data, reporter)
     tell_about(dataset, reporter)
     looked = audit(dataset, reporter.stage("Looking at the pictures"))
+    if not looked.pictures:
+        name, reason = looked.unreadable[0]
+        raise DataError(f"{data}: none of {len(looked.unreadable):,} pictures can be read, such as {name}: {reason}")
     features = _features(dataset, looked, reporter)
     groups = near_duplicates(looked.thumbs, features)
     findings = [
@@ -129,13 +134,15 @@ def explore(
         sizes=tuple((one.height, one.width) for one in looked.measures),
         findings=findings,
         notes=(*dataset.notes, *_imbalance(dataset)),
-        moved=move_aside(data, _bad(findings, kinds)) if quarantine else [],
     )
+    bad = _bad(findings, kinds) if quarantine else []
     folder = Path(out) if out else FOLDER / run_name(str(data), "").strip("-")
     drawing = reporter.stage("Writing the page")
     from whatsit.verbs.explore_page import render
 
-    write_text(folder / "explore.html", render(found, dataset, looked))
+    write_text(folder / "explore.html", render(found, dataset, looked, len(bad)))  # while all pictures are there
+    if bad:
+        found = replace(found, moved=move_aside(data, bad))
     write_text(folder / "explore.json", json.dumps(found.to_json(), ensure_ascii=False, indent=1) + "\n")
     drawing(1, 1)
     return found, folder
@@ -259,7 +266,7 @@ def _labels(
 
 
 def _imbalance(dataset: Dataset) -> list[str]:
-    counts = count_by_label(dataset.pictures)
+    counts = count_by_label(dataset.pictures)  # a class of which no file could be read is not among them
     most, least = max(counts, key=lambda label: counts[label]), min(counts, key=lambda label: counts[label])
     if counts[most] < IMBALANCE * counts[least]:
         return []

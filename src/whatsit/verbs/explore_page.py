@@ -40,8 +40,8 @@ KINDS = {
 }
 
 
-def render(found: Exploration, dataset: Dataset, looked: Audit) -> str:
-    """The page, which needs nothing else."""
+def render(found: Exploration, dataset: Dataset, looked: Audit, moving: int = 0) -> str:
+    """The page, which needs nothing else; `moving` files are moved aside afterwards."""
     pictures = _Pictures(dataset)
     by_label = found.by_label()
     sections = []
@@ -53,6 +53,7 @@ def render(found: Exploration, dataset: Dataset, looked: Audit) -> str:
     return render_page(
         TEMPLATE,
         found=found,
+        moving=moving,
         most=max(by_label.values()),
         by_label=by_label,
         sizes=_sizes(found.sizes),

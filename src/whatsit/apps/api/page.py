@@ -22,7 +22,6 @@ _KEYS = (
     "title",
     "choose",
     "drop",
-    "answer",
     "unknown",
     "nearest",
     "evidence",

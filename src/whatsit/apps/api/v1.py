@@ -14,7 +14,7 @@ from whatsit.apps.api import answers as schema
 from whatsit.apps.api.front import Shortcut
 from whatsit.apps.api.models import Entry, Served
 from whatsit.apps.api.service import Service
-from whatsit.apps.api.settings import RefusedError, bad_request
+from whatsit.apps.api.settings import bad_request
 from whatsit.apps.presentation import answer_json
 from whatsit.errors import ImageError
 from whatsit.images.decode import decode_within, picture_size
@@ -84,9 +84,9 @@ Coverage = Annotated[
 ]
 
 
-def as_json(value: object, status: int = 200) -> Response:
+def as_json(value: object) -> Response:
     """What is no number becomes null."""
-    return Response(orjson.dumps(value), status, media_type="application/json")
+    return Response(orjson.dumps(value), media_type="application/json")
 
 
 def routes(service: Service) -> APIRouter:
@@ -218,8 +218,6 @@ def _explain(served: Served, data: bytes, label: str | None, max_pixels: int) ->
     if height * width > max_pixels:
         words = f"the picture has {width:,} x {height:,} pixels; at most {max_pixels:,} in all are read"
         raise ImageError(words, "too_many_pixels")
-    if label is not None and label not in served.predictor.classes:
-        raise RefusedError(422, f"the model does not know the class '{label[:100]}'", "usage")
     file = io.BytesIO()
     draw(decode_within(data, 1024), served.explainer.explain(data, label)).save(file, "PNG")
     return file.getvalue()

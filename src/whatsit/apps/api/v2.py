@@ -238,9 +238,8 @@ def _authorize(service: Service, request: Request) -> None:
     if token is None:
         words = "models are loaded and unloaded only where the service was started with --admin-token-file"
         raise RefusedError(403, words, "forbidden")
-    brought = {b"authorization": request.headers.get("x-admin-token", "").encode("latin-1")}
-    brought = {b"authorization": b"Bearer " + brought[b"authorization"]}
-    if not is_allowed(brought, [digest(token)]):
+    brought = request.headers.get("x-admin-token", "").encode("latin-1")
+    if not is_allowed({b"x-api-key": brought}, [digest(token)]):
         raise RefusedError(401, "the token is needed, in the header X-Admin-Token", "unauthorized")
 
 
