@@ -291,21 +291,27 @@ def runs(
 @app.command("app")
 def web_app(
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help=".whatsit files, run folders, or folders of either.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="MODEL...", help=".whatsit files, run folders, or folders of either."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Also a page to look through DATA and put their labels right.")
+    ] = None,
     host: Annotated[
         str | None, typer.Option(help="The address to serve on; 127.0.0.1, this computer only, by default.")
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="8501 or the next free one by default.")] = None,
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
 ) -> None:
-    """Start the web app: pictures, live camera, and how good the model is."""
+    """Start the web app: pictures, live camera, how good the model is, and putting DATA right."""
+    if not models and data is None:
+        raise UsageError("give a MODEL, --data DATA, or both, such as: whatsit app runs/photos-fast --data photos")
     try:
         from whatsit.apps.streamlit_app.server import run
     except ImportError as error:
         raise MissingExtraError("the web app", "app", error.name or "streamlit") from None
     with contextlib.suppress(Stopped):
-        run(models, host=host, port=port, browser=browser, say=out)
+        run(models or [], data=data, host=host, port=port, browser=browser, say=out)
     err("The app has stopped.")
 
 

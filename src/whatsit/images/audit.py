@@ -6,16 +6,20 @@ set: photos of fog are no faults where all are of fog.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from whatsit.errors import ImageError
-from whatsit.images.decode import Pixels, decode, picture_size
+from whatsit.files import DiskError, cache_folder
+from whatsit.images.decode import Pixels, decode_within, picture_size
+from whatsit.images.kept import SHARD, Kept
 from whatsit.images.scan import Dataset, Picture
 
 SIDE = 256  # pixels of the longer side at which a picture is measured
@@ -28,7 +32,9 @@ TINY = 1 / 4  # of the side of the middle picture
 ODD = 2.5  # times the proportions of the middle picture
 BLUR = 4.0  # robust standard deviations below the middle sharpness, of its logarithm
 GREY = 3.0  # mean distance of the channels, of 255; at least this times as much in the middle picture
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+_LEVELS = np.arange(256.0)
+_ROW = np.dtype([("measures", "<f8", (9,)), ("thumb", "u1", (THUMB, THUMB))])
+_KEY = f"1-{SIDE}-{THUMB}"  # goes up whenever `measure` gives other values
 _MAD = 1.4826  # makes the median absolute deviation of a normal distribution its standard deviation
 
 Floats = npt.NDArray[np.float32]
@@ -56,32 +62,30 @@ class Audit:
     pictures: list[Picture]
     measures: list[Measures]
     thumbs: Pixels  # [N, THUMB, THUMB] luminance
-    mean: Floats  # [THUMB, THUMB, 3], the mean picture, 0 to 255
     unreadable: list[tuple[str, str]] = field(default_factory=list)  # (name, reason)
 
 
 def measure(data: bytes) -> tuple[Measures, Pixels]:
-    """A file's measures and its thumbnail, uint8 `[THUMB, THUMB, 3]`. Raises `ImageError`."""
+    """A file's measures and its thumbnail, luminance uint8 `[THUMB, THUMB]`. Raises `ImageError`."""
     height, width = picture_size(data)
-    scale = min(1.0, SIDE / max(height, width))
-    pixels = decode(data, (max(1, round(height * scale)), max(1, round(width * scale))))
-    grey = pixels.astype(np.float32) @ _LUMINANCE
-    darkest, brightest = np.percentile(grey, (5, 95))
-    contrast = float(grey.std())
-    spread = pixels.max(axis=2).astype(np.int16) - pixels.min(axis=2)
+    image = Image.fromarray(decode_within(data, SIDE))
+    grey = image.convert("L")
+    shares = np.array(grey.histogram(), float) / (grey.width * grey.height)
+    darkest, brightest = np.searchsorted(shares.cumsum(), (0.05, 0.95))
+    brightness = float(shares @ _LEVELS)
+    contrast = float(np.sqrt(shares @ np.square(_LEVELS - brightness)))
     measures = Measures(
         height,
         width,
         len(data),
-        float(grey.mean()),
+        brightness,
         float(darkest),
         float(brightest),
         contrast,
-        _sharpness(grey) / (contrast + 4.0),
-        float(spread.mean()),
+        _sharpness(np.asarray(grey, np.float32)) / (contrast + 4.0),
+        _colour(image),
     )
-    thumb = Image.fromarray(pixels).resize((THUMB, THUMB), Image.Resampling.BOX)
-    return measures, np.asarray(thumb)
+    return measures, np.asarray(grey.resize((THUMB, THUMB), Image.Resampling.BOX))
 
 
 def _sharpness(grey: Floats) -> float:
@@ -93,38 +97,71 @@ def _sharpness(grey: Floats) -> float:
     return float(laplacian.std())
 
 
+def _colour(image: Image.Image) -> float:
+    red, green, blue = image.split()
+    most = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    least = ImageChops.darker(ImageChops.darker(red, green), blue)
+    return float(ImageStat.Stat(ImageChops.subtract(most, least)).mean[0])
+
+
 def audit(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Audit:
-    """Measure every picture; those that cannot be read are listed with the reason, beside those of the scan."""
+    """Measure every picture; those that cannot be read are listed with the reason, beside those of the scan.
+
+    What was measured is kept on disk (see `images/kept.py`), so that only new pictures are looked at the next time.
+    """
     pictures: list[Picture] = []
-    measures: list[Measures] = []
-    thumbs = np.empty((len(dataset.pictures), THUMB, THUMB), np.uint8)
-    total = np.zeros((THUMB, THUMB, 3))
+    rows: list[npt.NDArray[np.uint8]] = []
     unreadable = list(dataset.unreadable)
-    for done, (picture, found) in enumerate(_each(dataset), 1):
-        if isinstance(found, ImageError):
-            unreadable.append((picture.name, str(found)))
-        else:
-            thumbs[len(pictures)] = np.rint(found[1].astype(np.float32) @ _LUMINANCE)
-            total += found[1]
-            pictures.append(picture)
-            measures.append(found[0])
-        if progress and (done % 200 == 0 or done == len(dataset.pictures)):
-            progress(done, len(dataset.pictures))
-    mean = (total / max(len(pictures), 1)).astype(np.float32)
-    return Audit(pictures, measures, thumbs[: len(pictures)], mean, unreadable)
+    kept = Kept(cache_folder() / "audit" / _KEY, _ROW.itemsize, np.uint8)
+    total = len(dataset.pictures)
+    for start in range(0, total, SHARD):
+        lot = dataset.pictures[start : start + SHARD]
+        lot_rows, failed = _look_at(dataset, lot, kept, partial(_tell, progress, total, start))
+        unreadable += [(lot[place].name, reason) for place, reason in failed.items()]
+        good = [place for place in range(len(lot)) if place not in failed]
+        pictures += [lot[place] for place in good]
+        rows.append(lot_rows[good])
+    table = np.concatenate(rows).view(_ROW)[:, 0] if rows else np.empty(0, _ROW)
+    measures = [Measures(*(int(value) for value in one[:3]), *one[3:]) for one in table["measures"].tolist()]
+    return Audit(pictures, measures, table["thumb"], unreadable)
 
 
-def _each(dataset: Dataset) -> Iterator[tuple[Picture, tuple[Measures, Pixels] | ImageError]]:
-    def look(picture: Picture) -> tuple[Measures, Pixels] | ImageError:
+def _tell(progress: Callable[[int, int], None] | None, total: int, before: int, done: int) -> None:
+    if progress:
+        progress(before + done, total)
+
+
+def _look_at(
+    dataset: Dataset, lot: Sequence[Picture], kept: Kept, progress: Callable[[int], None]
+) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
+    """A row a picture, and the reasons for those without."""
+    digests = [picture.digest for picture in lot]
+    rows = np.zeros((len(lot), _ROW.itemsize), np.uint8)
+    there = kept.fill("rows", digests, rows)
+    missing = [place for place in range(len(lot)) if place not in there]
+    failed: dict[int, str] = {}
+    table = rows.view(_ROW)[:, 0]
+
+    def look(place: int) -> tuple[Measures, Pixels] | ImageError:
         try:
-            return measure(dataset.read(picture))
+            return measure(dataset.read(lot[place]))
         except ImageError as error:
             return error
 
     with ThreadPoolExecutor(2, thread_name_prefix="audit") as pool:
-        for start in range(0, len(dataset.pictures), 512):
-            lot = dataset.pictures[start : start + 512]
-            yield from zip(lot, pool.map(look, lot, chunksize=16), strict=True)
+        for done, (place, found) in enumerate(zip(missing, pool.map(look, missing), strict=True), 1):
+            if isinstance(found, ImageError):
+                failed[place] = str(found)
+            else:
+                table[place] = (astuple(found[0]), found[1])
+            if done % 200 == 0:
+                progress(len(there) + done)
+    progress(len(lot))
+    new = [place for place in missing if place not in failed]
+    if new:
+        with contextlib.suppress(DiskError):  # they are only measured again the next time
+            kept.add("rows", [digests[place] for place in new], rows[new])
+    return rows, failed
 
 
 def faults(measures: Sequence[Measures]) -> dict[str, list[int]]:

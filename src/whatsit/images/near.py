@@ -6,15 +6,16 @@ looked at: is one thumbnail, or a cut of it, found in the other?
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
+from whatsit.images.components import principal_components
 from whatsit.images.decode import Pixels
+from whatsit.images.scan import Picture
 
 Floats = npt.NDArray[np.float32]
 
@@ -24,9 +25,10 @@ CUTS = tuple(share / 40 for share in range(39, 23, -1))  # of the side, that a c
 _NEAR_THUMBS = 0.94  # correlation from which thumbnails are looked at
 _NEAR_FEATURES = 0.60  # cosine from which features are, once their mean is taken away
 _DIMENSIONS = 96
-_BLOCK = 2048
+_BLOCK = 512  # vectors that are compared with all others at a time
+_PAIRS = 64  # pairs that are looked at at a time
 _MOST = 6  # candidates of a picture
-_MOST_PAIRS = 8000  # candidates in all, of each kind; looking at one takes some 4 ms
+_MOST_PAIRS = 8000  # candidates in all, of each kind; looking at one takes some 1 ms
 _FLAT = 3.0  # standard deviation of a thumbnail without content, about which correlation says nothing
 
 
@@ -40,39 +42,51 @@ def near_duplicates(thumbs: Pixels, features: npt.NDArray[Any] | None = None) ->
     count = len(thumbs)
     if count < 2:
         return []
-    pairs = _most_similar(thumbs.reshape(count, -1).astype(np.float32), _NEAR_THUMBS)
+    pairs = _most_similar(thumbs.reshape(count, -1), _NEAR_THUMBS)
     if features is not None:
-        pairs |= _most_similar(features.astype(np.float32), _NEAR_FEATURES)
-    flat = thumbs.reshape(count, -1).std(axis=1) < _FLAT
+        pairs |= _most_similar(features, _NEAR_FEATURES)
+    flat = {place for place in set(chain(*pairs)) if thumbs[place].std() < _FLAT}
+    looked = np.array(sorted(pair for pair in pairs if not flat.intersection(pair)), int).reshape(-1, 2)
+    near = are_near(thumbs[looked[:, 0]], thumbs[looked[:, 1]])
     parents = list(range(count))
-    for first, second in sorted(pairs):
-        if not (flat[first] or flat[second]) and is_near(thumbs[first], thumbs[second]):
-            _join(parents, first, second)
+    for first, second in looked[near].tolist():
+        _join(parents, first, second)
     groups: dict[int, list[int]] = {}
     for place in range(count):
         groups.setdefault(_root(parents, place), []).append(place)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def is_near(first: Pixels, second: Pixels) -> bool:
-    """Whether one thumbnail, uint8 `[T, T]`, is the other or a cut of it."""
-    if float((_standard(first[None]) * _standard(second[None])).sum()) >= ALIKE:
-        return True
-    return _holds(first, second) or _holds(second, first)
+def are_near(first: Pixels, second: Pixels) -> npt.NDArray[np.bool_]:
+    """For each pair of thumbnails, uint8 `[P, T, T]` each, whether one is the other or a cut of it; bool `[P]`."""
+    found: npt.NDArray[np.bool_] = np.einsum("ijk,ijk->i", _standard(first), _standard(second)) >= ALIKE
+    for whole, part in ((first, second), (second, first)):
+        for share in CUTS:
+            left = np.flatnonzero(~found)
+            for start in range(0, len(left), _PAIRS):
+                places = left[start : start + _PAIRS]
+                found[places] = _best_window(whole[places], part[places], round(share * whole.shape[1])) >= ALIKE_CUT
+    return found
 
 
-def _holds(whole: Pixels, part: Pixels) -> bool:
-    """Whether the picture `part`, made smaller, is found somewhere in `whole`."""
-    picture = Image.fromarray(part)
-    for share in CUTS:
-        side = round(share * len(whole))
-        small = _standard(np.asarray(picture.resize((side, side), Image.Resampling.BOX))[None]).ravel()
-        windows = np.lib.stride_tricks.sliding_window_view(whole, (side, side)).reshape(-1, side * side)
-        windows = windows.astype(np.float32)
-        variance = np.einsum("ij,ij->i", windows, windows) - windows.sum(axis=1) ** 2 / windows.shape[1]
-        if float((windows @ small / np.sqrt(np.maximum(variance, 1.0))).max()) >= ALIKE_CUT:
-            return True
-    return False
+def _best_window(whole: Pixels, part: Pixels, side: int) -> Floats:
+    """The correlation of each `part`, made smaller, with that window of its `whole` which is most like it."""
+    shrink = _shrink(part.shape[1], side)
+    small = _standard(shrink @ part.astype(np.float32) @ shrink.T).reshape(len(part), -1, 1)
+    windows = np.lib.stride_tricks.sliding_window_view(whole.astype(np.float32), (side, side), axis=(1, 2))
+    windows = windows.reshape(len(whole), -1, side * side)
+    variances = np.einsum("ijk,ijk->ij", windows, windows) - windows.sum(axis=2) ** 2 / side**2
+    best: Floats = ((windows @ small)[..., 0] / np.sqrt(np.maximum(variances, 1.0))).max(axis=1)
+    return best
+
+
+def _shrink(size: int, side: int) -> Floats:
+    """What makes `side` samples of `size`, each the mean of what it covers."""
+    edges = np.linspace(0, size, side + 1)
+    places = np.arange(size)
+    covered = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
+    weights: Floats = (np.maximum(covered, 0) * side / size).astype(np.float32)
+    return weights
 
 
 def _standard(pictures: npt.NDArray[Any]) -> Floats:
@@ -83,18 +97,20 @@ def _standard(pictures: npt.NDArray[Any]) -> Floats:
     return values
 
 
-def _most_similar(vectors: Floats, least: float) -> set[tuple[int, int]]:
+def _most_similar(vectors: npt.NDArray[Any], least: float) -> set[tuple[int, int]]:
     """Pairs `(i, j)`, i < j, whose vectors, centred, have at least this cosine; of many the `_MOST_PAIRS` most similar."""
+    vectors, _ = principal_components(vectors, min(_DIMENSIONS, vectors.shape[1]))
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
     found = sorted(_similar(vectors, least), reverse=True)[:_MOST_PAIRS]
     return {(first, second) for _, first, second in found}
 
 
 def _similar(vectors: Floats, least: float) -> Iterator[tuple[float, int, int]]:
-    """The cosine and the numbers of each pair; of each picture at most its `_MOST` nearest."""
-    vectors = _compressed(vectors)
+    """The cosine and the numbers of each pair of vectors of length 1; of each picture at most its `_MOST` nearest."""
     for start in range(0, len(vectors), _BLOCK):
         block = vectors[start : start + _BLOCK] @ vectors[start:].T
-        rows, columns = np.nonzero(np.triu(block >= least, 1))
+        rows, columns = np.divmod(np.flatnonzero(block >= least), block.shape[1])
+        rows, columns = rows[columns > rows], columns[columns > rows]
         values = block[rows, columns]
         order = np.lexsort((-values, rows))
         rows, columns, values = rows[order], columns[order], values[order]
@@ -102,17 +118,6 @@ def _similar(vectors: Floats, least: float) -> Iterator[tuple[float, int, int]]:
         for begin, end in pairwise(bounds):
             for place in range(begin, min(begin + _MOST, end)):
                 yield float(values[place]), int(rows[place]) + start, int(columns[place]) + start
-
-
-def _compressed(vectors: Floats) -> Floats:
-    """Of length 1, without their mean, in few dimensions that keep most of the distances (principal components)."""
-    vectors = vectors - vectors.mean(axis=0)
-    if vectors.shape[1] > _DIMENSIONS:
-        some = vectors[np.random.default_rng(0).permutation(len(vectors))[:4000]]
-        _, axes = np.linalg.eigh(some.T @ some)
-        vectors = vectors @ axes[:, -_DIMENSIONS:]
-    lengths: Floats = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, np.maximum(lengths, 1e-6))
 
 
 def _root(parents: list[int], place: int) -> int:
@@ -125,3 +130,8 @@ def _root(parents: list[int], place: int) -> int:
 def _join(parents: list[int], first: int, second: int) -> None:
     first, second = _root(parents, first), _root(parents, second)
     parents[max(first, second)] = min(first, second)
+
+
+def representatives(pictures: Sequence[Picture], groups: Iterable[Sequence[int]]) -> dict[bytes, bytes]:
+    """Of the digest of each picture in a group, the digest that stands for the group: for `split`."""
+    return {pictures[place].digest: pictures[group[0]].digest for group in groups for place in group}

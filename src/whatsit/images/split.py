@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +14,19 @@ from whatsit.images.scan import SPLITS, Dataset, Picture, count_by_label
 FRACTIONS = (0.70, 0.15, 0.15)
 MOST_VALIDATION = 5000  # pictures: an accuracy of 90 % has a standard error of 0.4 points then; train gets the others
 
-Group = list[Picture]  # pictures with the same contents and the same label: they stay together
+Group = list[Picture]  # pictures that are the same, or nearly: they stay together
+Alike = Mapping[
+    bytes, bytes
+]  # of the digest of a picture that has near-duplicates, the digest that stands for them all
 
 
-def split(dataset: Dataset, seed: int = 0, fractions: tuple[float, float, float] = FRACTIONS) -> Dataset:
-    """Give every picture its split.
+def split(
+    dataset: Dataset,
+    seed: int = 0,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    alike: Alike | None = None,
+) -> Dataset:
+    """Give every picture its split. Copies of a picture, and those that `alike` says are nearly the same, get the same one.
 
     Where DATA came with a test set, that stays as it is, and validation, if missing, is carved from train in the
     proportion of `fractions`, at most `MOST_VALIDATION` pictures. A picture under two labels is left
@@ -36,12 +44,17 @@ def split(dataset: Dataset, seed: int = 0, fractions: tuple[float, float, float]
         )
     fractions = _with_less_validation(dataset, fractions)
     if any(picture.split for picture in dataset.pictures):
-        dataset = _keep_given_splits(dataset, seed, fractions)
+        dataset = _keep_given_splits(dataset, seed, fractions, alike or {})
     else:
-        pictures = _allot(dataset, dataset.pictures, SPLITS, fractions, seed)
+        pictures = _allot(dataset, dataset.pictures, SPLITS, fractions, seed, alike or {})
         dataset = replace(dataset, pictures=_ordered(dataset, pictures))
     _require_training_pictures(dataset)
     return dataset
+
+
+def is_to_be_dealt(dataset: Dataset) -> bool:
+    """Whether `split` has anything to decide: DATA did not come with all splits."""
+    return {picture.split for picture in dataset.pictures} < set(SPLITS) or None in {p.split for p in dataset.pictures}
 
 
 def limit(dataset: Dataset, per_class: int, seed: int = 0) -> Dataset:
@@ -94,7 +107,7 @@ def _without_conflicts(dataset: Dataset) -> Dataset:
     return replace(dataset, pictures=kept, notes=(*dataset.notes, note))
 
 
-def _keep_given_splits(dataset: Dataset, seed: int, fractions: tuple[float, float, float]) -> Dataset:
+def _keep_given_splits(dataset: Dataset, seed: int, fractions: tuple[float, float, float], alike: Alike) -> Dataset:
     # The later split keeps the picture: a test set is not to be touched.
     latest: dict[bytes, int] = {}
     for picture in dataset.pictures:
@@ -112,33 +125,64 @@ def _keep_given_splits(dataset: Dataset, seed: int, fractions: tuple[float, floa
         shares = [fractions[SPLITS.index(name)] for name in wanted]
         if "test" in given:  # what the given test set took is not taken again
             shares = [1.0 - fractions[1], fractions[1]]
-        train = _allot(dataset, train, wanted, shares, seed)
+        train = _allot(dataset, train, wanted, shares, seed, alike)
     return replace(dataset, pictures=_ordered(dataset, [*train, *rest]), notes=notes)
 
 
 def _allot(
-    dataset: Dataset, pictures: Iterable[Picture], names: Sequence[str], shares: Sequence[float], seed: int
+    dataset: Dataset,
+    pictures: Iterable[Picture],
+    names: Sequence[str],
+    shares: Sequence[float],
+    seed: int,
+    alike: Alike,
 ) -> list[Picture]:
     """Deal each class's groups out by the shares, every split getting at least one."""
     by_class: defaultdict[str, dict[bytes, Group]] = defaultdict(dict)
     for picture in pictures:
-        by_class[picture.label].setdefault(picture.digest, []).append(picture)
+        by_class[picture.label].setdefault(alike.get(picture.digest, picture.digest), []).append(picture)
     rng = np.random.default_rng(seed)
+    dealt: dict[bytes, str] = {}  # a group under several labels goes where the first of them went
     allotted: list[Picture] = []
     for label in dataset.classes:
-        groups = list(by_class[label].values())
+        groups = by_class[label]
         if len(groups) < len(names):
             raise DataError(
                 f"{dataset.source}: the class '{label}' has {len(groups)} different readable pictures; at least "
                 f"{len(names)} are needed, one each to {_purposes(names)}"
             )
-        order = rng.permutation(len(groups))
-        start = 0
-        for name, count in zip(names, _counts(len(groups), shares), strict=True):
-            for place in order[start : start + count]:
-                allotted += [replace(picture, split=name) for picture in groups[place]]
-            start += count
+        keys = list(groups)
+        order = [keys[place] for place in rng.permutation(len(keys))]
+        _deal(order, {key: len(groups[key]) for key in order}, names, shares, dealt)
+        allotted += [replace(picture, split=dealt[key]) for key in order for picture in groups[key]]
     return allotted
+
+
+def _deal(
+    order: Sequence[bytes],
+    sizes: Mapping[bytes, int],
+    names: Sequence[str],
+    shares: Sequence[float],
+    dealt: dict[bytes, str],
+) -> None:
+    """Each group goes into the first split with room for it; what fits nowhere, into train."""
+    room = dict(zip(names, _counts(sum(sizes.values()), shares), strict=True))
+    for key in order:
+        if key in dealt:
+            room[dealt[key]] -= sizes[key]
+    free = [key for key in order if key not in dealt]
+    for key in free:
+        dealt[key] = next((name for name in names if room[name] >= sizes[key]), names[0])
+        room[dealt[key]] -= sizes[key]
+    held = Counter(dealt[key] for key in order)
+    for name in names:  # where large groups left none for a split, it gets the smallest
+        if not held[name]:
+            donors = [key for key in free if held[dealt[key]] > 1]
+            if donors:
+                chosen = min(donors, key=lambda key: sizes[key])
+                held[dealt[chosen]] -= 1
+                dealt[chosen] = name
+                held[name] += 1
 
 
 def _counts(total: int, shares: Sequence[float]) -> list[int]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.errors import MissingExtraError
+from whatsit.images.components import principal_components
 
 FOLDS = 5
 FEWEST = 5 * FOLDS  # pictures of a class, of fewer nothing is said
@@ -85,14 +86,10 @@ def out_of_fold(features: Floats, labels: Labels, groups: Labels) -> npt.NDArray
 
 def _compressed(features: Floats) -> Floats:
     """The principal components, of variance 1 but for the smallest."""
-    values = features.astype(np.float32)
-    values -= values.mean(axis=0)
-    some = values[np.random.default_rng(0).permutation(len(values))[:5000]]
-    variances, axes = np.linalg.eigh(some.T @ some / len(some))
-    kept = min(_DIMENSIONS, values.shape[1], max(2, len(values) // 4))
-    axes, variances = axes[:, -kept:], np.maximum(variances[-kept:], 1e-9)
-    result: Floats = values @ (axes / np.sqrt(variances + 0.01 * variances.max()))
-    return result
+    kept = min(_DIMENSIONS, features.shape[1], max(2, len(features) // 4))
+    values, variances = principal_components(features, kept)
+    values /= np.sqrt(np.maximum(variances, 1e-9) + 0.01 * variances.max())
+    return values
 
 
 def _group_numbers(count: int, groups: Sequence[Sequence[int]]) -> Labels:

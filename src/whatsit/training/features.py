@@ -7,8 +7,6 @@ weights, its precision and the resize rule. So a second run, another split, or t
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,13 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.engines import Engine, Images
-from whatsit.files import DiskError, cache_folder, replacing
+from whatsit.files import DiskError, cache_folder
 from whatsit.images.batches import Batch, decode_batches
 from whatsit.images.decode import RESIZE_RULE
+from whatsit.images.kept import SHARD, Kept
 from whatsit.images.scan import Dataset, Picture
 
-CACHE_LIMIT = 6 * 1024**3  # bytes; the features used longest ago are deleted first
-SHARD = 4096  # pictures; what is lost at most when the computer stops
 _HALF_MAX = 65504.0
 
 HalfFloats = npt.NDArray[np.float16]
@@ -45,73 +42,10 @@ def apply_view(pixels: Images, view: str) -> Images:
     return np.ascontiguousarray(pixels[:, :, ::-1]) if view == "flip" else pixels
 
 
-class FeatureCache:
-    """Features on disk, one folder a view. A shard is two files: digests (V32 `[n]`) and values (float16 `[n, width]`)."""
-
-    def __init__(self, graph: bytes, precision: str, width: int, folder: Path | None = None) -> None:
-        key = hashlib.sha256(f"{precision} {RESIZE_RULE} 1 ".encode() + graph).hexdigest()[:32]
-        self.root = folder or cache_folder() / "features"
-        self.folder = self.root / key
-        self.width = width
-
-    def fill(self, view: str, digests: Sequence[bytes], values: HalfFloats) -> set[int]:
-        """Copy the features that are kept into the rows of `values`, and say which rows those are.
-
-        A shard is mapped into memory only while it is copied from; damaged ones are passed over.
-        """
-        rows: dict[bytes, list[int]] = {}
-        for row, digest in enumerate(digests):
-            rows.setdefault(digest, []).append(row)
-        filled: set[int] = set()
-        for path in sorted((self.folder / view).glob("*.digests.npy")):
-            try:
-                kept = np.load(path, allow_pickle=False)
-                pairs = [(row, place) for place, digest in enumerate(kept) for row in rows.get(digest.tobytes(), ())]
-                if not pairs:
-                    continue
-                shard = np.load(
-                    path.with_name(path.name.replace("digests", "values")), mmap_mode="r", allow_pickle=False
-                )
-            except (OSError, ValueError, EOFError):
-                continue
-            if shard.shape == (len(kept), self.width) and shard.dtype == np.float16:
-                targets, places = (list(column) for column in zip(*pairs, strict=True))
-                values[targets] = shard[places]
-                filled.update(targets)
-        return filled
-
-    def missing(self, view: str, digests: Sequence[bytes]) -> int:
-        """How many of these pictures have no features kept."""
-        wanted = set(digests)
-        for path in (self.folder / view).glob("*.digests.npy"):
-            try:
-                wanted.difference_update(digest.tobytes() for digest in np.load(path, allow_pickle=False))
-            except (OSError, ValueError, EOFError):
-                continue
-        return sum(digest in wanted for digest in digests)
-
-    def add(self, view: str, digests: Sequence[bytes], values: HalfFloats) -> None:
-        """Keep the features of these pictures. Raises `DiskError`."""
-        keys = np.frombuffer(b"".join(digests), "V32")
-        name = hashlib.sha256(keys.tobytes()).hexdigest()[:32]
-        for kind, array in (("values", values), ("digests", keys)):  # the digests last: with them the shard is complete
-            with replacing(self.folder / view / f"{name}.{kind}.npy") as file:
-                np.save(file, array, allow_pickle=False)
-
-    def make_room(self, limit: int = CACHE_LIMIT) -> None:
-        """Delete the folders used longest ago, never this one, until all together are below the limit."""
-        try:
-            os.utime(self.folder)
-            folders = sorted((f for f in self.root.iterdir() if f != self.folder), key=lambda f: f.stat().st_mtime)
-            sizes = {f: sum(p.stat().st_size for p in f.rglob("*.npy")) for f in (*folders, self.folder)}
-        except OSError:
-            return  # no cache, not ours to tidy, or another process is just tidying it
-        total = sum(sizes.values())
-        for folder in folders:
-            if total <= limit:
-                return
-            shutil.rmtree(folder, ignore_errors=True)
-            total -= sizes[folder]
+def feature_cache(graph: bytes, precision: str, width: int, folder: Path | None = None) -> Kept:
+    """Where the features of this network are kept, a part a view."""
+    key = hashlib.sha256(f"{precision} {RESIZE_RULE} 1 ".encode() + graph).hexdigest()[:32]
+    return Kept((folder or cache_folder() / "features") / key, width, np.float16)
 
 
 def extract(
@@ -122,7 +56,7 @@ def extract(
     *,
     width: int,
     views: Sequence[str] = ("original",),
-    cache: FeatureCache | None = None,
+    cache: Kept | None = None,
     progress: Callable[[int, int], None] | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Features:
@@ -170,7 +104,7 @@ class _Keeper:
 
     def __init__(
         self,
-        cache: FeatureCache | None,
+        cache: Kept | None,
         pictures: Sequence[Picture],
         values: dict[str, HalfFloats],
         warn: Callable[[str], None] | None,
@@ -196,7 +130,7 @@ class _Keeper:
                 self._warn(f"features are not kept for the next run: {error}")
 
 
-def _fill_from_cache(pictures: Sequence[Picture], values: dict[str, HalfFloats], cache: FeatureCache) -> list[int]:
+def _fill_from_cache(pictures: Sequence[Picture], values: dict[str, HalfFloats], cache: Kept) -> list[int]:
     """Copy what the cache has; the rows of which a view is missing."""
     digests = [picture.digest for picture in pictures]
     filled = [cache.fill(view, digests, array) for view, array in values.items()]

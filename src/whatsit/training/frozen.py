@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from whatsit.engines import Images, available, open_engine, training_precision
 from whatsit.files import write_text
+from whatsit.images.kept import Kept
 from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.models import backbones, classifier
 from whatsit.progress import SILENT, Reporter
 from whatsit.training.batches import FeatureBatches, targets_for
 from whatsit.training.calibration import calibrated_losses, clearly_less
 from whatsit.training.clock import Clock, duration
-from whatsit.training.features import FeatureCache, Features, extract
+from whatsit.training.features import Features, extract, feature_cache
 from whatsit.training.loop import Fitted, Task, TrainingError, fit
 from whatsit.training.recipe import Recipe, working_batch_size, working_size
 from whatsit.training.trained import Job, Labels, Trained, finish, logits_of_views
@@ -197,7 +198,7 @@ class FrozenNetwork:
         precision = training_precision(runtime)
         self.width = _width(network)
         self._engine = open_engine(graph, ["embedding"], runtime=runtime, precision=precision)
-        self._cache = FeatureCache(graph, f"{runtime} {precision}", self.width)
+        self._cache = feature_cache(graph, f"{runtime} {precision}", self.width)
         self._size = tuple(int(side) for side in network.input.shape[1:3])
 
     def features(self, dataset: Dataset, split: str, views: tuple[str, ...], reporter: Reporter) -> Features:
@@ -216,7 +217,7 @@ class FrozenNetwork:
         pictures: list[Picture],
         views: tuple[str, ...] = ("original",),
         progress: Any = None,
-        cache: FeatureCache | None = None,
+        cache: Kept | None = None,
         reporter: Reporter = SILENT,
     ) -> Features:
         """Of these pictures, without a cache where none is given."""

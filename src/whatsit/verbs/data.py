@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from whatsit.errors import DataError, UsageError
+from whatsit.images.audit import audit
 from whatsit.images.datasets import FILES, load_named
+from whatsit.images.edits import apply_edits, read_edits
+from whatsit.images.near import near_duplicates, representatives
 from whatsit.images.scan import Dataset, describe_strays, scan, take_fingerprints
+from whatsit.images.split import is_to_be_dealt, split
 from whatsit.progress import Reporter
 
 
 def open_data(data: str | Path, reporter: Reporter) -> Dataset:
-    """The scanned data set behind a path or a name. Raises `UsageError` where there is none, else as `scan` does."""
+    """The data set behind a path or a name, with what a person decided about its pictures (see `images/edits.py`).
+
+    Raises `UsageError` where there is none, else as `scan_data` and `apply_edits` do.
+    """
+    dataset = scan_data(data, reporter)
+    return apply_edits(dataset, read_edits(data))
+
+
+def scan_data(data: str | Path, reporter: Reporter) -> Dataset:
+    """The data set behind a path or a name, as it lies there. Raises `UsageError` where there is none, else as `scan` does."""
     text = str(data)
     if not text.strip():
         raise UsageError("DATA is empty; give a folder, an archive, a CSV file or the name of a data set")
@@ -25,6 +39,15 @@ def open_data(data: str | Path, reporter: Reporter) -> Dataset:
         hint = f"; did you mean '{near[0]}'?" if near else f"; named data sets are {', '.join(FILES)}"
         raise UsageError(f"{text[:200]}: there is no such folder, archive or CSV file{hint}")
     return scan(data, progress=reporter.stage("Reading the pictures"))
+
+
+def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
+    """Every picture with its split, near-duplicates on one side. Raises `DataError` as `split` does."""
+    if not is_to_be_dealt(dataset):
+        return split(dataset, seed)
+    dealt = replace(dataset, pictures=tuple(p for p in dataset.pictures if p.split in (None, "train")))
+    looked = audit(dealt, reporter.stage("Looking for near-duplicates"))
+    return split(dataset, seed, alike=representatives(looked.pictures, near_duplicates(looked.thumbs)))
 
 
 def _exists(text: str) -> bool:

@@ -14,11 +14,12 @@ import numpy as np
 from whatsit.errors import DataError, MissingExtraError, UsageError, WhatsitError
 from whatsit.files import write_text
 from whatsit.images.audit import Audit, audit, faults
+from whatsit.images.edits import apply_edits, in_force, read_edits
 from whatsit.images.near import near_duplicates
 from whatsit.images.quarantine import Moved, move_aside, put_back, quarantine_folder
 from whatsit.images.scan import SPLITS, Dataset, Picture, count_by_label, label_numbers
 from whatsit.progress import SILENT, Reporter
-from whatsit.verbs.data import open_data, tell_about
+from whatsit.verbs.data import scan_data, tell_about
 from whatsit.verbs.workplace import run_name
 
 FOLDER = Path("explore")
@@ -52,6 +53,7 @@ class Exploration:
     findings: list[Finding]
     notes: tuple[str, ...] = ()
     moved: list[Moved] = field(default_factory=list)
+    fingerprint: str = ""  # of DATA as it lies there
 
     @property
     def total(self) -> int:
@@ -73,6 +75,7 @@ class Exploration:
         """Everything but the pictures."""
         return {
             "source": self.source,
+            "fingerprint": self.fingerprint,
             "pictures": self.total,
             "classes": self.by_label(),
             "splits": {name or "all": sum(labels.values()) for name, labels in self.counts.items()},
@@ -111,7 +114,9 @@ def explore(
         raise UsageError(f"unknown kind '{unknown[0]}'; allowed: {', '.join((*SINGLE, *GROUPS, 'label'))}")
     if quarantine:
         quarantine_folder(data)  # where nothing can be moved, that is to be told before the work
-    dataset = open_data(data, reporter)
+    lying = scan_data(data, reporter)
+    decided = in_force(read_edits(data))
+    dataset = apply_edits(lying, decided.values())
     tell_about(dataset, reporter)
     looked = audit(dataset, reporter.stage("Looking at the pictures"))
     if not looked.pictures:
@@ -119,12 +124,13 @@ def explore(
         raise DataError(f"{data}: none of {len(looked.unreadable):,} pictures can be read, such as {name}: {reason}")
     features = _features(dataset, looked, reporter)
     groups = near_duplicates(looked.thumbs, features)
+    settled = {image for image, _, _ in decided}  # a person looked at these already
     findings = [
         *_unreadable(looked),
-        *_faults(looked),
+        *(one for one in _faults(looked) if one.images[0] not in settled),
         *_exact(dataset),
         *_near(looked, groups),
-        *_labels(looked, dataset.classes, features, groups, reporter),
+        *(one for one in _labels(looked, dataset.classes, features, groups, reporter) if one.images[0] not in settled),
     ]
     counts = {name: count_by_label([p for p in dataset.pictures if (p.split or "") == name]) for name in ("", *SPLITS)}
     found = Exploration(
@@ -134,9 +140,10 @@ def explore(
         sizes=tuple((one.height, one.width) for one in looked.measures),
         findings=findings,
         notes=(*dataset.notes, *_imbalance(dataset)),
+        fingerprint=lying.fingerprint(),
     )
     bad = _bad(findings, kinds) if quarantine else []
-    folder = Path(out) if out else FOLDER / run_name(str(data), "").strip("-")
+    folder = Path(out) if out else explore_folder(data)
     drawing = reporter.stage("Writing the page")
     from whatsit.verbs.explore_page import render
 
@@ -146,6 +153,11 @@ def explore(
     write_text(folder / "explore.json", json.dumps(found.to_json(), ensure_ascii=False, indent=1) + "\n")
     drawing(1, 1)
     return found, folder
+
+
+def explore_folder(data: str | Path) -> Path:
+    """Where `explore` writes by default: `explore/DATA`."""
+    return FOLDER / run_name(str(data), "").strip("-")
 
 
 def undo(data: str | Path) -> list[Moved]:

@@ -11,7 +11,8 @@ import numpy as np
 from whatsit.errors import ImageError
 from whatsit.evaluation.page import base64_of, jpeg_of, render_page
 from whatsit.images.audit import Audit
-from whatsit.images.decode import decode_within
+from whatsit.images.batches import decode_batches
+from whatsit.images.decode import Pixels, decode_within
 from whatsit.images.scan import Dataset
 from whatsit.runtime.overlay import FONT
 from whatsit.verbs.explore import Exploration, Finding
@@ -21,6 +22,8 @@ SHOWN = 24  # findings of a kind
 SAMPLES = 6  # pictures of a class
 CLASSES = 60  # of which samples are shown
 SIDE = 120  # pixels
+MEAN_SIDE = 32  # of the mean picture
+AVERAGED = 1000  # pictures that it is made of
 
 KINDS = {
     "label": (
@@ -60,12 +63,23 @@ def render(found: Exploration, dataset: Dataset, looked: Audit, moving: int = 0)
         samples=[
             (label, [pictures.get(name) for name in _spread(dataset, label)]) for label in found.classes[:CLASSES]
         ],
-        mean=base64_of(jpeg_of(np.clip(np.rint(looked.mean), 0, 255).astype(np.uint8))),
+        mean=base64_of(jpeg_of(_mean(dataset, looked))),
         sections=sections,
         splits_of=lambda finding: ", ".join(finding.splits),
         several=_several,
         font=base64_of(FONT.read_bytes()),
     )
+
+
+def _mean(dataset: Dataset, looked: Audit) -> Pixels:
+    """The mean of at most `AVERAGED` pictures, each brought to a square: uint8 `[MEAN_SIDE, MEAN_SIDE, 3]`."""
+    step = -(-len(looked.pictures) // AVERAGED)
+    total = np.zeros((MEAN_SIDE, MEAN_SIDE, 3))
+    count = 0
+    for batch in decode_batches(looked.pictures[::step], dataset.read, (MEAN_SIDE, MEAN_SIDE)):
+        total += batch.pixels.sum(axis=0, dtype=np.int64)
+        count += len(batch.pixels)
+    return np.rint(total / max(count, 1)).astype(np.uint8)
 
 
 def _several(finding: Finding) -> str:

@@ -18,9 +18,8 @@ from whatsit.errors import DataError, UsageError
 from whatsit.images.batches import decode_batches
 from whatsit.images.datasets import FILES
 from whatsit.images.scan import SPLITS, Dataset, Picture
-from whatsit.images.split import split
 from whatsit.progress import Reporter
-from whatsit.verbs.data import open_data, require_classes
+from whatsit.verbs.data import open_data, require_classes, split_data
 
 SAMPLES = 300  # training pictures that show an int8 format the range of each value
 
@@ -75,7 +74,7 @@ def _split_anew(dataset: Dataset, bundle: Bundle, reporter: Reporter) -> Dataset
     seed = recipe.get("seed") if isinstance(recipe, dict) else None
     if isinstance(seed, int) and seed >= 0 and isinstance(made_of, dict):
         with contextlib.suppress(DataError):  # too few pictures for a split
-            as_then = split(dataset, seed)
+            as_then = split_data(dataset, seed, reporter)
             if as_then.fingerprint() == made_of.get("fingerprint"):
                 return as_then
     reporter.warn(

@@ -22,7 +22,6 @@ from whatsit.files import write_text
 from whatsit.images.decode import RESIZE_RULE, decode
 from whatsit.images.scan import Dataset, count_by_label
 from whatsit.images.split import limit as limit_pictures
-from whatsit.images.split import split
 from whatsit.models.unknown import METHOD
 from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Predictor
@@ -30,7 +29,7 @@ from whatsit.training import recipe as recipes
 from whatsit.training.clock import Afterwards, Clock, duration
 from whatsit.training.recipe import Recipe
 from whatsit.verbs.card import model_card
-from whatsit.verbs.data import open_data, tell_about, tell_unreadable
+from whatsit.verbs.data import open_data, split_data, tell_about, tell_unreadable
 from whatsit.verbs.examine import examine, unreadable_of
 from whatsit.verbs.plan import Order, allowed_seconds, make_plan
 from whatsit.verbs.run_data import address
@@ -119,7 +118,7 @@ def train(
         working = place.path
         if wanted.limit is not None:
             dataset = limit_pictures(dataset, wanted.limit, wanted.plan.seed)
-        dataset = split(dataset, wanted.plan.seed)
+        dataset = split_data(dataset, wanted.plan.seed, reporter)
         _require_test_picture(dataset)
         wanted.keep(place, dataset)
         tell_about(dataset, reporter)

@@ -72,7 +72,8 @@ def test_uploaded_picture_stands_beside_the_predictors_answer(visit: Visit, frui
     assert nearest(page) == THAI["banana"]
     names = page.locator(".w-bar .name").all_inner_texts()
     assert names == [label for label, _ in wanted.top]
-    assert page.locator(".w-picture img").count() == 2  # with the evidence over it
+    page.locator(".w-picture .over").wait_for()  # the evidence, over the picture
+    assert page.locator(".w-picture img").count() == 2
     assert page.get_by_text("Answered in").is_visible()
 
 

@@ -67,6 +67,27 @@ def curves(rows: Sequence[Mapping[str, float]], best: int | None, key: str, say:
     return alt.layer(*layers).properties(title=title, height=260)
 
 
+def counts(by_label: Mapping[str, int], say: Words) -> Any:
+    """How many pictures each class has, the most first; of many classes the largest and the smallest."""
+    ordered = sorted(by_label.items(), key=lambda item: -item[1])
+    if len(ordered) > MAX_KINDS:
+        ordered = [*ordered[: MAX_KINDS // 2], *ordered[-MAX_KINDS // 2 :]]
+    rows = [{"number": number, "kind": plain(label), "n": n} for number, (label, n) in enumerate(ordered)]
+    return (
+        _chart(rows)
+        .mark_bar(color=BLUE, cornerRadiusEnd=3)
+        .encode(
+            y=alt.Y("number:O", title=None, axis=_named([label for label, _ in ordered], labelLimit=180)),
+            x=alt.X("n:Q", title=say("mixed.count"), axis=alt.Axis(format=",d", tickMinStep=1)),
+            tooltip=[
+                alt.Tooltip("kind:N", title=say("kinds.kind")),
+                alt.Tooltip("n:Q", title=say("mixed.count"), format=","),
+            ],
+        )
+        .properties(height=max(80, 26 * len(rows) + 40))
+    )
+
+
 def kinds(figures: Figures, say: Words) -> Any:
     """Recall and precision of each class with their 95 % intervals; of many classes, those with the lowest F1."""
     chosen = list(figures.per_class.items())

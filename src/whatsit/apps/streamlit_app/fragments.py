@@ -98,6 +98,15 @@ def failure(name: str, error: ImageError, say: Words) -> str:
     return f'<div class="w-failure" role="alert"><b>{safe(say("error.title", name=name))}</b> {safe(reason(error, say))}</div>'
 
 
+def card(picture: str, about: str, name: str, *, faint: bool = False) -> str:
+    """A picture of a data set, by its address, with what is said about it and the name of its file."""
+    drawn = f'<img src="{picture}" alt="{safe(name)}">' if picture else ""
+    return (
+        f'<div class="w-card{" w-faint" if faint else ""}"><div class="w-frame">{drawn}</div><b>{safe(about)}</b>'
+        f'<small title="{safe(name)}">{safe(name)}</small></div>'
+    )
+
+
 def tile(figure: str, caption: str, small: str = "") -> str:
     """A figure to be seen from afar."""
     return f'<div class="w-tile"><b>{figure}</b><span>{safe(caption)}</span><small>{safe(small)}</small></div>'

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from whatsit.apps.streamlit_app import classify, fragments, live, model
+from whatsit.apps.streamlit_app import classify, data, fragments, live, model
+from whatsit.apps.streamlit_app.desk import has_data
 from whatsit.apps.streamlit_app.shelf import OpenModel, offered_models, open_model
 from whatsit.apps.words import LANGUAGES, Words, language_of
 from whatsit.errors import WhatsitError
@@ -28,11 +29,16 @@ def main() -> None:
     with st.sidebar:
         _switch_language(say)
         opened = _choose_model(say)
+    drawers: dict[str, Callable[[], None]] = {}
+    if opened or not has_data():
+        drawers |= {name: partial(_of_model, page, opened, say) for name, page in PAGES.items()}
+    if has_data():
+        drawers["data"] = partial(data.show, say)
     pages = {
         name: st.Page(
-            partial(_show, page, opened, say), title=say(f"page.{name}"), url_path=name, default=name == "classify"
+            partial(_show, draw, say), title=say(f"page.{name}"), url_path=name, default=name == next(iter(drawers))
         )
-        for name, page in PAGES.items()
+        for name, draw in drawers.items()
     }
     current = st.navigation(list(pages.values()), position="hidden")
     with st.container(horizontal=True, key="pages"):
@@ -89,15 +95,18 @@ def _model_chosen() -> None:
     st.session_state["model"] = st.session_state["model_switch"]
 
 
-def _show(page: Callable[[OpenModel, Words], None], opened: OpenModel | None, say: Words) -> None:
-    if opened is None:
-        return  # why is said beside the chooser
-    try:
+def _of_model(page: Callable[[OpenModel, Words], None], opened: OpenModel | None, say: Words) -> None:
+    if opened:  # why there is none is said beside the chooser
         page(opened, say)
+
+
+def _show(draw: Callable[[], None], say: Words) -> None:
+    try:
+        draw()
     except WhatsitError as error:
         st.error(say("failed", reason=fragments.markdown_safe(str(error))))
     except Exception as error:  # whatever it is, a visitor is to be told in words, and the owner in the log
-        logging.getLogger(__name__).exception("the page '%s' could not be drawn", page.__module__)
+        logging.getLogger(__name__).exception("the page could not be drawn")
         st.error(say("failed", reason=type(error).__name__))
 
 

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from whatsit.apps.network import HOST, free_port, reachable
 from whatsit.apps.streamlit_app import live_route
+from whatsit.apps.streamlit_app.desk import offer_data
 from whatsit.apps.streamlit_app.shelf import offer
 from whatsit.runtime.overlay import FONT
 
@@ -39,6 +40,7 @@ ROUTES: list[BaseRoute] = [
 def run(
     models: Sequence[str | Path],
     *,
+    data: str | None = None,
     host: str | None = None,
     port: int | None = None,
     browser: bool = False,
@@ -46,12 +48,14 @@ def run(
 ) -> None:
     """Serve the app for these models (files, run folders, folders of either) until it is stopped.
 
-    Binds to 127.0.0.1, or to `host`; to port 8501 or the next free one, or to `port`. With `browser`, opens one. `say` is told
-    the address.
+    Binds to 127.0.0.1, or to `host`; to port 8501 or the next free one, or to `port`. With `data`, whoever reaches the app may
+    look through these pictures and write decisions into the log beside them. With `browser`, opens one. `say` is told the
+    address.
 
-    Raises `MissingBundleError` or `UsageError` where a path leads to no model, or the address cannot be had.
+    Raises `MissingBundleError` or `UsageError` where a path leads to no model or data, or the address cannot be had.
     """
     offer(models)
+    offer_data(data)
     from streamlit import App
 
     host = host or HOST
