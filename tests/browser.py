@@ -73,7 +73,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(command: list[object], port: int, cwd: Path, **environment: str) -> Iterator[str]:
+def serving(
+    command: list[object], port: int, cwd: Path, health: str = "/_stcore/health", **environment: str
+) -> Iterator[str]:
     """A server as a process of its own; the address, once it answers."""
     address = f"http://127.0.0.1:{port}"
     log = cwd / "server.log"
@@ -86,7 +88,7 @@ def serving(command: list[object], port: int, cwd: Path, **environment: str) -> 
             env={**os.environ, **environment},
         )
     try:
-        wait_for(address, process, log)
+        wait_for(address + health, process, log)
         yield address
     finally:
         process.terminate()
@@ -101,7 +103,7 @@ def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until it answers; an end of the process is an error."""
     for _ in range(300):
         try:
-            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
+            with urllib.request.urlopen(address, timeout=5):
                 return
         except OSError:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,16 @@ class Reporter:
 
 
 SILENT = Reporter()
+
+
+class Printing(Reporter):
+    """Prints a line for whatever is worth one: for notebooks and scripts."""
+
+    def say(self, text: str) -> None:
+        sys.stdout.write(f"{text}\n")
+
+    def warn(self, text: str) -> None:
+        sys.stdout.write(f"Note: {text}\n")
 
 
 _SILENCE = threading.RLock()  # two threads that take turns out of order would leave a descriptor silent for good

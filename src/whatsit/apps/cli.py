@@ -5,7 +5,6 @@ Nothing heavy is imported here: `whatsit --help` answers at once, and each verb 
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +12,14 @@ from typing import Annotated
 import typer
 
 from whatsit import __version__
+from whatsit.apps.cli_apps import gradio, web_app
 from whatsit.apps.cli_data import explore
 from whatsit.apps.cli_models import Json, Model, benchmark, ensemble, export, verify
 from whatsit.apps.cli_service import remote, serve
 from whatsit.apps.presentation import answer_json, answer_line, as_document, print_figures, print_run, run_json
-from whatsit.apps.process import Stopped, run_guarded
+from whatsit.apps.process import run_guarded
 from whatsit.apps.terminal import TerminalReporter, err, out, table
-from whatsit.errors import ImageError, MissingExtraError, UsageError
+from whatsit.errors import ImageError, UsageError
 
 app = typer.Typer(
     name="whatsit",
@@ -255,8 +255,9 @@ def explain(
     out(f"Drawing: {path}")
 
 
-for verb in (explore, export, verify, benchmark, ensemble, serve):
+for verb in (explore, export, verify, benchmark, ensemble, serve, gradio):
     app.command()(verb)
+app.command("app")(web_app)
 
 
 @app.command()
@@ -286,33 +287,6 @@ def runs(
         for run in found
     ]
     table(("run", "recipe", "model", "accuracy", "95 % interval", "loss", "n", "time", "finished (UTC)"), rows)
-
-
-@app.command("app")
-def web_app(
-    models: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="MODEL...", help=".whatsit files, run folders, or folders of either."),
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Also a page to look through DATA and put their labels right.")
-    ] = None,
-    host: Annotated[
-        str | None, typer.Option(help="The address to serve on; 127.0.0.1, this computer only, by default.")
-    ] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="8501 or the next free one by default.")] = None,
-    browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
-) -> None:
-    """Start the web app: pictures, live camera, how good the model is, and putting DATA right."""
-    if not models and data is None:
-        raise UsageError("give a MODEL, --data DATA, or both, such as: whatsit app runs/photos-fast --data photos")
-    try:
-        from whatsit.apps.streamlit_app.server import run
-    except ImportError as error:
-        raise MissingExtraError("the web app", "app", error.name or "streamlit") from None
-    with contextlib.suppress(Stopped):
-        run(models or [], data=data, host=host, port=port, browser=browser, say=out)
-    err("The app has stopped.")
 
 
 if __name__ == "__main__":

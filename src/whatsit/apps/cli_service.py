@@ -19,7 +19,10 @@ from whatsit.errors import MissingExtraError, UsageError
 
 def serve(
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help=".whatsit files or run folders, each also as NAME=MODEL.")
+        list[str],
+        typer.Argument(
+            metavar="MODEL...", help=".whatsit files or run folders, each also as NAME=MODEL, or folders of them."
+        ),
     ],
     host: Annotated[
         str | None, typer.Option(help="The address to serve on; 127.0.0.1, this computer only, by default.")

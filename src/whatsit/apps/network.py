@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Sequence
 
@@ -31,3 +32,11 @@ def reachable(host: str) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound to
         return HOST
     return f"[{host}]" if ":" in host else host
+
+
+def is_private(host: str) -> bool:
+    """Whether only this computer reaches what is served on a host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from whatsit.apps.client import Client
+from whatsit.apps.network import HOST, free_port
 from whatsit.engines import EngineError
 from whatsit.evaluation.parity import Parity
 from whatsit.progress import SILENT, Reporter
@@ -39,6 +41,8 @@ def _entry_points() -> dict[str, EntryPoint]:
         found["web app"] = _by_web_app
     if all(importlib.util.find_spec(package) for package in ("fastapi", "httptools", "orjson", "prometheus_client")):
         found["service"] = _by_service
+    if importlib.util.find_spec("gradio"):
+        found["Gradio"] = _by_gradio
     return found
 
 
@@ -54,11 +58,13 @@ def _by_command_line(model: Path, files: Sequence[Path]) -> list[Prediction]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own, on our own files
     if done.returncode:
         raise EngineError(f"whatsit predict ended with exit code {done.returncode}: {done.stderr.strip()[-200:]}")
-    found = []
-    for line in map(json.loads, done.stdout.splitlines()):
-        top = tuple((one["label"], float(one["probability"])) for one in line["top"])
-        found.append(Prediction(line["label"], line["probability"], line["unknown"], top))
-    return found
+    return [_prediction(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def _prediction(answer: dict[str, Any]) -> Prediction:
+    """What `answer_json` made into JSON."""
+    top = tuple((one["label"], float(one["probability"])) for one in answer["top"])
+    return Prediction(answer["label"], answer["probability"], answer["unknown"], top)
 
 
 def _by_service(model: Path, files: Sequence[Path]) -> list[Prediction]:
@@ -69,8 +75,26 @@ def _by_service(model: Path, files: Sequence[Path]) -> list[Prediction]:
         return client.predict(files, top=len(Predictor(model).classes))
 
 
+def _by_gradio(model: Path, files: Sequence[Path]) -> list[Prediction]:
+    """Over a connection: the app on this computer, and Gradio's own client."""
+    from gradio_client import Client as GradioClient
+    from gradio_client import handle_file
+
+    from whatsit.apps.gradio_app import PORTS, build, start
+
+    predictor = Predictor(model)
+    port = free_port("the app", HOST, PORTS)
+    app = start(build(predictor), HOST, port)
+    try:
+        client = GradioClient(f"http://{HOST}:{port}", verbose=False, analytics_enabled=False)
+        top = len(predictor.classes)
+        return [_prediction(client.predict(handle_file(file), top, api_name="/predict")) for file in files]
+    finally:
+        app.close(verbose=False)
+
+
 def _by_web_app(model: Path, files: Sequence[Path]) -> list[Prediction]:
-    from whatsit.apps.streamlit_app.answers import Brought, answer_all
+    from whatsit.apps.answers import Brought, answer_all
 
     lot = answer_all(Predictor(model), [Brought(file.name, file.read_bytes()) for file in files])
     for failed in lot.failed:

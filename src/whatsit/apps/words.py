@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from whatsit.apps.words_of_data import OF_DATA
+
 LANGUAGES = {"th": "ไทย", "en": "English"}
 
 
@@ -26,10 +28,13 @@ def language_of(locale: str | None) -> str:
 
 
 WORDS: Mapping[str, tuple[str, str]] = {
+    **OF_DATA,
     # Around every page
     "page.classify": ("Pictures", "ดูรูป"),
     "page.live": ("Live camera", "กล้องสด"),
+    "page.teach": ("Teach", "สอน"),
     "page.data": ("The data", "ข้อมูล"),
+    "page.queue": ("To label", "รอติดป้าย"),
     "page.model": ("About the model", "เกี่ยวกับโมเดล"),
     "language": ("Language", "ภาษา"),
     "model.choose": ("Model", "โมเดล"),
@@ -267,95 +272,25 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "made.test": ("to test", "ใช้ทดสอบ"),
     "made.card": ("Download the model card", "ดาวน์โหลดเอกสารโมเดล"),
     "made.report": ("Download the full report", "ดาวน์โหลดรายงานฉบับเต็ม"),
-    # The data
-    "data.title": ("Put the data right", "ตรวจและแก้ข้อมูล"),
-    "data.intro": (
-        "Pictures are never changed or deleted here: what you decide is written into {log}, and the next training reads it.",
-        "หน้านี้ไม่แก้หรือลบรูป สิ่งที่คุณตัดสินใจจะบันทึกใน {log} และการฝึกครั้งต่อไปจะใช้บันทึกนี้",
+    # Gradio, which chooses between the languages in the browser
+    "gradio_local": (
+        "Your pictures are looked at and forgotten within the hour: nothing is sent on.",
+        "รูปของคุณใช้เพื่อตอบเท่านั้น และลบภายในหนึ่งชั่วโมง ไม่ส่งต่อไปที่อื่น",
     ),
-    "data.pictures": ("pictures to train and test with", "รูปสำหรับฝึกและทดสอบ"),
-    "data.kinds": ("kinds", "ประเภท"),
-    "data.open": ("things to look at", "เรื่องที่ควรดู"),
-    "data.decided": ("decisions", "การตัดสินใจ"),
-    "data.counts": ("How many pictures of each kind", "แต่ละประเภทมีกี่รูป"),
-    "data.never": (
-        "Nobody has looked through these pictures yet. It takes seconds for hundreds, and minutes for tens of thousands.",
-        "ยังไม่ได้ตรวจรูปชุดนี้ หลายร้อยรูปใช้เวลาไม่กี่วินาที หลายหมื่นรูปใช้เวลาเป็นนาที",
+    "gradio_picture": ("A picture", "รูปเดียว"),
+    "gradio_bring": ("Bring a picture", "เลือกรูป"),
+    "gradio_shares": ("How well each kind fits", "เหมือนแต่ละประเภทแค่ไหน"),
+    "gradio_evidence": (
+        "Where it looked: bright is what spoke for the answer",
+        "โมเดลมองตรงไหน: ส่วนสว่างคือสิ่งที่ทำให้ตอบเช่นนี้",
     ),
-    "data.stale": (
-        "The pictures have changed since they were last looked through.",
-        "รูปมีการเปลี่ยนแปลงหลังจากตรวจครั้งล่าสุด",
-    ),
-    "data.look": ("Look through the pictures", "ตรวจรูปทั้งหมด"),
-    "data.again": ("Look through them again", "ตรวจอีกครั้ง"),
-    "data.looking": ("Looking through the pictures…", "กำลังตรวจรูป…"),
-    "data.show": ("What needs a look", "สิ่งที่ควรดู"),
-    "doubt.label": ("Likely wrong label", "ป้ายน่าจะผิด"),
-    "doubt.conflicts": ("One picture, two labels", "รูปเดียวแต่สองป้าย"),
-    "doubt.near": ("Nearly the same", "เกือบเหมือนกัน"),
-    "doubt.duplicates": ("The same file twice", "ไฟล์ซ้ำ"),
-    "doubt.unreadable": ("Cannot be read", "อ่านไม่ได้"),
-    "doubt.dark": ("Too dark", "มืดเกินไป"),
-    "doubt.bright": ("Too bright", "สว่างเกินไป"),
-    "doubt.blurred": ("Blurred", "ไม่คมชัด"),
-    "doubt.odd": ("Odd shape", "สัดส่วนแปลก"),
-    "doubt.tiny": ("Tiny", "เล็กมาก"),
-    "doubt.grey": ("Without colour", "ไม่มีสี"),
-    "doubt.all": ("All pictures", "รูปทั้งหมด"),
-    "doubtful.label": (
-        "Classifiers that had not seen the picture think it shows something else. What is it?",
-        "ตัวจำแนกที่ไม่เคยเห็นรูปนี้คิดว่าเป็นอย่างอื่น รูปนี้คืออะไร",
-    ),
-    "doubtful.conflicts": (
-        "The same file lies under several labels. Training leaves all of them out until all but one are left out here.",
-        "ไฟล์เดียวกันอยู่ภายใต้หลายป้าย การฝึกจะเว้นทั้งหมดจนกว่าจะตัดออกให้เหลือป้ายเดียว",
-    ),
-    "doubtful.near": (
-        "Training keeps these together, so that no test picture was nearly seen before. Leave out what is too much.",
-        "การฝึกจะเก็บรูปกลุ่มนี้ไว้ด้วยกัน เพื่อไม่ให้รูปทดสอบเป็นรูปที่เกือบเคยเห็นแล้ว ตัดส่วนที่เกินออกได้",
-    ),
-    "doubtful.duplicates": (
-        "Harmless: training keeps copies together.",
-        "ไม่เป็นไร การฝึกจะเก็บไฟล์ซ้ำไว้ด้วยกัน",
-    ),
-    "doubtful.unreadable": (
-        "Training leaves these out. `whatsit explore DATA --quarantine` moves them aside.",
-        "การฝึกจะเว้นไฟล์เหล่านี้ คำสั่ง `whatsit explore DATA --quarantine` ย้ายไฟล์เหล่านี้ออกไปไว้ต่างหาก",
-    ),
-    "doubtful.dark": ("Hardly anything can be seen on these.", "แทบมองไม่เห็นอะไรในรูปเหล่านี้"),
-    "doubtful.bright": ("Hardly anything can be seen on these.", "แทบมองไม่เห็นอะไรในรูปเหล่านี้"),
-    "doubtful.blurred": ("Much softer than the other pictures.", "เบลอกว่ารูปอื่นมาก"),
-    "doubtful.odd": (
-        "Every picture is brought to the same square, which distorts these most.",
-        "ทุกรูปถูกปรับเป็นสี่เหลี่ยมขนาดเดียวกัน รูปเหล่านี้จึงบิดเบี้ยวที่สุด",
-    ),
-    "doubtful.tiny": ("Much smaller than the other pictures.", "เล็กกว่ารูปอื่นมาก"),
-    "doubtful.grey": ("Grey, where most pictures have colour.", "เป็นสีเทา ทั้งที่รูปส่วนใหญ่มีสี"),
-    "data.done": ("Nothing of this kind is left to look at.", "ดูครบแล้ว ไม่มีเรื่องค้าง"),
-    "data.class": ("Kind", "ประเภท"),
-    "data.previous": ("Previous", "ก่อนหน้า"),
-    "data.next": ("Next", "ถัดไป"),
-    "data.page": ("page {page} of {pages}", "หน้า {page} จาก {pages}"),
-    "data.is": ("in “{label}”", "อยู่ใน “{label}”"),
-    "data.left_out": ("left out", "ตัดออกแล้ว"),
-    "data.looks": ("looks like “{label}” ({share})", "เหมือน “{label}” ({share})"),
-    "data.it_is": ("It is “{label}”", "คือ “{label}”"),
-    "data.right": ("Keep it as it is", "เก็บไว้ตามเดิม"),
-    "data.all_right": ("Keep them all as they are", "เก็บทั้งหมดไว้ตามเดิม"),
-    "data.hidden": ("and {n} more", "และอีก {n} รูป"),
-    "data.other": ("Change", "เปลี่ยน"),
-    "data.right_label": ("The right kind", "ประเภทที่ถูกต้อง"),
-    "data.leave_out": ("Leave it out", "ตัดออก"),
-    "data.back": ("Take back", "ยกเลิก"),
-    "data.take_back": ("Take back the {n} ticked", "ยกเลิก {n} รายการที่เลือก"),
-    "data.log": ("What was decided", "สิ่งที่ตัดสินใจแล้ว"),
-    "data.log_empty": ("Nothing yet.", "ยังไม่มี"),
-    "data.what": ("Decision", "การตัดสินใจ"),
-    "data.when": ("When (UTC)", "เมื่อ (UTC)"),
-    "did.label": ("it is “{label}”, not “{given}”", "คือ “{label}” ไม่ใช่ “{given}”"),
-    "did.confirm": ("“{given}” is right", "“{given}” ถูกต้องแล้ว"),
-    "did.exclude": ("left out of “{given}”", "ตัดออกจาก “{given}”"),
-    "data.train": ("Train again, and these decisions are followed:", "ฝึกใหม่ แล้วการตัดสินใจเหล่านี้จะมีผล:"),
+    "gradio_examples": ("Try one of these", "ลองรูปเหล่านี้"),
+    "gradio_live": ("Live camera", "กล้องสด"),
+    "gradio_camera": ("Hold one thing in front of the camera", "ถือสิ่งของหนึ่งชิ้นไว้หน้ากล้อง"),
+    "gradio_many": ("Many pictures", "หลายรูป"),
+    "gradio_files": ("Bring many pictures", "เลือกหลายรูป"),
+    "gradio_answers": ("Answers", "คำตอบ"),
+    "gradio_csv": ("As CSV", "เป็น CSV"),
     # The page of the service
     "api.title": ("What is in the picture?", "ในรูปนี้คืออะไร"),
     "api.choose": ("Choose a picture", "เลือกรูป"),

@@ -5,16 +5,13 @@ Lines take the palette of Okabe & Ito (2008) and differ in their dashes too; map
 
 from __future__ import annotations
 
-import io
-import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.evaluation.drawing import DASHES, GREY, OPAQUE, PALETTE, figure_of, png, short
 from whatsit.evaluation.metrics import (
     Figures,
     auroc,
@@ -23,19 +20,9 @@ from whatsit.evaluation.metrics import (
     roc_curve,
     wilson_interval,
 )
-from whatsit.runtime.overlay import FONT
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D00")
-_DASHES = ("-", "--", ":", "-.")
-_GREY = "#8A9099"
-_OPAQUE: dict[str, Any] = {"frameon": True, "framealpha": 0.9, "edgecolor": "none"}
-DPI = 150
 MAX_LINES = 10  # classes drawn by name; of more, the worst
 MAX_CELLS = 40  # classes in a confusion matrix
-MAX_LABEL = 22  # characters
 
 Array = npt.NDArray[Any]
 
@@ -46,23 +33,21 @@ def history(rows: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:
     Shaded is the over-fitting gap: how much better the model does on what it was trained on. The epoch that was kept is
     marked, with its gap in accuracy.
     """
-    with _figure(7.6, 3.1, 2) as (figure, (left, right)):
+    with figure_of(7.6, 3.1, 2) as (figure, (left, right)):
         epochs = [int(row["epoch"]) for row in rows]
         for axes, key, title in ((left, "loss", "Loss (nats)"), (right, "accuracy", "Accuracy")):
             held = "val_calibrated_loss" if key == "loss" else f"val_{key}"
             for number, (column, label) in enumerate(((key, "training"), (held, "validation"))):
                 values = [float(row[column]) for row in rows]
-                axes.plot(
-                    epochs, values, _DASHES[number], color=PALETTE[number], marker="." if len(rows) < 30 else None
-                )
-                axes.plot([], [], _DASHES[number], color=PALETTE[number], label=label)
+                axes.plot(epochs, values, DASHES[number], color=PALETTE[number], marker="." if len(rows) < 30 else None)
+                axes.plot([], [], DASHES[number], color=PALETTE[number], label=label)
             ours, held_out = (np.array([float(row[column]) for row in rows]) for column in (key, held))
             better = ours > held_out if key == "accuracy" else ours < held_out
             axes.fill_between(
                 epochs, ours, held_out, where=better, interpolate=True, color=PALETTE[1], alpha=0.13, linewidth=0,
                 label="over-fitting gap",
             )  # fmt: skip
-            axes.axvline(best_epoch, color=_GREY, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
+            axes.axvline(best_epoch, color=GREY, linewidth=1, linestyle=":", label=f"kept: epoch {best_epoch}")
             axes.set(title=title, xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             kept = [place for place, epoch in enumerate(epochs) if epoch == best_epoch]
@@ -72,8 +57,8 @@ def history(rows: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:
                     f"Accuracy (gap where kept: {100 * float(ours[kept[0]] - held_out[kept[0]]):+.1f} points)"
                 )
         right.set_ylim(top=min(1.02, right.get_ylim()[1]))
-        right.legend(loc="lower right", **_OPAQUE)
-        return _png(figure)
+        right.legend(loc="lower right", **OPAQUE)
+        return png(figure)
 
 
 def confusion(figures: Figures) -> bytes:
@@ -88,7 +73,7 @@ def confusion(figures: Figures) -> bytes:
     shares = counts / np.maximum(rows, 1)[:, None]
     few = len(order) <= 12
     size = min(9.5, 2.6 + 0.52 * len(order))
-    with _figure(size + 1.2, size) as (figure, axes):
+    with figure_of(size + 1.2, size) as (figure, axes):
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for i, j in zip(*np.nonzero(counts), strict=True):
             share = f"{shares[i, j]:.0%}" if shares[i, j] >= 0.005 else "<1%"
@@ -97,7 +82,7 @@ def confusion(figures: Figures) -> bytes:
             axes.text(
                 j, i, text, ha="center", va="center", color=ink, fontsize=9 if few else 7 if len(order) <= 25 else 6
             )
-        labels = [_short(names[k]) for k in order]
+        labels = [short(names[k]) for k in order]
         axes.set_xticks(range(len(order)), labels, rotation=45 if max(map(len, labels)) > 3 else 0, ha="right")
         if max(map(len, labels)) <= 3:
             axes.set_xticks(range(len(order)), labels)
@@ -108,33 +93,33 @@ def confusion(figures: Figures) -> bytes:
         axes.grid(visible=False)
         bar = figure.colorbar(image, ax=axes, shrink=0.8, format=lambda value, _: f"{value:.0%}")
         bar.set_label("share of the true class")
-        return _png(figure)
+        return png(figure)
 
 
 def roc(labels: Array, probabilities: Array, classes: Sequence[str]) -> bytes:
     """ROC curves, each class against all others."""
-    with _figure(6.6, 4.3) as (figure, axes):
+    with figure_of(6.6, 4.3) as (figure, axes):
         areas = _areas(labels, probabilities, auroc)
         for k, style in _styles(areas):
             axes.plot(
-                *roc_curve(labels == k, probabilities[:, k]), label=f"{_short(classes[k])}  {areas[k]:.3f}", **style
+                *roc_curve(labels == k, probabilities[:, k]), label=f"{short(classes[k])}  {areas[k]:.3f}", **style
             )
-        axes.plot([0, 1], [0, 1], ":", color=_GREY, zorder=0)
+        axes.plot([0, 1], [0, 1], ":", color=GREY, zorder=0)
         axes.set(title="ROC, each class against the others", xlabel="false positive rate", ylabel="true positive rate")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title=_legend_title("area under the curve", areas))
-        return _png(figure)
+        return png(figure)
 
 
 def precision_recall(labels: Array, probabilities: Array, classes: Sequence[str]) -> bytes:
     """Precision-recall curves, each class against all others."""
-    with _figure(6.6, 4.3) as (figure, axes):
+    with figure_of(6.6, 4.3) as (figure, axes):
         areas = _areas(labels, probabilities, average_precision)
         for k, style in _styles(areas):
             recall, precision = precision_recall_curve(labels == k, probabilities[:, k])
-            axes.step(recall, precision, where="pre", label=f"{_short(classes[k])}  {areas[k]:.3f}", **style)
+            axes.step(recall, precision, where="pre", label=f"{short(classes[k])}  {areas[k]:.3f}", **style)
         axes.set(title="Precision and recall", xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title=_legend_title("average precision", areas))
-        return _png(figure)
+        return png(figure)
 
 
 def per_class(figures: Figures) -> bytes:
@@ -142,7 +127,7 @@ def per_class(figures: Figures) -> bytes:
     chosen = list(figures.per_class.items())
     if len(chosen) > 30:
         chosen = sorted(chosen, key=lambda item: item[1].f1)[:30]
-    with _figure(7.6, 1.3 + 0.36 * len(chosen)) as (figure, axes):
+    with figure_of(7.6, 1.3 + 0.36 * len(chosen)) as (figure, axes):
         for number, name in enumerate(("precision", "recall")):
             rows = np.arange(len(chosen)) + (number - 0.5) * 0.3
             mean = np.array([getattr(f, name) for _, f in chosen])
@@ -152,20 +137,20 @@ def per_class(figures: Figures) -> bytes:
             axes.errorbar(
                 mean, rows, xerr=edges, fmt=marker, color=PALETTE[number], markersize=5, capsize=2, label=name
             )
-        axes.set_yticks(range(len(chosen)), [_short(label) for label, _ in chosen])
+        axes.set_yticks(range(len(chosen)), [short(label) for label, _ in chosen])
         axes.set_ylim(len(chosen) - 0.4, -0.6)
         some = " (the 30 with the lowest F1)" if len(chosen) < len(figures.per_class) else ""
         axes.set(title=f"Each class, with 95 % intervals{some}", xlabel="share")
         axes.set_xlim(right=1.01)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        return _png(figure)
+        return png(figure)
 
 
 def calibration(figures: Figures) -> bytes:
     """The reliability diagram: how often answers of a given probability are right."""
     bins = figures.reliability
-    with _figure(5.2, 4.6) as (figure, axes):
-        axes.plot([0, 1], [0, 1], ":", color=_GREY, label="perfect")
+    with figure_of(5.2, 4.6) as (figure, axes):
+        axes.plot([0, 1], [0, 1], ":", color=GREY, label="perfect")
         x, y = np.array([b.confidence for b in bins]), np.array([b.accuracy for b in bins])
         low, high = np.array([wilson_interval(round(b.accuracy * b.n), b.n) for b in bins]).T
         sizes = [20 + 160 * b.n / figures.n for b in bins]
@@ -175,8 +160,8 @@ def calibration(figures: Figures) -> bytes:
         axes.scatter(x, y, sizes, color=PALETTE[0], label="answers (area: how many)", zorder=3)
         axes.set(title="Reliability", xlabel="probability the model gave", ylabel="share that was right")
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
-        axes.legend(loc="upper left", **_OPAQUE)
-        return _png(figure)
+        axes.legend(loc="upper left", **OPAQUE)
+        return png(figure)
 
 
 def unknown(known: Array, strangers: Mapping[str, Array], threshold: float) -> bytes:
@@ -185,10 +170,10 @@ def unknown(known: Array, strangers: Mapping[str, Array], threshold: float) -> b
     everything = np.concatenate(list(groups.values()))
     low, high = max(1e-3, float(everything.min()) * 0.9), float(everything.max()) * 1.1
     edges = np.geomspace(low, max(high, threshold * 1.1), 50)
-    with _figure(7.6, 3.1) as (figure, axes):
+    with figure_of(7.6, 3.1) as (figure, axes):
         for number, (name, scores) in enumerate(groups.items()):
             weights = np.full(len(scores), 1 / len(scores))
-            style = {"color": PALETTE[number % len(PALETTE)], "linestyle": _DASHES[number % len(_DASHES)]}
+            style = {"color": PALETTE[number % len(PALETTE)], "linestyle": DASHES[number % len(DASHES)]}
             if not number:
                 axes.hist(scores, edges, weights=weights, alpha=0.45, color=PALETTE[0], label=name)
             else:
@@ -200,16 +185,16 @@ def unknown(known: Array, strangers: Mapping[str, Array], threshold: float) -> b
         axes.set(title="How strange the pictures are to the model", xlabel="score (right of the threshold: unknown)")
         axes.set_ylabel("share of the pictures")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-        return _png(figure)
+        return png(figure)
 
 
 def learning(pictures: Sequence[int], accuracy: Sequence[float], recall: Array, classes: Sequence[str]) -> bytes:
     """How accuracy and each class's recall `[shares, K]` grow with the number of training pictures."""
-    with _figure(7.6, 3.6) as (figure, axes):
+    with figure_of(7.6, 3.6) as (figure, axes):
         drawn = np.argsort(np.nan_to_num(recall[-1], nan=2.0), kind="stable")[:MAX_LINES]
         for number, k in enumerate(sorted(drawn)):
             style = _style(number)
-            axes.plot(pictures, recall[:, k], marker=".", label=_short(classes[k]), **style)
+            axes.plot(pictures, recall[:, k], marker=".", label=short(classes[k]), **style)
         axes.plot(pictures, accuracy, color="#22313F", linewidth=3, alpha=0.75, label="all classes", zorder=1)
         axes.set_xscale("log", base=2)
         axes.set_xticks(list(pictures), [f"{count:,}" for count in pictures])
@@ -220,7 +205,7 @@ def learning(pictures: Sequence[int], accuracy: Sequence[float], recall: Array, 
             bbox_to_anchor=(1.0, 0.5),
             title=f"the {MAX_LINES} lowest" if len(classes) > MAX_LINES else None,
         )
-        return _png(figure)
+        return png(figure)
 
 
 def benchmark(
@@ -237,9 +222,9 @@ def benchmark(
         ("Size (MB)", megabytes, "{:.1f}"),
     )
     places = np.arange(len(names))[::-1]
-    with _figure(11.0, 1.1 + 0.34 * len(names), 3) as (figure, all_axes):
+    with figure_of(11.0, 1.1 + 0.34 * len(names), 3) as (figure, all_axes):
         for number, (axes, (title, values, text)) in enumerate(zip(all_axes, panels, strict=True)):
-            colours = [PALETTE[number] if good else _GREY for good in usable]
+            colours = [PALETTE[number] if good else GREY for good in usable]
             axes.barh(places, values, color=colours, height=0.66)
             for place, value in zip(places, values, strict=True):
                 axes.text(value, place, " " + text.format(value), va="center", fontsize=8)
@@ -247,7 +232,7 @@ def benchmark(
             axes.set_title(title)
             axes.set_yticks(places, names if number == 0 else [""] * len(names))
             axes.set_xlabel("grey: other answers than the model's" if number == 0 and not all(usable) else "")
-        return _png(figure)
+        return png(figure)
 
 
 def _areas(labels: Array, probabilities: Array, area: Any) -> dict[int, float]:
@@ -262,64 +247,9 @@ def _styles(areas: Mapping[int, float]) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _style(number: int) -> dict[str, Any]:
-    dashes = _DASHES[number // len(PALETTE) % len(_DASHES)]
+    dashes = DASHES[number // len(PALETTE) % len(DASHES)]
     return {"color": PALETTE[number % len(PALETTE)], "linestyle": dashes, "linewidth": 1.4}
 
 
 def _legend_title(what: str, areas: Mapping[int, float]) -> str:
     return f"{what}, the {MAX_LINES} lowest" if len(areas) > MAX_LINES else what
-
-
-def _short(label: str) -> str:
-    label = "".join(character if character.isprintable() else "\ufffd" for character in label)
-    if label.startswith("_"):
-        label = f" {label}"  # Matplotlib keeps such names out of a legend
-    return label if len(label) <= MAX_LABEL else f"{label[: MAX_LABEL - 2]}\u2026"
-
-
-# Fonts of other systems, for the letters that the two that come along do not have.
-_MORE_LETTERS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Microsoft YaHei", "PingFang SC", "Malgun Gothic", "Noto Sans")
-_ONE_AT_A_TIME = threading.RLock()
-
-
-@contextmanager
-def _figure(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, Any]]:
-    """A figure in the house style, in inches.
-
-    The style is global to the process while it is drawn (so one figure at a time), and restored afterwards.
-    """
-    import matplotlib
-    from matplotlib import font_manager
-    from matplotlib.figure import Figure
-
-    if not any(entry.fname == str(FONT) for entry in font_manager.fontManager.ttflist):
-        font_manager.fontManager.addfont(str(FONT))
-    installed = {entry.name for entry in font_manager.fontManager.ttflist}
-    style = {
-        "text.parse_math": False,  # a class called "$x$" is no formula
-        "font.family": ["Sarabun", "DejaVu Sans", *(name for name in _MORE_LETTERS if name in installed)],
-        "font.size": 11,
-        "axes.titlesize": 13,
-        "axes.titleweight": "normal",
-        "axes.titlelocation": "left",
-        "axes.edgecolor": _GREY,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.color": "#E4E7EB",
-        "axes.axisbelow": True,
-        "legend.frameon": False,
-        "legend.fontsize": 10,
-        "lines.linewidth": 1.8,
-    }
-    with _ONE_AT_A_TIME, matplotlib.rc_context(style):
-        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-        yield figure, figure.subplots(1, columns)
-
-
-def _png(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter that no font here has is drawn as a box
-        figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()

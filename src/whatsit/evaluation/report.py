@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from whatsit.evaluation import plots
+from whatsit.evaluation import drawing, plots
 from whatsit.evaluation.advice import gains, learned, to_do
 from whatsit.evaluation.examination import Examination, Mistake
 from whatsit.evaluation.page import base64_of, jpeg_of, render_page
@@ -77,4 +77,4 @@ def _images(mistake: Mistake) -> tuple[bytes, bytes]:
 def _css_width(png: bytes) -> int:
     """The width at which the text of a plot is as large as that of the page, in CSS pixels (96 an inch)."""
     with Image.open(io.BytesIO(png)) as image:
-        return round(image.width * 96 / plots.DPI)
+        return round(image.width * 96 / drawing.DPI)

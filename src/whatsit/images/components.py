@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 
-_SAMPLE = 4000  # vectors that the components are computed from
+_SAMPLE = 2000  # vectors that the components are computed from
 _ROWS = 4096  # vectors that are float32 at a time
 
 
@@ -18,7 +18,7 @@ def principal_components(vectors: npt.NDArray[Any], count: int) -> tuple[Floats,
 
     Args:
         vectors: of any number type, `[N, F]`; never copied as a whole.
-        count: at most F.
+        count: at most F and N.
 
     Returns:
         The centred vectors in these directions, float32 `[N, count]`, and the variance of each direction, ascending.
@@ -26,7 +26,12 @@ def principal_components(vectors: npt.NDArray[Any], count: int) -> tuple[Floats,
     some = vectors[np.sort(np.random.default_rng(0).permutation(len(vectors))[:_SAMPLE])].astype(np.float32)
     mean = some.mean(axis=0)
     some -= mean
-    variances, axes = np.linalg.eigh(some.T @ some / max(len(some), 1))
+    if len(some) < some.shape[1]:  # of the two products that have the same variances, the smaller one
+        variances, sides = np.linalg.eigh(some @ some.T / len(some))
+        axes = some.T @ sides[:, -count:]
+        axes /= np.maximum(np.linalg.norm(axes, axis=0), 1e-9)
+    else:
+        variances, axes = np.linalg.eigh(some.T @ some / len(some))
     axes, variances = np.ascontiguousarray(axes[:, -count:]), variances[-count:]
     result = np.empty((len(vectors), axes.shape[1]), np.float32)
     for start in range(0, len(vectors), _ROWS):

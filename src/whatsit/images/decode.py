@@ -29,6 +29,15 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = bytes | bytearray | memoryview | str | Path | Image.Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_ENDINGS = {
+    "JPEG": ".jpg",
+    "MPO": ".jpg",
+    "PNG": ".png",
+    "WEBP": ".webp",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "TIFF": ".tiff",
+}
 EXTENSIONS = frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"],
 )
@@ -130,6 +139,14 @@ def picture_size(data: bytes) -> tuple[int, int]:
     with _open(data) as image:
         turned = _orientation(image) in _QUARTER_TURNED
         return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def ending_of(data: bytes) -> str:
+    """The usual ending of a file's name by its contents, such as `.jpg`; raises `ImageError` like `decode`."""
+    if not data:
+        raise ImageError("the file is empty (0 bytes)", "empty")
+    with _open(data) as image:
+        return _ENDINGS.get(image.format or "", ".jpg")
 
 
 def read_file(path: str | Path) -> bytes:

@@ -24,7 +24,7 @@ from whatsit.images.stores import FolderStore, Store, TarStore, ZipStore
 SPLITS = ("train", "validation", "test")
 MAX_LABEL = 200
 
-_SPLIT_NAMES = {
+SPLIT_NAMES = {
     "train": "train",
     "training": "train",
     "validation": "validation",
@@ -118,11 +118,11 @@ def list_folders(source: str, store: Store) -> Dataset:
         raise DataError(f"{source}: no pictures found ({', '.join(sorted(EXTENSIONS))}){strays}")
     depth = _depth_of_classes(names)
     tops = {parts[depth].lower() for parts in map(_parts, names) if len(parts) > depth + 1}
-    is_split = bool(tops) and tops <= _SPLIT_NAMES.keys() and any(_SPLIT_NAMES[top] == "train" for top in tops)
+    is_split = bool(tops) and tops <= SPLIT_NAMES.keys() and any(SPLIT_NAMES[top] == "train" for top in tops)
     is_split = is_split and any(len(_parts(name)) > depth + 2 for name in names)
     below = {parts[depth].lower() for parts in map(_parts, names) if len(parts) > depth + 2}
-    if not is_split and {"train", "test"} <= {_SPLIT_NAMES.get(top) for top in below}:
-        odd = sorted(tops - _SPLIT_NAMES.keys())[0]
+    if not is_split and {"train", "test"} <= {SPLIT_NAMES.get(top) for top in below}:
+        odd = sorted(tops - SPLIT_NAMES.keys())[0]
         raise DataError(
             f"{source}: beside the folders train and test lies '{odd}'; move it elsewhere, or it would be a class"
         )
@@ -133,7 +133,7 @@ def list_folders(source: str, store: Store) -> Dataset:
         if len(parts) <= level + 1:
             passed_over["pictures outside any class folder"] += 1
             continue
-        split = _SPLIT_NAMES[parts[depth].lower()] if is_split else None
+        split = SPLIT_NAMES[parts[depth].lower()] if is_split else None
         pictures.append(Picture(name, _clean_label(parts[level], source, name), split))
     return _dataset(source, store, pictures, passed_over)
 
@@ -186,13 +186,13 @@ def _csv_pictures(path: Path, rows: csv.DictReader[str]) -> Iterator[Picture]:
         split = (row.get("split") or "").strip().lower()
         if not name:
             raise DataError(f"{path}: {where}: the column 'path' is empty")
-        if split and split not in _SPLIT_NAMES:
-            allowed = ", ".join(_SPLIT_NAMES)
+        if split and split not in SPLIT_NAMES:
+            allowed = ", ".join(SPLIT_NAMES)
             raise DataError(f"{path}: {where}: the split '{split[:50]}' is unknown; allowed: {allowed}, or none at all")
         label = _clean_label(from_spreadsheet((row.get("label") or "").strip()), str(path), where)
         if (name, label) not in seen:
             seen.add((name, label))
-            yield Picture(name, label, _SPLIT_NAMES.get(split))
+            yield Picture(name, label, SPLIT_NAMES.get(split))
 
 
 def _clean_label(label: str, source: str, where: str) -> str:

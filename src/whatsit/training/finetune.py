@@ -64,7 +64,7 @@ def tune(head: FrozenHead) -> Trained:
     model, bottom = whole, None
     if count != ALL:
         model = _with_head(cut(network, int(count)).top, head.fitted.model)
-        bottom = FrozenNetwork(cut(shipped, int(count)).bottom)
+        bottom = FrozenNetwork.of_model(cut(shipped, int(count)).bottom)
     data = _data(head, bottom, recipe)
     labels = head.validation_labels
     rate = ("finetune_learning_rate", recipe.learning_rate)
@@ -151,7 +151,7 @@ def _finish(head: FrozenHead, shipped: Any, fitted: Fitted, logits: npt.NDArray[
     rows = enough_rows(head.train_labels, classes, job.recipe.seed)
     pictures = job.dataset.of("train")
     progress = job.reporter.stage("Computing features (tuned network)")
-    embedding = FrozenNetwork(shipped).of(job.dataset, [pictures[row] for row in rows], progress=progress)
+    embedding = FrozenNetwork.of_model(shipped).of(job.dataset, [pictures[row] for row in rows], progress=progress)
     _require_all(job, embedding.failed)
     known = fit_mahalanobis(embedding.views["original"], head.train_labels[rows], classes, job.recipe.seed)
     return finish(job, shipped, fitted, head.validation_labels, logits, known, head.trained.frozen)

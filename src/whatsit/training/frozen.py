@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import time
 from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from whatsit.engines import Images, available, open_engine, training_precision
-from whatsit.files import write_text
+from whatsit.errors import MissingExtraError
+from whatsit.files import DiskError, cache_folder, write_bytes, write_text
 from whatsit.images.kept import Kept
 from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.models import backbones, classifier
+from whatsit.models.backend import load_keras
+from whatsit.models.weights import efficientnet_lite0_file
 from whatsit.progress import SILENT, Reporter
 from whatsit.training.batches import FeatureBatches, targets_for
 from whatsit.training.calibration import calibrated_losses, clearly_less
@@ -49,7 +56,7 @@ def train_frozen(job: Job, share: float = 0.9) -> FrozenHead:
     backbone = backbones.build(job.recipe.model, job.size, upscale=job.upscale, weights=job.recipe.weights)
     depths = ("last", "all") if job.recipe.features == "auto" else (job.recipe.features,)
     networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
-    frozen = FrozenNetwork(networks[depths[-1]])
+    frozen = FrozenNetwork.of_model(networks[depths[-1]])
     job.clock.reserve(job.seconds_per_picture(networks[depths[-1]]))
     job, clock = _chosen(job, frozen, share), job.clock.part(share)
     job, seen = _look(job, frozen)
@@ -191,15 +198,19 @@ def fit_head(
 class FrozenNetwork:
     """A frozen network as a fast function of a data set's pictures, whose results are kept on disk."""
 
-    def __init__(self, network: Any) -> None:
-        """Open `pooled_features`, in the fastest precision of this machine."""
-        graph = classifier.features_to_onnx(network)
+    def __init__(self, graph: bytes, width: int, size: tuple[int, int]) -> None:
+        """Open a graph from pictures of this size to an `embedding` of this width, in the fastest precision of this machine."""
         runtime = available()[0]
         precision = training_precision(runtime)
-        self.width = _width(network)
+        self.width = width
         self._engine = open_engine(graph, ["embedding"], runtime=runtime, precision=precision)
-        self._cache = feature_cache(graph, f"{runtime} {precision}", self.width)
-        self._size = tuple(int(side) for side in network.input.shape[1:3])
+        self._cache = feature_cache(graph, f"{runtime} {precision}", width)
+        self._size = size
+
+    @classmethod
+    def of_model(cls, network: Any) -> FrozenNetwork:
+        """Open `pooled_features`."""
+        return cls(classifier.features_to_onnx(network), _width(network), _size(network))
 
     def features(self, dataset: Dataset, split: str, views: tuple[str, ...], reporter: Reporter) -> Features:
         """Of the pictures of one split, from the cache as far as they are there."""
@@ -225,7 +236,7 @@ class FrozenNetwork:
             dataset,
             pictures,
             self._engine,
-            (self._size[0], self._size[1]),
+            self._size,
             width=self.width,
             views=views,
             cache=cache,
@@ -253,10 +264,44 @@ class FrozenNetwork:
 
 
 def default_network(side: int) -> FrozenNetwork:
-    """The backbone whose weights come along, for pictures whose longer side is `side`."""
+    """The backbone whose weights come along, for pictures whose longer side is `side`.
+
+    Its graph is kept on disk, so that the next time nothing of TensorFlow is loaded.
+    """
     recipe = Recipe()
     size, upscale = working_size(recipe, side)
-    return FrozenNetwork(classifier.pooled_features(backbones.build(recipe.model, size, upscale=upscale)))
+    key = _key_of_graph(f"{recipe.model} {size} {upscale}")
+    folder = cache_folder() / "networks"
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        about = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+        graph = (folder / f"{key}.onnx").read_bytes()
+        if hashlib.sha256(graph).hexdigest() == about["sha256"]:
+            return FrozenNetwork(graph, int(about["width"]), (int(about["height"]), int(about["wide"])))
+    load_keras()
+    network = classifier.pooled_features(backbones.build(recipe.model, size, upscale=upscale))
+    graph, width, (height, wide) = classifier.features_to_onnx(network), _width(network), _size(network)
+    about = {"sha256": hashlib.sha256(graph).hexdigest(), "width": width, "height": height, "wide": wide}
+    with contextlib.suppress(DiskError):  # it is only built again the next time
+        write_bytes(folder / f"{key}.onnx", graph)
+        write_text(folder / f"{key}.json", json.dumps(about))
+    return FrozenNetwork(graph, width, (height, wide))
+
+
+def _key_of_graph(network: str) -> str:
+    """Of everything that the graph of a network depends on: its weights, and the code that builds and exports it."""
+    made_by = Path(backbones.__file__).parent
+    files = [efficientnet_lite0_file(), *sorted(made_by.glob("*.py"))]
+    try:
+        keras = metadata.version("keras")
+    except metadata.PackageNotFoundError:
+        raise MissingExtraError("Training", "train", "keras") from None
+    parts = [network.encode(), keras.encode(), *(path.read_bytes() for path in files)]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
+
+
+def _size(network: Any) -> tuple[int, int]:
+    height, width = (int(side) for side in network.input.shape[1:3])
+    return height, width
 
 
 def _width(network: Any) -> int:

@@ -168,9 +168,6 @@ def undo(data: str | Path) -> list[Moved]:
 def _features(dataset: Dataset, looked: Audit, reporter: Reporter) -> Any:
     """Of the default frozen network, for every picture that was read; None where training is not installed."""
     try:
-        from whatsit.models.backend import load_keras
-
-        load_keras()
         from whatsit.training.frozen import default_network
     except (ImportError, MissingExtraError):
         reporter.warn("without whatsit[train] cut copies and wrong labels are not looked for")
@@ -258,11 +255,7 @@ def _labels(
     numbers = np.array(label_numbers(looked.pictures, classes))
     bad = faults(looked.measures)
     unseen = {place for kind in ("dark", "bright", "blurred") for place in bad[kind]}  # which may be anything
-    try:
-        issues = [one for one in label_issues(features, numbers, groups, len(classes)) if one.place not in unseen]
-    except MissingExtraError as error:
-        reporter.warn(str(error))
-        return []
+    issues = [one for one in label_issues(features, numbers, groups, len(classes)) if one.place not in unseen]
     progress(1, 1)
     return [
         Finding(

@@ -28,7 +28,7 @@ AVERAGED = 1000  # pictures that it is made of
 KINDS = {
     "label": (
         "Labels that are likely wrong",
-        "Judged by classifiers that did not see the picture (confident learning).",
+        "Judged by classifiers that never saw the picture.",
     ),
     "conflicts": ("The same picture under different labels", "Training leaves these out; keep each under one label."),
     "near": ("Nearly the same picture", "Copies that were resized, cut or saved again, or shots of one moment."),

@@ -10,14 +10,12 @@ from PIL import Image
 
 from whatsit.bundle.format import GOLDEN_COUNT, Bundle, Golden
 from whatsit.evaluation.parity import REFERENCE
-from whatsit.images.decode import decode
+from whatsit.images.decode import decode, ending_of
 from whatsit.images.scan import Dataset, Picture
 from whatsit.runtime.predictor import Predictor
 
 MAX_FILE = 128 * 1024  # bytes; a larger picture is kept as a smaller PNG
 MAX_SIDE = 512
-
-_ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff"}
 
 
 def golden_pictures(bundle: Bundle, dataset: Dataset, pictures: Sequence[Picture]) -> tuple[Golden, ...]:
@@ -42,12 +40,10 @@ def golden_pictures(bundle: Bundle, dataset: Dataset, pictures: Sequence[Picture
 
 def _keepable(data: bytes) -> tuple[bytes, str]:
     """The file itself with its ending, or a smaller PNG of it."""
-    with Image.open(io.BytesIO(data)) as image:
-        ending = _ENDINGS.get(image.format or "", "")
-        scale = min(1.0, MAX_SIDE / max(image.size))
-    if ending and len(data) <= MAX_FILE:
-        return data, ending
+    if len(data) <= MAX_FILE:
+        return data, ending_of(data).removeprefix(".")
     pixels = decode(data)
+    scale = min(1.0, MAX_SIDE / max(pixels.shape))
     height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
     file = io.BytesIO()
     Image.fromarray(pixels).resize((width, height)).save(file, "PNG")

@@ -82,6 +82,8 @@ def test_labels_are_put_right_pictures_left_out_and_decisions_taken_back(page: P
     page.get_by_text("This is not a picture in a format we read").wait_for()
 
     page.get_by_role("radio", name="All pictures").or_(page.get_by_role("button", name="All pictures")).click()
-    page.get_by_role("button", name="Take back", exact=True).click()  # the only one: what was left out is shown in the log
+    page.get_by_role(
+        "button", name="Take back", exact=True
+    ).click()  # the only one: what was left out is shown in the log
     page.get_by_text(f"it is “{HOSTILE}”, not “disc”").wait_for(state="detached")
     assert decisions(data) == [("disc/2.png", "exclude", "")]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from whatsit.apps.model_files import find_models
 from whatsit.apps.streamlit_app import shelf
 from whatsit.errors import BundleError, MissingBundleError, UsageError
 from whatsit.verbs.train import Run
@@ -25,7 +26,7 @@ def folder(baseline_run: Run, tmp_path: Path) -> Path:
 
 
 def names(*paths: Path) -> list[str]:
-    return [entry.name for entry in shelf.find_models(paths)]
+    return [entry.name for entry in find_models(paths)]
 
 
 def test_folder_of_models_gives_all_the_newest_first(folder: Path) -> None:
@@ -56,9 +57,9 @@ def test_path_that_cannot_be_looked_at_holds_no_model(folder: Path) -> None:
 def test_numbers_stay_with_their_paths_whichever_is_newer(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "old", tmp_path / "elsewhere" / "old")
     paths = (tmp_path / "elsewhere", folder)
-    before = {entry.name: entry.path for entry in shelf.find_models(paths)}
+    before = {entry.name: entry.path for entry in find_models(paths)}
     os.utime(folder / "old" / "model.whatsit")
-    assert {entry.name: entry.path for entry in shelf.find_models(paths)} == before
+    assert {entry.name: entry.path for entry in find_models(paths)} == before
 
 
 def test_path_without_a_model_is_refused(folder: Path) -> None:
@@ -74,7 +75,7 @@ def test_models_named_by_the_environment(folder: Path, monkeypatch: pytest.Monke
 
 
 def test_model_is_opened_once_and_again_when_its_file_changed(folder: Path) -> None:
-    [entry] = shelf.find_models([folder / "new"])
+    [entry] = find_models([folder / "new"])
     first = shelf.open_model(entry)
     assert shelf.open_model(entry) is first
     os.utime(folder / "new" / "model.whatsit", (5, 5))
@@ -83,7 +84,7 @@ def test_model_is_opened_once_and_again_when_its_file_changed(folder: Path) -> N
 
 def test_damaged_or_vanished_model_is_an_error_of_its_own(folder: Path) -> None:
     (folder / "single.whatsit").write_bytes(b"nonsense")
-    single, new = (shelf.find_models([folder / name])[0] for name in ("single.whatsit", "new"))
+    single, new = (find_models([folder / name])[0] for name in ("single.whatsit", "new"))
     with pytest.raises(BundleError, match="not a whole"):
         shelf.open_model(single)
     shutil.rmtree(folder / "new")
@@ -92,7 +93,7 @@ def test_damaged_or_vanished_model_is_an_error_of_its_own(folder: Path) -> None:
 
 
 def test_open_model_knows_its_checks_and_its_run(folder: Path, baseline_run: Run) -> None:
-    opened = shelf.open_model(shelf.find_models([folder / "new"])[0])
+    opened = shelf.open_model(find_models([folder / "new"])[0])
     assert {check.name for check in opened.checks} >= {"class_recall", "seconds_per_picture"}
     assert opened.record.best_epoch is not None
     assert opened.explainer.predictor is opened.predictor

@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from whatsit.apps.api.batching import Batcher, Gate, Observer, best_batch
 from whatsit.apps.api.settings import RefusedError, Settings
+from whatsit.apps.model_files import require_models
 from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.errors import UsageError, WhatsitError, suggest
 from whatsit.images.scan import is_plain
@@ -77,20 +79,27 @@ class Entry:
 
 
 def parse_models(models: Sequence[str | Path]) -> list[Entry]:
-    """MODEL or NAME=MODEL each; a name that comes twice has versions 1, 2, ... Raises `UsageError`."""
+    """MODEL, NAME=MODEL or a folder of models each; a name that comes twice has versions 1, 2, ... Raises `UsageError`."""
     entries: list[Entry] = []
-    for text in map(str, models):
-        name, separator, path = text.partition("=")
-        if not separator or Path(text).exists():
-            folder = run_folder(text)
-            name, path = (folder.resolve().name if folder else Path(text).stem), text
+    for name, path in chain(*map(_named, map(str, models))):
         if not name or len(name) > 100 or "/" in name or not is_plain(name):
             raise UsageError(f"'{name[:100]}' cannot be the name of a model; write NAME={path}, without slashes")
         version = 1 + sum(entry.name == name for entry in entries)
         entries.append(Entry(name, str(version), Path(path)))
     if not entries:
-        raise UsageError("give at least one model: a .whatsit file or a run folder")
+        raise UsageError("give at least one model: a .whatsit file, a run folder or a folder of them")
     return entries
+
+
+def _named(text: str) -> list[tuple[str, str]]:
+    """Names and paths."""
+    name, separator, path = text.partition("=")
+    if separator and not Path(text).exists():
+        return [(name, path)]
+    folder = run_folder(text)
+    if folder or not Path(text).is_dir():
+        return [(folder.resolve().name if folder else Path(text).stem, text)]
+    return [(found.name, str(found.path)) for found in require_models([text])]
 
 
 class Models:

@@ -11,8 +11,7 @@ import streamlit as st
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from whatsit.apps.streamlit_app import fragments
-from whatsit.apps.streamlit_app.answers import (
+from whatsit.apps.answers import (
     Answered,
     Brought,
     Lot,
@@ -22,6 +21,7 @@ from whatsit.apps.streamlit_app.answers import (
     overlay,
     pixels_to_show,
 )
+from whatsit.apps.streamlit_app import feedback, fragments
 from whatsit.apps.streamlit_app.shelf import Key, OpenModel
 from whatsit.apps.words import Words
 from whatsit.errors import ImageError, ModelError
@@ -59,6 +59,7 @@ def show(opened: OpenModel, say: Words) -> None:
         st.warning(say(key, **values))
     if not visit.pictures:
         st.html(f'<p class="w-soft">{say("classify.empty")}</p>')
+        feedback.tell(say)
         return
     place = st.empty()  # in every run, or all that follows would be drawn twice for a moment
     if visit.lot is None or visit.model != opened.key:
@@ -148,6 +149,7 @@ def _answer(visit: Visit, opened: OpenModel, say: Words) -> None:
             st.progress(done / total, say("classify.working", done=done, total=total))
 
     visit.lot = answer_all(opened.predictor, visit.pictures, progress)
+    feedback.keep_unsure(visit.lot)
     visit.model, visit.shown = opened.key, None
     visit.table = as_csv(visit.lot, opened.predictor.classes) if len(visit.pictures) > 1 else b""
     st.html("<span></span>")
@@ -252,6 +254,7 @@ def _large(visit: Visit, opened: OpenModel, one: Answered, say: Words, seconds: 
         if len(answer.top) > fragments.FIRST:
             with st.expander(say("answer.more", n=len(answer.top))):
                 st.html(fragments.bars(answer, start=fragments.FIRST))
+        feedback.ask(one.brought.data, answer, opened.predictor.classes, say)
         if seconds is not None:
             st.html(f'<p class="w-soft">{say("answer.time", time=fragments.seconds(seconds, say))}</p>')
         strength = 0

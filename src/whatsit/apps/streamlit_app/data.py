@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from whatsit.apps.answers import address
 from whatsit.apps.streamlit_app import charts, fragments
-from whatsit.apps.streamlit_app.answers import address
 from whatsit.apps.streamlit_app.desk import KINDS, Desk, Item, open_desk, renew_desk
 from whatsit.apps.words import Words
 from whatsit.errors import ImageError, WhatsitError

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from whatsit.apps.streamlit_app import classify, data, fragments, live, model
+from whatsit.apps.streamlit_app import classify, data, feedback, fragments, live, model, teach
+from whatsit.apps.streamlit_app.classroom import classroom
 from whatsit.apps.streamlit_app.desk import has_data
 from whatsit.apps.streamlit_app.shelf import OpenModel, offered_models, open_model
 from whatsit.apps.words import LANGUAGES, Words, language_of
@@ -30,8 +31,14 @@ def main() -> None:
         _switch_language(say)
         opened = _choose_model(say)
     drawers: dict[str, Callable[[], None]] = {}
-    if opened or not has_data():
+    if classroom() and not opened:
+        drawers["teach"] = partial(teach.show, say)
+    if opened or not (has_data() or classroom()):
         drawers |= {name: partial(_of_model, page, opened, say) for name, page in PAGES.items()}
+    if classroom() and opened:
+        drawers["teach"] = partial(teach.show, say)
+    if opened and feedback.has_queue():
+        drawers["queue"] = partial(_of_model, feedback.show, opened, say)
     if has_data():
         drawers["data"] = partial(data.show, say)
     pages = {
@@ -76,7 +83,8 @@ def _switch_language(say: Words) -> None:
 def _choose_model(say: Words) -> OpenModel | None:
     entries = {entry.name: entry for entry in offered_models()}
     if not entries:
-        st.info(say("model.none"))
+        if not classroom():
+            st.info(say("model.none"))
         return None
     asked = st.session_state.get("model") or st.query_params.get("model")
     name = asked if asked in entries else next(iter(entries))
@@ -125,7 +133,7 @@ def _about(opened: OpenModel, say: Words) -> None:
         lines.append(f"<p>{fragments.safe(learned)}</p>")
     if facts.created:
         lines.append(f"<p class=w-soft>{fragments.safe(say('about.made', date=facts.created))}</p>")
-    lines.append(f"<p class=w-soft>{say('about.local')}</p>")
+    lines.append(f"<p class=w-soft>{fragments.safe(say('feedback.told' if feedback.is_on() else 'about.local'))}</p>")
     st.html(f'<div class="w-about">{"".join(lines)}</div>')
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from whatsit.apps.answers import address, pixels_to_show
 from whatsit.apps.streamlit_app import charts, fragments
-from whatsit.apps.streamlit_app.answers import address, pixels_to_show
 from whatsit.apps.streamlit_app.facts import SPLITS, Facts
 from whatsit.apps.streamlit_app.shelf import OpenModel
 from whatsit.apps.words import WORDS, Words

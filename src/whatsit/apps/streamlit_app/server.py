@@ -16,7 +16,9 @@ from starlette.routing import BaseRoute, Route
 
 from whatsit.apps.network import HOST, free_port, reachable
 from whatsit.apps.streamlit_app import live_route
+from whatsit.apps.streamlit_app.classroom import offer_classroom
 from whatsit.apps.streamlit_app.desk import offer_data
+from whatsit.apps.streamlit_app.feedback import offer_feedback
 from whatsit.apps.streamlit_app.shelf import offer
 from whatsit.runtime.overlay import FONT
 
@@ -41,6 +43,8 @@ def run(
     models: Sequence[str | Path],
     *,
     data: str | None = None,
+    feedback: str | Path | None = None,
+    teach: str | Path | None = None,
     host: str | None = None,
     port: int | None = None,
     browser: bool = False,
@@ -48,17 +52,25 @@ def run(
 ) -> None:
     """Serve the app for these models (files, run folders, folders of either) until it is stopped.
 
-    Binds to 127.0.0.1, or to `host`; to port 8501 or the next free one, or to `port`. With `data`, whoever reaches the app may
-    look through these pictures and write decisions into the log beside them. With `browser`, opens one. `say` is told the
-    address.
+    Args:
+        models: what to serve; may be none where there is something else to do.
+        data: a data set that whoever reaches the app may look through, writing decisions into the log beside it.
+        feedback: a folder for pictures that visitors mark as wrong, and those that the model is unsure of.
+        teach: a folder that whoever reaches the app may add pictures to, and train with.
+        host: to bind to; 127.0.0.1 by default.
+        port: 8501 or the next free one by default.
+        browser: open one.
+        say: is told the address.
 
     Raises `MissingBundleError` or `UsageError` where a path leads to no model or data, or the address cannot be had.
     """
-    offer(models)
+    taught = offer_classroom(teach)
+    offer(models, *([taught] if taught else []))
     offer_data(data)
+    host = host or HOST
+    offer_feedback(feedback, host)
     from streamlit import App
 
-    host = host or HOST
     port = free_port("the app", host, [port] if port else PORTS)
     address = f"http://{reachable(host)}:{port}"
     server = uvicorn.Server(

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import encode, shapes
-from whatsit.apps.streamlit_app.answers import Brought, address, answer_all, as_csv, overlay, pixels_to_show
+from whatsit.apps.answers import Brought, address, answer_all, as_csv, overlay, pixels_to_show
 from whatsit.errors import ImageError
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Prediction, Predictor

@@ -1,0 +1,71 @@
+"""The verbs of the command line that start an app for people: app, gradio."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whatsit.apps.process import Stopped
+from whatsit.apps.terminal import err, out
+from whatsit.errors import MissingExtraError, UsageError
+
+
+def web_app(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL...", help=".whatsit files, run folders, or folders of either."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Also a page to look through DATA and put their labels right.")
+    ] = None,
+    teach: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also a page to teach new kinds, with pictures kept in this folder."),
+    ] = None,
+    feedback: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep pictures that people mark as wrong, and those the model is unsure of, as new DATA.",
+        ),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The address to serve on; 127.0.0.1, this computer only, by default.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="8501 or the next free one by default.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
+) -> None:
+    """Start the web app: pictures, live camera, how good the model is, teaching, and putting DATA right."""
+    if not models and data is None and teach is None:
+        raise UsageError(
+            "give a MODEL, --teach DIR or --data DATA, such as: whatsit app runs/photos-fast --data photos"
+        )
+    try:
+        from whatsit.apps.streamlit_app.server import run
+    except ImportError as error:
+        raise MissingExtraError("the web app", "app", error.name or "streamlit") from None
+    with contextlib.suppress(Stopped):
+        run(models or [], data=data, feedback=feedback, teach=teach, host=host, port=port, browser=browser, say=out)
+    err("The app has stopped.")
+
+
+def gradio(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A .whatsit file or a run folder.")],
+    host: Annotated[
+        str | None, typer.Option(help="The address to serve on; 127.0.0.1, this computer only, by default.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="7860 or the next free one by default.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
+    runtime: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
+) -> None:
+    """Start the Gradio app: a picture, the live camera, many pictures; also for gradio_client."""
+    try:
+        from whatsit.apps.gradio_app import run
+    except ImportError as error:
+        raise MissingExtraError("the Gradio app", "gradio", error.name or "gradio") from None
+    with contextlib.suppress(Stopped):
+        run(model, host=host, port=port, browser=browser, runtime=runtime, say=out)
+    err("The app has stopped.")

@@ -1,0 +1,290 @@
+"""The Gradio app: the same answers, on the page that machine-learning people know, and for `gradio_client`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before it is imported: nothing is sent out
+
+import gradio as gr
+
+from whatsit.apps.answers import Brought, answer_all, as_csv, overlay, pixels_to_show
+from whatsit.apps.network import HOST, free_port, reachable
+from whatsit.apps.presentation import answer_json
+from whatsit.apps.streamlit_app import fragments
+from whatsit.apps.words import WORDS, Words, language_of
+from whatsit.errors import ImageError, ModelError, WhatsitError
+from whatsit.evaluation.wording import plain
+from whatsit.files import write_bytes
+from whatsit.runtime.explain import Explainer
+from whatsit.runtime.overlay import FONT
+from whatsit.runtime.predictor import Prediction, Predictor
+
+PORTS = range(7860, 7910)
+MAX_FILE = "50mb"
+MAX_PICTURES = 500  # in one lot
+BARS = 8  # classes shown
+EXAMPLES = 8
+WAITING = 64  # questions; more are told to try again
+_FORGET = (600, 3600)  # seconds: how often uploads are looked through, and how old they grow
+
+_TEXT = gr.I18n(
+    en={key: english for key, (english, _) in WORDS.items() if key.startswith("gradio_")},
+    th={key: thai for key, (_, thai) in WORDS.items() if key.startswith("gradio_")},
+)
+
+
+def picture_field(**options: Any) -> Any:
+    """Gradio's picture field, which hands over the bytes of an uploaded file as it is: only `decode` is to read them.
+
+    Gradio itself would decode and write the picture again, open any file of this computer whose name comes without `meta`, and
+    fetch addresses. (Not a class: Gradio writes a `.pyi` file beside every class that is made of a field.)
+    """
+    field: Any = gr.Image(**options)
+    field.preprocess = partial(_uploaded, Path(field.GRADIO_CACHE))
+    return _without_addresses(field)
+
+
+def _uploaded(folder: Path, payload: Any) -> bytes | None:
+    if payload is None:
+        return None
+    if payload.url and payload.url.startswith("data:"):  # a frame of the webcam
+        try:
+            return base64.b64decode(payload.url.split(",", 1)[1], validate=True)
+        except (IndexError, binascii.Error):
+            return b""
+    if not payload.path:
+        return None
+    path = Path(payload.path).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        raise gr.Error("This is no uploaded file; bring it again.", print_exception=False)
+    return path.read_bytes()
+
+
+def _without_addresses(field: Any) -> Any:
+    move = field.async_move_resource_to_block_cache
+
+    async def move_local(place: Any) -> Any:
+        return await move(_local(place))
+
+    field.async_move_resource_to_block_cache = move_local
+    return field
+
+
+def _local(place: Any) -> Any:
+    if isinstance(place, str) and "://" in place:
+        raise gr.Error("Pictures are not fetched from addresses; upload the file.", print_exception=False)
+    return place
+
+
+def build(predictor: Predictor, name: str = "") -> gr.Blocks:
+    """The app for a model, not started yet."""
+    explainer = _explainer(predictor)
+
+    def predict(picture: bytes | None, top: float) -> dict[str, Any]:
+        return answer_json(_answer(predictor, picture, Words("en"), max(1, int(top))))
+
+    def answer(picture: bytes | None, request: gr.Request) -> tuple[str, dict[str, float] | None, Any]:
+        if picture is None:
+            return "", None, None
+        say = _say(request)
+        found = _answer(predictor, picture, say, len(predictor.classes))
+        return fragments.headline(found, say), _shares(found), _evidence(explainer, picture, found)
+
+    def look(frame: bytes | None, request: gr.Request) -> tuple[str, dict[str, float] | None]:
+        if frame is None:
+            return "", None
+        say = _say(request)
+        found = _answer(predictor, frame, say, len(predictor.classes))
+        return fragments.headline(found, say), _shares(found)
+
+    def many(files: list[str] | None, request: gr.Request) -> tuple[list[list[Any]], str | None]:
+        return _table(predictor, files or [], _say(request))
+
+    app: gr.Blocks
+    with gr.Blocks(title=f"whatsit {name}".strip(), analytics_enabled=False, delete_cache=_FORGET) as app:
+        gr.Markdown(f"# whatsit {fragments.markdown_safe(name)}".rstrip())
+        gr.Markdown(_TEXT("gradio_local"))
+        with gr.Tab(_TEXT("gradio_picture")), gr.Row():
+            with gr.Column():
+                picture = picture_field(
+                    sources=["upload", "clipboard", "webcam"], label=_TEXT("gradio_bring"), webcam_options=_webcam()
+                )
+                _examples(predictor, picture)
+            with gr.Column():
+                verdict = gr.HTML()
+                shares = _bars()
+                evidence = gr.Image(label=_TEXT("gradio_evidence"), interactive=False, format="jpeg")
+            picture.change(answer, picture, [verdict, shares, evidence], api_name="answer", concurrency_limit=2)
+            top = gr.Number(value=5, precision=0, visible=False)
+            gr.Button(visible=False).click(
+                predict, [picture, top], gr.JSON(visible=False), api_name="predict", concurrency_limit=2
+            )
+        with gr.Tab(_TEXT("gradio_live")), gr.Row():
+            camera = picture_field(
+                sources=["webcam"], streaming=True, label=_TEXT("gradio_camera"), webcam_options=_webcam()
+            )
+            with gr.Column():
+                seen, seen_shares = gr.HTML(), _bars()
+            camera.stream(look, camera, [seen, seen_shares], stream_every=0.2, show_progress="hidden", api_name=False)
+        with gr.Tab(_TEXT("gradio_many")):
+            files = _without_addresses(
+                gr.File(file_count="multiple", file_types=["image"], label=_TEXT("gradio_files"))
+            )
+            columns = [WORDS[f"batch.{key}"][0] for key in ("file", "answer", "sure", "second")]
+            table = gr.Dataframe(headers=columns, interactive=False, label=_TEXT("gradio_answers"))
+            sheet = gr.File(label=_TEXT("gradio_csv"), interactive=False)
+            files.change(many, files, [table, sheet], api_name="predict_batch", concurrency_limit=1)
+    app.queue(max_size=WAITING)
+    return app
+
+
+def run(
+    model: str | Path,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    browser: bool = False,
+    runtime: str = "auto",
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Serve the app until it is stopped; at 127.0.0.1:7860 or the next free port by default. `say` is told the address.
+
+    Raises `BundleError` where the model cannot be read, `UsageError` where the address cannot be had.
+    """
+    predictor = Predictor(model, runtime=runtime)
+    host = host or HOST
+    port = free_port("the app", host, [port] if port else PORTS)
+    app = start(build(predictor, _name(model)), host, port, browser=browser)
+    address = f"http://{reachable(host)}:{port}"
+    say(f"The app is at {address} (Ctrl-C stops it). แอปอยู่ที่ {address} (กด Ctrl-C เพื่อหยุด)")
+    try:
+        app.block_thread()
+    finally:
+        app.close(verbose=False)
+
+
+def start(app: gr.Blocks, host: str, port: int, *, browser: bool = False) -> gr.Blocks:
+    """Serve it from threads of this process, with its limits set."""
+    app.launch(
+        server_name=host,
+        server_port=port,
+        inbrowser=browser,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        max_file_size=MAX_FILE,
+        max_threads=8,
+        show_error=True,
+        ssr_mode=False,
+        footer_links=["api"],
+        run_history=False,
+        enable_monitoring=False,
+        i18n=_TEXT,
+        theme=gr.themes.Default(
+            primary_hue="emerald", font=["Sarabun", "system-ui", "sans-serif"], font_mono=["monospace"]
+        ),
+        css=_style(),
+        state_session_capacity=200,
+    )
+    return app
+
+
+def _name(model: str | Path) -> str:
+    path = Path(model).resolve()
+    return path.parent.name if path.name == "model.whatsit" else path.stem if path.is_file() else path.name
+
+
+def _say(request: gr.Request) -> Words:
+    wanted = request.headers.get("accept-language", "") if request else ""
+    return Words(language_of(wanted.split(",")[0]))
+
+
+def _explainer(predictor: Predictor) -> Explainer | None:
+    try:
+        return Explainer(predictor)
+    except ModelError:
+        return None
+
+
+def _answer(predictor: Predictor, picture: bytes | None, say: Words, top: int) -> Prediction:
+    """Raises `gr.Error`, which the visitor is shown, where the picture cannot be read."""
+    try:
+        [found] = predictor.predict([picture or b""], top=min(top, len(predictor.classes)))
+    except ImageError as error:
+        raise gr.Error(fragments.reason(error, say), print_exception=False) from None
+    return found
+
+
+def _shares(found: Prediction) -> dict[str, float]:
+    return {plain(label): probability for label, probability in found.top}
+
+
+def _evidence(explainer: Explainer | None, picture: bytes, found: Prediction) -> Any:
+    if explainer is None:
+        return None
+    try:
+        return overlay(pixels_to_show(picture), explainer.explain(picture, found.label))
+    except WhatsitError:
+        return None
+
+
+def _examples(predictor: Predictor, field: Any) -> None:
+    """The pictures that the model brings along, of different classes first."""
+    folder = Path(tempfile.mkdtemp(prefix="whatsit-"))
+    golden = predictor.bundle.golden[:: max(1, len(predictor.bundle.golden) // EXAMPLES)][:EXAMPLES]
+    paths = []
+    for number, one in enumerate(golden):
+        path = folder / f"{number}{Path(one.file).suffix}"
+        write_bytes(path, one.data)
+        paths.append(str(path))
+    if paths:
+        gr.Examples(paths, field, label=_TEXT("gradio_examples"), examples_per_page=EXAMPLES)
+
+
+def _table(predictor: Predictor, files: Sequence[str], say: Words) -> tuple[list[list[Any]], str | None]:
+    if len(files) > MAX_PICTURES:
+        raise gr.Error(
+            say("classify.too_many", n=len(files), most=MAX_PICTURES).replace("`", ""), print_exception=False
+        )
+    if not files:
+        return [], None
+    lot = answer_all(predictor, [Brought(Path(path).name, Path(path).read_bytes()) for path in files])
+    rows: list[list[Any]] = []
+    for one in lot.answered:
+        found = one.answer
+        if isinstance(found, ImageError):
+            rows.append([plain(one.brought.name), fragments.reason(found, say), "", ""])
+            continue
+        second = found.label if found.unknown else found.top[1][0]
+        label = say("answer.unknown") if found.unknown else plain(found.label)
+        rows.append([plain(one.brought.name), label, f"{100 * found.probability:.1f}", plain(second)])
+    sheet = Path(tempfile.mkdtemp(prefix="whatsit-")) / "whatsit.csv"
+    write_bytes(sheet, as_csv(lot, predictor.classes))
+    return rows, str(sheet)
+
+
+def _bars() -> gr.Label:
+    return gr.Label(num_top_classes=BARS, show_heading=False, label=_TEXT("gradio_shares"))
+
+
+def _style() -> str:
+    """The web app's styles for an answer, and the font that comes along, for systems without Thai letters."""
+    lines = (Path(__file__).parent / "streamlit_app" / "style.css").read_text(encoding="utf-8").splitlines()
+    font = base64.b64encode(FONT.read_bytes()).decode()
+    face = (
+        f'@font-face {{ font-family: Sarabun; src: url("data:font/ttf;base64,{font}"); unicode-range: U+0E00-0E7F; }}'
+    )
+    return "\n".join([face, *(line for line in lines if line.startswith((".w-answer", ".w-unknown", ".w-soft")))])
+
+
+def _webcam() -> gr.WebcamOptions:
+    """Without limits a browser sends frames of 1920 x 1440."""
+    return gr.WebcamOptions(mirror=False, constraints={"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}})

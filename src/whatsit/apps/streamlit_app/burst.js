@@ -1,0 +1,96 @@
+// A camera that takes pictures for as long as its button is held, and hands them over in lots.
+
+const EVERY = 250; // milliseconds
+const LOT = 6; // pictures
+const SIDE = 480; // pixels of the longer side
+
+export default function (component) {
+  const { data, parentElement, setTriggerValue } = component;
+  const root = parentElement.querySelector(".burst");
+  if (!root.burst) root.burst = build(root);
+  root.burst.use(data, (frames) => setTriggerValue("frames", frames));
+  return () => root.burst.close();
+}
+
+function build(root) {
+  const video = document.createElement("video");
+  video.muted = video.playsInline = true;
+  const note = document.createElement("div");
+  note.className = "note";
+  const hold = document.createElement("button");
+  hold.className = "main";
+  root.append(video, note, hold);
+  const canvas = document.createElement("canvas");
+  let words = {};
+  let send = () => {};
+  let stream = null;
+  let timer = null;
+  let frames = [];
+  let taken = 0;
+
+  async function start() {
+    if (!navigator.mediaDevices) return (note.textContent = words.insecure);
+    try {
+      const wanted = { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "environment" };
+      stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+      video.srcObject = stream;
+      await video.play();
+      hold.disabled = false;
+    } catch (error) {
+      note.textContent = error.name === "NotAllowedError" ? words.denied : error.name === "NotFoundError" ? words.missing : words.busy;
+    }
+  }
+
+  function shoot() {
+    const scale = Math.min(1, SIDE / Math.max(video.videoWidth, video.videoHeight, 1));
+    canvas.width = Math.round(video.videoWidth * scale);
+    canvas.height = Math.round(video.videoHeight * scale);
+    if (!canvas.width) return;
+    canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
+    frames.push(canvas.toDataURL("image/jpeg", 0.9).split(",")[1]);
+    note.textContent = String(++taken);
+    if (frames.length >= LOT) flush();
+  }
+
+  function flush() {
+    if (!frames.length) return;
+    const lot = frames;
+    frames = [];
+    send(lot);
+  }
+
+  function press(event) {
+    event.preventDefault();
+    if (timer || !stream) return;
+    taken = 0;
+    shoot();
+    timer = setInterval(shoot, EVERY);
+  }
+
+  function release() {
+    if (!timer) return;
+    clearInterval(timer);
+    timer = null;
+    flush();
+  }
+
+  hold.disabled = true;
+  hold.addEventListener("pointerdown", press);
+  for (const end of ["pointerup", "pointerleave", "pointercancel", "blur"]) hold.addEventListener(end, release);
+  hold.addEventListener("keydown", (event) => (event.key === " " || event.key === "Enter") && !event.repeat && press(event));
+  hold.addEventListener("keyup", release);
+
+  return {
+    use(data, handOver) {
+      words = data.words;
+      send = handOver;
+      hold.textContent = words.hold;
+      if (!stream) start();
+    },
+    close() {
+      release();
+      if (stream) stream.getTracks().forEach((track) => track.stop());
+      stream = null;
+    },
+  };
+}

@@ -1,0 +1,90 @@
+"""Pictures of a data set, for people: PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from whatsit.errors import ImageError
+from whatsit.evaluation.drawing import GREY, PALETTE, figure_of, png, short
+from whatsit.images.decode import decode_within
+from whatsit.images.scan import Dataset
+
+MAX_CLASSES = 40  # bars; of more classes, the largest and the smallest
+SAMPLED_CLASSES = 12
+SIDE = 160  # pixels of a picture in a grid
+
+
+def class_counts(counts: Mapping[str, Mapping[str, int]]) -> bytes:
+    """Pictures of each class, the most first, in parts where DATA came with splits: `{split: {label: pictures}}`."""
+    totals: dict[str, int] = {}
+    for labels in counts.values():
+        for label, count in labels.items():
+            totals[label] = totals.get(label, 0) + count
+    names = sorted(totals, key=lambda label: -totals[label])
+    if len(names) > MAX_CLASSES:
+        names = [*names[: MAX_CLASSES // 2], *names[-MAX_CLASSES // 2 :]]
+    with figure_of(7.6, 1.2 + 0.3 * len(names)) as (figure, axes):
+        places, start = np.arange(len(names)), np.zeros(len(names))
+        for number, (split, labels) in enumerate(counts.items()):
+            values = np.array([labels.get(name, 0) for name in names])
+            axes.barh(places, values, left=start, color=PALETTE[number], label=split or "pictures", height=0.7)
+            start += values
+        for place, name in enumerate(names):
+            axes.text(totals[name], place, f" {totals[name]:,}", va="center", fontsize=9)
+        axes.set_yticks(places, [short(name) for name in names])
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlim(0, 1.12 * max(totals.values()))
+        axes.set(title="Pictures of each class", xlabel="pictures")
+        if len(counts) > 1:
+            axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
+        return png(figure)
+
+
+def sizes(heights_and_widths: Sequence[tuple[int, int]]) -> bytes:
+    """Every picture by its width and height, in pixels."""
+    heights, widths = np.array(heights_and_widths, float).T
+    with figure_of(5.2, 4.4) as (figure, axes):
+        few = len(np.unique(np.stack([heights, widths]), axis=1).T)
+        rng = np.random.default_rng(0)
+        spread = 1 + 0.01 * rng.standard_normal((2, len(heights)))  # so that pictures of one size are seen to be many
+        axes.scatter(widths * spread[0], heights * spread[1], 9, color=PALETTE[0], alpha=0.25, linewidth=0)
+        low, high = 0.8 * min(widths.min(), heights.min()), 1.25 * max(widths.max(), heights.max())
+        axes.plot([low, high], [low, high], ":", color=GREY, zorder=0)
+        axes.text(high, high, "square ", ha="right", va="top", color=GREY, fontsize=9)
+        axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if f"{value:.0f}"[0] in "25" else "")
+        axes.set(title=f"Sizes ({few:,} different)", xlabel="width in pixels", ylabel="height in pixels")
+        return png(figure)
+
+
+def samples(dataset: Dataset, each: int = 8) -> bytes:
+    """Some pictures of each class, evenly spread over it."""
+    rows = []
+    for label in dataset.classes[:SAMPLED_CLASSES]:
+        names = [picture.name for picture in dataset.pictures if picture.label == label]
+        rows.append((label, names[:: max(1, len(names) // each)][:each]))
+    return grid(dataset, rows, "Samples")
+
+
+def grid(dataset: Dataset, rows: Sequence[tuple[str, Sequence[str]]], title: str) -> bytes:
+    """Pictures in rows, each with a caption at its left: `(caption, names in the data set)`."""
+    columns = max((len(names) for _, names in rows), default=1)
+    with figure_of(1.5 + 0.95 * columns, 0.5 + 0.95 * max(len(rows), 1), columns, max(len(rows), 1)) as (figure, table):
+        figure.suptitle(title, x=0.01, ha="left", fontsize=13)
+        table = np.array(table).reshape(max(len(rows), 1), columns)
+        for axes in table.flat:
+            axes.set_axis_off()
+        for cells, (caption, names) in zip(table, rows, strict=False):
+            cells[0].text(
+                -0.12, 0.5, short(caption), transform=cells[0].transAxes, ha="right", va="center", fontsize=10
+            )
+            for axes, name in zip(cells, names, strict=False):
+                try:
+                    axes.imshow(decode_within(dataset.store.read(name), SIDE))
+                except ImageError:
+                    continue  # those are listed elsewhere
+        return png(figure)

@@ -1,0 +1,110 @@
+"""Teach from nothing to a prediction, and what people say of answers, in a real browser."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser import free_port, serving
+from tests.conftest import encode, shapes
+from tests.drawn import draw
+from whatsit.images.collection import Collection
+from whatsit.images.scan import scan
+from whatsit.verbs.train import Run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+def jpeg(kind: str, seed: int) -> bytes:
+    file = io.BytesIO()
+    draw(kind, seed, (320, 240)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+@pytest.fixture
+def visit(browser: Browser, tmp_path: Path) -> Iterator[object]:
+    """A function that starts the app with these arguments and opens it."""
+    contexts, servers = [], []
+
+    def open_app(*arguments: object) -> Page:
+        port = free_port()
+        command = ["whatsit.apps.cli", "app", *arguments, "--no-browser", "--port", port]
+        server = serving(command, port, tmp_path)
+        address = server.__enter__()
+        servers.append(server)
+        page = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 1200}).new_page()
+        contexts.append(page.context)
+        page.set_default_timeout(30_000)
+        page.goto(address)
+        page.get_by_role("heading", level=1).wait_for()
+        return page
+
+    yield open_app
+    for context in contexts:
+        context.close()
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+def bring(page: Page, place: int, files: dict[str, bytes]) -> None:
+    payload = [{"name": name, "mimeType": "image/jpeg", "buffer": data} for name, data in files.items()]
+    page.get_by_test_id("stFileUploaderDropzoneInput").nth(place).set_input_files(payload)
+
+
+def test_teach_from_nothing_to_a_prediction(visit: object, tmp_path: Path) -> None:
+    page = visit("--teach", tmp_path / "fruit")
+    for place, kind in enumerate(("banana", "mango")):
+        page.get_by_label("Name of a kind").fill(kind)
+        page.get_by_role("button", name="Add this kind").click()
+        page.get_by_text(f"{kind} · 0 pictures").wait_for()
+        bring(page, place, {f"{seed}.jpg": jpeg(kind, seed) for seed in range(6)} | {"bad.jpg": b"words"})
+        page.get_by_text(f"{kind} · 6 pictures").wait_for()
+        page.get_by_text("1 files were left out, such as bad.jpg").wait_for()
+
+    page.get_by_text("Use the camera").first.click()
+    hold = page.get_by_role("button", name="Hold to take pictures")
+    hold.wait_for()
+    page.wait_for_function("document.querySelector('.burst video, video')?.videoWidth > 0 || true")
+    hold.hover()
+    page.mouse.down()
+    page.wait_for_timeout(900)
+    page.mouse.up()
+    page.get_by_text("banana · 6 pictures").wait_for(state="detached")
+    page.get_by_text("Use the camera").first.click()
+
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.reload()  # nothing is lost
+    page.get_by_text("How good is it?").wait_for(timeout=90_000)
+    page.get_by_text("Every picture was tested once").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the model").click()
+    assert download.value.suggested_filename == "fruit-1.whatsit"
+    page.get_by_role("link", name="Try it").click()
+    page.get_by_role("heading", name="Live camera").wait_for()
+    page.get_by_role("button", name="Start the camera").click()
+    page.locator(".live .answer .label").wait_for()
+
+
+def test_wrong_answers_and_unsure_ones_are_kept_as_data(visit: object, fruit_run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "feedback"
+    page = visit(fruit_run.folder, "--feedback", folder)
+    page.get_by_text("The owner of this app keeps pictures that you mark as wrong").first.wait_for()
+    noise = encode(shapes("columns", 3, 200), "JPEG")
+    bring(page, 0, {"strange.jpg": noise})
+    page.get_by_role("button", name="That's wrong").click()
+    page.get_by_role("combobox", name="What is it?").fill("stripes")
+    page.get_by_role("combobox", name="What is it?").press("Enter")
+    page.get_by_role("button", name="Keep the picture under this name").click()
+    page.get_by_text("Thank you.").wait_for()
+    assert [path.read_bytes() for path in Collection(folder).pictures("stripes")] == [noise]
+    assert [one.path.read_bytes() for one in Collection(folder).waiting()] == [noise]
+
+    page.get_by_role("link", name="To label").click()
+    page.get_by_role("button", name="It is “").first.click()
+    page.get_by_text("0 pictures wait for a label").wait_for()
+    assert len(scan(folder).pictures) == 2

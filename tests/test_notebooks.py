@@ -1,0 +1,43 @@
+"""The notebooks run from top to bottom, on small data."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+QUICK = {"size": 32, "finetune_layers": 2, "finetune_epochs": 1, "epochs": 4}
+
+
+def test_there_are_four() -> None:
+    assert [path.stem for path in NOTEBOOKS] == [
+        "01_data_exploration",
+        "02_baseline_model",
+        "03_transfer_learning",
+        "04_evaluation",
+    ]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_runs_and_draws(path: Path, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHATSIT_DATA", str(shapes_folder))
+    monkeypatch.setenv("WHATSIT_SETTINGS", json.dumps(QUICK))
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
+    assert not [output.text for output in outputs if output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_is_kept_without_outputs_and_speaks_both_languages(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and not cell.source.startswith("Next"):
+            assert re.search("[\u0e01-\u0e59]", cell.source), cell.source
