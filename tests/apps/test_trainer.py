@@ -28,7 +28,7 @@ def test_few_pictures_are_cross_validated(trainer: Trainer, shapes_folder: Path,
     assert taught.low < taught.accuracy <= taught.high
     assert taught.accuracy > 0.8
     assert set(taught.recall) == {"columns", "disc", "rows"}
-    assert "Computing features" in doing
+    assert "Computing features (train)" in doing
 
 
 def test_what_is_wrong_is_told_and_the_next_job_is_done(trainer: Trainer, tmp_path: Path) -> None:

@@ -134,3 +134,24 @@ def test_limit_keeps_the_proportions_of_given_splits() -> None:
     data = Dataset("data", train.store, (*train.pictures, *test.pictures), ("a", "b"))
     counts = Counter((p.label, p.split) for p in limit(data, 10).pictures)
     assert counts == {(label, part): n for label in "ab" for part, n in (("train", 8), ("test", 2))}
+
+
+def test_near_duplicates_stay_together_also_under_several_labels() -> None:
+    data = dataset({"a": 60, "b": 60})
+    groups = [data.pictures[start : start + 3] for start in range(0, 30, 3)]  # of one class
+    groups += [(data.pictures[30 + number], data.pictures[60 + number]) for number in range(10)]  # of both
+    alike = {picture.digest: group[0].digest for group in groups for picture in group}
+    for seed in range(5):
+        where = {picture.digest: picture.split for picture in split(data, seed, alike=alike).pictures}
+        assert all(len({where[picture.digest] for picture in group}) == 1 for group in groups)
+        counts = Counter(where.values())
+        assert abs(counts["test"] - 18) <= 6
+        assert abs(counts["validation"] - 18) <= 6
+
+
+def test_large_group_leaves_every_split_a_picture() -> None:
+    data = dataset({"a": 10, "b": 10})
+    alike = {picture.digest: data.pictures[0].digest for picture in data.pictures[:8]}
+    for seed in range(5):
+        found = Counter((p.label, p.split) for p in split(data, seed, alike=alike).pictures)
+        assert all(found[label, name] for label in "ab" for name in SPLITS)

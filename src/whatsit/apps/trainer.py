@@ -96,6 +96,10 @@ class Trainer:
         """End the process."""
         self._process.kill()
         self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                with contextlib.suppress(OSError):  # what was not sent yet is of no use any more
+                    stream.close()
 
 
 class TrainingError(WhatsitError):

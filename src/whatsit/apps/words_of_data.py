@@ -28,7 +28,7 @@ OF_DATA: Mapping[str, tuple[str, str]] = {
     ),
     "stage.0": ("Reading the pictures…", "กำลังอ่านรูป…"),
     "stage.1": ("Looking closely at each picture…", "กำลังดูรายละเอียดของแต่ละรูป…"),
-    "stage.2": ("Learning, and setting what counts as unknown…", "กำลังเรียนรู้ และกำหนดว่าอะไรคือไม่รู้จัก…"),
+    "stage.2": ("Learning…", "กำลังเรียนรู้…"),
     "stage.3": ("Testing each picture by a model that has not seen it…", "กำลังทดสอบแต่ละรูปด้วยโมเดลที่ไม่เคยเห็นรูปนั้น…"),
     "teach.changed": ("The pictures have changed since; train again.", "รูปเปลี่ยนไปจากตอนฝึก ควรฝึกอีกครั้ง"),
     "teach.result": ("How good is it?", "ดีแค่ไหน"),

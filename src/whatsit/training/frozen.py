@@ -34,6 +34,7 @@ from whatsit.training.unknown import enough_rows, fit_mahalanobis
 
 SAMPLE = 64  # pictures by which the pace is measured
 FEWEST = 10  # training pictures a class, below which a model is not worth its time
+FEWEST_TO_CHOOSE = 20  # validation pictures, below which they cannot tell one depth of features from another
 FEATURES_SHARE = 0.7  # of the time for a frozen backbone, at most, that its features may take
 
 HalfFloats = npt.NDArray[np.float16]
@@ -55,6 +56,8 @@ def train_frozen(job: Job, share: float = 0.9) -> FrozenHead:
     """Train a head on a frozen backbone, in that share of the time that is left."""
     backbone = backbones.build(job.recipe.model, job.size, upscale=job.upscale, weights=job.recipe.weights)
     depths = ("last", "all") if job.recipe.features == "auto" else (job.recipe.features,)
+    if job.recipe.features == "auto" and len(job.dataset.of("validation")) < FEWEST_TO_CHOOSE:
+        depths = ("last",)
     networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
     frozen = FrozenNetwork.of_model(networks[depths[-1]])
     job.clock.reserve(job.seconds_per_picture(networks[depths[-1]]))

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser import camera_video, chromium, free_port, serving
-from tests.drawn import draw
+from tests.browser import free_port, serving
 from whatsit.verbs.train import Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-ON_CAMERA = "mangosteen"
 HOME = "home"
 
 
@@ -36,14 +34,6 @@ def app(fruit_run: Run, baseline_run: Run, hostile_run: Run, app_folder: Path) -
     home = str(app_folder / HOME)
     with serving(command, port, app_folder, HOME=home, USERPROFILE=home) as address:
         yield address
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Chromium, whose camera looks at a mangosteen."""
-    video = tmp_path_factory.mktemp("camera") / "fruit.mjpeg"
-    with chromium(camera_video(video, [draw(ON_CAMERA, seed, (640, 480)) for seed in (1, 2)])) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.apps.streamlit_app.conftest import HOME, ON_CAMERA
+from tests.apps.conftest import ON_CAMERA
+from tests.apps.streamlit_app.conftest import HOME
 from tests.conftest import HOSTILE, encode, shapes
 from tests.drawn import THAI, draw
 from whatsit.evaluation.wording import percent

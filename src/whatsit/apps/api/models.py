@@ -97,7 +97,7 @@ def _named(text: str) -> list[tuple[str, str]]:
     if separator and not Path(text).exists():
         return [(name, path)]
     folder = run_folder(text)
-    if folder or not Path(text).is_dir():
+    if not Path(text).is_dir() or find_bundle(text).is_file():
         return [(folder.resolve().name if folder else Path(text).stem, text)]
     return [(found.name, str(found.path)) for found in require_models([text])]
 

@@ -213,17 +213,12 @@ def _watch(say: Words) -> None:
     doing = room.doing if room else ""
     if not doing:
         st.rerun()
-    place = _STAGES.index(doing) if doing in _STAGES else 0
+    place = max((place for place, name in enumerate(_STAGES) if doing.startswith(name)), default=0)
     st.progress((place + 1) / (len(_STAGES) + 1), say(f"stage.{place}"))
 
 
-# What training tells that it is at, in order; the words for it are `stage.0` and so on.
-_STAGES = (
-    "Reading the pictures",
-    "Computing features",
-    "Setting thresholds (validation)",
-    "Testing each picture by a model that has not seen it",
-)
+# How what training says it is at begins, in order; the words for it are `stage.0` and so on.
+_STAGES = ("Reading", "Computing features", "Training", "Testing each picture")
 
 
 def _result(room: Classroom, taught: Taught, changed: bool, say: Words) -> None:
