@@ -1,4 +1,4 @@
-"""Takes the screenshots of the web app for the READMEs, with drawn pictures and scikit-learn's digits.
+"""Takes the screenshots of the apps for the READMEs, with drawn pictures and scikit-learn's digits.
 
 python docs/screenshots.py [FOLDER]      (docs/images by default; needs Chromium)
 """
@@ -34,6 +34,8 @@ def main() -> None:
         work = Path(folder)
         runs = [train(work, language) for language in SHOWN]
         runs.append(whatsit.train("digits", out=work / "digits").folder)
+        data = spoiled(work)
+        taught = work / "things"
         video = camera_video(work / "fruit.mjpeg", [draw("mango", seed, (640, 480)) for seed in (9, 9, 9)])
         port = free_port()
         command = ["whatsit.apps.cli", "app", *runs, "--no-browser", "--port", port]
@@ -41,6 +43,12 @@ def main() -> None:
             for language in SHOWN:
                 take(browser, address, target, language, f"fruit-{language}")
             report(browser, f"{address}/model?model=digits", target / "app-model.webp")
+            gradio(browser, work, runs, target)
+            port = free_port()
+            command = ["whatsit.apps.cli", "app", "--data", data, "--teach", taught, "--no-browser", "--port", port]
+            with serving(command, port, work) as address:
+                put_right(browser, address, target)
+                teach(browser, address, target)
 
 
 def train(work: Path, language: str) -> Path:
@@ -50,6 +58,69 @@ def train(work: Path, language: str) -> Path:
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         (data / name).write_bytes(picture)
     return whatsit.train(data, out=work / f"fruit-{language}").folder
+
+
+def spoiled(work: Path) -> Path:
+    """Drawn fruit, some of it in the wrong folder or there twice, looked through."""
+    data = work / "fruit-pictures"
+    for number, (name, picture) in enumerate(photos(40).items()):
+        kind, file = name.split("/")
+        if number % 40 == 7:
+            kind = KINDS[(KINDS.index(kind) + 1) % len(KINDS)]
+        (data / kind).mkdir(parents=True, exist_ok=True)
+        (data / kind / file).write_bytes(picture)
+        if number % 25 == 0:
+            image = Image.open(io.BytesIO(picture))
+            image.crop((12, 8, int(image.width * 0.9), int(image.height * 0.9))).save(
+                data / kind / f"cut-{file}", quality=85
+            )
+    whatsit.explore(data, out=work / "explore" / data.name)
+    return data
+
+
+def put_right(browser: Browser, address: str, target: Path) -> None:
+    """The page of the data, in both languages."""
+    for language in SHOWN:
+        page = visit(browser, f"{address}/data", language, 1280, 1000)
+        page.locator(".w-card img").first.wait_for()
+        settle(page, target / f"app-{language}-data.webp")
+
+
+def teach(browser: Browser, address: str, target: Path) -> None:
+    """The page of teaching, from nothing to a result."""
+    page = visit(browser, f"{address}/", "en", 1280, 1000)
+    for place, kind in enumerate(("banana", "grapes", "mango")):
+        page.get_by_label("Name of a kind").fill(kind)
+        page.get_by_role("button", name="Add this kind").click()
+        page.get_by_text(f"{kind} · 0 pictures").wait_for()
+        bring(page, [(f"{seed}.jpg", kind, seed) for seed in range(12)], place)
+        page.get_by_text(f"{kind} · 12 pictures").wait_for()
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.get_by_text("How good is it?").wait_for(timeout=120_000)
+    page.context.close()
+    for language in SHOWN:
+        page = visit(browser, f"{address}/teach", language, 1280, 1000)
+        page.locator(".w-tile").first.wait_for()
+        height = page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight")
+        page.set_viewport_size({"width": 1280, "height": height + 80})
+        settle(page, target / f"app-{language}-teach.webp")
+
+
+def gradio(browser: Browser, work: Path, runs: list[Path], target: Path) -> None:
+    """The Gradio app, in both languages."""
+    for language, run in zip(SHOWN, runs, strict=False):
+        port = free_port()
+        command = ["whatsit.apps.cli", "gradio", run, "--no-browser", "--port", port]
+        with serving(command, port, work, health="/") as address:
+            page = visit(browser, address, language, 1280, 900)
+            payload = io.BytesIO()
+            draw("mango", 9, (640, 480)).save(payload, "JPEG", quality=90)
+            page.locator("input[type=file]").first.set_input_files(
+                [{"name": "mango.jpg", "mimeType": "image/jpeg", "buffer": payload.getvalue()}]
+            )
+            page.locator(".w-answer b").first.wait_for()
+            page.wait_for_timeout(1500)
+            settle(page, target / f"gradio-{language}.webp")
 
 
 def take(browser: Browser, address: str, target: Path, language: str, model: str) -> None:
@@ -90,14 +161,14 @@ def visit(browser: Browser, address: str, language: str, width: int, height: int
     return page
 
 
-def bring(page: Page, files: list[tuple[str, str, int]]) -> None:
-    """Drop drawn pictures, given as name, kind and seed."""
+def bring(page: Page, files: list[tuple[str, str, int]], place: int = 0) -> None:
+    """Drop drawn pictures, given as name, kind and seed, on one of the fields."""
     payload = []
     for name, kind, seed in files:
         data = io.BytesIO()
         draw(kind, seed, (640, 480)).save(data, "JPEG", quality=90)
         payload.append({"name": name, "mimeType": "image/jpeg", "buffer": data.getvalue()})
-    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(payload)
+    page.get_by_test_id("stFileUploaderDropzoneInput").nth(place).set_input_files(payload)
 
 
 def settle(page: Page, path: Path) -> None:

@@ -13,6 +13,7 @@ from whatsit.images.scan import Dataset
 
 MAX_CLASSES = 40  # bars; of more classes, the largest and the smallest
 SAMPLED_CLASSES = 12
+MAX_NAMED = 4  # sizes that are written beside their dots
 SIDE = 160  # pixels of a picture in a grid
 
 
@@ -37,27 +38,35 @@ def class_counts(counts: Mapping[str, Mapping[str, int]]) -> bytes:
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlim(0, 1.12 * max(totals.values()))
         axes.set(title="Pictures of each class", xlabel="pictures")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.grid(visible=False, axis="y")
         if len(counts) > 1:
-            axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
+            figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
         return png(figure)
 
 
 def sizes(heights_and_widths: Sequence[tuple[int, int]]) -> bytes:
     """Every picture by its width and height, in pixels."""
-    heights, widths = np.array(heights_and_widths, float).T
-    with figure_of(5.2, 4.4) as (figure, axes):
-        few = len(np.unique(np.stack([heights, widths]), axis=1).T)
-        rng = np.random.default_rng(0)
-        spread = 1 + 0.01 * rng.standard_normal((2, len(heights)))  # so that pictures of one size are seen to be many
-        axes.scatter(widths * spread[0], heights * spread[1], 9, color=PALETTE[0], alpha=0.25, linewidth=0)
-        low, high = 0.8 * min(widths.min(), heights.min()), 1.25 * max(widths.max(), heights.max())
-        axes.plot([low, high], [low, high], ":", color=GREY, zorder=0)
+    found, counts = np.unique(np.array(heights_and_widths), axis=0, return_counts=True)
+    heights, widths = found.T
+    high = 1.15 * found.max()
+    with figure_of(5.2, 4.6) as (figure, axes):
+        axes.plot([0, high], [0, high], ":", color=GREY, zorder=0)
+        areas = 14 + 500 * counts / counts.sum()
+        axes.scatter(widths, heights, areas, color=PALETTE[0], alpha=0.45, linewidth=0)
+        for place in np.argsort(-counts, kind="stable")[:MAX_NAMED]:
+            if counts[place] > 0.05 * counts.sum():
+                name = f" {widths[place]} x {heights[place]}: {counts[place]:,}"
+                left = widths[place] < 0.55 * high
+                axes.text(
+                    widths[place], heights[place], name if left else f"{name} ",
+                    ha="left" if left else "right", va="bottom", fontsize=9,
+                )  # fmt: skip
         axes.text(high, high, "square ", ha="right", va="top", color=GREY, fontsize=9)
-        axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+        axes.set(xlim=(0, high), ylim=(0, high), xlabel="width in pixels", ylabel="height in pixels")
+        axes.set_title(f"Sizes ({len(found):,} different; area: how many pictures)")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-            axis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if f"{value:.0f}"[0] in "25" else "")
-        axes.set(title=f"Sizes ({few:,} different)", xlabel="width in pixels", ylabel="height in pixels")
         return png(figure)
 
 
