@@ -60,7 +60,7 @@ def main() -> None:
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images" / "whatsit.gif"
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        for name, picture in photos(40).items():
+        for name, picture in photos(40, thai=False).items():
             (work / "fruit" / name).parent.mkdir(parents=True, exist_ok=True)
             (work / "fruit" / name).write_bytes(picture)
         lines = train(work)

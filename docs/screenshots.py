@@ -63,10 +63,12 @@ def train(work: Path, language: str) -> Path:
 def spoiled(work: Path) -> Path:
     """Drawn fruit, some of it in the wrong folder or there twice, looked through."""
     data = work / "fruit-pictures"
-    for number, (name, picture) in enumerate(photos(40).items()):
+    pictures = photos(40, thai=False)
+    kinds = sorted({name.split("/")[0] for name in pictures})
+    for number, (name, picture) in enumerate(pictures.items()):
         kind, file = name.split("/")
         if number % 40 == 7:
-            kind = KINDS[(KINDS.index(kind) + 1) % len(KINDS)]
+            kind = kinds[(kinds.index(kind) + 1) % len(kinds)]
         (data / kind).mkdir(parents=True, exist_ok=True)
         (data / kind / file).write_bytes(picture)
         if number % 25 == 0:

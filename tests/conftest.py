@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 from tests.drawn import photos
 
+ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
@@ -20,7 +22,8 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the user's cache; all share one, so that features are computed once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WHATSIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        base = tmp_path_factory.getbasetemp()
+        patch.setenv("WHATSIT_CACHE", str((base.parent if ONE_OF_SEVERAL else base) / "cache"))
         yield
 
 

@@ -20,14 +20,16 @@ def trainer() -> Iterator[Trainer]:
     trainer.close()
 
 
-def test_few_pictures_are_cross_validated(trainer: Trainer, shapes_folder: Path, tmp_path: Path) -> None:
+def test_few_pictures_are_cross_validated(trainer: Trainer, tmp_path: Path) -> None:
+    names = [(label, number) for label in ("disc", "rows") for number in range(6)]
+    data = write_files(tmp_path / "data", {f"{label}/{n}.png": encode(shapes(label, n)) for label, n in names})
     doing: list[str] = []
-    taught = trainer.train(shapes_folder, tmp_path / "run", doing.append)
-    assert whatsit.load(taught.run).classes == ("columns", "disc", "rows")
-    assert (taught.n, taught.folds) == (60, 3)
+    taught = trainer.train(data, tmp_path / "run", doing.append)
+    assert whatsit.load(taught.run).classes == ("disc", "rows")
+    assert (taught.n, taught.folds) == (12, 3)
     assert taught.low < taught.accuracy <= taught.high
-    assert taught.accuracy > 0.8
-    assert set(taught.recall) == {"columns", "disc", "rows"}
+    assert taught.accuracy >= 0.5
+    assert set(taught.recall) == {"disc", "rows"}
     assert "Computing features (train)" in doing
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -60,7 +61,7 @@ def explore(
             f"{len(found.moved):,} files were moved into {quarantine_folder(data)}; "
             f"put them back with: whatsit explore {data} --undo"
         )
-    out(f"Next: open {folder / 'explore.html'} in a browser")
+    out(f"Next: open {folder / 'explore.html'} in a browser, or put labels right: whatsit app --data {shlex.quote(data)}")
 
 
 def _print(found: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import streamlit as st
@@ -264,4 +265,4 @@ def _log(desk: Desk, say: Words) -> None:
         args=([newest[row].key for row in rows], "undo"),
     )
     st.markdown(say("data.train"))
-    st.code(f"whatsit train {desk.data}", language="bash")
+    st.code(f"whatsit train {shlex.quote(desk.data)}", language="bash")

@@ -6,6 +6,7 @@ Off unless the owner gave a folder. Visitors are told; the queue, which shows wh
 from __future__ import annotations
 
 import contextlib
+import shlex
 from pathlib import Path
 
 import streamlit as st
@@ -92,7 +93,7 @@ def show(opened: OpenModel, say: Words) -> None:
             fragments.table((say("kinds.kind"), say("queue.kept")), [(k, f"{n:,}") for k, n in kept.items()], numbers=1)
         )
         st.markdown(say("queue.train"))
-        st.code(f"whatsit train {collection.folder}", language="bash")
+        st.code(f"whatsit train {shlex.quote(str(collection.folder))}", language="bash")
     waiting = collection.waiting()
     st.header(say("queue.waiting", n=len(waiting)), divider="gray")
     if not waiting:
