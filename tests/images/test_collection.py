@@ -84,3 +84,24 @@ def test_oldest_waiting_pictures_make_room(collection: Collection, monkeypatch: 
     for number in range(4):
         collection.let_wait(encode(shapes("rows", number)), "disc", number / 10, False)
     assert len(collection.waiting()) == 2
+
+
+def test_last_word_about_a_picture_holds(collection: Collection) -> None:
+    data = encode(shapes("rows", 7))
+    collection.let_wait(data, "disc", 0.4, False)
+    collection.add("cat", data, alone=True)
+    collection.add("dog", data, alone=True)
+    assert (len(collection.pictures("cat")), len(collection.pictures("dog")), collection.waiting()) == (0, 1, [])
+
+
+def test_folder_that_was_there_before_is_taken_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "what?").mkdir()
+    (tmp_path / "what?" / "IMG.PNG").write_bytes(encode(shapes("disc", 1)))
+    collection = Collection(tmp_path)
+    assert [len(collection.pictures(label)) for label in collection.labels()] == [1]
+    collection.put_away("what?", "IMG.PNG")
+    assert collection.pictures("what?") == []
+
+
+def test_name_written_in_two_ways_is_one_class(collection: Collection) -> None:
+    assert collection.add_label("e\u0301") == collection.add_label("é")

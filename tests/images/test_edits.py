@@ -81,3 +81,11 @@ def test_damaged_log_is_told(data: Dataset, line: str, words: str) -> None:
 def test_unknown_label_is_told(data: Dataset) -> None:
     with pytest.raises(DataError, match=r"'dgo', the label of cat/1\.jpg, is none of the classes; did you mean 'dog'"):
         apply_edits(data, [edit(data, 0, "label", "dgo")])
+
+
+@pytest.mark.parametrize("tail", [b'{"ima', b'{"image": "photo {1}', b"\0\0\0\0"])
+def test_tails_of_every_kind_are_passed_over(data: Dataset, tail: bytes) -> None:
+    add_edits(data.source, [edit(data, 0, "exclude")])
+    edits_path(data.source).write_bytes(edits_path(data.source).read_bytes() + tail)
+    add_edits(data.source, [edit(data, 2, "exclude")])
+    assert [one.image for one in read_edits(data.source)] == ["cat/1.jpg", "dog/1.jpg"]

@@ -155,3 +155,11 @@ def test_large_group_leaves_every_split_a_picture() -> None:
     for seed in range(5):
         found = Counter((p.label, p.split) for p in split(data, seed, alike=alike).pictures)
         assert all(found[label, name] for label in "ab" for name in SPLITS)
+
+
+def test_class_whose_pictures_are_all_nearly_those_of_another_is_in_every_split() -> None:
+    data = dataset({"a": 8, "b": 4})
+    alike = {data.pictures[8 + number].digest: data.pictures[number].digest for number in range(4)}
+    for seed in range(12):
+        found = Counter((p.label, p.split) for p in split(data, seed, alike=alike).pictures)
+        assert all(found[label, name] for label in "ab" for name in SPLITS)

@@ -132,3 +132,10 @@ def test_same_picture_twice_is_kept_once(cache: Kept) -> None:
     data = dataset()
     twice = replace(data, pictures=(*data.pictures, *data.pictures))
     assert len(run(twice, FakeEngine(), cache).views["original"]) == 40
+
+
+def test_damaged_header_is_computed_again(cache: Kept) -> None:
+    first = run(dataset(), FakeEngine(), cache)
+    for path in cache.folder.rglob("*.npy"):
+        path.write_bytes(path.read_bytes().replace(b"}", b" ", 1))
+    assert np.array_equal(run(dataset(), FakeEngine(), cache).views["original"], first.views["original"])

@@ -61,7 +61,9 @@ def explore(
             f"{len(found.moved):,} files were moved into {quarantine_folder(data)}; "
             f"put them back with: whatsit explore {data} --undo"
         )
-    out(f"Next: open {folder / 'explore.html'} in a browser, or put labels right: whatsit app --data {shlex.quote(data)}")
+    out(
+        f"Next: open {folder / 'explore.html'} in a browser, or put labels right: whatsit app --data {shlex.quote(data)}"
+    )
 
 
 def _print(found: object) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
-import binascii
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -29,7 +30,9 @@ from whatsit.runtime.predictor import Prediction, Predictor
 
 PORTS = range(7860, 7910)
 MAX_FILE = "50mb"
+MAX_FRAME = 70_000_000  # characters of a data: address
 MAX_PICTURES = 500  # in one lot
+MAX_LOT = 1_000_000_000  # bytes of it
 BARS = 8  # classes shown
 EXAMPLES = 8
 WAITING = 64  # questions; more are told to try again
@@ -56,9 +59,11 @@ def _uploaded(folder: Path, payload: Any) -> bytes | None:
     if payload is None:
         return None
     if payload.url and payload.url.startswith("data:"):  # a frame of the webcam
+        if len(payload.url) > MAX_FRAME:
+            raise gr.Error("This frame is too large.", print_exception=False)
         try:
             return base64.b64decode(payload.url.split(",", 1)[1], validate=True)
-        except (IndexError, binascii.Error):
+        except (IndexError, ValueError):
             return b""
     if not payload.path:
         return None
@@ -87,9 +92,11 @@ def _local(place: Any) -> Any:
 def build(predictor: Predictor, name: str = "") -> gr.Blocks:
     """The app for a model, not started yet."""
     explainer = _explainer(predictor)
+    folder = Path(tempfile.mkdtemp(prefix="whatsit-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
-    def predict(picture: bytes | None, top: float) -> dict[str, Any]:
-        return answer_json(_answer(predictor, picture, Words("en"), max(1, int(top))))
+    def predict(picture: bytes | None, top: float | None) -> dict[str, Any]:
+        return answer_json(_answer(predictor, picture, Words("en"), max(1, int(top or 1))))
 
     def answer(picture: bytes | None, request: gr.Request) -> tuple[str, dict[str, float] | None, Any]:
         if picture is None:
@@ -106,7 +113,7 @@ def build(predictor: Predictor, name: str = "") -> gr.Blocks:
         return fragments.headline(found, say), _shares(found)
 
     def many(files: list[str] | None, request: gr.Request) -> tuple[list[list[Any]], str | None]:
-        return _table(predictor, files or [], _say(request))
+        return _table(predictor, files or [], folder, _say(request))
 
     app: gr.Blocks
     with gr.Blocks(title=f"whatsit {name}".strip(), analytics_enabled=False, delete_cache=_FORGET) as app:
@@ -117,7 +124,7 @@ def build(predictor: Predictor, name: str = "") -> gr.Blocks:
                 picture = picture_field(
                     sources=["upload", "clipboard", "webcam"], label=_TEXT("gradio_bring"), webcam_options=_webcam()
                 )
-                _examples(predictor, picture)
+                _examples(predictor, picture, folder)
             with gr.Column():
                 verdict = gr.HTML()
                 shares = _bars()
@@ -189,7 +196,7 @@ def start(app: gr.Blocks, host: str, port: int, *, browser: bool = False) -> gr.
         enable_monitoring=False,
         i18n=_TEXT,
         theme=gr.themes.Default(
-            primary_hue="emerald", font=["Sarabun", "system-ui", "sans-serif"], font_mono=["monospace"]
+            primary_hue="emerald", font=["Sarabun", "system-ui", "sans-serif"], font_mono=["Sarabun", "monospace"]
         ),
         css=_style(),
         state_session_capacity=200,
@@ -236,9 +243,8 @@ def _evidence(explainer: Explainer | None, picture: bytes, found: Prediction) ->
         return None
 
 
-def _examples(predictor: Predictor, field: Any) -> None:
+def _examples(predictor: Predictor, field: Any, folder: Path) -> None:
     """The pictures that the model brings along, of different classes first."""
-    folder = Path(tempfile.mkdtemp(prefix="whatsit-"))
     golden = predictor.bundle.golden[:: max(1, len(predictor.bundle.golden) // EXAMPLES)][:EXAMPLES]
     paths = []
     for number, one in enumerate(golden):
@@ -249,13 +255,15 @@ def _examples(predictor: Predictor, field: Any) -> None:
         gr.Examples(paths, field, label=_TEXT("gradio_examples"), examples_per_page=EXAMPLES)
 
 
-def _table(predictor: Predictor, files: Sequence[str], say: Words) -> tuple[list[list[Any]], str | None]:
+def _table(predictor: Predictor, files: Sequence[str], folder: Path, say: Words) -> tuple[list[list[Any]], str | None]:
     if len(files) > MAX_PICTURES:
         raise gr.Error(
             say("classify.too_many", n=len(files), most=MAX_PICTURES).replace("`", ""), print_exception=False
         )
     if not files:
         return [], None
+    if sum(Path(path).stat().st_size for path in files) > MAX_LOT:
+        raise gr.Error(say("classify.too_large", most=MAX_LOT // 1_000_000), print_exception=False)
     lot = answer_all(predictor, [Brought(Path(path).name, Path(path).read_bytes()) for path in files])
     rows: list[list[Any]] = []
     for one in lot.answered:
@@ -266,7 +274,7 @@ def _table(predictor: Predictor, files: Sequence[str], say: Words) -> tuple[list
         second = found.label if found.unknown else found.top[1][0]
         label = say("answer.unknown") if found.unknown else plain(found.label)
         rows.append([plain(one.brought.name), label, f"{100 * found.probability:.1f}", plain(second)])
-    sheet = Path(tempfile.mkdtemp(prefix="whatsit-")) / "whatsit.csv"
+    sheet = folder / "whatsit.csv"  # Gradio copies it before the next lot is answered
     write_bytes(sheet, as_csv(lot, predictor.classes))
     return rows, str(sheet)
 

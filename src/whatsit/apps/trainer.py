@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from whatsit.errors import WhatsitError
+from whatsit.errors import DataError, WhatsitError
 from whatsit.progress import SILENT, Reporter
 
 FEW = 200  # pictures; of fewer, the accuracy is cross-validated
@@ -132,9 +132,12 @@ def teach(data: Path, out: Path, reporter: Reporter) -> dict[str, Any]:
     started = time.perf_counter()
     count = len(open_data(data, SILENT).pictures)
     run = train(data, out=out, report=False, reporter=reporter)
+    tested = None
     if count < FEW:
         reporter.stage("Testing each picture by a model that has not seen it")
-        tested = cross_validate(data)
+        with contextlib.suppress(DataError):  # too few of a class, or pictures have gone meanwhile
+            tested = cross_validate(data)
+    if tested:
         classes, confusion, recall = tested.classes, tested.confusion, tested.recall()
         accuracy, interval, n, folds = tested.accuracy, tested.accuracy_ci95, tested.n, tested.folds
     else:

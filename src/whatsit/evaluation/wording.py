@@ -19,10 +19,18 @@ def duration(seconds: float) -> str:
 
 
 def plain(text: str) -> str:
-    """A name without control characters and without those that turn the direction of the text around it."""
+    """A name without control characters, those that turn the direction of the text around it, and what is not Unicode."""
     return text.translate(_STEERING)
 
 
 _STEERING = dict.fromkeys(
-    [*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd"
+    [
+        *range(0x20),
+        *range(0x7F, 0xA0),
+        *(0x061C, 0x200E, 0x200F),
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+        *range(0xD800, 0xE000),
+    ],
+    "\ufffd",
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,15 +51,17 @@ class Collection:
 
     def add_label(self, label: str) -> str:
         """Make a class, and give its name as it is kept. Raises `DataError` where the name will not do."""
-        label = name_of_class(label)
+        label = self._name(label)
         try:
             (self.folder / label).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise disk_error(self.folder / label, error) from None
         return label
 
-    def add(self, label: str, data: bytes) -> Path:
+    def add(self, label: str, data: bytes, *, alone: bool = False) -> Path:
         """Keep a picture, as it is, under a label; one that is there already is kept once.
+
+        With `alone` it is put away where it lies under another label, or waits for one: the last word holds.
 
         Raises `ImageError` where it cannot be read, `DataError` where the label will not do, and `DiskError`.
         """
@@ -67,19 +70,30 @@ class Collection:
             path = self.folder / self.add_label(label) / _file_name(data)
             if not path.exists():
                 write_bytes(path, data)
+        if alone:
+            for other in self.labels():
+                if other != path.parent.name and (self.folder / other / path.name).exists():
+                    self.put_away(other, path.name)
+            self.settle(path.name, None)
         return path
+
+    def _name(self, label: str) -> str:
+        """A class that is there already may have any name."""
+        there = label in self.labels() if label and not label.startswith(".") else False
+        return label if there else name_of_class(label)
 
     def pictures(self, label: str) -> list[Path]:
         """Of a class, the newest last."""
         try:
-            found = [path for path in (self.folder / name_of_class(label)).iterdir() if path.suffix in EXTENSIONS]
+            found = [path for path in (self.folder / self._name(label)).iterdir() if _is_picture(path)]
             return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
         except OSError:
             return []
 
     def put_away(self, label: str, name: str = "") -> None:
         """Take a picture, or a whole class, out; it is kept in a hidden folder. Raises `DataError` or `DiskError`."""
-        source = self.folder / name_of_class(label) / _plain_name(name) if name else self.folder / name_of_class(label)
+        place = self.folder / self._name(label)
+        source = place / _plain_name(name) if name else place
         with self._writing:
             target = self.folder / PUT_AWAY / source.relative_to(self.folder)
             number = 1
@@ -118,20 +132,20 @@ class Collection:
         if not path.is_file():
             return
         if label is not None:
-            self.add(label, path.read_bytes())
+            self.add(label, path.read_bytes(), alone=True)
         with self._writing:
             path.unlink(missing_ok=True)
             path.with_suffix(".json").unlink(missing_ok=True)
 
     def _waiting_files(self) -> list[Path]:
         folder = self.folder / WAITING
-        found = [path for path in folder.iterdir() if path.suffix in EXTENSIONS] if folder.is_dir() else []
+        found = [path for path in folder.iterdir() if _is_picture(path)] if folder.is_dir() else []
         return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def name_of_class(label: str) -> str:
     """A label as the name of a folder. Raises `DataError` where it cannot be one."""
-    label = " ".join(label.split())
+    label = unicodedata.normalize("NFC", " ".join(label.split()))
     if not label:
         raise DataError("the name of a class is empty")
     if len(label) > MAX_LABEL or len(label.encode()) > 250:
@@ -143,6 +157,10 @@ def name_of_class(label: str) -> str:
     if label.lower() in SPLIT_NAMES:
         raise DataError(f"'{label}' is the name of a part of a data set; call the class otherwise")
     return label
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
 
 
 def _plain_name(name: str) -> str:
@@ -159,5 +177,5 @@ def _read_waiting(path: Path) -> Waiting | None:
     try:
         said: Any = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         return Waiting(path, str(said["answer"]), float(said["probability"]), bool(said["unknown"]))
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None

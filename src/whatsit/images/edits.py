@@ -59,11 +59,16 @@ def add_edits(data: str | Path, edits: Iterable[Edit]) -> None:
     lines = "".join(json.dumps(vars(replace(one, time=now)), ensure_ascii=False) + "\n" for one in edits)
     try:
         with path.open("a+b") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
             torn = file.read(1) not in (b"", b"\n")  # the computer stopped while a line was written
-            file.write(("\n" * torn + lines).encode(errors="backslashreplace"))
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                file.write(("\n" * torn + lines).encode(errors="backslashreplace"))
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.truncate(path, size)  # all of them or none
+                raise
     except OSError as error:
         raise disk_error(path, error) from None
 
@@ -94,7 +99,9 @@ def read_edits(data: str | Path) -> list[Edit]:
 
 
 def _is_torn(line: bytes) -> bool:
-    return line.startswith(b'{"image": ') and not line.endswith(b"}")
+    """Whether this is the beginning of one of our lines, or what a file system puts where it lost something."""
+    start = b'{"image": '
+    return not line.strip(b"\0") or ((line.startswith(start) or start.startswith(line)) and not line.endswith(b'"}'))
 
 
 def _edit(fields: Any, where: str) -> Edit:

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from whatsit.files import replacing
 
 CACHE_LIMIT = 6 * 1024**3  # bytes; the folders used longest ago are deleted first
 SHARD = 4096  # pictures; what is lost at most when the computer stops
+
+_DAMAGED = (OSError, ValueError, EOFError, SyntaxError, TokenError)  # NumPy reads a header as Python
 
 
 class Kept:
@@ -45,7 +48,7 @@ class Kept:
                 shard = np.load(
                     path.with_name(path.name.replace("digests", "values")), mmap_mode="r", allow_pickle=False
                 )
-            except (OSError, ValueError, EOFError):
+            except _DAMAGED:
                 continue
             if shard.shape == (len(kept), self.width) and shard.dtype == self.dtype:
                 targets, places = (list(column) for column in zip(*pairs, strict=True))
@@ -59,7 +62,7 @@ class Kept:
         for path in (self.folder / part).glob("*.digests.npy"):
             try:
                 wanted.difference_update(digest.tobytes() for digest in np.load(path, allow_pickle=False))
-            except (OSError, ValueError, EOFError):
+            except _DAMAGED:
                 continue
         return sum(digest in wanted for digest in digests)
 

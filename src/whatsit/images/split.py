@@ -141,20 +141,26 @@ def _allot(
     by_class: defaultdict[str, dict[bytes, Group]] = defaultdict(dict)
     for picture in pictures:
         by_class[picture.label].setdefault(alike.get(picture.digest, picture.digest), []).append(picture)
-    rng = np.random.default_rng(seed)
-    dealt: dict[bytes, str] = {}  # a group under several labels goes where the first of them went
-    allotted: list[Picture] = []
     for label in dataset.classes:
-        groups = by_class[label]
-        if len(groups) < len(names):
+        if len(by_class[label]) < len(names):
             raise DataError(
-                f"{dataset.source}: the class '{label}' has {len(groups)} different readable pictures; at least "
+                f"{dataset.source}: the class '{label}' has {len(by_class[label])} different readable pictures; at least "
                 f"{len(names)} are needed, one each to {_purposes(names)}"
             )
-        keys = list(groups)
-        order = [keys[place] for place in rng.permutation(len(keys))]
-        _deal(order, {key: len(groups[key]) for key in order}, names, shares, dealt)
-        allotted += [replace(picture, split=dealt[key]) for key in order for picture in groups[key]]
+    rng = np.random.default_rng(seed)
+    orders: dict[str, list[bytes]] = {}
+    for label in dataset.classes:
+        keys = list(by_class[label])
+        orders[label] = [keys[place] for place in rng.permutation(len(keys))]
+    labels_of = Counter(key for groups in by_class.values() for key in groups)
+    own = {label: sum(labels_of[key] == 1 for key in order) for label, order in orders.items()}
+    dealt: dict[bytes, str] = {}  # a group under several labels goes where the first of them went
+    allotted: list[Picture] = []
+    for label in sorted(orders, key=lambda label: own[label]):  # those that can choose least come first
+        groups = by_class[label]
+        where = _deal(orders[label], {key: len(groups[key]) for key in groups}, names, shares, dealt)
+        dealt |= where | dealt
+        allotted += [replace(picture, split=where[key]) for key in orders[label] for picture in groups[key]]
     return allotted
 
 
@@ -163,26 +169,28 @@ def _deal(
     sizes: Mapping[bytes, int],
     names: Sequence[str],
     shares: Sequence[float],
-    dealt: dict[bytes, str],
-) -> None:
-    """Each group goes into the first split with room for it; what fits nowhere, into train."""
+    dealt: Mapping[bytes, str],
+) -> dict[bytes, str]:
+    """The split of each group: the first with room for it, or train. What was dealt before stays, where it can."""
+    where = {key: dealt[key] for key in order if key in dealt}
     room = dict(zip(names, _counts(sum(sizes.values()), shares), strict=True))
+    for key, name in where.items():
+        room[name] -= sizes[key]
     for key in order:
-        if key in dealt:
-            room[dealt[key]] -= sizes[key]
-    free = [key for key in order if key not in dealt]
-    for key in free:
-        dealt[key] = next((name for name in names if room[name] >= sizes[key]), names[0])
-        room[dealt[key]] -= sizes[key]
-    held = Counter(dealt[key] for key in order)
-    for name in names:  # where large groups left none for a split, it gets the smallest
+        if key not in where:
+            where[key] = next((name for name in names if room[name] >= sizes[key]), names[0])
+            room[where[key]] -= sizes[key]
+    held = Counter(where.values())
+    for (
+        name
+    ) in names:  # where large groups left none for a split, it gets the smallest; one of several labels only at need
         if not held[name]:
-            donors = [key for key in free if held[dealt[key]] > 1]
-            if donors:
-                chosen = min(donors, key=lambda key: sizes[key])
-                held[dealt[chosen]] -= 1
-                dealt[chosen] = name
-                held[name] += 1
+            donors = [key for key in order if held[where[key]] > 1]
+            chosen = min(donors, key=lambda key: (key in dealt, sizes[key]))
+            held[where[chosen]] -= 1
+            where[chosen] = name
+            held[name] += 1
+    return where
 
 
 def _counts(total: int, shares: Sequence[float]) -> list[int]:

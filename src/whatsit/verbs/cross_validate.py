@@ -100,8 +100,9 @@ def _deal(dataset: Dataset, folds: int) -> Sequence[int]:
             group[place] = places[0]
     by_class: dict[str, list[int]] = {}
     for place, picture in enumerate(looked.pictures):
-        if group[place] == place:
-            by_class.setdefault(picture.label, []).append(place)
+        of_class = by_class.setdefault(picture.label, [])
+        if group[place] not in of_class:
+            of_class.append(group[place])
     rng = np.random.default_rng(0)
     fold_of: dict[int, int] = {}
     for label in dataset.classes:
@@ -111,7 +112,7 @@ def _deal(dataset: Dataset, folds: int) -> Sequence[int]:
                 f"{dataset.source}: the class '{label}' has {len(members)} different pictures; at least {folds} are needed"
             )
         for number, place in enumerate(rng.permutation(members)):
-            fold_of[int(place)] = number % folds
+            fold_of.setdefault(int(place), number % folds)
     return [_fold(picture, names, group, fold_of) for picture in dataset.pictures]
 
 

@@ -91,3 +91,13 @@ def test_advice_names_what_is_mixed_up_and_what_is_too_much_alike(room: Classroo
     assert advice[0].values == {"label": "rows", "other": "disc", "count": 2}
     assert [one.values["label"] for one in advice if one.key == "teach.fewest"] == ["disc"]
     assert [one.values["label"] for one in advice if one.key == "teach.similar"] == ["rows"]
+
+
+def test_killed_training_and_odd_folder_names_stand_in_nobodys_way(tmp_path: Path) -> None:
+    room = Classroom(tmp_path / "[x]", FakeTrainer())
+    for label in ("disc", "rows"):
+        for seed in range(3):
+            room.collection.add(label, encode(shapes(label, seed)))
+    (room.models / "[x]-1.unfinished").mkdir(parents=True)
+    train(room)
+    assert room.result()[0].run.name == "[x]-2"

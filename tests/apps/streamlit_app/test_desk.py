@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import encode, shapes
 from whatsit.apps.streamlit_app.desk import Desk
 from whatsit.errors import DataError, WhatsitError
+from whatsit.evaluation.wording import plain
 from whatsit.images.edits import key_of
 from whatsit.progress import SILENT
 from whatsit.verbs.data import open_data
@@ -87,3 +88,21 @@ def test_what_explore_says_when_it_fails_is_told(desk: Desk) -> None:
         path.write_bytes(b"")
     with pytest.raises(WhatsitError, match="none of 6 pictures can be read"):
         desk.look()
+
+
+def test_one_file_under_two_labels_stays_two_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(encode(shapes("disc", number)))
+    (tmp_path / "labels.csv").write_text("path,label\n0.png,A\n0.png,B\n1.png,B\n2.png,C\n")
+    desk = Desk(tmp_path / "labels.csv")
+    desk.decide([key_of(desk.of("B")[0])], "label", "C")
+    desk.folder.mkdir(parents=True)
+    finding = {"kind": "conflicts", "images": ["0.png", "0.png"], "labels": ["A", "C"], "reason": "the same"}
+    (desk.folder / "explore.json").write_text(json.dumps({"findings": [finding], "notes": [], "fingerprint": ""}))
+    [item] = desk.found().items["conflicts"]
+    assert [picture.label for picture in item.pictures] == ["A", "B"]
+
+
+def test_names_that_are_not_unicode_can_be_shown() -> None:
+    assert plain("ok \udcb0") == "ok \ufffd"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from whatsit.images.audit import measure
 from whatsit.images.collection import Collection
 from whatsit.images.decode import Pixels
 from whatsit.images.near import near_duplicates
+from whatsit.verbs.workplace import UNFINISHED
 
 ENDING = ".models"  # of the folder beside the pictures
 RESULT = "taught.json"
@@ -67,7 +69,7 @@ class Classroom:
     def _train(self) -> None:
         try:
             state = self._state()
-            number = 1 + max((int(path.name.rpartition("-")[2]) for path in self._runs()), default=0)
+            number = 1 + max(self._numbers(UNFINISHED).values(), default=0)  # a killed one leaves its place behind
             out = self.models / f"{self.collection.folder.name}-{number}"
             taught = self.trainer.train(self.collection.folder, out, self._now)
             document = asdict(taught) | {"run": str(taught.run), "state": state}
@@ -80,13 +82,18 @@ class Classroom:
     def _now(self, doing: str) -> None:
         self.doing = doing
 
-    def _runs(self) -> list[Path]:
-        found = self.models.glob(f"{self.collection.folder.name}-*") if self.models.is_dir() else ()
-        return [path for path in found if path.name.rpartition("-")[2].isdecimal()]
+    def _numbers(self, also: str = "") -> dict[Path, int]:
+        """The runs with their numbers; also those whose names end so."""
+        wanted = re.compile(
+            re.escape(self.collection.folder.name) + r"-(\d+)" + (f"({re.escape(also)})?" if also else "")
+        )
+        paths = list(self.models.iterdir()) if self.models.is_dir() else []
+        return {path: int(found[1]) for path in paths if (found := wanted.fullmatch(path.name))}
 
     def result(self) -> tuple[Taught, bool] | None:
         """What came of the newest training, and whether the pictures have changed since; None before the first."""
-        for run in sorted(self._runs(), key=lambda path: -int(path.name.rpartition("-")[2])):
+        numbers = self._numbers()
+        for run in sorted(numbers, key=lambda path: -numbers[path]):
             try:
                 document = json.loads((run / RESULT).read_text(encoding="utf-8"))
                 state = document.pop("state")

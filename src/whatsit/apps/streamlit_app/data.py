@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Sequence
 
@@ -215,7 +216,7 @@ def _button(
 
 
 def _token(picture: Picture) -> str:
-    return f"{picture.digest.hex()[:16]}-{picture.label}-{picture.name}"
+    return hashlib.sha256("\n".join(key_of(picture)).encode(errors="backslashreplace")).hexdigest()[:24]
 
 
 def _decide(keys: list[tuple[str, str, str]], action: str, label: str = "") -> None:
@@ -236,7 +237,7 @@ def _log(desk: Desk, say: Words) -> None:
     newest = sorted(decided, key=lambda edit: edit.time, reverse=True)[:SHOWN_EDITS]
     picked = st.dataframe(
         {
-            "file": [edit.image for edit in newest],
+            "file": [plain(edit.image) for edit in newest],
             "what": [
                 say("did.label", given=edit.given, label=edit.label)
                 if edit.action == "label"
@@ -253,7 +254,7 @@ def _log(desk: Desk, say: Words) -> None:
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
-        key="edits",
+        key=f"edits-{len(desk.edits)}",  # of another list other rows are ticked
         height=min(360, 40 + 36 * len(newest)),
     )
     rows = [row for row in picked.selection.rows if row < len(newest)]

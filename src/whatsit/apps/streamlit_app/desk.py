@@ -117,7 +117,7 @@ class Desk:
         for finding in document["findings"]:
             names, labels = finding["images"], finding.get("labels", ())
             pictures = [self._picture(name, label) for name, label in zip(names, labels, strict=False)]
-            there = tuple(picture for picture in pictures if picture)
+            there = tuple(dict.fromkeys(picture for picture in pictures if picture))
             if there or finding["kind"] == "unreadable":
                 item = Item(there, finding.get("suggested", ""), finding.get("confidence"), finding["reason"], names[0])
                 items.setdefault(finding["kind"], []).append(item)
@@ -127,7 +127,8 @@ class Desk:
 
     def _picture(self, name: str, label: str) -> Picture | None:
         named = self._named.get(name, [])
-        return next((picture for picture in named if picture.label == label), named[0] if named else None)
+        of_label = (picture for picture in named if label in (self.label_of(picture), picture.label))
+        return next(of_label, named[0] if named else None)
 
     def open_items(self, kind: str) -> list[Item]:
         """What was found of a kind and nobody has decided about."""

@@ -73,7 +73,7 @@ def ask(data: bytes, found: Prediction, classes: tuple[str, ...], say: Words) ->
         )
         if st.button(say("feedback.send"), type="primary", disabled=not label, key="send_feedback") and label:
             try:
-                _offered[0].add(label, data)
+                _offered[0].add(label, data, alone=True)
             except WhatsitError as error:
                 st.error(say("failed", reason=fragments.markdown_safe(str(error))))
             else:

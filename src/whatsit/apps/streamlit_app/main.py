@@ -133,7 +133,9 @@ def _about(opened: OpenModel, say: Words) -> None:
         lines.append(f"<p>{fragments.safe(learned)}</p>")
     if facts.created:
         lines.append(f"<p class=w-soft>{fragments.safe(say('about.made', date=facts.created))}</p>")
-    lines.append(f"<p class=w-soft>{fragments.safe(say('feedback.told' if feedback.is_on() else 'about.local'))}</p>")
+    if feedback.is_on() or not classroom():
+        told = say("feedback.told" if feedback.is_on() else "about.local")
+        lines.append(f"<p class=w-soft>{fragments.safe(told)}</p>")
     st.html(f'<div class="w-about">{"".join(lines)}</div>')
 
 

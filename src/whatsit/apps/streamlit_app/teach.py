@@ -81,7 +81,7 @@ def _class(room: Classroom, label: str, say: Words) -> None:
                 accept_multiple_files=True,
                 key=f"bring-{label}-{number}",
                 label_visibility="collapsed",
-                width=560,
+                width=480,
             )
             camera = st.toggle(say("teach.camera"), key=f"camera-{label}")
             with st.popover(say("data.other")):
@@ -234,7 +234,7 @@ def _result(room: Classroom, taught: Taught, changed: bool, say: Words) -> None:
     )
     tested = say("teach.tested", n=taught.n, folds=taught.folds) if taught.folds else say("teach.aside", n=taught.n)
     st.html(f'<p class="w-soft">{tested}</p>')
-    rows = [(label, f"{share:.0%}") for label, share in taught.recall.items()]
+    rows = [(label, fragments.share(share)) for label, share in taught.recall.items()]
     st.html(fragments.table((say("kinds.kind"), say("kinds.found")), rows, numbers=1))
     st.subheader(say("teach.next"))
     for advice in room.advice(taught):
