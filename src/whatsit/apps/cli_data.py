@@ -43,7 +43,7 @@ def explore(
         out(
             as_document({"moved_back": [vars(one) for one in back]})
             if as_json
-            else f"{len(back):,} files are back in {data}"
+            else f"{len(back):,} files are back in {data}; look again with: whatsit explore {shlex.quote(data)}"
         )
         return
     if kinds and not quarantine:
@@ -73,6 +73,8 @@ def _print(found: object) -> None:
     labels = found.by_label()
     most, least = max(labels.values()), min(labels.values())
     out(f"{found.total:,} pictures in {len(labels):,} classes, {least:,} to {most:,} in each")
+    for note in found.notes:
+        out(f"Note: {note}")
     rows = [
         (kind, f"{len(some):,}", f"{some[0].images[0]}: {some[0].reason}")
         for kind in ("label", *reversed(GROUPS), *SINGLE)

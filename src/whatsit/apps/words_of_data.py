@@ -6,6 +6,10 @@ from collections.abc import Mapping
 
 OF_DATA: Mapping[str, tuple[str, str]] = {
     # Teach
+    "teach.kept": (
+        "Pictures that you teach with are kept in the folder {folder} on this computer. Others are looked at and forgotten.",
+        "รูปที่ใช้สอนเก็บไว้ในโฟลเดอร์ {folder} ในเครื่องนี้ รูปอื่นใช้เพื่อตอบแล้วไม่บันทึก",
+    ),
     "teach.title": ("Teach it what things are", "สอนให้รู้จักสิ่งของ"),
     "teach.intro": (
         "Name at least two kinds, show pictures of each, and press Train. All stays on this computer, in the folder {folder}.",
@@ -79,8 +83,12 @@ OF_DATA: Mapping[str, tuple[str, str]] = {
     ),
     "queue.kept": ("pictures kept", "จำนวนรูปที่เก็บ"),
     "queue.train": ("Train with them:", "ฝึกด้วยรูปเหล่านี้:"),
+    "queue.few": (
+        "Not enough to train with yet: two kinds with {n} different pictures each are needed.",
+        "ยังไม่พอสำหรับฝึก ต้องมีอย่างน้อยสองประเภท ประเภทละ {n} รูปที่ไม่ซ้ำกัน",
+    ),
     "queue.waiting": ("{n} pictures wait for a label", "มี {n} รูปรอติดป้าย"),
-    "queue.empty": ("None. They come here when the model is unsure.", "ไม่มี รูปจะมาอยู่ที่นี่เมื่อโมเดลไม่แน่ใจ"),
+    "queue.empty": ("None. They come here when the model is unsure.", "ยังไม่มีรูปรอติดป้าย รูปที่โมเดลไม่แน่ใจจะมาอยู่ที่นี่"),
     "queue.unknown": ("unknown; nearest is “{label}”", "ไม่รู้จัก ใกล้เคียงที่สุดคือ “{label}”"),
     "queue.unsure": ("perhaps “{label}” ({share})", "อาจเป็น “{label}” ({share})"),
     "queue.forget": ("Forget this picture", "ไม่เก็บรูปนี้"),
@@ -136,8 +144,8 @@ OF_DATA: Mapping[str, tuple[str, str]] = {
         "ไม่เป็นไร การฝึกจะเก็บไฟล์ซ้ำไว้ด้วยกัน",
     ),
     "doubtful.unreadable": (
-        "Training leaves these out. `whatsit explore DATA --quarantine` moves them aside.",
-        "การฝึกจะเว้นไฟล์เหล่านี้ คำสั่ง `whatsit explore DATA --quarantine` ย้ายไฟล์เหล่านี้ออกไปไว้ต่างหาก",
+        "Training leaves these out. `whatsit explore {data} --quarantine` moves them aside.",
+        "การฝึกจะเว้นไฟล์เหล่านี้ คำสั่ง `whatsit explore {data} --quarantine` ย้ายไฟล์เหล่านี้ออกไปไว้ต่างหาก",
     ),
     "doubtful.dark": ("Hardly anything can be seen on these.", "แทบมองไม่เห็นอะไรในรูปเหล่านี้"),
     "doubtful.bright": ("Hardly anything can be seen on these.", "แทบมองไม่เห็นอะไรในรูปเหล่านี้"),
@@ -165,6 +173,7 @@ OF_DATA: Mapping[str, tuple[str, str]] = {
     "data.leave_out": ("Leave it out", "ตัดออก"),
     "data.back": ("Take back", "ยกเลิก"),
     "data.take_back": ("Take back the {n} ticked", "ยกเลิก {n} รายการที่เลือก"),
+    "data.tick": ("Tick decisions to take them back.", "เลือกรายการที่ต้องการยกเลิก"),
     "data.log": ("What was decided", "สิ่งที่ตัดสินใจแล้ว"),
     "data.log_empty": ("Nothing yet.", "ยังไม่มี"),
     "data.what": ("Decision", "การตัดสินใจ"),

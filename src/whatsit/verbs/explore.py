@@ -139,7 +139,7 @@ def explore(
         counts={name: labels for name, labels in counts.items() if labels},
         sizes=tuple((one.height, one.width) for one in looked.measures),
         findings=findings,
-        notes=(*dataset.notes, *_imbalance(dataset)),
+        notes=(*dataset.notes, *_imbalance(dataset), *_unjudged(dataset, features)),
         fingerprint=lying.fingerprint(),
     )
     bad = _bad(findings, kinds) if quarantine else []
@@ -278,6 +278,19 @@ def _imbalance(dataset: Dataset) -> list[str]:
     return [
         f"the classes are uneven: {counts[most]:,} pictures of '{most}', {counts[least]:,} of '{least}'; more of those help most"
     ]
+
+
+def _unjudged(dataset: Dataset, features: Any) -> list[str]:
+    """That of some classes the labels were not checked."""
+    if features is None:
+        return []
+    from whatsit.training.doctor import FEWEST
+
+    few = [label for label, count in count_by_label(dataset.pictures).items() if count < FEWEST]
+    if not few:
+        return []
+    named = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
+    return [f"labels were not checked in {named}: that needs at least {FEWEST} pictures of a class"]
 
 
 def _bad(findings: Sequence[Finding], kinds: Sequence[str]) -> list[tuple[str, str]]:

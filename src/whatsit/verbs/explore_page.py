@@ -120,9 +120,9 @@ def _sizes(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
     proportion = table[:, 1] / table[:, 0]
     bounds = {
         "much wider than high": 1.6,
-        "wider": 1.1,
+        "wider than high": 1.1,
         "square": 1 / 1.1,
-        "higher": 1 / 1.6,
+        "higher than wide": 1 / 1.6,
         "much higher than wide": 0.0,
     }
     shapes, upper = [], np.inf

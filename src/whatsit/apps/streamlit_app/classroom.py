@@ -94,12 +94,9 @@ class Classroom:
         """What came of the newest training, and whether the pictures have changed since; None before the first."""
         numbers = self._numbers()
         for run in sorted(numbers, key=lambda path: -numbers[path]):
-            try:
-                document = json.loads((run / RESULT).read_text(encoding="utf-8"))
-                state = document.pop("state")
-                return taught_from(document | {"run": str(run)}), state != self._state()
-            except (OSError, ValueError, LookupError, TypeError, AttributeError):
-                continue
+            found = _read(run)
+            if found:
+                return found[0], found[1] != self._state()
         return None
 
     def _state(self) -> str:
@@ -140,6 +137,22 @@ def _thumbs(paths: Sequence[Path]) -> list[Pixels]:
         except (OSError, ImageError):
             continue
     return found
+
+
+def _read(run: Path) -> tuple[Taught, str] | None:
+    """What came of a training, and the state of the pictures then."""
+    try:
+        document = json.loads((run / RESULT).read_text(encoding="utf-8"))
+        state = str(document.pop("state"))
+        return taught_from(document | {"run": str(run)}), state
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def taught_of(run: Path) -> Taught | None:
+    """How good a model that was taught is, where its pictures were few and cross-validated; None for any other."""
+    found = _read(run)
+    return found[0] if found and found[0].folds else None
 
 
 _offered: list[Classroom] = []

@@ -87,14 +87,19 @@ def _choose(desk: Desk, say: Words) -> str | None:
         return say(f"doubt.{kind}") if kind == _ALL else f"{say(f'doubt.{kind}')}  {counts[kind]:,}"
 
     chosen: str | None = st.pills(
-        say("data.show"), [*counts, _ALL], format_func=named, default=next(iter(counts), _ALL), key="kind"
+        say("data.show"),
+        [*counts, _ALL],
+        format_func=named,
+        default=next(iter(counts), _ALL),
+        key="kind",
+        required=True,
     )
     return chosen
 
 
 def _findings(desk: Desk, kind: str, say: Words) -> None:
     items = desk.open_items(kind)
-    st.markdown(say(f"doubtful.{kind}"))
+    st.markdown(say(f"doubtful.{kind}", data=shlex.quote(desk.data)))
     if not items:
         st.success(say("data.done"))
         return
@@ -104,7 +109,7 @@ def _findings(desk: Desk, kind: str, say: Words) -> None:
         st.html(fragments.table((say("batch.file"), ""), rows, numbers=0))
     elif any(len(one.pictures) > 1 for one in shown):
         for item in shown:
-            _group(desk, item, say)
+            _group(desk, item, say, kind)
     else:
         _cards(desk, shown, say)
 
@@ -151,20 +156,21 @@ def _cards(desk: Desk, items: Sequence[Item], say: Words) -> None:
                 _card(desk, item.pictures[0], say, item)
 
 
-def _group(desk: Desk, item: Item, say: Words) -> None:
+def _group(desk: Desk, item: Item, say: Words, kind: str) -> None:
     with st.container(border=True):
         for column, picture in zip(st.columns(IN_GROUP), item.pictures[:IN_GROUP], strict=False):
             with column:
                 _card(desk, picture, say, grouped=True)
         hidden = len(item.pictures) - IN_GROUP
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.button(
-                say("data.all_right"),
-                key=f"group-{_token(item.pictures[0])}",
-                icon=":material/check:",
-                on_click=_decide,
-                args=([key_of(picture) for picture in item.pictures], "confirm"),
-            )
+            if kind != "conflicts":  # those cannot stay as they are
+                st.button(
+                    say("data.all_right"),
+                    key=f"group-{_token(item.pictures[0])}",
+                    icon=":material/check:",
+                    on_click=_decide,
+                    args=([key_of(picture) for picture in item.pictures], "confirm"),
+                )
             if hidden > 0:
                 st.caption(say("data.hidden", n=hidden))
 
@@ -175,8 +181,8 @@ def _card(desk: Desk, picture: Picture, say: Words, item: Item | None = None, *,
     try:
         shown = address(decode_within(desk.dataset.read(picture), SIDE), quality=85)
     except ImageError as error:
-        shown = ""
         st.html(fragments.failure(picture.name, error, say))
+        return
     about = say("data.is", label=label) if label else say("data.left_out")
     if item and item.suggested and label == picture.label:
         sure = fragments.share(item.confidence or 0.0)
@@ -192,13 +198,14 @@ def _card(desk: Desk, picture: Picture, say: Words, item: Item | None = None, *,
     elif grouped:
         _button(say("data.leave_out"), f"out-{token}", [key], "exclude")
     elif item and item.reason:
+        _button(say("data.leave_out"), f"out-{token}", [key], "exclude")
         _button(say("data.right"), f"right-{token}", [key], "confirm")
     with st.popover(say("data.other"), width="stretch"):
         others = [name for name in desk.dataset.classes if name != label]
         chosen = st.selectbox(say("data.right_label"), others, index=None, format_func=plain, key=f"other-{token}")
         if chosen:
             _button(say("data.it_is", label=chosen), f"set-{token}", [key], "label", chosen, kind="primary")
-        if not grouped:
+        if not grouped and not (item and item.reason and not item.suggested):
             _button(say("data.leave_out"), f"out-{token}", [key], "exclude")
 
 
@@ -249,7 +256,7 @@ def _log(desk: Desk, say: Words) -> None:
         column_config={
             "file": st.column_config.TextColumn(say("batch.file"), width="medium"),
             "what": st.column_config.TextColumn(say("data.what"), width="large"),
-            "time": st.column_config.TextColumn(say("data.when"), width="small"),
+            "time": st.column_config.TextColumn(say("data.when"), width="medium"),
         },
         hide_index=True,
         on_select="rerun",
@@ -258,12 +265,14 @@ def _log(desk: Desk, say: Words) -> None:
         height=min(360, 40 + 36 * len(newest)),
     )
     rows = [row for row in picked.selection.rows if row < len(newest)]
-    st.button(
-        say("data.take_back", n=len(rows)),
-        icon=":material/undo:",
-        disabled=not rows,
-        on_click=_decide,
-        args=([newest[row].key for row in rows], "undo"),
-    )
+    if rows:
+        st.button(
+            say("data.take_back", n=len(rows)),
+            icon=":material/undo:",
+            on_click=_decide,
+            args=([newest[row].key for row in rows], "undo"),
+        )
+    else:
+        st.caption(say("data.tick"))
     st.markdown(say("data.train"))
     st.code(f"whatsit train {shlex.quote(desk.data)}", language="bash")

@@ -76,8 +76,9 @@ class Desk:
 
     def counts(self) -> dict[str, int]:
         """How many pictures each class has, as decided."""
-        decided = self.decided()
-        counts = Counter(picture.label for picture in self.dataset.pictures)
+        decided, found = self.decided(), self.found()
+        unreadable = {item.name for item in found.items.get("unreadable", ())} if found else set()
+        counts = Counter(picture.label for picture in self.dataset.pictures if picture.name not in unreadable)
         for key, edit in decided.items():
             if key in self._by_key and edit.action in ("label", "exclude"):
                 counts[self._by_key[key].label] -= 1

@@ -24,6 +24,7 @@ from whatsit.runtime.predictor import Prediction
 
 UNSURE = 0.6  # probability below which a picture waits for a label
 AT_ONCE = 12
+FEWEST = 3  # different pictures of each of two classes, to train with
 SIDE = 320  # pixels
 
 _offered: list[Collection] = []
@@ -92,6 +93,9 @@ def show(opened: OpenModel, say: Words) -> None:
         st.html(
             fragments.table((say("kinds.kind"), say("queue.kept")), [(k, f"{n:,}") for k, n in kept.items()], numbers=1)
         )
+    if sum(count >= FEWEST for count in kept.values()) < 2:
+        st.html(f'<p class="w-soft">{say("queue.few", n=FEWEST)}</p>')
+    else:
         st.markdown(say("queue.train"))
         st.code(f"whatsit train {shlex.quote(str(collection.folder))}", language="bash")
     waiting = collection.waiting()

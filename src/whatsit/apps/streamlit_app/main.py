@@ -10,11 +10,12 @@ from pathlib import Path
 import streamlit as st
 
 from whatsit.apps.streamlit_app import classify, data, feedback, fragments, live, model, teach
-from whatsit.apps.streamlit_app.classroom import classroom
+from whatsit.apps.streamlit_app.classroom import classroom, taught_of
 from whatsit.apps.streamlit_app.desk import has_data
 from whatsit.apps.streamlit_app.shelf import OpenModel, offered_models, open_model
 from whatsit.apps.words import LANGUAGES, Words, language_of
 from whatsit.errors import WhatsitError
+from whatsit.evaluation.metrics import Figures
 
 HERE = Path(__file__).parent
 PAGES = {"classify": classify.show, "live": live.show, "model": model.show}
@@ -122,9 +123,10 @@ def _about(opened: OpenModel, say: Words) -> None:
     predictor = opened.predictor
     facts = opened.facts
     lines = [f"<p><strong>{fragments.safe(opened.entry.name)}</strong></p>"]
-    if facts.figures:
-        low, high = facts.figures.accuracy_ci95
-        right = say("about.right", share=fragments.share(facts.figures.accuracy))
+    tested = taught_of(opened.entry.path)
+    if tested or facts.figures:
+        accuracy, low, high = (tested.accuracy, tested.low, tested.high) if tested else _tested(facts.figures)
+        right = say("about.right", share=fragments.share(accuracy))
         between = say("about.between", low=fragments.share(low), high=fragments.share(high))
         lines.append(f"<p>{right}<br><span class=w-soft>{between}</span></p>")
     lines.append(f"<p>{say('about.knows', n=len(predictor.classes))}</p>")
@@ -133,10 +135,17 @@ def _about(opened: OpenModel, say: Words) -> None:
         lines.append(f"<p>{fragments.safe(learned)}</p>")
     if facts.created:
         lines.append(f"<p class=w-soft>{fragments.safe(say('about.made', date=facts.created))}</p>")
-    if feedback.is_on() or not classroom():
-        told = say("feedback.told" if feedback.is_on() else "about.local")
-        lines.append(f"<p class=w-soft>{fragments.safe(told)}</p>")
+    room = classroom()
+    told = [say("teach.kept", folder=room.collection.folder.name)] if room else []
+    if feedback.is_on() or not room:
+        told.append(say("feedback.told" if feedback.is_on() else "about.local"))
+    lines += [f"<p class=w-soft>{fragments.safe(one)}</p>" for one in told]
     st.html(f'<div class="w-about">{"".join(lines)}</div>')
+
+
+def _tested(figures: Figures | None) -> tuple[float, float, float]:
+    assert figures
+    return figures.accuracy, *figures.accuracy_ci95
 
 
 main()

@@ -65,7 +65,7 @@ def run(
     Raises `MissingBundleError` or `UsageError` where a path leads to no model or data, or the address cannot be had.
     """
     taught = offer_classroom(teach)
-    offer(models, *([taught] if taught else []))
+    offer(models, *([taught] if taught else []), search=not data)
     offer_data(data)
     host = host or HOST
     offer_feedback(feedback, host)

@@ -66,18 +66,20 @@ class OpenModel:
 
 
 _offered: list[Path] = []
+_searches = [True]  # whether the usual places are looked at where nothing was offered
 
 
-def offer(paths: Sequence[str | Path], *later: Path) -> None:
+def offer(paths: Sequence[str | Path], *later: Path, search: bool = True) -> None:
     """Offer these models (files, run folders, folders of either), and what will lie in `later`. Raises as `require_models`."""
     require_models(paths)
     _offered[:] = [Path(path).resolve() for path in (*later, *paths)]
+    _searches[:] = [search]
 
 
 def offered_models() -> list[Entry]:
     """What was offered; else what the variable `WHATSIT_MODELS` names, or what lies in the usual places."""
     chosen = [path for path in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if path]
-    return find_models(_offered or chosen or USUAL_PLACES)
+    return find_models(_offered or chosen or (USUAL_PLACES if _searches[0] else ()))
 
 
 _opened: OrderedDict[Key, OpenModel] = OrderedDict()
