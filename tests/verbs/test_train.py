@@ -453,7 +453,7 @@ def test_run_stopped_before_training_leaves_nothing_behind(
     def stops(*_: object) -> None:
         raise stop
 
-    monkeypatch.setattr(train_verb, "split", stops)
+    monkeypatch.setattr(train_verb, "split_data", stops)
     with pytest.raises((KeyboardInterrupt, whatsit.WhatsitError)):
         whatsit.train(shapes_folder, out=tmp_path / "run", settings=FAST)
     assert list(tmp_path.iterdir()) == []

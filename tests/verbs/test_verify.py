@@ -40,7 +40,7 @@ def test_runtimes_exports_and_entry_points_are_all_proven(run: Path) -> None:
     assert {way.split(",")[0] for way in results} == {
         *("onnxruntime", "openvino"),
         *("model.onnx", "openvino_int8/model.xml"),
-        *("Python", "whatsit predict", "web app", "service"),
+        *("Python", "whatsit predict", "web app", "service", "Gradio"),
     }
     assert all(result.passed for result in results.values())
     assert results["model.onnx, batches of 32"].max_difference <= 1e-4

@@ -204,6 +204,17 @@ def start(app: gr.Blocks, host: str, port: int, *, browser: bool = False) -> gr.
     return app
 
 
+def answer_uploads(predictor: Predictor, files: Sequence[Path]) -> list[Prediction]:
+    """The answers to these files as if they had been uploaded, with all classes: for `whatsit verify`."""
+    field = picture_field()
+    found = []
+    for file in files:
+        kept = gr.processing_utils.save_file_to_cache(file, cache_dir=field.GRADIO_CACHE)
+        picture = field.preprocess(gr.data_classes.ImageData(path=kept))
+        found.append(_answer(predictor, picture, Words("en"), len(predictor.classes)))
+    return found
+
+
 def _name(model: str | Path) -> str:
     path = Path(model).resolve()
     return path.parent.name if path.name == "model.whatsit" else path.stem if path.is_file() else path.name

@@ -8,10 +8,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from whatsit.apps.client import Client
-from whatsit.apps.network import HOST, free_port
 from whatsit.engines import EngineError
 from whatsit.evaluation.parity import Parity
 from whatsit.progress import SILENT, Reporter
@@ -58,13 +56,11 @@ def _by_command_line(model: Path, files: Sequence[Path]) -> list[Prediction]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own, on our own files
     if done.returncode:
         raise EngineError(f"whatsit predict ended with exit code {done.returncode}: {done.stderr.strip()[-200:]}")
-    return [_prediction(json.loads(line)) for line in done.stdout.splitlines()]
-
-
-def _prediction(answer: dict[str, Any]) -> Prediction:
-    """What `answer_json` made into JSON."""
-    top = tuple((one["label"], float(one["probability"])) for one in answer["top"])
-    return Prediction(answer["label"], answer["probability"], answer["unknown"], top)
+    found = []
+    for line in map(json.loads, done.stdout.splitlines()):
+        top = tuple((one["label"], float(one["probability"])) for one in line["top"])
+        found.append(Prediction(line["label"], line["probability"], line["unknown"], top))
+    return found
 
 
 def _by_service(model: Path, files: Sequence[Path]) -> list[Prediction]:
@@ -76,21 +72,10 @@ def _by_service(model: Path, files: Sequence[Path]) -> list[Prediction]:
 
 
 def _by_gradio(model: Path, files: Sequence[Path]) -> list[Prediction]:
-    """Over a connection: the app on this computer, and Gradio's own client."""
-    from gradio_client import Client as GradioClient
-    from gradio_client import handle_file
+    """As the Gradio app does with an upload."""
+    from whatsit.apps.gradio_app import answer_uploads
 
-    from whatsit.apps.gradio_app import PORTS, build, start
-
-    predictor = Predictor(model)
-    port = free_port("the app", HOST, PORTS)
-    app = start(build(predictor), HOST, port)
-    try:
-        client = GradioClient(f"http://{HOST}:{port}", verbose=False, analytics_enabled=False)
-        top = len(predictor.classes)
-        return [_prediction(client.predict(handle_file(file), top, api_name="/predict")) for file in files]
-    finally:
-        app.close(verbose=False)
+    return answer_uploads(Predictor(model), files)
 
 
 def _by_web_app(model: Path, files: Sequence[Path]) -> list[Prediction]:

@@ -64,6 +64,11 @@ class Audit:
     thumbs: Pixels  # [N, THUMB, THUMB] luminance
     unreadable: list[tuple[str, str]] = field(default_factory=list)  # (name, reason)
 
+    @property
+    def sides(self) -> list[int]:
+        """The shorter side of each picture, in pixels."""
+        return [min(one.height, one.width) for one in self.measures]
+
 
 def measure(data: bytes) -> tuple[Measures, Pixels]:
     """A file's measures and its thumbnail, luminance uint8 `[THUMB, THUMB]`. Raises `ImageError`."""

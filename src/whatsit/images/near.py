@@ -24,6 +24,9 @@ ALIKE_CUT = 0.88  # of a thumbnail with a part of the other; of 985 pairs of sim
 ALIKE_DETAIL = (
     0.6  # of what is fine in them; of 300 cuts all were above 0.62, and so few others that 999 in 1,000 share a label
 )
+ALIKE_LIGHT = 10.0  # difference of the mean luminance, of 255
+ALIKE_SPREAD = 1.3  # times the other's standard deviation
+SMALLEST = 24  # pixels of the shorter side
 _PERHAPS = 0.75  # of half as large thumbnails, from which the whole ones are looked at; of 150 cuts none was below 0.82
 CUTS = tuple(share / 40 for share in range(39, 23, -1))  # of the side, that a cut may have kept: 0.975 to 0.6
 _NEAR_THUMBS = 0.94  # correlation from which thumbnails are looked at
@@ -36,12 +39,15 @@ _MOST_PAIRS = 8000  # candidates in all, of each kind; looking at one takes some
 _FLAT = 3.0  # standard deviation of a thumbnail without content, about which correlation says nothing
 
 
-def near_duplicates(thumbs: Pixels, features: npt.NDArray[Any] | None = None) -> list[list[int]]:
+def near_duplicates(
+    thumbs: Pixels, features: npt.NDArray[Any] | None = None, sides: Sequence[int] | None = None
+) -> list[list[int]]:
     """Groups of pictures that are nearly the same, each with two or more numbers, ascending.
 
     Args:
         thumbs: luminance uint8 `[N, T, T]`.
         features: float `[N, F]`, of any network; finds cuts that thumbnails alone do not.
+        sides: the shorter side of each picture in pixels; those below `SMALLEST` show too little to be told apart by it.
     """
     count = len(thumbs)
     if count < 2:
@@ -50,6 +56,8 @@ def near_duplicates(thumbs: Pixels, features: npt.NDArray[Any] | None = None) ->
     if features is not None:
         pairs |= _most_similar(features, _NEAR_FEATURES)
     flat = {place for place in set(chain(*pairs)) if thumbs[place].std() < _FLAT}
+    if sides is not None:
+        flat.update(place for place, side in enumerate(sides) if side < SMALLEST)
     looked = np.array(sorted(pair for pair in pairs if not flat.intersection(pair)), int).reshape(-1, 2)
     near = are_near(thumbs[looked[:, 0]], thumbs[looked[:, 1]])
     parents = list(range(count))
@@ -63,16 +71,18 @@ def near_duplicates(thumbs: Pixels, features: npt.NDArray[Any] | None = None) ->
 
 def are_near(first: Pixels, second: Pixels) -> npt.NDArray[np.bool_]:
     """For each pair of thumbnails, uint8 `[P, T, T]` each, whether one is the other or a cut of it; bool `[P]`."""
-    found: npt.NDArray[np.bool_] = (_correlation(first, second) >= ALIKE) & (_detail(first, second) >= ALIKE_DETAIL)
+    found: npt.NDArray[np.bool_] = (_correlation(first, second) >= ALIKE) & _agree(first, second)
     for whole, part in ((first, second), (second, first)):
         left = np.flatnonzero(~found)
-        perhaps = left[_holds(_halved(whole[left]), _halved(part[left]), _PERHAPS, 0.0)]
-        found[perhaps] = _holds(whole[perhaps], part[perhaps], ALIKE_CUT, ALIKE_DETAIL)
+        perhaps = left[_holds(_halved(whole[left]), _halved(part[left]), _PERHAPS, whole_story=False)]
+        found[perhaps] = _holds(whole[perhaps], part[perhaps], ALIKE_CUT)
     return found
 
 
-def _holds(whole: npt.NDArray[Any], part: npt.NDArray[Any], least: float, least_detail: float) -> npt.NDArray[np.bool_]:
-    """Which of the pairs have a window with at least these correlations, at any of the sides."""
+def _holds(
+    whole: npt.NDArray[Any], part: npt.NDArray[Any], least: float, *, whole_story: bool = True
+) -> npt.NDArray[np.bool_]:
+    """Which of the pairs have a window with at least this correlation, at any of the sides, that also agrees otherwise."""
     found = np.zeros(len(whole), bool)
     for share in CUTS:
         left = np.flatnonzero(~found)
@@ -80,8 +90,8 @@ def _holds(whole: npt.NDArray[Any], part: npt.NDArray[Any], least: float, least_
             places = left[start : start + _PAIRS]
             alike, window, small = _best_window(whole[places], part[places], round(share * whole.shape[1]))
             good = alike >= least
-            if least_detail and good.any():
-                good[good] = _detail(window[good], small[good]) >= least_detail
+            if whole_story and good.any():
+                good[good] = _agree(window[good], small[good])
             found[places] = good
     return found
 
@@ -113,9 +123,13 @@ def _correlation(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Floats:
     return found
 
 
-def _detail(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Floats:
-    """The correlation of what is fine in them: two evening skies are alike, but not in this."""
-    return _correlation(_fine(first), _fine(second))
+def _agree(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Whether they agree also in what is fine in them, which two evening skies do not, and in how light and how flat they are."""
+    fine = _correlation(_fine(first), _fine(second)) >= ALIKE_DETAIL
+    light = np.abs(first.mean(axis=(1, 2)) - second.mean(axis=(1, 2))) <= ALIKE_LIGHT
+    spread = np.log((first.std(axis=(1, 2)) + 1) / (second.std(axis=(1, 2)) + 1))
+    agreed: npt.NDArray[np.bool_] = fine & light & (np.abs(spread) <= np.log(ALIKE_SPREAD))
+    return agreed
 
 
 def _fine(pictures: npt.NDArray[Any]) -> Floats:

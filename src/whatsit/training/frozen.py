@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,13 @@ class FrozenHead:
 
 def train_frozen(job: Job, share: float = 0.9) -> FrozenHead:
     """Train a head on a frozen backbone, in that share of the time that is left."""
-    backbone = backbones.build(job.recipe.model, job.size, upscale=job.upscale, weights=job.recipe.weights)
     depths = ("last", "all") if job.recipe.features == "auto" else (job.recipe.features,)
     if job.recipe.features == "auto" and len(job.dataset.of("validation")) < FEWEST_TO_CHOOSE:
         depths = ("last",)
-    networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
-    frozen = FrozenNetwork.of_model(networks[depths[-1]])
+    stays_frozen = job.recipe.weights == "auto" and not job.recipe.finetune_layers
+    networks, frozen = (_networks if stays_frozen else _new_networks)(
+        job.recipe.model, job.size, job.upscale, job.recipe.weights, depths
+    )
     job.clock.reserve(job.seconds_per_picture(networks[depths[-1]]))
     job, clock = _chosen(job, frozen, share), job.clock.part(share)
     job, seen = _look(job, frozen)
@@ -77,6 +79,18 @@ def train_frozen(job: Job, share: float = 0.9) -> FrozenHead:
     known = fit_mahalanobis(embedding, seen.labels[rows], classes, seed)
     trained = finish(job, best.network, best.fitted, seen.held_labels, best.logits, known, frozen)
     return FrozenHead(job, best.network, best.fitted, seen.labels, seen.held_labels, trained)
+
+
+def _new_networks(
+    model: str, size: int, upscale: int, weights: str, depths: tuple[str, ...]
+) -> tuple[dict[str, Any], FrozenNetwork]:
+    """The features of a backbone at each depth as Keras models, and the last as a fast function."""
+    backbone = backbones.build(model, size, upscale=upscale, weights=weights)
+    networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
+    return networks, FrozenNetwork.of_model(networks[depths[-1]])
+
+
+_networks = lru_cache(maxsize=1)(_new_networks)  # building takes longer than a head on thirty pictures
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def _deal(dataset: Dataset, folds: int) -> Sequence[int]:
     looked = audit(dataset)
     names = {picture.name: place for place, picture in enumerate(looked.pictures)}
     group = list(range(len(looked.pictures)))
-    for places in near_duplicates(looked.thumbs):
+    for places in near_duplicates(looked.thumbs, sides=looked.sides):
         for place in places:
             group[place] = places[0]
     by_class: dict[str, list[int]] = {}

@@ -123,7 +123,7 @@ def explore(
         name, reason = looked.unreadable[0]
         raise DataError(f"{data}: none of {len(looked.unreadable):,} pictures can be read, such as {name}: {reason}")
     features = _features(dataset, looked, reporter)
-    groups = near_duplicates(looked.thumbs, features)
+    groups = near_duplicates(looked.thumbs, features, looked.sides)
     settled = {image for image, _, _ in decided}  # a person looked at these already
     findings = [
         *_unreadable(looked),
