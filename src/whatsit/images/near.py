@@ -24,8 +24,8 @@ ALIKE_CUT = 0.88  # of a thumbnail with a part of the other; of 985 pairs of sim
 ALIKE_DETAIL = (
     0.6  # of what is fine in them; of 300 cuts all were above 0.62, and so few others that 999 in 1,000 share a label
 )
-ALIKE_LIGHT = 10.0  # difference of the mean luminance, of 255
-ALIKE_SPREAD = 1.3  # times the other's standard deviation
+ALIKE_LIGHT = 4.0  # difference of the mean luminance, of 255
+ALIKE_SPREAD = 1.15  # times the other's standard deviation
 SMALLEST = 24  # pixels of the shorter side
 _PERHAPS = 0.75  # of half as large thumbnails, from which the whole ones are looked at; of 150 cuts none was below 0.82
 CUTS = tuple(share / 40 for share in range(39, 23, -1))  # of the side, that a cut may have kept: 0.975 to 0.6

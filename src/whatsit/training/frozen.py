@@ -7,7 +7,6 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,6 @@ from whatsit.training.unknown import enough_rows, fit_mahalanobis
 
 SAMPLE = 64  # pictures by which the pace is measured
 FEWEST = 10  # training pictures a class, below which a model is not worth its time
-FEWEST_TO_CHOOSE = 20  # validation pictures, below which they cannot tell one depth of features from another
 FEATURES_SHARE = 0.7  # of the time for a frozen backbone, at most, that its features may take
 
 HalfFloats = npt.NDArray[np.float16]
@@ -56,12 +54,9 @@ class FrozenHead:
 def train_frozen(job: Job, share: float = 0.9) -> FrozenHead:
     """Train a head on a frozen backbone, in that share of the time that is left."""
     depths = ("last", "all") if job.recipe.features == "auto" else (job.recipe.features,)
-    if job.recipe.features == "auto" and len(job.dataset.of("validation")) < FEWEST_TO_CHOOSE:
-        depths = ("last",)
-    stays_frozen = job.recipe.weights == "auto" and not job.recipe.finetune_layers
-    networks, frozen = (_networks if stays_frozen else _new_networks)(
-        job.recipe.model, job.size, job.upscale, job.recipe.weights, depths
-    )
+    backbone = backbones.build(job.recipe.model, job.size, upscale=job.upscale, weights=job.recipe.weights)
+    networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
+    frozen = FrozenNetwork.of_model(networks[depths[-1]])
     job.clock.reserve(job.seconds_per_picture(networks[depths[-1]]))
     job, clock = _chosen(job, frozen, share), job.clock.part(share)
     job, seen = _look(job, frozen)
@@ -79,18 +74,6 @@ def train_frozen(job: Job, share: float = 0.9) -> FrozenHead:
     known = fit_mahalanobis(embedding, seen.labels[rows], classes, seed)
     trained = finish(job, best.network, best.fitted, seen.held_labels, best.logits, known, frozen)
     return FrozenHead(job, best.network, best.fitted, seen.labels, seen.held_labels, trained)
-
-
-def _new_networks(
-    model: str, size: int, upscale: int, weights: str, depths: tuple[str, ...]
-) -> tuple[dict[str, Any], FrozenNetwork]:
-    """The features of a backbone at each depth as Keras models, and the last as a fast function."""
-    backbone = backbones.build(model, size, upscale=upscale, weights=weights)
-    networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
-    return networks, FrozenNetwork.of_model(networks[depths[-1]])
-
-
-_networks = lru_cache(maxsize=1)(_new_networks)  # building takes longer than a head on thirty pictures
 
 
 @dataclass(frozen=True)
