@@ -9,8 +9,8 @@ READY = $(VENV)/.ready
 demo: $(READY)  ## train on embedded digits, measure, predict a picture
 	$(BIN)/whatsit demo
 
-test: $(READY)  ## all tests, in two processes of one thread each, which is faster than two that take each other's cores
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(READY)  ## format, lint, strict types
 	$(BIN)/ruff format --check .
