@@ -70,3 +70,16 @@ def test_dark_bright_blurred_and_odd_pictures_are_found(pictures: list[Image.Ima
     for place, kind in enumerate(("dark", "bright", "blurred", "odd", "tiny", "grey")):
         assert first + place in found[kind], kind
         assert all(number >= first for number in found[kind]), kind
+
+
+def test_pixels_made_large_are_not_compared() -> None:
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (2, 8, 8), np.uint8)
+    thumbs = np.concatenate([small, small]).repeat(4, axis=1).repeat(4, axis=2)
+    assert near_duplicates(thumbs) == []
+
+
+def test_small_pictures_are_not_compared(pictures: list[Image.Image]) -> None:
+    thumbs = np.stack([thumb(data) for data in [*map(save, pictures), save(pictures[0], 40)]])
+    assert near_duplicates(thumbs, sides=[200] * len(thumbs)) == [[0, len(pictures)]]
+    assert near_duplicates(thumbs, sides=[20] * len(thumbs)) == []
