@@ -69,7 +69,15 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def install(place: Path) -> None:
     [steps] = [text for word, text in instructions() if word == "RUN" and "pip install" in text]
-    steps = steps.replace("/opt/whatsit", str(place)).replace("/source", str(ROOT)).replace("--no-cache-dir ", "")
+    source = place.with_name("source")  # only what the first stage copies
+    for text in [text for word, text in instructions() if word == "COPY" and not text.startswith("--from")]:
+        *names, target = text.split()
+        for name in names:
+            copied = source / Path(target).relative_to("/source") / (name if target.endswith("/") else "")
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            copy(ROOT / name, copied)
+    steps = steps.replace("/opt/whatsit", str(place)).replace("/source", str(source)).replace("--no-cache-dir ", "")
     for step in steps.split("&&"):
         words = shlex.split(step)
         command = [sys.executable if words[0] == "python" else words[0], *words[1:]]

@@ -31,7 +31,7 @@ def test_labels_are_corrected_and_pictures_left_out(data: Dataset) -> None:
         ("cat/2.jpg", "cat"),
         ("dog/1.jpg", "dog"),
     ]
-    assert "1 labels were corrected and 1 pictures left out" in done.notes[0]
+    assert "labels corrected: 1; pictures left out: 1" in done.notes[0]
 
 
 def test_last_decision_holds_until_it_is_taken_back(data: Dataset) -> None:
@@ -44,7 +44,8 @@ def test_file_that_was_replaced_is_another_picture(data: Dataset) -> None:
     old = Edit("cat/1.jpg", "cat", "00", "exclude")
     done = apply_edits(data, [old])
     assert len(done.pictures) == 4
-    assert "1 decisions" in done.notes[0]
+    assert "changed or gone" in done.notes[0]
+    assert done.notes[0].endswith(": 1")
 
 
 def test_log_lies_beside_the_data(data: Dataset, tmp_path: Path) -> None:

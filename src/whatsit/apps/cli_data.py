@@ -59,7 +59,7 @@ def explore(
     if found.moved:
         out(
             f"{len(found.moved):,} files were moved into {quarantine_folder(data)}; "
-            f"put them back with: whatsit explore {data} --undo"
+            f"put them back with: whatsit explore {shlex.quote(data)} --undo"
         )
     out(
         f"Next: open {folder / 'explore.html'} in a browser, or put labels right: whatsit app --data {shlex.quote(data)}"

@@ -17,7 +17,8 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before it is impor
 import gradio as gr
 
 from whatsit.apps.answers import Brought, answer_all, as_csv, overlay, pixels_to_show
-from whatsit.apps.network import HOST, free_port, reachable
+from whatsit.apps.model_files import require_models
+from whatsit.apps.network import HOST, announcement, free_port, reachable
 from whatsit.apps.presentation import answer_json
 from whatsit.apps.streamlit_app import fragments
 from whatsit.apps.words import WORDS, Words, language_of
@@ -112,7 +113,7 @@ def build(predictor: Predictor, name: str = "") -> gr.Blocks:
         found = _answer(predictor, frame, say, len(predictor.classes))
         return fragments.headline(found, say), _shares(found)
 
-    def many(files: list[str] | None, request: gr.Request) -> tuple[list[list[Any]], str | None]:
+    def many(files: list[str] | None, request: gr.Request) -> tuple[dict[str, Any] | None, str | None]:
         return _table(predictor, files or [], folder, _say(request))
 
     app: gr.Blocks
@@ -145,8 +146,7 @@ def build(predictor: Predictor, name: str = "") -> gr.Blocks:
             files = _without_addresses(
                 gr.File(file_count="multiple", file_types=["image"], label=_TEXT("gradio_files"))
             )
-            columns = [WORDS[f"batch.{key}"][0] for key in ("file", "answer", "sure", "second")]
-            table = gr.Dataframe(headers=columns, interactive=False, label=_TEXT("gradio_answers"))
+            table = gr.Dataframe(interactive=False, label=_TEXT("gradio_answers"))
             sheet = gr.File(label=_TEXT("gradio_csv"), interactive=False)
             files.change(many, files, [table, sheet], api_name="predict_batch", concurrency_limit=1)
     app.queue(max_size=WAITING)
@@ -164,14 +164,14 @@ def run(
 ) -> None:
     """Serve the app until it is stopped; at 127.0.0.1:7860 or the next free port by default. `say` is told the address.
 
-    Raises `BundleError` where the model cannot be read, `UsageError` where the address cannot be had.
+    Raises `BundleError` where the model cannot be read, `UsageError` where there is none or the address cannot be had.
     """
-    predictor = Predictor(model, runtime=runtime)
+    entry = require_models([model])[0]  # of a folder of runs, the newest
+    predictor = Predictor(entry.path, runtime=runtime)
     host = host or HOST
     port = free_port("the app", host, [port] if port else PORTS)
-    app = start(build(predictor, _name(model)), host, port, browser=browser)
-    address = f"http://{reachable(host)}:{port}"
-    say(f"The app is at {address} (Ctrl-C stops it). แอปอยู่ที่ {address} (กด Ctrl-C เพื่อหยุด)")
+    app = start(build(predictor, entry.name), host, port, browser=browser)
+    say(announcement(f"http://{reachable(host)}:{port}"))
     try:
         app.block_thread()
     finally:
@@ -206,18 +206,13 @@ def start(app: gr.Blocks, host: str, port: int, *, browser: bool = False) -> gr.
 
 def answer_uploads(predictor: Predictor, files: Sequence[Path]) -> list[Prediction]:
     """The answers to these files as if they had been uploaded, with all classes: for `whatsit verify`."""
-    field = picture_field()
     found = []
-    for file in files:
-        kept = gr.processing_utils.save_file_to_cache(file, cache_dir=field.GRADIO_CACHE)
-        picture = field.preprocess(gr.data_classes.ImageData(path=kept))
-        found.append(_answer(predictor, picture, Words("en"), len(predictor.classes)))
+    with tempfile.TemporaryDirectory(prefix="whatsit-") as folder:
+        for file in files:
+            kept = gr.processing_utils.save_file_to_cache(file, cache_dir=folder)
+            picture = _uploaded(Path(folder), gr.data_classes.ImageData(path=kept))
+            found.append(_answer(predictor, picture, Words("en"), len(predictor.classes)))
     return found
-
-
-def _name(model: str | Path) -> str:
-    path = Path(model).resolve()
-    return path.parent.name if path.name == "model.whatsit" else path.stem if path.is_file() else path.name
 
 
 def _say(request: gr.Request) -> Words:
@@ -266,13 +261,15 @@ def _examples(predictor: Predictor, field: Any, folder: Path) -> None:
         gr.Examples(paths, field, label=_TEXT("gradio_examples"), examples_per_page=EXAMPLES)
 
 
-def _table(predictor: Predictor, files: Sequence[str], folder: Path, say: Words) -> tuple[list[list[Any]], str | None]:
+def _table(
+    predictor: Predictor, files: Sequence[str], folder: Path, say: Words
+) -> tuple[dict[str, Any] | None, str | None]:
     if len(files) > MAX_PICTURES:
         raise gr.Error(
             say("classify.too_many", n=len(files), most=MAX_PICTURES).replace("`", ""), print_exception=False
         )
     if not files:
-        return [], None
+        return None, None
     if sum(Path(path).stat().st_size for path in files) > MAX_LOT:
         raise gr.Error(say("classify.too_large", most=MAX_LOT // 1_000_000), print_exception=False)
     lot = answer_all(predictor, [Brought(Path(path).name, Path(path).read_bytes()) for path in files])
@@ -287,7 +284,8 @@ def _table(predictor: Predictor, files: Sequence[str], folder: Path, say: Words)
         rows.append([plain(one.brought.name), label, f"{100 * found.probability:.1f}", plain(second)])
     sheet = folder / "whatsit.csv"  # Gradio copies it before the next lot is answered
     write_bytes(sheet, as_csv(lot, predictor.classes))
-    return rows, str(sheet)
+    headers = [say(f"batch.{key}") for key in ("file", "answer", "sure", "second")]
+    return {"headers": headers, "data": rows}, str(sheet)
 
 
 def _bars() -> gr.Label:

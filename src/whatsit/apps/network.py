@@ -34,6 +34,11 @@ def reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def announcement(address: str) -> str:
+    """What the owner of an app is told once it is there, in both languages."""
+    return f"The app is at {address} (Ctrl-C stops it). แอปอยู่ที่ {address} (กด Ctrl-C เพื่อหยุด)"
+
+
 def is_private(host: str) -> bool:
     """Whether only this computer reaches what is served on a host."""
     try:

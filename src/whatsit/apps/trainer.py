@@ -57,11 +57,6 @@ class Trainer:
             encoding="utf-8",
         )
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a job is at work."""
-        return self._lock.locked()
-
     def train(self, data: Path, out: Path, progress: Callable[[str], None]) -> Taught:
         """Train on DATA and measure it. `progress` is told what is being done. Raises `WhatsitError`."""
         with self._lock:

@@ -109,11 +109,14 @@ class Collection:
                 raise disk_error(target, error) from None
 
     def let_wait(self, data: bytes, answer: str, probability: float, unknown: bool) -> None:
-        """Keep a picture for whoever labels it later, with what the model said. Raises `ImageError` or `DiskError`."""
+        """Keep a picture that has no label yet for whoever labels it later, with what the model said.
+
+        Raises `ImageError` or `DiskError`.
+        """
         path = self.folder / WAITING / _file_name(data)
         said = {"answer": answer, "probability": probability, "unknown": unknown}
         with self._writing:
-            if path.exists():
+            if path.exists() or any((self.folder / label / path.name).exists() for label in self.labels()):
                 return
             write_text(path.with_suffix(".json"), json.dumps(said, ensure_ascii=False))
             write_bytes(path, data)

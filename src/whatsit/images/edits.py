@@ -151,10 +151,10 @@ def apply_edits(dataset: Dataset, edits: Iterable[Edit]) -> Dataset:
             relabelled += 1
             picture = replace(picture, label=edit.label)
         kept[picture.name, picture.label] = picture
-    note = f"{relabelled:,} labels were corrected and {left_out:,} pictures left out, by {edits_path(dataset.source)}"
+    note = f"labels corrected: {relabelled:,}; pictures left out: {left_out:,}; as {edits_path(dataset.source)} says"
     notes = [note] if relabelled or left_out else []
     if gone := len(decided) - len(found):
         notes.append(
-            f"{gone:,} decisions in {edits_path(dataset.source)} are about files that have changed or gone, and were passed over"
+            f"decisions about files that have changed or gone, passed over in {edits_path(dataset.source)}: {gone:,}"
         )
     return replace(dataset, pictures=tuple(kept.values()), notes=(*dataset.notes, *notes))

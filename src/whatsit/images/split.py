@@ -15,9 +15,7 @@ FRACTIONS = (0.70, 0.15, 0.15)
 MOST_VALIDATION = 5000  # pictures: an accuracy of 90 % has a standard error of 0.4 points then; train gets the others
 
 Group = list[Picture]  # pictures that are the same, or nearly: they stay together
-Alike = Mapping[
-    bytes, bytes
-]  # of the digest of a picture that has near-duplicates, the digest that stands for them all
+Alike = Mapping[bytes, bytes]  # from the digest of a picture with near-duplicates to the one that stands for them all
 
 
 def split(
@@ -54,7 +52,7 @@ def split(
 
 def is_to_be_dealt(dataset: Dataset) -> bool:
     """Whether `split` has anything to decide: DATA did not come with all splits."""
-    return {picture.split for picture in dataset.pictures} < set(SPLITS) or None in {p.split for p in dataset.pictures}
+    return {picture.split for picture in dataset.pictures} != set(SPLITS)
 
 
 def limit(dataset: Dataset, per_class: int, seed: int = 0) -> Dataset:
@@ -159,7 +157,7 @@ def _allot(
     for label in sorted(orders, key=lambda label: own[label]):  # those that can choose least come first
         groups = by_class[label]
         where = _deal(orders[label], {key: len(groups[key]) for key in groups}, names, shares, dealt)
-        dealt |= where | dealt
+        dealt = where | dealt
         allotted += [replace(picture, split=where[key]) for key in orders[label] for picture in groups[key]]
     return allotted
 
@@ -181,9 +179,8 @@ def _deal(
             where[key] = next((name for name in names if room[name] >= sizes[key]), names[0])
             room[where[key]] -= sizes[key]
     held = Counter(where.values())
-    for (
-        name
-    ) in names:  # where large groups left none for a split, it gets the smallest; one of several labels only at need
+    # Where large groups left none for a split, it gets the smallest; one under several labels only at need.
+    for name in names:
         if not held[name]:
             donors = [key for key in order if held[where[key]] > 1]
             chosen = min(donors, key=lambda key: (key in dealt, sizes[key]))

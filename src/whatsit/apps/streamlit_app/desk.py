@@ -56,6 +56,7 @@ class Desk:
         self._fingerprint = self.dataset.fingerprint()
         self._looking, self._writing = threading.Lock(), threading.Lock()
         self._edits = read_edits(data)
+        self._decided = in_force(self._edits)
         self._found: tuple[float, Found] | None = None
 
     @property
@@ -65,7 +66,7 @@ class Desk:
 
     def decided(self) -> dict[Key, Edit]:
         """The decisions in force."""
-        return in_force(self._edits)
+        return self._decided
 
     def label_of(self, picture: Picture) -> str:
         """As decided; empty for a picture that is left out."""
@@ -80,7 +81,7 @@ class Desk:
         unreadable = {item.name for item in found.items.get("unreadable", ())} if found else set()
         counts = Counter(picture.label for picture in self.dataset.pictures if picture.name not in unreadable)
         for key, edit in decided.items():
-            if key in self._by_key and edit.action in ("label", "exclude"):
+            if key in self._by_key and edit.image not in unreadable and edit.action in ("label", "exclude"):
                 counts[self._by_key[key].label] -= 1
                 counts[edit.label] += edit.action == "label"
         return {label: counts[label] for label in self.dataset.classes}
@@ -101,6 +102,7 @@ class Desk:
         with self._writing:
             add_edits(self.data, [Edit(*key, action, label if action == "label" else "") for key in keys])
             self._edits = read_edits(self.data)
+            self._decided = in_force(self._edits)
 
     def found(self) -> Found | None:
         """What was found; None where nobody has looked yet."""
@@ -141,7 +143,17 @@ class Desk:
 
         Raises `WhatsitError` with its words where it fails.
         """
-        command = [sys.executable, "-m", "whatsit.apps.cli", "explore", "--out", str(self.folder), "--", self.data]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "whatsit.apps.cli",
+            "explore",
+            "--out",
+            str(self.folder),
+            "--",
+            self.data,
+        ]
         with self._looking:
             done = subprocess.run(  # noqa: S603 - our own
                 command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import BaseRoute, Route
 
-from whatsit.apps.network import HOST, free_port, reachable
+from whatsit.apps.network import HOST, announcement, free_port, reachable
 from whatsit.apps.streamlit_app import live_route
 from whatsit.apps.streamlit_app.classroom import offer_classroom
 from whatsit.apps.streamlit_app.desk import offer_data
@@ -95,6 +95,6 @@ def _tell(server: uvicorn.Server, address: str, browser: bool, say: Callable[[st
         if server.should_exit:
             return
         time.sleep(0.05)
-    say(f"The app is at {address} (Ctrl-C stops it). แอปอยู่ที่ {address} (กด Ctrl-C เพื่อหยุด)")
+    say(announcement(address))
     if browser:
         webbrowser.open(address)
