@@ -47,6 +47,7 @@ def test_every_module_is_in_a_known_place() -> None:
         "import whatsit; whatsit.Predictor",
         "import whatsit.evaluation.parity, whatsit.verbs.predict, whatsit.verbs.verify",
         "import whatsit.verbs.evaluate, whatsit.verbs.check, whatsit.verbs.explain",
+        "import whatsit.apps.gradio_app",
         "import whatsit.apps.streamlit_app.server, whatsit.apps.streamlit_app.classify, whatsit.apps.streamlit_app.live, "
         "whatsit.apps.streamlit_app.model",
     ],
