@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
+import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from tests.drawn import photos
@@ -78,10 +83,25 @@ def write_files(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Any]) -> Any:
+    """What is made of a path, by whichever of the test processes comes first. Of a run, each gets a copy to write in."""
+    own = factory.getbasetemp()
+    base = own.parent if ONE_OF_SEVERAL else own
+    kept = base / f"{name}.pickle"
+    with FileLock(base / f"{name}.lock"):
+        if not kept.is_file():
+            kept.write_bytes(pickle.dumps(make(base / "made" / name)))
+        value = pickle.loads(kept.read_bytes())
+    if ONE_OF_SEVERAL and hasattr(value, "folder"):
+        folder = shutil.copytree(value.folder, factory.mktemp("runs") / name)
+        value = replace(value, folder=folder, model=folder / "model.whatsit")
+    return value
+
+
 @pytest.fixture(scope="session")
 def shapes_folder(shape_files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`shape_files` as a folder of class folders."""
-    return write_files(tmp_path_factory.mktemp("data") / "shapes", shape_files)
+    return made_once(tmp_path_factory, "shapes", lambda path: write_files(path, shape_files))
 
 
 @pytest.fixture
@@ -97,8 +117,11 @@ def baseline_run(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory):
 
     settings = {"epochs": 12, "batch_size": 8, "rotation": 0.0, "shear": 0.0, "zoom": 0.0, "shift": 0.05, "flip": False}
     settings |= {"schedule": "plateau", "dropout": 0.5}
-    out = tmp_path_factory.mktemp("runs") / "baseline"
-    return whatsit.train(shapes_folder, recipe="baseline", out=out, seed=1, settings=settings)
+    return made_once(
+        tmp_path_factory,
+        "baseline",
+        lambda out: whatsit.train(shapes_folder, recipe="baseline", out=out, seed=1, settings=settings),
+    )
 
 
 HOSTILE = {"disc": "ส้มตำ ไทย", "rows": "<script>alert(1)</script>", "columns": '=HYPERLINK("http://evil")'}
@@ -107,9 +130,14 @@ HOSTILE = {"disc": "ส้มตำ ไทย", "rows": "<script>alert(1)</scrip
 @pytest.fixture(scope="session")
 def hostile_run(tmp_path_factory: pytest.TempPathFactory):
     """A run on classes and files with names that look like HTML, formulas and Thai, some labels wrong on purpose."""
+    return made_once(tmp_path_factory, "hostile", _hostile)
+
+
+def _hostile(out: Path):
     import whatsit
 
-    root = tmp_path_factory.mktemp("data")
+    root = out.with_name("hostile-data")
+    root.mkdir(parents=True)
     lines = ["path,label"]
     for k, kind in enumerate(CLASSES):
         for i in range(20):
@@ -119,7 +147,7 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory):
             lines.append(f'{name},"{label}"')
     (root / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
     settings = {"epochs": 3, "batch_size": 8, "rotation": 0.0, "shear": 0.0, "zoom": 0.0}
-    return whatsit.train(root / "labels.csv", recipe="baseline", out=root / "hostile", settings=settings)
+    return whatsit.train(root / "labels.csv", recipe="baseline", out=out, settings=settings)
 
 
 @pytest.fixture(scope="session")
@@ -127,10 +155,12 @@ def fruit_run(tmp_path_factory: pytest.TempPathFactory):
     """A run of the default recipe at 224 pixels on drawn fruit, whose classes have Thai names: about ten seconds."""
     import whatsit
 
-    folder = write_files(tmp_path_factory.mktemp("fruit") / "ผลไม้", photos(12))
-    out = tmp_path_factory.mktemp("runs") / "fruit"
-    settings = {"views": ["original"], "epochs": 12}
-    return whatsit.train(folder, out=out, seed=1, settings=settings, report=False)
+    def make(out: Path):
+        folder = write_files(out.with_name("fruit-data") / "ผลไม้", photos(12))
+        settings = {"views": ["original"], "epochs": 12}
+        return whatsit.train(folder, out=out, seed=1, settings=settings, report=False)
+
+    return made_once(tmp_path_factory, "fruit", make)
 
 
 @pytest.fixture(scope="session")

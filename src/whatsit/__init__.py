@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from whatsit.apps.client import Client
     from whatsit.apps.proof import verify
+    from whatsit.apps.tracking import track
     from whatsit.errors import WhatsitError
     from whatsit.runtime.predictor import Prediction, Predictor
     from whatsit.runtime.predictor import Predictor as load  # noqa: N813 - opening a model reads as a verb
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from whatsit.verbs.export import export
     from whatsit.verbs.runs import list_runs as runs
     from whatsit.verbs.train import Run, train
+    from whatsit.verbs.tune import tune
 
 # Loaded when first used, so that `import whatsit` is quick and serving needs nothing of training.
 _HOMES = {
@@ -49,7 +51,9 @@ _HOMES = {
     "export": "whatsit.verbs.export:export",
     "load": "whatsit.runtime.predictor:Predictor",
     "runs": "whatsit.verbs.runs:list_runs",
+    "track": "whatsit.apps.tracking:track",
     "train": "whatsit.verbs.train:train",
+    "tune": "whatsit.verbs.tune:tune",
     "verify": "whatsit.apps.proof:verify",
 }
 
@@ -70,7 +74,9 @@ __all__ = [
     "export",
     "load",
     "runs",
+    "track",
     "train",
+    "tune",
     "verify",
 ]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 
 class Reporter:
@@ -15,6 +16,9 @@ class Reporter:
     def stage(self, name: str) -> Callable[[int, int], None]:
         """A new stage begins; the function returned takes (done, total), total 0 where it is not known."""
         return lambda done, total: None
+
+    def epoch(self, entry: Mapping[str, Any]) -> None:
+        """An epoch of training is done: what `history.csv` has of it."""
 
     def say(self, text: str) -> None:
         """Something worth a line."""

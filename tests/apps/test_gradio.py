@@ -90,6 +90,17 @@ def test_only_uploaded_files_are_read(address: str, hostile: object, photo: Path
     assert "probability" not in told
 
 
+def test_large_bodies_are_refused(address: str) -> None:
+    def body() -> Iterator[bytes]:
+        for _ in range(90):
+            yield b"[" * 1_000_000
+
+    call = f"{address}/gradio_api/call/predict"
+    answer = httpx.post(call, content=body(), headers={"Content-Type": "application/json"}, timeout=30)
+    assert answer.status_code == 413
+    assert "more than 80 MB" in answer.text
+
+
 def test_large_uploads_are_refused(address: str) -> None:
     answer = httpx.post(f"{address}/gradio_api/upload", files={"files": ("a.png", bytes(60_000_000))}, timeout=60)
     assert answer.status_code == 413

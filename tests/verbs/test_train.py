@@ -21,6 +21,7 @@ from whatsit.progress import Reporter
 from whatsit.verbs import shipping
 from whatsit.verbs import train as train_verb
 from whatsit.verbs.train import Run
+from whatsit.verbs.verify import verify
 
 FAST = {"epochs": 3, "size": 64, "features": "last", "views": ["original"]}
 
@@ -136,7 +137,7 @@ def test_other_backbones_are_fine_tuned_end_to_end(shapes_folder: Path, tmp_path
         report=False,
     )
     assert read_bundle(run.model).provenance["recipe"]["model"] == backbone
-    assert all(parity.passed for parity in whatsit.verify(run.model))
+    assert all(parity.passed for parity in verify(run.model))
 
 
 def test_mobilenetv2_is_fine_tuned_with_the_shared_weights(
@@ -177,7 +178,7 @@ def test_fine_tuning_ships_what_it_trained(shapes_folder: Path, tmp_path: Path, 
     )
     assert run.test.accuracy >= 0.85
     assert {row["stage"] for row in _history(run)} >= {"finetune"}
-    assert all(parity.passed for parity in whatsit.verify(run.model))
+    assert all(parity.passed for parity in verify(run.model))
 
 
 def test_best_tries_and_gives_the_winner_the_time(

@@ -15,11 +15,12 @@ from whatsit import __version__
 from whatsit.apps.cli_apps import gradio, web_app
 from whatsit.apps.cli_data import explore
 from whatsit.apps.cli_models import Json, Model, benchmark, ensemble, export, verify
+from whatsit.apps.cli_runs import runs, track, tune
 from whatsit.apps.cli_service import remote, serve
 from whatsit.apps.presentation import answer_json, answer_line, as_document, print_figures, print_run, run_json
 from whatsit.apps.process import run_guarded
 from whatsit.apps.terminal import TerminalReporter, err, out, table
-from whatsit.errors import ImageError, UsageError
+from whatsit.errors import ImageError, UsageError, WhatsitError
 
 app = typer.Typer(
     name="whatsit",
@@ -31,14 +32,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Data = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        help="A folder of class folders (optionally below train/, validation/, test/), a zip or tar of one, a CSV with "
-        "path,label[,split], or: digits, cifar10, cifar100, mnist, fashion-mnist, cats-vs-dogs.",
-    ),
-]
+_DATA = typer.Argument(
+    metavar="DATA",
+    help="A folder of class folders (optionally below train/, validation/, test/), a zip or tar of one, a CSV with "
+    "path,label[,split], or: digits, cifar10, cifar100, mnist, fashion-mnist, cats-vs-dogs.",
+)
+Data = Annotated[str, _DATA]
 Runtime = Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")]
 
 
@@ -87,7 +86,7 @@ def demo(
 
 @app.command()
 def train(
-    data: Data,
+    data: Annotated[str | None, _DATA] = None,
     recipe: Annotated[
         str | None, typer.Option(help="fast (the default), finetune, best, baseline, scratch, or a TOML file.")
     ] = None,
@@ -114,12 +113,22 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, instead of the recipe's; repeatable.")
     ] = None,
+    from_run: Annotated[
+        Path | None, typer.Option("--from-run", help="Repeat this run: its pictures, splits, recipe and seed.")
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write events for TensorBoard.")] = False,
+    tracked: Annotated[bool, typer.Option("--track", help="Also keep the run in MLflow; see: whatsit track")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a classifier on pictures, and measure it on pictures that it never saw."""
     from whatsit.training.recipe import parse_settings
     from whatsit.verbs.train import train
 
+    if tracked:
+        from whatsit.apps.tracking import require_mlflow
+        from whatsit.apps.tracking import track as track_run
+
+        require_mlflow()
     with TerminalReporter() as reporter:
         run = train(
             data,
@@ -132,19 +141,27 @@ def train(
             time_limit=time_limit,
             resume=resume,
             settings=parse_settings(settings or []),
+            from_run=from_run,
+            tensorboard=tensorboard,
             report=report,
             criteria=criteria,
             reporter=reporter,
         )
     if as_json:
         out(as_document(run_json(run)))
-        return
-    print_run(run)
-    out()
-    if run.examination:
-        out(f"Next: open {run.folder / 'report.html'} in a browser")
-    out(f"Next: whatsit predict {run.folder} PICTURE...")
-    out(f"Next: whatsit app {run.folder}")
+    else:
+        print_run(run)
+        out()
+        if run.examination:
+            out(f"Next: open {run.folder / 'report.html'} in a browser")
+        out(f"Next: whatsit predict {run.folder} PICTURE...")
+        out(f"Next: whatsit app {run.folder}")
+    if tracked:
+        try:
+            track_run(run.folder)
+        except WhatsitError as error:
+            error.add_note(f"the run is whole, in {run.folder}; try again with: whatsit track {run.folder}")
+            raise
 
 
 @app.command()
@@ -255,38 +272,9 @@ def explain(
     out(f"Drawing: {path}")
 
 
-for verb in (explore, export, verify, benchmark, ensemble, serve, gradio):
+for verb in (explore, tune, export, verify, benchmark, ensemble, runs, track, serve, gradio):
     app.command()(verb)
 app.command("app")(web_app)
-
-
-@app.command()
-def runs(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where the runs are.")] = Path("runs"),
-    as_json: Json = False,
-) -> None:
-    """List finished training runs, the newest first."""
-    from whatsit.verbs.runs import list_runs
-
-    found = list_runs(folder)
-    if as_json:
-        out(as_document([vars(run) for run in found]))
-        return
-    rows = [
-        (
-            run.name,
-            run.recipe,
-            run.model,
-            f"{run.accuracy:.2%}",
-            f"{run.accuracy_ci95[0]:.1%} to {run.accuracy_ci95[1]:.1%}",
-            f"{run.loss:.3f}",
-            f"{run.n:,}",
-            f"{run.seconds:.0f} s",
-            run.created[:16].replace("T", " "),
-        )
-        for run in found
-    ]
-    table(("run", "recipe", "model", "accuracy", "95 % interval", "loss", "n", "time", "finished (UTC)"), rows)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before it is imported: nothing is sent out
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from whatsit.apps.answers import Brought, answer_all, as_csv, overlay, pixels_to_show
+from whatsit.apps.body_limit import BodyLimit
 from whatsit.apps.model_files import require_models
 from whatsit.apps.network import HOST, announcement, free_port, reachable
 from whatsit.apps.presentation import answer_json
@@ -32,6 +34,7 @@ from whatsit.runtime.predictor import Prediction, Predictor
 PORTS = range(7860, 7910)
 MAX_FILE = "50mb"
 MAX_FRAME = 70_000_000  # characters of a data: address
+MAX_BODY = 80_000_000  # bytes of a request that is no upload
 MAX_PICTURES = 500  # in one lot
 MAX_LOT = 1_000_000_000  # bytes of it
 BARS = 8  # classes shown
@@ -200,6 +203,7 @@ def start(app: gr.Blocks, host: str, port: int, *, browser: bool = False) -> gr.
         ),
         css=_style(),
         state_session_capacity=200,
+        app_kwargs={"middleware": [Middleware(BodyLimit, most=MAX_BODY, most_upload=MAX_LOT, upload="/upload")]},
     )
     return app
 

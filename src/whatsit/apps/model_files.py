@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whatsit.bundle.read import find_bundle
+from whatsit.bundle.read import BEST, find_bundle
 from whatsit.errors import MissingBundleError, UsageError
 
 
@@ -25,7 +25,9 @@ def find_models(paths: Iterable[str | Path]) -> list[Entry]:
     for path in map(Path, paths):
         with contextlib.suppress(OSError, ValueError):  # a path that cannot be looked at holds no model
             if path.is_dir() and not (path / "model.whatsit").is_file():
+                studies = [bundle.parent.parent for bundle in path.glob(f"*/{BEST}/model.whatsit")]
                 inside = [bundle.parent for bundle in path.glob("*/model.whatsit")] + list(path.glob("*.whatsit"))
+                inside = [path] if (path / BEST / "model.whatsit").is_file() else inside + studies
                 found |= dict.fromkeys(sorted(inside, key=_age))
             elif path.exists():
                 found[path] = None

@@ -33,14 +33,21 @@ from whatsit.images.scan import is_plain
 
 _GOLDEN_FILE = re.compile(r"golden/[0-9]{2}\.[a-z]{3,4}")
 _MAX_SIDE = 4096
+BEST = "best"  # the folder of a study's best run, in the study's
 
 
 def find_bundle(path: str | Path) -> Path:
-    """The `.whatsit` file that is meant by a path to it or to its run folder. Raises `BundleError` for an empty one."""
+    """The `.whatsit` file that is meant by a path to it, to its run folder, or to the study whose best run it is of.
+
+    Raises `BundleError` for an empty path.
+    """
     if not str(path).strip():  # `Path` would take it for the current folder
         raise BundleError("MODEL is empty; give a .whatsit file or a run folder")
     path = Path(path)
-    return path / "model.whatsit" if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    whole = path / "model.whatsit"
+    return path / BEST / "model.whatsit" if not whole.exists() and (path / BEST).is_dir() else whole
 
 
 def run_folder(path: str | Path) -> Path | None:

@@ -7,6 +7,7 @@ less about pictures unlike ImageNet's than its middle layers do (docs/decisions/
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ class Backbone:
     layers: int  # with weights, once batch norms are folded into them
     application: str = ""  # its name in keras.applications; empty for the one built here
     min_size: int = 32
+    file: str = (
+        ""  # where Keras keeps its ImageNet weights once downloaded, below ~/.keras/models; "": one for each size
+    )
 
 
 BACKBONES = {
@@ -42,10 +46,20 @@ BACKBONES = {
                                         "block14_expand_relu", "head_relu"), "lite", 49),
         Backbone("mobilenetv2", ("block_6_expand_relu", "block_10_expand_relu", "block_13_expand_relu",
                                  "block_16_expand_relu", "out_relu"), "tf", 52, "MobileNetV2"),
-        Backbone("vgg16", ("block3_pool", "block4_pool", "block5_conv3"), "caffe", 13, "VGG16"),
-        Backbone("resnet50", ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"), "caffe", 53, "ResNet50"),
+        Backbone("vgg16", ("block3_pool", "block4_pool", "block5_conv3"), "caffe", 13, "VGG16",
+                 file="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"),
+        Backbone("resnet50", ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"), "caffe", 53, "ResNet50",
+                 file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"),
     )
 }  # fmt: skip
+
+
+def backbones_at_hand() -> list[str]:
+    """The backbones that need no download: the default one, and those that Keras has downloaded before."""
+    kept = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+    return [
+        name for name, backbone in BACKBONES.items() if name == DEFAULT or (kept / (backbone.file or "-")).is_file()
+    ]
 
 
 def build(name: str, size: int, *, upscale: int = 1, weights: str | Path = "auto") -> keras.Model:

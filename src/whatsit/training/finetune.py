@@ -56,9 +56,7 @@ def tune(head: FrozenHead) -> Trained:
     count = tuned_layers(job.recipe, len(head.train_labels))
     recipe = _tuning(job.recipe, whole=count == ALL)
     shipped = folded(head.features)
-    if not job.brief:
-        first = len(head.validation_labels) + min(MAX_PICTURES, len(head.train_labels))
-        job.clock.reserve(job.seconds_per_picture(shipped), first)
+    job.reserve(shipped, len(head.validation_labels) + min(MAX_PICTURES, len(head.train_labels)))
     network = folded(head.features, dtype=layer_policy(), for_training=True)
     whole = _with_head(network, head.fitted.model)
     model, bottom = whole, None

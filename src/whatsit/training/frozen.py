@@ -30,10 +30,11 @@ from whatsit.training.features import Features, extract, feature_cache
 from whatsit.training.loop import Fitted, Task, TrainingError, fit
 from whatsit.training.recipe import Recipe, working_batch_size, working_size
 from whatsit.training.trained import Job, Labels, Trained, finish, logits_of_views
-from whatsit.training.unknown import enough_rows, fit_mahalanobis
+from whatsit.training.unknown import FEW, MAX_PICTURES, enough_rows, fit_mahalanobis
 
 SAMPLE = 64  # pictures by which the pace is measured
 FEWEST = 10  # training pictures a class, below which a model is not worth its time
+MOST_OPEN = 4  # networks
 FEATURES_SHARE = 0.7  # of the time for a frozen backbone, at most, that its features may take
 
 HalfFloats = npt.NDArray[np.float16]
@@ -54,10 +55,8 @@ class FrozenHead:
 def train_frozen(job: Job, share: float = 0.9) -> FrozenHead:
     """Train a head on a frozen backbone, in that share of the time that is left."""
     depths = ("last", "all") if job.recipe.features == "auto" else (job.recipe.features,)
-    backbone = backbones.build(job.recipe.model, job.size, upscale=job.upscale, weights=job.recipe.weights)
-    networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
-    frozen = FrozenNetwork.of_model(networks[depths[-1]])
-    job.clock.reserve(job.seconds_per_picture(networks[depths[-1]]))
+    networks, frozen = _networks(job, depths)
+    job.reserve(networks[depths[-1]])
     job, clock = _chosen(job, frozen, share), job.clock.part(share)
     job, seen = _look(job, frozen)
     heads: list[_Head] = []
@@ -69,11 +68,40 @@ def train_frozen(job: Job, share: float = 0.9) -> FrozenHead:
     if len(heads) > 1 and clearly_less(losses[1], losses[0], errors=2):
         best = heads[1]
     classes, seed = len(job.dataset.classes), job.recipe.seed
-    rows = enough_rows(seen.labels, classes, seed)
+    rows = enough_rows(seen.labels, classes, seed, FEW if job.brief else MAX_PICTURES)
     embedding = seen.train["original"][rows, -_width(best.network) :]
     known = fit_mahalanobis(embedding, seen.labels[rows], classes, seed)
     trained = finish(job, best.network, best.fitted, seen.held_labels, best.logits, known, frozen)
     return FrozenHead(job, best.network, best.fitted, seen.labels, seen.held_labels, trained)
+
+
+_OPEN: dict[tuple[object, ...], tuple[dict[str, Any], FrozenNetwork]] = {}  # the latest few, for the next training
+
+
+def _networks(job: Job, depths: tuple[str, ...]) -> tuple[dict[str, Any], FrozenNetwork]:
+    """The frozen network up to each depth, the deepest opened; nothing is built twice that was built a moment ago."""
+    import keras
+
+    recipe = job.recipe
+    file = Path(recipe.weights) if recipe.weights not in ("auto", "none") else efficientnet_lite0_file()
+    stamp = file.stat().st_mtime_ns if file.is_file() else 0
+    key = (
+        recipe.model,
+        recipe.weights,
+        stamp,
+        recipe.seed if recipe.weights == "none" else 0,
+        job.size,
+        job.upscale,
+        depths,
+    )
+    if key not in _OPEN:
+        backbone = backbones.build(recipe.model, job.size, upscale=job.upscale, weights=recipe.weights)
+        networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
+        while len(_OPEN) >= MOST_OPEN:
+            _OPEN.pop(next(iter(_OPEN)))
+        _OPEN[key] = networks, FrozenNetwork.of_model(networks[depths[-1]])
+    keras.utils.set_random_seed(recipe.seed)  # a head begins alike, whether its network was built now or before
+    return _OPEN[key]
 
 
 @dataclass(frozen=True)
@@ -150,6 +178,10 @@ def _within_time(job: Job, frozen: FrozenNetwork, share: float) -> Job:
         job.clock.tell("Computing features", needed)
         return job
     pictures, fewest = int(allowed / per_view) - held, min(len(train), FEWEST * len(job.dataset.classes))
+    if job.complete:
+        raise TrainingError(
+            f"too little time is left to look at the pictures at {job.size} pixels: about {duration(needed)}"
+        )
     if pictures < fewest:
         raise TrainingError(
             f"the time limit is too short: beside what the test and the report will take, {duration(job.clock.left())} are left, "
@@ -192,7 +224,7 @@ def fit_head(
     classifier.set_standard(model, *_mean_and_variance(views))
     size = working_batch_size(recipe, len(views) * len(labels))
     batches = FeatureBatches(views, labels, targets_for(labels, classes, recipe), size, recipe.seed)
-    return fit(Task(stage, model, batches, held, held_labels), recipe, job.history, clock)
+    return fit(Task(stage, model, batches, held, held_labels, rarely=job.brief), recipe, job.history, clock)
 
 
 class FrozenNetwork:

@@ -18,14 +18,15 @@ from whatsit.training.calibration import calibrated_losses, clearly_less, log_lo
 from whatsit.training.checkpoint import State
 from whatsit.training.clock import Clock, Pace, Plan
 from whatsit.training.history import CHOSEN_BY, Epoch, History
+from whatsit.training.optimizer import NOT_DECAYED, make_optimizer
 from whatsit.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import keras
 
 MAX_GRADIENT = 5.0  # global norm; longer gradients are shortened (Pascanu et al. 2013)
+SELDOM = 10.0  # seconds
 MAX_MAPS = 512 * 1024**2  # bytes
-_NOT_DECAYED = ("bias", "gamma", "beta")
 
 
 class TrainingError(WhatsitError):
@@ -51,6 +52,7 @@ class Task:
     validation: npt.NDArray[Any]  # inputs, first axis N
     validation_labels: Labels  # [N]
     rate: tuple[str, float] | None = None  # the learning rate's key and value as the user knows them, for advice
+    rarely: bool = False  # what a `kill -9` would lose is soon made again: it is saved every `SELDOM` seconds only
 
     def advice(self, recipe: Recipe) -> str:
         """What to try where the loss runs away."""
@@ -78,12 +80,16 @@ def fit(task: Task, recipe: Recipe, history: History, clock: Clock | None = None
         trainer.restore(state.variables)
         if clock and not state.done:
             clock.go_on(task.stage, len(state.entries), state.plan["epochs"])
+    saved = time.perf_counter()
     while not state.done:
         _one_epoch(trainer, task, recipe, history, state, clock)
         if state.done and not state.best_weights:
             raise TrainingError(f"the loss became infinite or not a number in the first epoch; {task.advice(recipe)}")
+        if task.rarely and time.perf_counter() - saved < SELDOM:
+            continue
         state.variables = [] if state.done else trainer.variables()
         checkpoint.save(state, path)
+        saved = time.perf_counter()
     task.model.set_weights(state.best_weights)
     return Fitted(task.model, state.best, state.best_logits)
 
@@ -194,19 +200,10 @@ class Trainer:
     """A model with its optimizer and, where the recipe wants it, a moving average of its weights."""
 
     def __init__(self, model: keras.Model, recipe: Recipe) -> None:
-        import keras
         import tensorflow as tf
 
         self.model = model
-        decay = recipe.weight_decay or None
-        self._optimizer = (
-            keras.optimizers.SGD(recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=decay)
-            if recipe.optimizer == "sgd"
-            else keras.optimizers.Adam(recipe.learning_rate, weight_decay=decay)
-        )
-        if decay:
-            self._optimizer.exclude_from_weight_decay(var_names=list(_NOT_DECAYED))
-        self._optimizer.build(model.trainable_variables)
+        self._optimizer = make_optimizer(model.trainable_variables, recipe)
         # Averaged is what holds figures; the states of random generators are whole numbers.
         self._live = (
             [variable for variable in model.variables if variable.dtype == "float32"] if recipe.averaging else []
@@ -240,7 +237,7 @@ class Trainer:
         import tensorflow as tf
 
         model, optimizer = self.model, self._optimizer
-        kernels = [v for v in model.trainable_variables if v.name not in _NOT_DECAYED] if recipe.l2 else []
+        kernels = [v for v in model.trainable_variables if v.name not in NOT_DECAYED] if recipe.l2 else []
 
         # Compiled once for batches of any size: they differ by one picture.
         signature = [
@@ -260,8 +257,7 @@ class Trainer:
                     else loss
                 )
             gradients, _ = tf.clip_by_global_norm(tape.gradient(whole, model.trainable_variables), MAX_GRADIENT)
-            optimizer.learning_rate.assign(rate)
-            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+            optimizer.apply(gradients, rate)
             if self._average:
                 self._steps.assign_add(1.0)
                 decay = tf.minimum(recipe.averaging, (1.0 + self._steps) / (10.0 + self._steps))

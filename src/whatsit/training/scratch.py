@@ -15,11 +15,10 @@ from whatsit.training.loop import Task, fit, in_slices
 from whatsit.training.pixels import decode_all
 from whatsit.training.recipe import working_batch_size
 from whatsit.training.trained import Job, Trained, finish, logits_of_pixels
-from whatsit.training.unknown import MAX_PICTURES, enough_rows, fit_mahalanobis
+from whatsit.training.unknown import FEW, MAX_PICTURES, enough_rows, fit_mahalanobis
 
 # The batch for which a recipe's learning rate of SGD is meant: smaller ones take smaller steps (Goyal et al. 2017).
 FULL_BATCH = 512
-FEW = 500  # training pictures that a trial says something of strangers by
 MODERN_SCALE = 0.125  # of the logits in training: it cools the last layer, whose kernel is not normalized (Page 2019)
 
 
@@ -48,7 +47,7 @@ def train_scratch(job: Job) -> Trained:
         cnn.set_whitening(networks[0], train.pixels[some])
     features, shipped = (classifier.flat_features(network) for network in networks)
     most = FEW if job.brief else MAX_PICTURES
-    job.clock.reserve(job.seconds_per_picture(shipped), 0 if job.brief else len(held_labels) + min(most, len(labels)))
+    job.reserve(shipped, len(held_labels) + min(most, len(labels)))
     logits = classifier.add_head(
         features.outputs[1], classes, hidden=recipe.hidden, dropout=recipe.dropout, standardize=False
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from whatsit.images.scan import Dataset, typical_size
 from whatsit.models.cnn import SCRATCH_MODELS
@@ -31,19 +32,35 @@ class _Work:
     reporter: Reporter
     side: int  # the longer side of a typical picture
 
-    def job(self, recipe: Recipe, clock: Clock, stage_prefix: str = "") -> Job:
+    def job(self, recipe: Recipe, clock: Clock, **about: Any) -> Job:
         size, upscale = working_size(recipe, self.side)
         recipe = replace(recipe, size=size)
-        return Job(self.dataset, recipe, size, upscale, self.folder, self.history, clock, self.reporter, stage_prefix)
+        return Job(self.dataset, recipe, size, upscale, self.folder, self.history, clock, self.reporter, **about)
 
 
 def train_by_recipe(
-    dataset: Dataset, recipe: Recipe, folder: Path, clock: Clock, started: float, reporter: Reporter
+    dataset: Dataset,
+    recipe: Recipe,
+    folder: Path,
+    clock: Clock,
+    started: float,
+    reporter: Reporter,
+    *,
+    trial: bool = False,
 ) -> Trained:
-    """Train on a data set that is split; `started` is when the run began (`time.perf_counter`)."""
+    """Train on a data set that is split; `started` is when the run began (`time.perf_counter`).
+
+    Of a trial, nothing but the validation loss matters. Raises `TrainingError`, for a trial also where the time is too short
+    for all of the pictures.
+    """
+    import keras
+
+    keras.utils.set_random_seed(recipe.seed)
     history = new_history(folder, reporter, started)
     work = _Work(dataset, folder, history, reporter, max(typical_size(dataset)))
-    return _best(work, recipe, clock) if recipe.candidates else _one(work.job(recipe, clock))
+    if recipe.candidates:
+        return _best(work, recipe, clock)
+    return _one(work.job(recipe, clock, brief=trial, complete=trial))
 
 
 def _one(job: Job) -> Trained:
@@ -93,7 +110,7 @@ def _is_promising(recipe: Recipe, work: _Work) -> bool:
 
 
 def _trial(work: _Work, name: str, recipe: Recipe, clock: Clock) -> Trained:
-    trained = _one(work.job(recipe, clock, f"trial-{name}-"))
+    trained = _one(work.job(recipe, clock, stage_prefix=f"trial-{name}-", brief=clock.limited))
     work.reporter.say(
         f"Trial of '{name}': validation accuracy {trained.best['val_accuracy']:.1%}, loss {trained.losses.mean():.3f}"
     )

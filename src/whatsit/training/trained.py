@@ -51,31 +51,19 @@ class Job:
     clock: Clock
     reporter: Reporter
     stage_prefix: str = ""  # of the names of its stages in the history
+    brief: bool = False  # a trial, of which nothing but the validation loss matters
+    complete: bool = False  # too little time for all of the pictures is an error, not a reason to take fewer
 
     @property
     def input_size(self) -> tuple[int, int]:
         """(height, width) of the pictures that the network takes."""
         return self.size // self.upscale, self.size // self.upscale
 
-    def seconds_per_picture(self, features: keras.Model) -> float:
-        """What the network will take to decode and answer a picture when it ships, in float32; 0 where no limit needs it."""
-        if not self.clock.limited:
-            return 0.0
-        engine, some = open_engine(features_to_onnx(features), ["embedding"]), self.dataset.of("validation")[:64]
-        rounds = []
-        for _ in range(
-            2 + 64 // max(len(some), 1)
-        ):  # the first is to warm up; of few pictures more, as one may be slow
-            started = time.perf_counter()
-            batches = decode_batches(some, self.dataset.read, self.input_size, batch_size=8)
-            count = sum(len(outputs[0]) for outputs in engine.stream(batch.pixels for batch in batches))
-            rounds.append((time.perf_counter() - started) / max(count, 1))
-        return len(self.test_views) * min(rounds[1:])
-
-    @property
-    def brief(self) -> bool:
-        """Whether it is a trial within a time limit, of which nothing but the validation loss matters."""
-        return bool(self.stage_prefix) and self.clock.limited
+    def reserve(self, features: keras.Model, first: int = 0) -> None:
+        """Keep time for what follows training with this network; `first` as `Clock.reserve` has it."""
+        if self.clock.limited and not self.brief:
+            views = len(self.test_views)
+            self.clock.reserve(views * seconds_per_picture(features, self.dataset), first)
 
     @property
     def test_views(self) -> tuple[str, ...]:
@@ -109,6 +97,19 @@ class Trained:
     def keras_model(self) -> keras.Model:
         """The classifier as it answers, for other people's tools."""
         return with_mirror_image(self.classifier) if self.recipe.test_time_flip else self.classifier
+
+
+def seconds_per_picture(features: keras.Model, dataset: Dataset) -> float:
+    """What a network (to `feature_map` and `embedding`) takes to decode and answer a picture when it ships, in float32."""
+    engine, some = open_engine(features_to_onnx(features), ["embedding"]), dataset.of("validation")[:64]
+    height, width = (int(side) for side in features.input.shape[1:3])
+    rounds = []
+    for _ in range(2 + 64 // max(len(some), 1)):  # the first is to warm up; of few pictures more, as one may be slow
+        started = time.perf_counter()
+        batches = decode_batches(some, dataset.read, (height, width), batch_size=8)
+        count = sum(len(outputs[0]) for outputs in engine.stream(batch.pixels for batch in batches))
+        rounds.append((time.perf_counter() - started) / max(count, 1))
+    return min(rounds[1:])
 
 
 def finish(
@@ -191,6 +192,7 @@ def new_history(folder: Path, reporter: Reporter, started: float | None = None) 
 
     def on_epoch(entry: Epoch, epochs: int) -> None:
         nonlocal last
+        reporter.epoch(entry)
         if entry["stage"] == last[0] and entry["seconds"] - last[1] >= LONG:
             reporter.say(
                 f"{entry['stage']}, epoch {entry['epoch']} of {epochs}: accuracy {entry['accuracy']:.1%} in training, "

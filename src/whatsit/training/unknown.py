@@ -11,6 +11,7 @@ from whatsit.models.unknown import Mahalanobis
 
 DIRECTIONS = 128
 MAX_PICTURES = 10_000  # more change the figures by nothing that can be measured, and take time
+FEW = 500  # training pictures that a trial says something of strangers by
 
 
 def fit_mahalanobis(embedding: npt.NDArray[Any], labels: npt.NDArray[Any], classes: int, seed: int = 0) -> Mahalanobis:

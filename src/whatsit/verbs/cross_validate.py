@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from whatsit.errors import DataError
-from whatsit.evaluation.metrics import Figures, Interval, wilson_interval
-from whatsit.files import spreadsheet_safe, write_text
+from whatsit.evaluation.metrics import Interval, wilson_interval
 from whatsit.images.audit import audit
+from whatsit.images.batches import decode_batches
 from whatsit.images.near import near_duplicates
-from whatsit.images.scan import Dataset, Picture
+from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.progress import SILENT, Reporter
-from whatsit.verbs.data import open_data
-from whatsit.verbs.train import train
+from whatsit.training.clock import Clock
+from whatsit.training.recipe import Recipe
+from whatsit.verbs.data import open_data, split_data
+from whatsit.verbs.plan import make_plan
 
 FOLDS = 3
 
@@ -63,14 +65,21 @@ class CrossValidation:
 
 
 def cross_validate(
-    folder: str | Path, *, folds: int = FOLDS, reporter: Reporter = SILENT, **options: Any
+    folder: str | Path,
+    *,
+    folds: int = FOLDS,
+    recipe: str = "fast",
+    settings: dict[str, Any] | None = None,
+    seed: int = 0,
+    reporter: Reporter = SILENT,
 ) -> CrossValidation:
-    """Train `folds` times on a folder of class folders, by the same `train`, each time testing on another part.
+    """Train `folds` times on a folder of class folders, as `train` does, each time testing on another part.
 
     Args:
         folder: of class folders, without splits of its own.
         folds: parts; every class needs as many different pictures, and two more to train and to choose by.
-        options: as for `train`: `recipe`, `settings`, `seed`, ...
+        recipe, settings, seed: as for `train`.
+        reporter: is told about progress.
 
     Raises:
         DataError: a class has too few pictures, or the folder comes with splits. Else as `train` does.
@@ -78,16 +87,42 @@ def cross_validate(
     dataset = open_data(folder, reporter)
     if any(picture.split for picture in dataset.pictures):
         raise DataError(f"{folder}: these pictures come with splits; cross-validation needs to deal them itself")
+    plan = make_plan(recipe, None, None, seed, settings or {})
     parts = _deal(dataset, folds)
-    total: list[Figures] = []
+    total = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
     with tempfile.TemporaryDirectory(prefix="whatsit-") as scratch:
         for fold in range(folds):
-            table = _table(dataset, folder, [part == fold for part in parts])
-            write_text(Path(scratch) / f"{fold}.csv", table)
-            run = train(Path(scratch) / f"{fold}.csv", out=Path(scratch) / f"run{fold}", report=False, **options)
-            total.append(run.test)
-    confusion = np.sum([np.array(figures.confusion) for figures in total], axis=0)
-    return CrossValidation(dataset.classes, tuple(tuple(map(int, row)) for row in confusion), folds)
+            held = [part == fold for part in parts]
+            dealt = tuple(
+                replace(picture, split="test" if test else "train")
+                for picture, test in zip(dataset.pictures, held, strict=True)
+            )
+            fresh = split_data(replace(dataset, pictures=dealt), plan.seed, SILENT)
+            total += _confusion(fresh, plan, Path(scratch) / str(fold))
+    return CrossValidation(dataset.classes, tuple(tuple(map(int, row)) for row in total), folds)
+
+
+def _confusion(dataset: Dataset, plan: Recipe, folder: Path) -> npt.NDArray[np.int64]:
+    """What a model trained on a part of the data says of the test pictures, `[true, answer]`.
+
+    The network that was fitted answers; the graph that would ship is proven to say the same (`whatsit verify`).
+    """
+    from whatsit.models.backend import load_keras
+
+    load_keras()
+    from whatsit.training.loop import in_slices
+    from whatsit.training.train import train_by_recipe
+
+    folder.mkdir()
+    clock = Clock(None, SILENT.say)
+    model = train_by_recipe(dataset, plan, folder, clock, time.perf_counter(), SILENT, trial=True).keras_model()
+    height, width = (int(side) for side in model.input.shape[1:3])
+    found = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
+    for batch in decode_batches(dataset.of("test"), dataset.read, (height, width)):
+        if len(batch.pixels):
+            answers = in_slices(model, batch.pixels).argmax(axis=1)
+            np.add.at(found, (label_numbers(batch.good, dataset.classes), answers), 1)
+    return found
 
 
 def _deal(dataset: Dataset, folds: int) -> Sequence[int]:
@@ -119,14 +154,3 @@ def _deal(dataset: Dataset, folds: int) -> Sequence[int]:
 def _fold(picture: Picture, names: dict[str, int], group: list[int], fold_of: dict[int, int]) -> int:
     place = names.get(picture.name)
     return -1 if place is None else fold_of[group[place]]
-
-
-def _table(dataset: Dataset, folder: str | Path, tested: Sequence[bool]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["path", "label", "split"])
-    for picture, held in zip(dataset.pictures, tested, strict=True):
-        path = str(Path(folder).resolve() / picture.name)
-        cells = (spreadsheet_safe(path), spreadsheet_safe(picture.label))
-        writer.writerow([*cells, "test" if held else "train"])
-    return text.getvalue()

@@ -43,14 +43,11 @@ def make_plan(
     """The recipe with what the user wants otherwise. Raises `RecipeError` or `UsageError`."""
     plan = recipes.load(recipe)
     written = recipes.written_in(recipe) if recipe.endswith(".toml") else {}
-    said = {*settings, *(_said_in(plan) if written else ())}
+    # A file with every key is one that whatsit wrote: nobody asked for the keys that have no effect there.
+    ours = written.keys() >= {field.name for field in fields(Recipe)}
+    said = {*settings, *(_said_in(plan) if written and not ours else ())}
     _refuse_without_effect(plan, said - settings.keys(), recipe)
-    plan = recipes.change(plan, settings, "--set")
-    _refuse_without_effect(plan, settings, "--set")
-    if plan.finetune_layers:
-        plan = recipes.change(
-            plan, {_TWINS[key]: settings[key] for key in _TWINS.keys() & settings} | settings, "--set"
-        )
+    plan = _with_settings(plan, settings, "--set")
     own = plan.model in SCRATCH_MODELS or bool(plan.candidates)
     if backbone is not None:
         if own:
@@ -66,14 +63,34 @@ def make_plan(
                 f"the recipe '{plan.name}' chooses its own weights; --weights goes with a recipe such as 'fast'"
             )
         plan = replace(plan, weights=str(weights))
+    _require_network(plan)
+    plan = _with_layers(plan, said)
+    plan = _without_mirror(plan, written | settings, own)
+    return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
+
+
+def changed(plan: Recipe, values: dict[str, Any], where: str) -> Recipe:
+    """A plan with other values, as `--set` has it. Raises `RecipeError`, also for a value without effect."""
+    plan = _with_settings(plan, values, where)
+    _require_network(plan)
+    return _with_layers(plan, values)
+
+
+def _require_network(plan: Recipe) -> None:
+    """Raises `UsageError` where the network has no such weights, or does not work at so small a size."""
     if plan.weights not in ("auto", "none") and not Path(plan.weights).is_file():
         raise UsageError(f"{plan.weights}: there is no such weights file; --weights takes auto, none or a path")
     smallest = SMALLEST[plan.model] if plan.model in SCRATCH_MODELS else BACKBONES[plan.model].min_size
     if 0 < plan.size < smallest:
         raise UsageError(f"'{plan.model}' works at {smallest} pixels and more, received size {plan.size}")
-    plan = _with_layers(plan, said)
-    plan = _without_mirror(plan, written | settings, own)
-    return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
+
+
+def _with_settings(plan: Recipe, settings: dict[str, Any], where: str) -> Recipe:
+    plan = recipes.change(plan, settings, where)
+    _refuse_without_effect(plan, settings, where)
+    if plan.finetune_layers:
+        plan = recipes.change(plan, {_TWINS[key]: settings[key] for key in _TWINS.keys() & settings} | settings, where)
+    return plan
 
 
 def _without_mirror(plan: Recipe, wishes: dict[str, Any], own: bool) -> Recipe:
@@ -131,6 +148,8 @@ def _said_in(recipe: Recipe) -> set[str]:
 
 def _with_layers(plan: Recipe, said: Collection[str]) -> Recipe:
     """How many layers are tuned: what the user says, or what the recipe says as far as the backbone has so many."""
+    if plan.finetune_layers and plan.model in SCRATCH_MODELS:
+        raise RecipeError(f"'{plan.model}' has no pretrained layers to tune; take it with --recipe scratch or baseline")
     if plan.finetune_layers not in (0, ALL):
         most = BACKBONES[plan.model].layers
         if int(plan.finetune_layers) > most and "finetune_layers" in said:

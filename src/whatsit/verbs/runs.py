@@ -7,12 +7,12 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whatsit.bundle.read import run_folder
-from whatsit.errors import ImageError, UsageError
+from whatsit.bundle.read import BEST, run_folder
+from whatsit.errors import ImageError, UsageError, suggest
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.report import mistake_files
 from whatsit.files import spreadsheet_safe, write_text
@@ -20,6 +20,8 @@ from whatsit.images.decode import read_file
 from whatsit.images.scan import Dataset
 
 RUNS = Path("runs")
+SORTS = ("created", "accuracy", "loss", "seconds", "n", "name", "recipe", "model")
+_LARGEST_FIRST = frozenset(("created", "accuracy", "n"))
 
 
 @dataclass(frozen=True)
@@ -140,18 +142,29 @@ def seconds_used(folder: Path) -> float:
         return 0.0
 
 
-def list_runs(folder: str | Path = RUNS) -> list[RunSummary]:
-    """The finished runs in a folder, the newest first. Raises `UsageError` where there is no such folder."""
+def list_runs(folder: str | Path = RUNS, sort: str = "created") -> list[RunSummary]:
+    """The finished runs in a folder, best runs of studies among them: the newest first, or the best by what is sorted by.
+
+    Raises `UsageError` where there is no such folder, or no such column.
+    """
+    if sort not in SORTS:
+        raise UsageError(f"unknown column '{sort}' to sort by{suggest(sort, SORTS)}")
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder of runs; train a first one with: whatsit train DATA")
-    found = []
-    for path in folder.glob("*/metrics.json"):
-        try:
-            found.append(_summary(path.parent.name, json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # not one of ours
-    return sorted(found, key=lambda run: run.created, reverse=True)
+    places = [path.parent for pattern in ("*", f"*/{BEST}") for path in folder.glob(f"{pattern}/metrics.json")]
+    found = [
+        replace(run, name=place.relative_to(folder).as_posix()) for place in places if (run := read_summary(place))
+    ]
+    return sorted(found, key=lambda run: getattr(run, sort), reverse=sort in _LARGEST_FIRST)
+
+
+def read_summary(folder: Path) -> RunSummary | None:
+    """The line of a run folder; None where it holds no run."""
+    try:
+        return _summary(folder.name, json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        return None
 
 
 def _summary(name: str, metrics: dict[str, Any]) -> RunSummary:

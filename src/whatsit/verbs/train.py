@@ -28,8 +28,10 @@ from whatsit.runtime.predictor import Predictor
 from whatsit.training import recipe as recipes
 from whatsit.training.clock import Afterwards, Clock, duration
 from whatsit.training.recipe import Recipe
+from whatsit.training.tensorboard import Events, require_tensorboard
+from whatsit.verbs.again import Again, read_again
 from whatsit.verbs.card import model_card
-from whatsit.verbs.data import open_data, split_data, tell_about, tell_unreadable
+from whatsit.verbs.data import open_data, scan_data, split_data, tell_about, tell_unreadable
 from whatsit.verbs.examine import examine, unreadable_of
 from whatsit.verbs.plan import Order, allowed_seconds, make_plan
 from whatsit.verbs.run_data import address
@@ -63,8 +65,9 @@ class Run:
 
 
 def train(
-    data: str | Path,
+    data: str | Path | None = None,
     *,
+    from_run: str | Path | None = None,
     recipe: str | None = None,
     backbone: str | None = None,
     weights: str | Path | None = None,
@@ -74,6 +77,7 @@ def train(
     time_limit: str | float | None = None,
     resume: bool = False,
     settings: dict[str, Any] | None = None,
+    tensorboard: bool = False,
     report: bool = True,
     criteria: str | Path | None = None,
     reporter: Reporter = SILENT,
@@ -82,16 +86,19 @@ def train(
 
     Args:
         data: a folder, archive, CSV or name, as in docs and `whatsit train --help`.
+        from_run: the folder of a run to repeat: its pictures (which DATA says the place of, where they were moved), splits,
+            recipe and seed.
         recipe: the name of a recipe, or a TOML file; `fast` by default.
         backbone: instead of the recipe's.
         weights: of the backbone: `auto`, `none` or a path.
         out: the run folder to make; `runs/DATA-RECIPE` by default. It must not exist.
-        seed: of the split and of training. The same seed on the same machine gives the same run, up to the order in
-            which threads add (about 1e-3 in loss).
+        seed: of the split and of training. The same seed on the same machine gives the same run; see README, "The same
+            run again", for how nearly.
         limit: at most so many pictures of each class.
         time_limit: how long the whole may take, in seconds or as text such as `10m`; the plan is fitted to it.
         resume: go on with the run that was interrupted, as it was begun.
         settings: recipe keys and values that replace the recipe's.
+        tensorboard: also write each epoch as an event into `tensorboard/` of the run folder.
         report: also question the model and write `report.html` and `plots/`.
         criteria: a TOML file of what the report holds the model against, instead of the classic criteria.
         reporter: is told about progress.
@@ -100,21 +107,24 @@ def train(
         UsageError: an argument is wrong. DataError: the data cannot be used. DiskError: the run cannot be written.
     """
     started = time.perf_counter()
-    begun = resume and recipe is None and not (settings or backbone or weights)
-    plan = None if begun else make_plan(recipe or "fast", backbone, weights, seed, settings or {})
-    seconds_allowed = allowed_seconds(time_limit)
     limits = load_criteria(criteria)
-    if limit is not None and limit < 3:
-        raise UsageError(f"--limit must be at least 3 (one picture each to train, validate and test), received {limit}")
-    seed = _said_seed(recipe, seed, settings or {})
-    dataset = open_data(data, reporter)
-    _require_outside(data, Path(out) if out else RUNS)
-    if resume:
-        place_to_work = unfinished_run(out, str(data), plan.name if plan else None)
+    if tensorboard:
+        require_tensorboard()
+    wishes = _Wishes(recipe, backbone, weights, seed, limit, time_limit, resume, settings or {})
+    again = read_again(from_run, data) if from_run is not None else None
+    order = wishes.repeating(again) if again else wishes.order()
+    data = again.data if again else data
+    if data is None:
+        raise UsageError("DATA is missing; give a folder, an archive, a CSV file or the name of a data set")
+    if again:
+        dataset = again.same_pictures(scan_data(data, reporter))  # its labels are known, whatever was decided since
+        again.warn(reporter)
     else:
-        place_to_work = new_run(out, str(data), plan.name if plan else "fast")
-    with place_to_work as place:
-        wanted = Order(plan, seed, limit, seconds_allowed).agreed(place)
+        dataset = open_data(data, reporter)
+    require_outside(data, Path(out) if out else RUNS)
+    name = order.asked.name if order.asked else None
+    with unfinished_run(out, str(data), name) if resume else new_run(out, str(data), name or "fast") as place:
+        wanted = order.agreed(place)
         working = place.path
         if wanted.limit is not None:
             dataset = limit_pictures(dataset, wanted.limit, wanted.plan.seed)
@@ -126,8 +136,13 @@ def train(
         if report and wanted.seconds is not None and wanted.seconds < REPORT_FROM:
             reporter.warn(f"a time limit below {REPORT_FROM} s leaves no time for the report")
             report = False
-        clock = Clock(wanted.seconds, reporter.say, started=started - used, afterwards=_afterwards(dataset, report))
-        trained = _fit(dataset, wanted.plan, working, clock, started - used, reporter)
+        clock = Clock(
+            wanted.seconds, reporter.say, started=started - used, afterwards=afterwards(dataset, report=report)
+        )
+        events = Events(reporter, working / "tensorboard") if tensorboard else None
+        trained = _fit(dataset, wanted.plan, working, clock, started - used, events or reporter)
+        if events:
+            events.close()
         plan = trained.recipe
         bundle = set_thresholds(_make_bundle(trained), trained.dataset, reporter)
         predictor, evaluation = ship(bundle, working / "model.whatsit", trained.dataset, reporter)
@@ -138,7 +153,7 @@ def train(
         size = megabytes(working / "model.whatsit")
         seconds = round(time.perf_counter() - started + used, 2)
         _write_records(working, trained, evaluation, plan, seconds)
-        _write_metrics(working / "metrics.json", trained, evaluation, plan, speed, size, seconds, exam)
+        _write_metrics(working / "metrics.json", trained, evaluation, plan, speed, size, seconds, wanted.seconds, exam)
     if wanted.seconds is not None and seconds > 1.1 * wanted.seconds:
         reporter.warn(f"the time limit of {duration(wanted.seconds)} was too short: it took {duration(seconds)}")
     folder = place.folder
@@ -146,16 +161,50 @@ def train(
     return Run(folder, folder / "model.whatsit", evaluation.figures, speed, size, seconds, plan, exam)
 
 
-def _said_seed(recipe: str | None, seed: int | None, settings: dict[str, Any]) -> int | None:
-    """The seed that the user asks for, in one of three ways; None where none."""
-    if seed is not None:
-        return seed
-    written = recipes.written_in(recipe) if recipe and recipe.endswith(".toml") else {}
-    found = (written | settings).get("seed")
-    return found if isinstance(found, int) else None
+@dataclass(frozen=True)
+class _Wishes:
+    """What the user asks for, beside DATA."""
+
+    recipe: str | None
+    backbone: str | None
+    weights: str | Path | None
+    seed: int | None
+    limit: int | None
+    time_limit: str | float | None
+    resume: bool
+    settings: dict[str, Any]
+
+    def order(self) -> Order:
+        """Checked. Raises `UsageError`."""
+        begun = self.resume and not (self.recipe or self.backbone or self.weights or self.settings)
+        plan = (
+            None if begun else make_plan(self.recipe or "fast", self.backbone, self.weights, self.seed, self.settings)
+        )
+        seconds = allowed_seconds(self.time_limit)
+        if self.limit is not None and self.limit < 3:
+            raise UsageError(
+                f"--limit must be at least 3 (one picture each to train, validate and test), received {self.limit}"
+            )
+        return Order(plan, self._said_seed(), self.limit, seconds)
+
+    def repeating(self, again: Again) -> Order:
+        """A run as it was. Raises `UsageError` where something else is asked for."""
+        for name in ("recipe", "backbone", "weights", "seed", "limit", "time_limit", "settings"):
+            if getattr(self, name) not in (None, {}):
+                option = "--set" if name == "settings" else f"--{name.replace('_', '-')}"
+                raise UsageError(f"--from-run repeats a run as it was; leave out {option}, or leave out --from-run")
+        return Order(again.recipe, again.recipe.seed, None, again.seconds)
+
+    def _said_seed(self) -> int | None:
+        """The seed, said in one of three ways; None where in none."""
+        if self.seed is not None:
+            return self.seed
+        written = recipes.written_in(self.recipe) if self.recipe and self.recipe.endswith(".toml") else {}
+        found = (written | self.settings).get("seed")
+        return found if isinstance(found, int) else None
 
 
-def _require_outside(data: str | Path, place: Path) -> None:
+def require_outside(data: str | Path, place: Path) -> None:
     """Raises `UsageError` where the run would be made among the pictures, of which it would become a class."""
     pictures = Path(data)
     if pictures.is_dir() and place.resolve().is_relative_to(pictures.resolve()):
@@ -181,7 +230,7 @@ def _require_test_picture(dataset: Dataset) -> None:
         )
 
 
-def _afterwards(dataset: Dataset, report: bool) -> Afterwards:
+def afterwards(dataset: Dataset, *, report: bool) -> Afterwards:
     """What follows training, as measured: the report asks the model some thousand questions and draws a dozen plots."""
     pictures = min(len(dataset.of("validation")), THRESHOLD_PICTURES) + len(dataset.of("test"))
     return Afterwards(pictures + 2000, 16.0) if report else Afterwards(pictures, 4.0)
@@ -192,11 +241,8 @@ def _fit(dataset: Dataset, plan: Recipe, folder: Path, clock: Clock, started: fl
     from whatsit.models.backend import load_keras
 
     load_keras()
-    import keras
-
     from whatsit.training.train import train_by_recipe
 
-    keras.utils.set_random_seed(plan.seed)
     trained = train_by_recipe(dataset, plan, folder, clock, started, reporter)
     trained.keras_model().save(folder / "best_model.keras")
     return trained
@@ -277,6 +323,7 @@ def _write_metrics(
     speed: Speed,
     size: float,
     seconds: float,
+    time_limit: float | None,
     exam: Examination | None,
 ) -> None:
     metrics = {
@@ -285,6 +332,7 @@ def _write_metrics(
         "recipe": plan.name,
         "model": plan.model,
         "seconds": seconds,
+        "time_limit": time_limit,
         "temperature": trained.temperature,
         "best_epoch": trained.best,
         "test": evaluation.figures.to_json(),

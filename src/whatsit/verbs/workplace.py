@@ -20,7 +20,7 @@ from whatsit.files import disk_error, write_text
 from whatsit.verbs.runs import RUNS
 
 UNFINISHED = ".unfinished"  # ends the name of the folder while the run is made
-_JOB = "job.json"
+JOB = "job.json"
 RESUME = "go on with the same command and --resume"
 
 
@@ -34,7 +34,7 @@ class Workplace:
 
     def describe(self, job: dict[str, Any]) -> None:
         """Keep what the run is about, for whoever goes on with it."""
-        write_text(self.path / _JOB, json.dumps(job, ensure_ascii=False, indent=1) + "\n")
+        write_text(self.path / JOB, json.dumps(job, ensure_ascii=False, indent=1) + "\n")
 
 
 def run_name(data: str, recipe: str) -> str:
@@ -74,21 +74,21 @@ def unfinished_run(out: str | Path | None, data: str, recipe: str | None) -> Ite
     if out:
         folder = Path(out)
         path = _place_of(folder)
-        if not (path / _JOB).is_file():
+        if not (path / JOB).is_file():
             done = "that run is finished" if folder.exists() else "no interrupted run is there"
             raise UsageError(f"{folder}: {done}; nothing to go on with")
     else:
-        found = [file.parent for file in RUNS.glob(f"*{UNFINISHED}/{_JOB}") if _is_of(file, data, recipe)]
+        found = [file.parent for file in RUNS.glob(f"*{UNFINISHED}/{JOB}") if _is_of(file, data, recipe)]
         if not found:
             raise UsageError(f"{RUNS}: no interrupted run of {data} is there; nothing to go on with")
-        path = max(found, key=lambda place: (place / _JOB).stat().st_mtime)
+        path = max(found, key=lambda place: (place / JOB).stat().st_mtime)
         folder = path.with_name(path.name.removesuffix(UNFINISHED))
     try:
-        job = json.loads((path / _JOB).read_text(encoding="utf-8"))
+        job = json.loads((path / JOB).read_text(encoding="utf-8"))
         if not isinstance(job, dict) or "recipe" not in job:
             raise ValueError("it does not say what the run is about")
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path / _JOB}: cannot be read ({error}); remove {path} and train anew") from None
+        raise UsageError(f"{path / JOB}: cannot be read ({error}); remove {path} and train anew") from None
     with _working(Workplace(folder, path, job)) as place:
         yield place
 
@@ -128,7 +128,7 @@ def _claim(folder: Path, resumable: bool) -> Path:
 
 def _is_abandoned(path: Path) -> bool:
     """Whether whoever made this place died before it had written down what for."""
-    if (path / _JOB).exists():
+    if (path / JOB).exists():
         return False
     try:
         with FileLock(path / ".lock", timeout=0):
@@ -153,7 +153,7 @@ def _working(place: Workplace) -> Iterator[Workplace]:
             folder.rmdir()  # where an empty folder of that name was made beforehand
         lock.release()
         place.path.replace(folder)
-        for name in (_JOB, ".lock"):
+        for name in (JOB, ".lock"):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # nobody goes on with it any more
     except BaseException as error:

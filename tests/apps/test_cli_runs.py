@@ -1,0 +1,66 @@
+"""The verbs about many runs, on the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from whatsit.apps.cli import app
+from whatsit.verbs.train import Run
+
+SMALL = ["--set", "epochs=2", "--set", "size=64", "--set", "features=last", "--set", "views=original", "--no-report"]
+
+
+def whatsit(*arguments: object) -> str:
+    done = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_tune_says_what_it_chose_and_what_is_next(shapes_folder: Path, tmp_path: Path) -> None:
+    text = whatsit("tune", shapes_folder, "--out", tmp_path / "tune", "--trials", 2, "--search", "hidden=8,16", *SMALL)
+    assert "Trials:         2 (2 done)" in text
+    assert "Test accuracy:" in text
+    assert f"Next: whatsit predict {tmp_path / 'tune'} PICTURE..." in text
+    document = json.loads(whatsit("tune", shapes_folder, "--out", tmp_path / "tune", "--resume", "--json"))
+    assert document["trials"] == 2
+    assert document["best"]["values"]["hidden"] in (8, 16)
+    assert 0 <= document["test"]["accuracy"] <= 1
+
+
+def test_two_runs_beside_each_other(baseline_run: Run, hostile_run: Run) -> None:
+    text = whatsit("runs", "diff", baseline_run.folder, hostile_run.folder)
+    assert "versions: the same" in text
+    assert "epochs" in text
+    assert "They were tested on different pictures" in text
+    document = json.loads(whatsit("runs", "diff", baseline_run.folder, hostile_run.folder, "--json"))
+    assert document["recipe"]["epochs"] == [12, 3]
+    assert document["same_test_pictures"] is False
+
+
+def test_runs_are_sorted(baseline_run: Run, tmp_path: Path) -> None:
+    for name, accuracy in (("worse", 0.1), ("better", 0.9)):
+        folder = shutil.copytree(baseline_run.folder, tmp_path / name)
+        metrics = json.loads((folder / "metrics.json").read_text())
+        metrics["test"]["accuracy"] = accuracy
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    found = json.loads(whatsit("runs", tmp_path, "--sort", "accuracy", "--json"))
+    assert [run["name"] for run in found] == ["better", "worse"]
+
+
+def test_run_is_repeated(baseline_run: Run, tmp_path: Path) -> None:
+    text = whatsit("train", "--from-run", baseline_run.folder, "--out", tmp_path / "again", "--no-report", "--json")
+    assert json.loads(text)["test"]["accuracy"] == baseline_run.test.accuracy
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+def test_run_is_tracked(baseline_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(baseline_run.folder, tmp_path / "runs" / "shapes")
+    [tracked] = json.loads(whatsit("track", tmp_path / "runs" / "shapes", "--json"))
+    assert tracked["new"] is True
+    assert "is there already" in whatsit("track", tmp_path / "runs" / "shapes")

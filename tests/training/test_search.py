@@ -1,0 +1,99 @@
+"""What tuning may change in a recipe."""
+
+from __future__ import annotations
+
+import pytest
+
+from whatsit.errors import RecipeError
+from whatsit.training.recipe import Recipe, change, load, names
+from whatsit.training.search import (
+    Choice,
+    Span,
+    default_space,
+    ends,
+    for_trial,
+    longer,
+    parse_search,
+    starting_points,
+    to_tune,
+)
+from whatsit.verbs.plan import changed
+
+TUNABLE = [name for name in names() if name != "best"]
+
+
+@pytest.mark.parametrize("name", TUNABLE)
+@pytest.mark.parametrize("side", [32, 500])
+def test_every_key_of_the_usual_search_has_an_effect_on_its_recipe(name: str, side: int) -> None:
+    recipe = load(name)
+    for key, knob in default_space(recipe, side, 9000, []).items():
+        for value in ends(knob):
+            assert getattr(changed(recipe, {key: value}, "test"), key) == value
+
+
+@pytest.mark.parametrize("name", TUNABLE)
+def test_the_recipe_as_it_is_comes_first(name: str) -> None:
+    recipe = to_tune(load(name))
+    space = default_space(recipe, 32, 9000, [])
+    first, *others = starting_points(recipe, space)
+    assert first == {key: getattr(recipe, key) for key in space}
+    assert first not in others
+
+
+def test_pictures_that_the_mirror_changes_are_mirrored_in_no_trial() -> None:
+    space = default_space(change(load("fast"), {"views": ["original"]}, "test"), 32, 100, [])
+    assert not {"views", "test_time_flip"} & space.keys()
+
+
+def test_backbones_are_searched_where_their_weights_are_at_hand() -> None:
+    assert "model" not in default_space(load("fast"), 32, 100, ["efficientnet-lite0"])
+    assert default_space(load("fast"), 32, 100, ["vgg16"])["model"] == Choice(("efficientnet-lite0", "vgg16"))
+
+
+def test_layers_are_tuned_where_there_are_many_pictures() -> None:
+    assert "finetune_layers" not in default_space(load("fast"), 32, 4999, [])
+    space = default_space(load("fast"), 32, 5000, [])
+    assert space["finetune_layers"] == Choice((0, 10, 20))
+    assert any(point["finetune_layers"] == 20 for point in starting_points(to_tune(load("fast")), space))
+
+
+def test_what_the_user_wants_searched() -> None:
+    texts = ["hidden=128,256", "dropout=0.1..0.5", "learning_rate=1e-4..1e-2", "epochs=3..9", "features=last,all"]
+    assert parse_search(texts, Recipe()) == {
+        "hidden": Choice((128, 256)),
+        "dropout": Span(0.1, 0.5),
+        "learning_rate": Span(1e-4, 1e-2, log=True),
+        "epochs": Span(3, 9, whole=True),
+        "features": Choice(("last", "all")),
+    }
+
+
+def test_lists_are_searched_with_semicolons_between_them() -> None:
+    assert parse_search(["filters=16,32;32,64,128"], Recipe()) == {"filters": Choice(((16, 32), (32, 64, 128)))}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dropout", "takes key=low..high or key=value,value, received 'dropout'"),
+        ("droput=0.1..0.5", "did you mean 'dropout'?"),
+        ("dropout=0.1..5", "'dropout' must be from 0 to 0.95"),
+        ("dropout=0.5..0.1", "from a smaller to a larger"),
+        ("dropout=0.5", "use --set for one value"),
+        ("features=last..all", "cannot go from one number to another"),
+        ("features=last,deep", "unknown features 'deep'"),
+        ("seed=1..5", "unknown key 'seed'"),
+        ("epochs=1.5..9", "cannot go from one number to another"),
+        ("dropout=nan..inf", "cannot go from one number to another"),
+    ],
+)
+def test_search_that_makes_no_sense_is_refused(text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message.replace("?", r"\?").replace(".", r"\.")):
+        parse_search([text], Recipe())
+
+
+def test_live_networks_get_a_fifth_of_the_epochs_and_heads_all() -> None:
+    assert for_trial(load("fast")) == load("fast")
+    assert for_trial(load("baseline")).epochs == 5
+    assert longer(load("baseline")) == 5
+    assert longer(load("fast")) == 1

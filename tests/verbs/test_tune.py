@@ -1,0 +1,300 @@
+"""Tuning: trials over the one way of training, judged without the test pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import whatsit
+from whatsit.bundle.read import read_bundle
+from whatsit.errors import RecipeError, UsageError, WhatsitError
+from whatsit.training import train as training
+from whatsit.training.search import Choice, written
+from whatsit.verbs.runs import list_runs
+from whatsit.verbs.study import Study
+from whatsit.verbs.tune import Tuning
+
+SMALL = {"epochs": 4, "size": 64, "features": "last", "views": ["original"], "test_time_flip": False}
+SEARCH = ("hidden=256,16,32", "dropout=0.0..0.5", "learning_rate=1e-4..1e-2")
+
+
+@pytest.fixture(scope="module")
+def tuned(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuning:
+    out = tmp_path_factory.mktemp("runs") / "shapes? ส้ม #1 100%"
+    return whatsit.tune(shapes_folder, out=out, trials=4, settings=SMALL, search=SEARCH, report=False)
+
+
+def test_study_ends_with_a_run_of_its_best_recipe(tuned: Tuning) -> None:
+    assert {path.name for path in tuned.folder.iterdir()} >= {
+        "study.db", "study.json", "trials.csv", "trials", "recipe.toml", "plots", "best",
+    }  # fmt: skip
+    recipe = tomllib.loads((tuned.folder / "recipe.toml").read_text())
+    shipped = read_bundle(tuned.folder).provenance["recipe"]
+    assert {key: recipe[key] for key in tuned.best.values} == dict(tuned.best.values)
+    assert {key: shipped[key] for key in tuned.best.values} == dict(tuned.best.values)
+    assert recipe["hidden"] in (256, 16, 32)
+    assert recipe["name"] == "fast-tuned"
+
+
+def test_trials_are_told_as_a_table(tuned: Tuning) -> None:
+    rows = list(csv.DictReader((tuned.folder / "trials.csv").read_text().splitlines()))
+    assert [int(row["trial"]) for row in rows] == [0, 1, 2, 3]
+    assert float(rows[tuned.best.number]["val_calibrated_loss"]) == pytest.approx(tuned.best.loss, rel=1e-5)
+
+
+def test_recipe_that_chance_made_the_best_is_not_chosen(tuned: Tuning, shapes_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tuned.folder, tmp_path / "chance")
+    losses = [row.loss for row in tuned.trials if row.loss is not None]
+    noise = np.random.default_rng(0).normal(0, 3, np.load(folder / "trials" / "0000.npy").shape)
+    for number, loss in enumerate(losses):  # the pictures' losses differ far more than the trials
+        np.save(folder / "trials" / f"{number:04d}.npy", loss + noise * (number + 1))
+    assert whatsit.tune(shapes_folder, out=folder, resume=True, report=False).best.number == 0
+
+
+def test_recipe_that_is_clearly_better_is_chosen(tuned: Tuning, shapes_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tuned.folder, tmp_path / "clear")
+    lowest = min((row for row in tuned.trials if row.loss is not None), key=lambda row: row.loss)
+    assert lowest.number != 0  # the first is the recipe as it is
+    for path in (folder / "trials").glob("*.npy"):
+        np.save(path, np.full(9, 0.1 if int(path.stem) == lowest.number else 0.9))
+    assert whatsit.tune(shapes_folder, out=folder, resume=True, report=False).best == lowest
+
+
+def test_best_run_is_as_good_in_validation_as_its_trial(tuned: Tuning) -> None:
+    rows = list(csv.DictReader((tuned.folder / "best" / "history.csv").read_text().splitlines()))
+    trial = list(csv.DictReader((tuned.folder / "trials" / f"{tuned.best.number:04d}.csv").read_text().splitlines()))
+    key = "val_calibrated_loss"
+    assert [float(row[key]) for row in rows] == pytest.approx([float(row[key]) for row in trial], abs=1e-3)
+
+
+def test_study_is_a_model_and_its_run_is_listed(tuned: Tuning, shapes_folder: Path) -> None:
+    [answer] = whatsit.load(tuned.folder).predict([shapes_folder / "disc" / "00.png"])
+    assert answer.label in ("columns", "disc", "rows")
+    assert [run.name for run in list_runs(tuned.folder.parent)] == ["shapes? ส้ม #1 100%/best"]
+
+
+def test_test_pictures_are_not_seen_by_trials(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    really = training.train_by_recipe
+
+    def listening(dataset, recipe, folder, *rest, **options):
+        seen.append(bool(dataset.of("test")))
+        return really(dataset, recipe, folder, *rest, **options)
+
+    monkeypatch.setattr(training, "train_by_recipe", listening)
+    whatsit.tune(shapes_folder, out=tmp_path / "tune", trials=2, settings=SMALL, search=SEARCH, report=False)
+    assert seen == [False, False, True]  # two trials, and the best run
+
+
+def test_more_trials_prolong_a_study(tuned: Tuning, shapes_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tuned.folder, tmp_path / "longer")
+    longer = whatsit.tune(shapes_folder, out=folder, resume=True, trials=6, report=False)
+    assert len(longer.trials) == 6
+    assert longer.trials[:4] == tuned.trials
+    assert longer.run is not None
+    assert read_bundle(folder).provenance["recipe"]["hidden"] == longer.best.values["hidden"]
+
+
+def test_finished_study_is_not_trained_again(tuned: Tuning, shapes_folder: Path) -> None:
+    before = (tuned.folder / "best" / "model.whatsit").stat().st_mtime_ns
+    again = whatsit.tune(shapes_folder, out=tuned.folder, resume=True, report=False)
+    assert again.trials == tuned.trials
+    assert (tuned.folder / "best" / "model.whatsit").stat().st_mtime_ns == before
+
+
+def test_killed_study_goes_on_with_the_trial_that_was_cut_off(shapes_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tune"
+    settings = SMALL | {"epochs": 25, "early_stopping_patience": 25, "batch_size": 1}
+    words = [
+        part
+        for key, value in settings.items()
+        for part in ("--set", f"{key}={written(tuple(value) if isinstance(value, list) else value)}")
+    ]
+    words += [part for text in SEARCH for part in ("--search", text)]
+    command = [
+        sys.executable,
+        "-m",
+        "whatsit.apps.cli",
+        "tune",
+        shapes_folder,
+        "--out",
+        folder,
+        "--trials",
+        "2",
+        *words,
+    ]
+    process = subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(folder.glob("trials/*/history.csv")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = whatsit.tune(shapes_folder, out=folder, resume=True, report=False)
+    assert done.trials[0].number == 0
+    assert len(done.trials) == 2
+    assert (done.trials[0].values["hidden"], done.trials[0].values["dropout"]) == (256, 0.5)  # the recipe as it is
+
+
+def test_two_processes_work_on_one_study(shapes_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tune"
+    whatsit.tune(shapes_folder, out=folder, trials=1, settings=SMALL, search=SEARCH, report=False)
+    command = [sys.executable, "-m", "whatsit.apps.cli", "tune", str(shapes_folder), "--out", str(folder), "--resume",
+               "--trials", "5", "--no-report", "--json"]  # fmt: skip
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert any(json.loads(out)["test"] for out, _ in outputs)
+    rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
+    assert [int(row["trial"]) for row in rows[:5]] == [0, 1, 2, 3, 4]
+    assert not list(folder.glob("trials/*/"))
+
+
+def test_trial_of_a_process_that_died_is_made_again_and_one_of_a_living_is_not(tmp_path: Path) -> None:
+    space = {"hidden": Choice((1, 2))}
+    first = [{"hidden": 2}, {"hidden": 1}]
+    one, two = (Study(tmp_path, space, seed=0, warmup=0, first=first) for _ in range(2))
+    with one.working():
+        asked = one.ask()
+        assert two.give_back() == 1
+    assert two.give_back() == 0  # `one` has gone and told nothing
+    with two.working():
+        later, again = two.ask(), two.ask()
+        assert (asked.number, later.number, again.number) == (0, 1, 0)
+        assert again.values == asked.values == {"hidden": 2}
+        two.tell(again, 0.5, 1.0)
+        two.tell(later, 0.7, 1.0)
+    assert [(row.number, row.loss) for row in two.rows()] == [(0, 0.5), (1, 0.7)]
+
+
+def test_trial_that_ends_every_process_is_given_up(tmp_path: Path) -> None:
+    for attempt in range(3):  # each a process of its own
+        study = Study(tmp_path, {"hidden": Choice((1, 2))}, seed=0, warmup=0, first=[{"hidden": 2}])
+        assert study.give_back() == 0
+        if attempt < 2:
+            with study.working():
+                study.ask()
+    [row] = study.rows()
+    assert (row.state, row.values) == ("failed", {"hidden": 2})
+    assert "too little memory" in row.error
+
+
+def test_nothing_is_tried_twice(shapes_folder: Path, tmp_path: Path) -> None:
+    tuned = whatsit.tune(
+        shapes_folder, out=tmp_path / "tune", time_limit="10m", settings=SMALL, search=["hidden=8,16"], report=False
+    )
+    assert sorted(row.values["hidden"] for row in tuned.trials if row.seconds) == [8, 16]
+
+
+def test_study_whose_trials_all_fail_says_why(shapes_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(WhatsitError, match="no trial came to its end: too little time is left"):
+        whatsit.tune(shapes_folder, out=tmp_path / "tune", time_limit="1s", report=False)
+
+
+def test_same_command_goes_on_and_another_does_not(tuned: Tuning, shapes_folder: Path) -> None:
+    again = whatsit.tune(
+        shapes_folder, out=tuned.folder, trials=4, settings=SMALL, search=SEARCH, report=False, resume=True
+    )
+    assert again.trials == tuned.trials
+    with pytest.raises(UsageError, match="begun with epochs = 4, now 5 is asked for"):
+        whatsit.tune(shapes_folder, out=tuned.folder, settings=SMALL | {"epochs": 5}, search=SEARCH, resume=True)
+    with pytest.raises(UsageError, match="searches otherwise"):
+        whatsit.tune(shapes_folder, out=tuned.folder, settings=SMALL, search=["hidden=1,2"], resume=True)
+
+
+def test_best_run_cut_off_before_it_was_begun_is_made(tuned: Tuning, shapes_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tuned.folder, tmp_path / "cut")
+    shutil.rmtree(folder / "best")
+    (folder / f"best-{tuned.best.number:04d}.unfinished").mkdir()
+    assert whatsit.tune(shapes_folder, out=folder, resume=True, report=False).run
+    assert (folder / "best" / "model.whatsit").is_file()
+
+
+def test_pictures_that_changed_are_told(tuned: Tuning, shapes_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tuned.folder, tmp_path / "tune")
+    data = shutil.copytree(shapes_folder, tmp_path / "data")
+    (data / "disc" / "03.png").unlink()
+    about = json.loads((folder / "study.json").read_text()) | {"data": str(data)}
+    (folder / "study.json").write_text(json.dumps(about))
+    with pytest.raises(UsageError, match="the pictures have changed since the study"):
+        whatsit.tune(data, out=folder, resume=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": []},
+        {"used": 10**400},
+        {"space": {"dropout": {"low": 0.1}}},
+        {"trials": "x"},
+        {"space": {"no": {"values": [1, 2]}}},
+    ],
+)
+def test_tampered_study_is_refused(
+    change: dict[str, object], tuned: Tuning, shapes_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tuned.folder, tmp_path / "tampered")
+    about = json.loads((folder / "study.json").read_text()) | change
+    (folder / "study.json").write_text(json.dumps(about))
+    with pytest.raises(UsageError, match="this study cannot be gone on with"):
+        whatsit.tune(shapes_folder, out=folder, resume=True)
+
+
+def test_study_among_the_pictures_is_refused(shapes_folder: Path) -> None:
+    with pytest.raises(UsageError, match="lies inside DATA"):
+        whatsit.tune(shapes_folder, out=shapes_folder / "tune")
+
+
+def test_scratch_networks_are_tuned_by_short_trials(shapes_folder: Path, tmp_path: Path) -> None:
+    settings = {"epochs": 5, "flip": False, "rotation": 0.0, "zoom": 0.0, "shear": 0.0}
+    tuned = whatsit.tune(
+        shapes_folder, recipe="baseline", out=tmp_path / "tune", trials=2, settings=settings, report=False,
+        search=["filters=4,8;8,8", "batch_norm=false,true"],
+    )  # fmt: skip
+    trial = (tmp_path / "tune" / "trials" / "0000.csv").read_text().splitlines()
+    whole = (tmp_path / "tune" / "best" / "history.csv").read_text().splitlines()
+    assert (len(trial) - 1, len(whole) - 1) == (3, 5)
+    assert tuned.best.values["filters"] in ((4, 8), (8, 8))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": 0}, "--trials must be at least 1"),
+        ({"recipe": "best"}, "tune one of them: finetune, scratch"),
+        ({"settings": {"hidden": 5}, "search": ["hidden=1,2"]}, "'hidden' is both set and searched"),
+        ({"search": ["filters=1,2;3,4"]}, "'filters' has no effect on the recipe 'fast'"),
+        ({"search": ["size=1..64"]}, "works at 32 pixels and more"),
+        ({"search": ["weights=auto,/no/such"]}, "there is no such weights file"),
+        ({"resume": True}, "no study is there"),
+    ],
+)
+def test_wrong_use_makes_nothing(options: dict[str, object], message: str, shapes_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises((UsageError, RecipeError), match=message):
+        whatsit.tune(shapes_folder, out=tmp_path / "tune", **options)
+    assert not (tmp_path / "tune").exists()
+
+
+def test_damaged_study_says_so(tuned: Tuning, shapes_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tuned.folder, tmp_path / "damaged")
+    (folder / "study.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(UsageError, match=r"study\.db: the study cannot be opened"):
+        whatsit.tune(shapes_folder, out=folder, resume=True)
+
+
+def test_study_of_other_pictures_is_not_gone_on_with(tuned: Tuning, shapes_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tuned.folder, tmp_path / "moved")
+    with pytest.raises(UsageError, match=r"this study is of .*shapes, not of digits"):
+        whatsit.tune("digits", out=folder, resume=True)
