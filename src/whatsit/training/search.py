@@ -13,7 +13,7 @@ from whatsit.models.backbones import BACKBONES
 from whatsit.models.cnn import SCRATCH_MODELS, SIMPLE_CNN
 from whatsit.training.recipe import ALL, Recipe, change, parse_settings, working_size
 
-SHORT = 0.2  # of the epochs of a whole training, for a trial of a network that is trained live
+SHORT = 0.12  # of the epochs of a whole training, for a trial of a network that is trained live
 FEWEST_EPOCHS = 3
 PLENTY = 5000  # training pictures, from which on tuning layers is worth its time (docs/training-notes.md)
 _LOGARITHMIC = frozenset(("learning_rate", "finetune_learning_rate", "weight_decay", "l2"))
@@ -136,7 +136,7 @@ def _of_scratch(recipe: Recipe, side: int) -> dict[str, Knob]:
     }
     if recipe.model == SIMPLE_CNN:
         space |= {
-            "filters": Choice(((), (32, 64, 128, 256), (64, 128, 256), (64, 128, 256, 256))),
+            "filters": Choice(((), (32, 64, 128, 256), (48, 96, 192), (48, 96, 192, 256))),
             "batch_norm": Choice((False, True)),
             "hidden": Choice((128, 256, 512)),
             "l2": Choice((0.0, 1e-6, 1e-5, 1e-4, 1e-3)),
@@ -161,16 +161,16 @@ def starting_points(recipe: Recipe, space: Space) -> list[dict[str, Any]]:
     """What to try first, each as values of the space: the recipe as it is, then what is known to do well elsewhere.
 
     For a small network from scratch: batch norm (Ioffe & Szegedy 2015) with larger batches, a larger rate and less
-    augmentation; the same with more and with wider stages.
+    augmentation; the same with another stage, and with wider ones.
     """
     own = {key: _nearest(knob, getattr(recipe, key)) for key, knob in space.items()}
     points = [own]
     if recipe.model == SIMPLE_CNN:
         better = {"batch_norm": True, "batch_size": 128, "learning_rate": 0.002, "rotation": 0.0, "zoom": 0.0, "shear": 0.0,
                   "dropout": 0.3}  # fmt: skip
-        wider = better | {"filters": (64, 128, 256), "hidden": 256}
-        deeper = better | {"filters": (64, 128, 256, 256), "hidden": 256, "label_smoothing": 0.05}
-        points += [own | _within(space, point) for point in (better, wider, deeper)]
+        deeper = better | {"filters": (32, 64, 128, 256), "hidden": 256}
+        wider = better | {"filters": (48, 96, 192, 256), "hidden": 256}
+        points += [own | _within(space, point) for point in (better, deeper, wider)]
     elif recipe.model not in SCRATCH_MODELS and not recipe.finetune_layers:
         flipped = {"test_time_flip": True, "hidden": 512}
         sizes = space.get("size")

@@ -49,6 +49,8 @@ class _Watching(Reporter):
     def __init__(self, reporter: Reporter, asked: Asked, judged: str) -> None:
         self._reporter, self._asked, self._judged = reporter, asked, judged
         self._looking: dict[int, float] = {}
+        self._since = 0.0
+        self.training = 0.0  # seconds
 
     @property
     def looking(self) -> float:
@@ -56,6 +58,8 @@ class _Watching(Reporter):
         return sum(self._looking.values())
 
     def stage(self, name: str) -> Callable[[int, int], None]:
+        if name.startswith("Training"):  # is told with its first step
+            self._since = time.perf_counter()
         if not name.startswith(("Computing", "Reading")):
             return super().stage(name)
         told: list[Callable[[int, int], None]] = []
@@ -73,6 +77,8 @@ class _Watching(Reporter):
         return advance
 
     def epoch(self, entry: Mapping[str, Any]) -> None:
+        now = time.perf_counter()
+        self.training, self._since = self.training + now - self._since, now
         if str(entry["stage"]).startswith(self._judged) and self._asked.falls_behind(entry["epoch"], entry[CHOSEN_BY]):
             raise _FellBehindError
 
@@ -157,7 +163,7 @@ class Trials:
             return
         started = time.perf_counter()
         try:
-            trained = self._train(asked, first=not any(row.loss is not None for row in rows))
+            trained, training = self._train(asked, first=not any(row.loss is not None for row in rows))
         except _FellBehindError:
             self._study.tell(asked, None, time.perf_counter() - started)
         except (TrainingError, UsageError, MemoryError, tf.errors.ResourceExhaustedError) as error:
@@ -165,7 +171,7 @@ class Trials:
             self._study.tell(asked, None, time.perf_counter() - started, error=reason)
             self._reporter.warn(f"trial {asked.number + 1} failed: {reason}")
         else:
-            self._learn_pace(asked, trained, rows)
+            self._learn_pace(asked, trained, training, rows)
             self._keep_losses(asked, trained)
             loss, accuracy = float(trained.losses.mean()), float(trained.best["val_accuracy"])
             self._study.tell(asked, loss, time.perf_counter() - started, accuracy=accuracy)
@@ -175,7 +181,8 @@ class Trials:
         if asked.number % 8 == 7:
             gc.collect()  # a model and its graph hold each other
 
-    def _train(self, asked: Asked, *, first: bool) -> Trained:
+    def _train(self, asked: Asked, *, first: bool) -> tuple[Trained, float]:
+        """The trained model, and the seconds that training took, without looking at pictures."""
         from whatsit.training.train import train_by_recipe
 
         plan = spaces.for_trial(self.recipe_of(asked.values))
@@ -187,13 +194,10 @@ class Trials:
         trained = train_by_recipe(self._seen, plan, folder, clock, time.perf_counter(), watching, trial=True)
         if watching.looking:
             self._looking[_network_of(trained.recipe)] = watching.looking
-        return trained
+        return trained, watching.training
 
-    def _learn_pace(self, asked: Asked, trained: Trained, rows: Sequence[Row]) -> None:
+    def _learn_pace(self, asked: Asked, trained: Trained, spent: float, rows: Sequence[Row]) -> None:
         """Note how long training took, and of the best trial what its whole run will take."""
-        epochs = [entry for entry in trained.history if entry["stage"] == trained.best["stage"]]
-        spent = epochs[-1]["seconds"] - epochs[0]["seconds"] if len(epochs) > 1 else epochs[-1]["seconds"]
-        spent *= len(epochs) / max(len(epochs) - 1, 1)
         self._longest = max(self._longest, spent + OVERHEAD)
         losses = [row.loss for row in rows if row.loss is not None]
         worse = losses and float(trained.losses.mean()) > min(losses)

@@ -70,7 +70,7 @@ def tune(
 
     Trials are judged by their calibrated validation loss; test pictures are not among what they see. Of those whose loss is not
     clearly above the lowest, the first is chosen, and the recipe as it is was tried first. Pretrained networks are tried on at
-    most 10,000 training pictures; networks from scratch get a whole schedule in a fifth of the epochs.
+    most 10,000 training pictures; networks from scratch get a whole schedule in an eighth of the epochs.
 
     Args:
         data, backbone, weights, seed, limit, settings: as for `train`; what is set is not searched.

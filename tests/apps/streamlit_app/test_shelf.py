@@ -33,6 +33,13 @@ def test_folder_of_models_gives_all_the_newest_first(folder: Path) -> None:
     assert names(folder) == ["new", "old", "single"]
 
 
+def test_study_goes_by_its_own_name(folder: Path, baseline_run: Run) -> None:
+    shutil.copytree(baseline_run.folder, folder / "food-tune" / "best")
+    os.utime(folder / "food-tune" / "best" / "model.whatsit", (2, 2))
+    assert names(folder) == ["new", "food-tune", "old", "single"]
+    assert names(folder / "food-tune") == ["food-tune"]
+
+
 def test_run_folder_its_model_and_a_single_file(folder: Path) -> None:
     assert names(folder / "old", folder / "single.whatsit") == ["old", "single"]
     assert names(folder / "old" / "model.whatsit") == ["old"]
