@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import shutil
@@ -148,6 +149,11 @@ def _hostile(out: Path):
     (root / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
     settings = {"epochs": 3, "batch_size": 8, "rotation": 0.0, "shear": 0.0, "zoom": 0.0}
     return whatsit.train(root / "labels.csv", recipe="baseline", out=out, settings=settings)
+
+
+def data_of(run: Any) -> Path:
+    """DATA of a run."""
+    return Path(json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))["data"])
 
 
 @pytest.fixture(scope="session")

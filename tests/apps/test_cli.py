@@ -234,7 +234,7 @@ def test_runs_prints_a_table_and_json(baseline_run: Run) -> None:
             2,
             "'finetune_layers' must be from 0 to 49, the layers that",
         ),
-        (["train"], 2, "Missing argument 'DATA'"),
+        (["train"], 2, "DATA is missing; give a folder"),
         (["tarin", "DATA"], 2, "No such command 'tarin'"),
         (["train", "ONE"], 1, "only one class, 'disc'"),
         (["predict", "none.whatsit", "a.jpg"], 2, "whatsit: none.whatsit: there is no such model"),

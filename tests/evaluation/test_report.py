@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import whatsit
-from tests.conftest import HOSTILE
+from tests.conftest import HOSTILE, data_of
 from whatsit.evaluation import plots
 from whatsit.evaluation.advice import gains, learned, to_do
 from whatsit.evaluation.metrics import figures
@@ -122,7 +122,7 @@ def test_names_that_look_like_formulas_cannot_run_in_a_spreadsheet(hostile_run: 
 def test_split_csv_can_be_trained_from_again(hostile_run: Run, tmp_path: Path) -> None:
     from whatsit.images.scan import scan
 
-    copy = hostile_run.folder.parent / "again.csv"  # beside the pictures
+    copy = data_of(hostile_run).with_name(f"{tmp_path.name}.csv")  # beside the pictures
     copy.write_bytes((hostile_run.folder / "split.csv").read_bytes())
     assert set(scan(copy).classes) == set(HOSTILE.values())
     assert len(scan(copy).pictures) == 60

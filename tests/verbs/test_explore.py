@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 import whatsit
+from tests.conftest import data_of
 from tests.drawn import photos
 from whatsit.errors import DataError, UsageError
 from whatsit.verbs.explore import Exploration, explore
@@ -118,8 +119,7 @@ def test_bad_files_are_moved_aside_and_put_back(problems: tuple[Path, dict[str, 
 
 
 def test_names_are_harmless_in_the_page(hostile_run: object, tmp_path: Path) -> None:
-    data = next(path for path in Path(hostile_run.folder).parent.glob("labels.csv"))
-    _, folder = whatsit.explore(data, out=tmp_path)
+    _, folder = whatsit.explore(data_of(hostile_run), out=tmp_path)
     assert "<script>alert" not in (folder / "explore.html").read_text(encoding="utf-8")
 
 

@@ -20,6 +20,7 @@ import whatsit
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import RecipeError, UsageError, WhatsitError
 from whatsit.training import train as training
+from whatsit.training.loop import TrainingError
 from whatsit.training.search import Choice, written
 from whatsit.verbs.runs import list_runs
 from whatsit.verbs.study import Study
@@ -198,9 +199,19 @@ def test_nothing_is_tried_twice(shapes_folder: Path, tmp_path: Path) -> None:
     assert sorted(row.values["hidden"] for row in tuned.trials if row.seconds) == [8, 16]
 
 
-def test_study_whose_trials_all_fail_says_why(shapes_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(WhatsitError, match="no trial came to its end: too little time is left"):
-        whatsit.tune(shapes_folder, out=tmp_path / "tune", time_limit="1s", report=False)
+def test_study_whose_trials_all_fail_says_why(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def failing(*_: object, **__: object) -> None:
+        made.append(1)
+        raise TrainingError("the loss became infinite")
+
+    monkeypatch.setattr(training, "train_by_recipe", failing)
+    with pytest.raises(WhatsitError, match="no trial came to its end: the loss became infinite"):
+        whatsit.tune(shapes_folder, out=tmp_path / "tune", time_limit="1h", report=False)
+    assert len(made) == 3
 
 
 def test_same_command_goes_on_and_another_does_not(tuned: Tuning, shapes_folder: Path) -> None:
