@@ -24,7 +24,7 @@ from whatsit.training.search import Choice, Knob, Space, Span, written
 
 STARTUP = 10  # trials drawn at random before the sampler learns from them
 MOST_DEATHS = 2  # of processes, after which a trial is not made again
-COMPARED = 6  # trials that must have come as far before one is stopped for being worse than their median
+COMPARED = 4  # trials that must have come as far before one is stopped for being worse than their median
 
 
 @dataclass(frozen=True)

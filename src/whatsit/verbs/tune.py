@@ -34,7 +34,7 @@ from whatsit.verbs.train import require_outside, train
 from whatsit.verbs.trials import Trials, in_words
 from whatsit.verbs.workplace import JOB, RESUME, UNFINISHED
 
-JUDGED_FROM = 0.3  # of a trial's epochs, from which on it may be stopped
+JUDGED_FROM = 0.25  # of a trial's epochs, from which on it may be stopped
 
 
 @dataclass(frozen=True)
