@@ -99,7 +99,7 @@ def test_golden_pictures_are_test_pictures_of_every_class(fast_run: Run) -> None
     bundle = read_bundle(fast_run.model)
     assert len(bundle.golden) == 9
     assert {golden.label for golden in bundle.golden} == set(bundle.classes)
-    assert all(parity.passed for parity in whatsit.verify(fast_run.model))
+    assert all(parity.passed for parity in verify(fast_run.model))
 
 
 def test_provenance_and_card_say_where_the_model_comes_from(fast_run: Run) -> None:

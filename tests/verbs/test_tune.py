@@ -118,7 +118,7 @@ def test_finished_study_is_not_trained_again(tuned: Tuning, shapes_folder: Path)
 
 def test_killed_study_goes_on_with_the_trial_that_was_cut_off(shapes_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "tune"
-    settings = SMALL | {"epochs": 25, "early_stopping_patience": 25, "batch_size": 1}
+    settings = SMALL | {"epochs": 12, "early_stopping_patience": 12, "batch_size": 1}
     words = [
         part
         for key, value in settings.items()
@@ -153,13 +153,13 @@ def test_two_processes_work_on_one_study(shapes_folder: Path, tmp_path: Path) ->
     folder = tmp_path / "tune"
     whatsit.tune(shapes_folder, out=folder, trials=1, settings=SMALL, search=SEARCH, report=False)
     command = [sys.executable, "-m", "whatsit.apps.cli", "tune", str(shapes_folder), "--out", str(folder), "--resume",
-               "--trials", "5", "--no-report", "--json"]  # fmt: skip
+               "--trials", "4", "--no-report", "--json"]  # fmt: skip
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert any(json.loads(out)["test"] for out, _ in outputs)
     rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
-    assert [int(row["trial"]) for row in rows[:5]] == [0, 1, 2, 3, 4]
+    assert [int(row["trial"]) for row in rows[:4]] == [0, 1, 2, 3]
     assert not list(folder.glob("trials/*/"))
 
 
