@@ -130,7 +130,7 @@ class _Scale:
 
     def ticks(self) -> list[tuple[float, str]]:
         if not self._numbers:
-            return [(self.height(step), step.strip("(),").replace("'", "")) for step in self._steps]
+            return [(self.height(step), step.strip("(),").replace("'", "") or "its own") for step in self._steps]
         ends = [self._low + share * (self._high - self._low) for share in (0.0, 0.5, 1.0)]
         return [
             (share, f"{math.exp(end) if self._log else end:.2g}")
