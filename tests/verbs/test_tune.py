@@ -192,6 +192,13 @@ def test_trial_that_ends_every_process_is_given_up(tmp_path: Path) -> None:
     assert "too little memory" in row.error
 
 
+def test_trials_of_another_search_are_refused(tmp_path: Path) -> None:
+    study = Study(tmp_path, {"hidden": Choice((1, 2))}, seed=0, warmup=0, first=[])
+    study.tell(study.ask(), 0.5, 1.0)
+    with pytest.raises(UsageError, match="made for another search"):
+        Study(tmp_path, {"hidden": Choice((3, 4))}, seed=0, warmup=0, first=[])
+
+
 def test_nothing_is_tried_twice(shapes_folder: Path, tmp_path: Path) -> None:
     tuned = whatsit.tune(
         shapes_folder, out=tmp_path / "tune", time_limit="10m", settings=SMALL, search=["hidden=8,16"], report=False

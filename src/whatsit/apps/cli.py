@@ -14,7 +14,8 @@ import typer
 from whatsit import __version__
 from whatsit.apps.cli_apps import gradio, web_app
 from whatsit.apps.cli_data import explore
-from whatsit.apps.cli_models import Json, Model, benchmark, ensemble, export, verify
+from whatsit.apps.cli_models import benchmark, ensemble, export, verify
+from whatsit.apps.cli_options import DATA, Backbone, Data, Json, Limit, Model, Out, Seed, Settings, Weights
 from whatsit.apps.cli_runs import runs, track, tune
 from whatsit.apps.cli_service import remote, serve
 from whatsit.apps.presentation import answer_json, answer_line, as_document, print_figures, print_run, run_json
@@ -32,12 +33,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_DATA = typer.Argument(
-    metavar="DATA",
-    help="A folder of class folders (optionally below train/, validation/, test/), a zip or tar of one, a CSV with "
-    "path,label[,split], or: digits, cifar10, cifar100, mnist, fashion-mnist, cats-vs-dogs.",
-)
-Data = Annotated[str, _DATA]
 Runtime = Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")]
 
 
@@ -86,21 +81,15 @@ def demo(
 
 @app.command()
 def train(
-    data: Annotated[str | None, _DATA] = None,
+    data: Annotated[str | None, DATA] = None,
     recipe: Annotated[
         str | None, typer.Option(help="fast (the default), finetune, best, baseline, scratch, or a TOML file.")
     ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="efficientnet-lite0, mobilenetv2, vgg16 or resnet50, instead of the recipe's.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Of the backbone: auto (ImageNet), none (random), or a path.")
-    ] = None,
-    out_: Annotated[Path | None, typer.Option("--out", help="The run folder to make.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the split and of training.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="At most so many pictures of each class, for a quick trial.")
-    ] = None,
+    backbone: Backbone = None,
+    weights: Weights = None,
+    out_: Out = None,
+    seed: Seed = None,
+    limit: Limit = None,
     time_limit: Annotated[
         str | None,
         typer.Option(help="How long the whole run may take, such as 10m or 1h30m; the plan is fitted to it."),
@@ -110,9 +99,7 @@ def train(
     criteria: Annotated[
         Path | None, typer.Option(help="A TOML file with what the report holds the model against; see: whatsit check")
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, instead of the recipe's; repeatable.")
-    ] = None,
+    settings: Settings = None,
     from_run: Annotated[
         Path | None, typer.Option("--from-run", help="Repeat this run: its pictures, splits, recipe and seed.")
     ] = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from whatsit.apps.cli_options import Json, Model, RunData
 from whatsit.apps.presentation import (
     as_document,
     benchmark_json,
@@ -18,12 +19,6 @@ from whatsit.apps.presentation import (
     print_exported,
 )
 from whatsit.apps.terminal import TerminalReporter, err, out, table
-
-Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A .whatsit file or a run folder.")]
-RunData = Annotated[
-    str | None, typer.Option("--data", help="Where the pictures of the run are now; by default where they were.")
-]
 
 
 def export(

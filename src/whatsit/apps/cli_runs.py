@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whatsit.apps.cli_models import Json
-from whatsit.apps.presentation import as_document
+from whatsit.apps.cli_options import Backbone, Data, Json, Limit, Out, Seed, Settings, Weights
+from whatsit.apps.presentation import accuracy_words, as_document, tested_json
 from whatsit.apps.terminal import TerminalReporter, out, table
+from whatsit.bundle.read import BEST
 from whatsit.errors import UsageError
 
 if TYPE_CHECKING:
     from whatsit.verbs.compare import Comparison
-    from whatsit.verbs.runs import RunSummary
     from whatsit.verbs.tune import Tuning
 
 
 def tune(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="As for train.")],
+    data: Data,
     recipe: Annotated[
         str | None, typer.Option(help="What is changed: fast (the default), finetune, baseline, scratch, or a file.")
     ] = None,
@@ -31,9 +31,7 @@ def tune(
     time_limit: Annotated[
         str | None, typer.Option(help="How long all may take, such as 20m, the best run with its report among it.")
     ] = None,
-    out_: Annotated[
-        Path | None, typer.Option("--out", help="The folder of the study; runs/DATA-tune by default.")
-    ] = None,
+    out_: Out = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with a study, also beside other processes; more --trials prolong it."),
@@ -44,13 +42,11 @@ def tune(
             "--search", metavar="KEY=VALUES", help="low..high or value,value, instead of the usual search; repeatable."
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, not to be searched; repeatable.")
-    ] = None,
-    backbone: Annotated[str | None, typer.Option(help="As for train.")] = None,
-    weights: Annotated[str | None, typer.Option(help="As for train.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the split, of training and of the search.")] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many pictures of each class.")] = None,
+    settings: Settings = None,
+    backbone: Backbone = None,
+    weights: Weights = None,
+    seed: Seed = None,
+    limit: Limit = None,
     report: Annotated[bool, typer.Option(help="Also write the report of the best run.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -76,26 +72,21 @@ def tune(
             reporter=reporter,
         )
     if as_json:
-        out(as_document(tuning_json(found)))
+        out(as_document(_tuning_json(found)))
         return
     _print_tuning(found)
 
 
-def tuning_json(found: Tuning) -> dict[str, Any]:
+def _tuning_json(found: Tuning) -> dict[str, Any]:
     best = found.best
-    test = found.run and {**_figures(found.run)}
     return {
         "study": str(found.folder),
         "trials": len(found.trials),
         "best": {"trial": best.number, "loss": best.loss, "accuracy": best.accuracy, "values": dict(best.values)},
-        "run": str(found.folder / "best") if found.run else None,
-        "test": test,
+        "run": str(found.folder / BEST) if found.run else None,
+        "test": tested_json(found.run) if found.run else None,
         "seconds": found.seconds,
     }
-
-
-def _figures(run: RunSummary) -> dict[str, Any]:
-    return {"accuracy": run.accuracy, "accuracy_ci95": list(run.accuracy_ci95), "loss": run.loss, "n": run.n}
 
 
 def _print_tuning(found: Tuning) -> None:
@@ -117,13 +108,7 @@ def _print_tuning(found: Tuning) -> None:
             2, ("Lowest loss", f"{lowest.loss:.4f}, trial {lowest.number + 1}; not clearly lower (2 standard errors)")
         )
     if found.run:
-        low, high = found.run.accuracy_ci95
-        rows.append(
-            (
-                "Test accuracy",
-                f"{found.run.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {found.run.n:,} pictures",
-            )
-        )
+        rows.append(("Test accuracy", accuracy_words(found.run)))
     rows += [("Plots", str(found.folder / "plots")), ("Time in all", f"{found.seconds:.0f} s")]
     for name, value in rows:
         out(f"{name + ':':16s}{value}")
@@ -147,7 +132,7 @@ def runs(
 ) -> None:
     """List finished training runs, the newest first; or say what differs between two: whatsit runs diff RUN RUN."""
     words = words or ["runs"]
-    if words[0] == "diff" and not Path("diff").is_dir():
+    if words[0] == "diff" and (len(words) > 1 or not Path("diff").is_dir()):
         if len(words) != 3:
             raise UsageError(f"whatsit runs diff takes two runs, received {len(words) - 1}")
         _diff(words[1], words[2], as_json)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from whatsit.verbs.benchmark import Benchmark
     from whatsit.verbs.ensemble import Ensemble
     from whatsit.verbs.export import Exported
+    from whatsit.verbs.runs import RunSummary
     from whatsit.verbs.train import Run
 
 
@@ -22,12 +23,20 @@ def as_document(value: object) -> str:
     return json.dumps(value, allow_nan=False)
 
 
+def tested_json(test: Figures | RunSummary) -> dict[str, Any]:
+    return {"accuracy": test.accuracy, "accuracy_ci95": list(test.accuracy_ci95), "loss": test.loss, "n": test.n}
+
+
+def accuracy_words(test: Figures | RunSummary) -> str:
+    low, high = test.accuracy_ci95
+    return f"{test.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {test.n:,} pictures"
+
+
 def run_json(run: Run) -> dict[str, Any]:
-    test = run.test
     return {
         "run": str(run.folder),
         "model": str(run.model),
-        "test": {"accuracy": test.accuracy, "accuracy_ci95": list(test.accuracy_ci95), "loss": test.loss, "n": test.n},
+        "test": tested_json(run.test),
         "seconds": run.seconds,
         "recipe": run.recipe.name,
     }
@@ -49,13 +58,9 @@ def answer_line(answer: Prediction) -> str:
 
 
 def print_run(run: Run) -> None:
-    low, high = run.test.accuracy_ci95
     rows = [
         ("Model", f"{run.recipe.model} (recipe {run.recipe.name}), {run.model}"),
-        (
-            "Test accuracy",
-            f"{run.test.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {run.test.n:,} pictures",
-        ),
+        ("Test accuracy", accuracy_words(run.test)),
         ("Test loss", f"{run.test.loss:.3f} (calibration error {run.test.ece:.3f})"),
         ("Inference time", f"{1000 * run.speed.median:.1f} ms a picture ({run.speed.runtime})"),
         ("Model size", f"{run.megabytes:.1f} MB"),
@@ -74,9 +79,8 @@ def print_run(run: Run) -> None:
 
 
 def print_figures(figures: Figures, unknown: float) -> None:
-    low, high = figures.accuracy_ci95
     top5 = f"   Top-5: {figures.top5_accuracy:.1%}" if len(figures.per_class) > 5 else ""
-    out(f"Accuracy: {figures.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {figures.n:,} pictures{top5}")
+    out(f"Accuracy: {accuracy_words(figures)}{top5}")
     out(f"Loss:     {figures.loss:.3f}   Calibration error: {figures.ece:.3f}")
     out(f"Unknown:  {unknown:.1%} of the pictures (counted above by their nearest class)")
     out()
@@ -162,22 +166,20 @@ def print_benchmark(result: Benchmark) -> None:
 
 
 def ensemble_json(made: Ensemble) -> dict[str, Any]:
-    test = made.test
     return {
         "model": str(made.model),
         "members": [vars(vote) for vote in made.members],
-        "test": {"accuracy": test.accuracy, "accuracy_ci95": list(test.accuracy_ci95), "loss": test.loss, "n": test.n},
+        "test": tested_json(made.test),
         "seconds": made.seconds,
     }
 
 
 def print_ensemble(made: Ensemble) -> None:
-    low, high = made.test.accuracy_ci95
     rows = [(vote.model, f"{vote.weight:.0%}", f"{vote.accuracy:.2%}") for vote in made.members]
     table(("member", "vote", "test accuracy"), [*rows, (str(made.model), "", f"{made.test.accuracy:.2%}")])
     best = max(vote.accuracy for vote in made.members)
     out()
     out(
-        f"Test accuracy {made.test.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {made.test.n:,} pictures, "
+        f"Test accuracy {accuracy_words(made.test)}, "
         f"{100 * (made.test.accuracy - best):+.2f} points against the best member; test loss {made.test.loss:.3f}"
     )

@@ -85,13 +85,15 @@ def track(run: str | Path, *, experiment: str = EXPERIMENT) -> Tracked:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UsageError(f"{folder / 'metrics.json'}: this file is damaged: {error}") from None
     mlflow = _mlflow()
+    from sqlalchemy.exc import SQLAlchemyError
+
     address, artifacts = _place(folder)
     bundle = read_bundle(folder)
     try:
         with _store(mlflow, address):
             number = _experiment(mlflow, experiment, artifacts)
             return _track(mlflow, folder, bundle, figures, number, f"{folder.resolve()} {metrics.get('created', '')}")
-    except (mlflow.exceptions.MlflowException, OSError, ValueError) as error:
+    except (mlflow.exceptions.MlflowException, SQLAlchemyError, OSError, ValueError) as error:
         reason = "".join(str(error).splitlines()[:1])[:300]
         raise WhatsitError(f"{_without_password(address)}: MLflow could not keep the run: {reason}") from None
 

@@ -83,17 +83,9 @@ def _networks(job: Job, depths: tuple[str, ...]) -> tuple[dict[str, Any], Frozen
     import keras
 
     recipe = job.recipe
-    file = Path(recipe.weights) if recipe.weights not in ("auto", "none") else efficientnet_lite0_file()
-    stamp = file.stat().st_mtime_ns if file.is_file() else 0
-    key = (
-        recipe.model,
-        recipe.weights,
-        stamp,
-        recipe.seed if recipe.weights == "none" else 0,
-        job.size,
-        job.upscale,
-        depths,
-    )
+    given = Path(recipe.weights)
+    stamp = given.stat().st_mtime_ns if given.is_file() else recipe.seed if recipe.weights == "none" else 0
+    key = (recipe.model, recipe.weights, stamp, job.size, job.upscale, depths)
     if key not in _OPEN:
         backbone = backbones.build(recipe.model, job.size, upscale=job.upscale, weights=recipe.weights)
         networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}

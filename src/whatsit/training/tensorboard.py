@@ -52,9 +52,3 @@ class Events(Reporter):
             for column, tag in columns.items():
                 tf.summary.scalar(f"{entry['stage']}/{tag}", entry[column], step=entry["epoch"])
         self._writers[kind].flush()
-
-    def close(self) -> None:
-        """Let go of the files."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers = {}

@@ -42,17 +42,18 @@ class RunSummary:
 def write_split(dataset: Dataset, path: Path) -> None:
     """`path,label,split,sha256` of every picture, by its name in DATA."""
     rows = ([p.name, p.label, p.split or "", p.digest.hex()] for p in dataset.pictures)
-    _write_csv(path, ("path", "label", "split", "sha256"), rows)
+    write_csv(path, ("path", "label", "split", "sha256"), rows)
 
 
 def write_unreadable(unreadable: Iterable[tuple[str, str]], path: Path) -> None:
     """`path,reason` of every picture that was left out; no file where there is none."""
     rows = list(unreadable)
     if rows:
-        _write_csv(path, ("path", "reason"), rows)
+        write_csv(path, ("path", "reason"), rows)
 
 
-def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """A table that no spreadsheet takes formulas from."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -19,8 +17,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from whatsit.errors import MissingExtraError, UsageError
-from whatsit.files import DiskError, write_text
+from whatsit.files import DiskError
 from whatsit.training.search import Choice, Knob, Space, Span, written
+from whatsit.verbs.runs import write_csv
 
 STARTUP = 10  # trials drawn at random before the sampler learns from them
 MOST_DEATHS = 2  # of processes, after which a trial is not made again
@@ -64,7 +63,7 @@ class Study:
     def __init__(self, folder: Path, space: Space, *, seed: int, warmup: int, first: list[dict[str, Any]]) -> None:
         """Open the study in a folder, or begin it with these first trials; `warmup` epochs are never judged.
 
-        Raises `UsageError` where the file is damaged.
+        Raises `UsageError` where the file is damaged, or was made for another space.
         """
         optuna = _optuna()
         self.folder, self._space = folder, space
@@ -83,12 +82,21 @@ class Study:
                 raise UsageError(
                     f"{file}: the study cannot be opened ({reason}); is there room, and is it whole?"
                 ) from None
+            self._require_own(file)
             for values in [] if there else first:
                 self._study.enqueue_trial(self._words(values))
         # Whoever comes later must not draw what was drawn before.
         draws = seed if not there else secrets.randbits(31)
         self._study.sampler = optuna.samplers.TPESampler(seed=draws, n_startup_trials=STARTUP)
         self._study.pruner = optuna.pruners.MedianPruner(n_startup_trials=COMPARED, n_warmup_steps=warmup)
+
+    def _require_own(self, file: Path) -> None:
+        ours = self._distributions()
+        for trial in self._study.trials:
+            if any(ours.get(key) != made for key, made in trial.distributions.items()):
+                raise UsageError(
+                    f"{file}: these trials were made for another search than study.json says; begin a new study"
+                )
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -263,14 +271,14 @@ def _optuna() -> Any:
 def write_trials(rows: list[Row], path: Path) -> None:
     """The trials as `trials.csv`."""
     keys = list(dict.fromkeys(key for row in rows for key in row.values))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "state", "val_calibrated_loss", "val_accuracy", "seconds", *keys, "error"])
-    for row in rows:
-        figures = ["" if value is None else f"{value:.6g}" for value in (row.loss, row.accuracy)]
-        values = [written(row.values[key]) if key in row.values else "" for key in keys]
-        writer.writerow([row.number, row.state, *figures, f"{row.seconds:.1f}", *values, row.error])
-    write_text(path, text.getvalue())
+    header = ["trial", "state", "val_calibrated_loss", "val_accuracy", "seconds", *keys, "error"]
+    write_csv(path, header, [_cells(row, keys) for row in rows])
+
+
+def _cells(row: Row, keys: Sequence[str]) -> list[str]:
+    figures = ["" if value is None else f"{value:.6g}" for value in (row.loss, row.accuracy)]
+    values = [written(row.values[key]) if key in row.values else "" for key in keys]
+    return [str(row.number), row.state, *figures, f"{row.seconds:.1f}", *values, row.error]
 
 
 def space_to_json(space: Space) -> dict[str, Any]:

@@ -139,10 +139,8 @@ def train(
         clock = Clock(
             wanted.seconds, reporter.say, started=started - used, afterwards=afterwards(dataset, report=report)
         )
-        events = Events(reporter, working / "tensorboard") if tensorboard else None
-        trained = _fit(dataset, wanted.plan, working, clock, started - used, events or reporter)
-        if events:
-            events.close()
+        listener = Events(reporter, working / "tensorboard") if tensorboard else reporter
+        trained = _fit(dataset, wanted.plan, working, clock, started - used, listener)
         plan = trained.recipe
         bundle = set_thresholds(_make_bundle(trained), trained.dataset, reporter)
         predictor, evaluation = ship(bundle, working / "model.whatsit", trained.dataset, reporter)

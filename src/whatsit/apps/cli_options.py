@@ -1,0 +1,30 @@
+"""Arguments and options that several verbs of the command line share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATA = typer.Argument(
+    metavar="DATA",
+    help="A folder of class folders (optionally below train/, validation/, test/), a zip or tar of one, a CSV with "
+    "path,label[,split], or: digits, cifar10, cifar100, mnist, fashion-mnist, cats-vs-dogs.",
+)
+Data = Annotated[str, DATA]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A .whatsit file or a run folder.")]
+RunData = Annotated[
+    str | None, typer.Option("--data", help="Where the pictures of the run are now; by default where they were.")
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="The folder to make; runs/DATA-RECIPE or runs/DATA-tune by default.")
+]
+Backbone = Annotated[
+    str | None, typer.Option(help="efficientnet-lite0, mobilenetv2, vgg16 or resnet50, instead of the recipe's.")
+]
+Weights = Annotated[str | None, typer.Option(help="Of the backbone: auto (ImageNet), none (random), or a path.")]
+Seed = Annotated[int | None, typer.Option(help="Of the split, of training and of a search.")]
+Limit = Annotated[int | None, typer.Option(help="At most so many pictures of each class, for a quick trial.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, instead of the recipe's; repeatable.")]
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
