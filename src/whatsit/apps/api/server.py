@@ -92,9 +92,11 @@ def running(models: Sequence[str | Path], settings: Settings | None = None, log:
     """The address of a service on this computer, in a thread of this process, for as long as the block lasts."""
     service = Service(models, settings or Settings(watch=0.0, drain=0.0), log=log or Log(io.StringIO()))
     service.models.load_all()
-    port = free_port("the service", HOST, range(20000, 30000))
+    door = socket.socket()
+    door.bind((HOST, 0))  # kept open: a port that is only known to be free may be another's a moment later
+    port = door.getsockname()[1]
     server = make_server(service, HOST, port)
-    thread = threading.Thread(target=server.run, name="service", daemon=True)
+    thread = threading.Thread(target=server.run, args=([door],), name="service", daemon=True)
     thread.start()
     try:
         while not server.started and thread.is_alive():
