@@ -57,10 +57,12 @@ def test_run_is_repeated(baseline_run: Run, tmp_path: Path) -> None:
     assert json.loads(text)["test"]["accuracy"] == baseline_run.test.accuracy
 
 
-@pytest.mark.filterwarnings("ignore")  # MLflow's own
-def test_run_is_tracked(baseline_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_is_tracked_and_mlflow_says_nothing(
+    baseline_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copytree(baseline_run.folder, tmp_path / "runs" / "shapes")
     [tracked] = json.loads(whatsit("track", tmp_path / "runs" / "shapes", "--json"))
     assert tracked["new"] is True
+    assert capfd.readouterr() == ("", "")
     assert "is there already" in whatsit("track", tmp_path / "runs" / "shapes")

@@ -14,8 +14,6 @@ from whatsit.apps.tracking import Tracked, _load_pyfunc
 from whatsit.errors import UsageError
 from whatsit.verbs.train import Run
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own, of pydantic and others
-
 
 @pytest.fixture(scope="module")
 def runs(baseline_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -49,6 +47,7 @@ def test_run_lies_in_a_sqlite_file_beside_the_runs(tracked: Tracked, runs: Path,
     assert files >= {"report.html", "recipe.toml", "plots"}
 
 
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
 def test_model_answers_through_mlflow_as_it_does_here(tracked: Tracked, runs: Path) -> None:
     import mlflow
     import pandas as pd

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import logging
 import os
 import re
 import sqlite3
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,8 +111,10 @@ def _mlflow() -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a dead server is waited for for minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     try:
-        import mlflow
-        import mlflow.pyfunc
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import mlflow
+            import mlflow.pyfunc
     except ImportError:
         raise MissingExtraError("Tracking", "track", "mlflow") from None
     return mlflow
@@ -118,11 +122,20 @@ def _mlflow() -> Any:
 
 @contextmanager
 def _store(mlflow: Any, address: str) -> Iterator[None]:
+    """MLflow at an address, quiet: what it tells its own users about is done here on purpose."""
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    levels = [logger.level for logger in loggers]
     mlflow.set_tracking_uri(address)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
     finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         mlflow.set_tracking_uri(before)
 
 
