@@ -115,7 +115,7 @@ def test_small_pictures_are_enlarged_inside_the_graph(side: int, expected: tuple
 
 def test_given_size_is_kept() -> None:
     assert working_size(Recipe(size=160), 500) == (160, 1)
-    assert working_size(Recipe(size=160), 32) == (160, 4)
+    assert [working_size(Recipe(size=size), 32) for size in (96, 160, 192, 224)] == [(96, 3), (160, 5), (192, 6), (224, 7)]
     assert working_size(Recipe(model="simple-cnn"), 28) == (32, 1)
     assert working_size(Recipe(model="modern-cnn"), 300) == (96, 1)
 

@@ -188,7 +188,7 @@ def working_size(recipe: Recipe, side: int) -> tuple[int, int]:
         return recipe.size or (32 if side <= 48 else 64 if side <= 80 or recipe.model == SIMPLE_CNN else 96), 1
     # On photos a larger size helps, where the features are not kept for every layer.
     size = recipe.size or (128 if side <= 48 else 192 if side <= 96 else 288 if recipe.finetune_layers else 224)
-    factors = [factor for factor in (4, 3, 2) if size % factor == 0 and size // factor >= 0.9 * side]
+    factors = [factor for factor in range(7, 1, -1) if size % factor == 0 and size // factor >= 0.9 * side]
     return size, (factors or [1])[0]
 
 
