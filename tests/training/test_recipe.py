@@ -79,8 +79,8 @@ def test_unknown_recipes(name: str, message: str) -> None:
 
 
 def test_settings_may_be_lists_of_numbers_and_all_layers() -> None:
-    parsed = parse_settings(["filters=16,32", "finetune_layers=all", "finetune_all_from=0"])
-    assert parsed == {"filters": [16, 32], "finetune_layers": "all", "finetune_all_from": 0}
+    parsed = parse_settings(["filters=16,32", "finetune_layers=all", "finetune_many_from=0"])
+    assert parsed == {"filters": [16, 32], "finetune_layers": "all", "finetune_many_from": 0}
     assert change(Recipe(), parsed, "--set").filters == (16, 32)
 
 
@@ -115,7 +115,12 @@ def test_small_pictures_are_enlarged_inside_the_graph(side: int, expected: tuple
 
 def test_given_size_is_kept() -> None:
     assert working_size(Recipe(size=160), 500) == (160, 1)
-    assert [working_size(Recipe(size=size), 32) for size in (96, 160, 192, 224)] == [(96, 3), (160, 5), (192, 6), (224, 7)]
+    assert [working_size(Recipe(size=size), 32) for size in (96, 160, 192, 224)] == [
+        (96, 3),
+        (160, 5),
+        (192, 6),
+        (224, 7),
+    ]
     assert working_size(Recipe(model="simple-cnn"), 28) == (32, 1)
     assert working_size(Recipe(model="modern-cnn"), 300) == (96, 1)
 
