@@ -79,8 +79,8 @@ def test_unknown_recipes(name: str, message: str) -> None:
 
 
 def test_settings_may_be_lists_of_numbers_and_all_layers() -> None:
-    parsed = parse_settings(["filters=16,32", "finetune_layers=all", "finetune_many_from=0"])
-    assert parsed == {"filters": [16, 32], "finetune_layers": "all", "finetune_many_from": 0}
+    parsed = parse_settings(["filters=16,32", "finetune_layers=all", "finetune_all_from=0"])
+    assert parsed == {"filters": [16, 32], "finetune_layers": "all", "finetune_all_from": 0}
     assert change(Recipe(), parsed, "--set").filters == (16, 32)
 
 

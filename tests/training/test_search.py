@@ -57,13 +57,6 @@ def test_layers_are_tuned_where_there_are_many_pictures() -> None:
     assert any(point["finetune_layers"] == 20 for point in starting_points(to_tune(load("fast")), space))
 
 
-def test_layers_that_many_pictures_tune_are_searched() -> None:
-    few, many = (default_space(load("finetune"), 32, pictures, []) for pictures in (4999, 5000))
-    assert few["finetune_layers"] == many["finetune_many_layers"] == Choice((5, 10, 20, 40, "all"))
-    assert not {"finetune_many_layers", "finetune_many_shift"} & few.keys()
-    assert not {"finetune_layers", "shift"} & many.keys()
-
-
 def test_what_the_user_wants_searched() -> None:
     texts = ["hidden=128,256", "dropout=0.1..0.5", "learning_rate=1e-4..1e-2", "epochs=3..9", "features=last,all"]
     assert parse_search(texts, Recipe()) == {

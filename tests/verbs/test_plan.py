@@ -58,17 +58,14 @@ def test_recipe_that_a_run_wrote_down_can_be_used_again(tmp_path: Path, recipe: 
         assert {**vars(again), "name": recipe} == vars(done)
 
 
-def test_layers_epochs_and_shift_are_those_of_many_pictures_too() -> None:
-    assert plan("finetune", finetune_layers=10).finetune_many_layers == 10
-    assert plan("finetune", finetune_layers=10, finetune_many_layers=30).finetune_many_layers == 30
+def test_epochs_and_shift_are_those_of_the_whole_network_too() -> None:
     got = plan("finetune", finetune_epochs=3, shift=0.0)
-    assert (got.finetune_epochs, got.finetune_many_epochs, got.shift, got.finetune_many_shift) == (3, 3, 0.0, 0.0)
-    assert plan("finetune", shift=0.1, finetune_many_shift=0.2).finetune_many_shift == 0.2
-    assert plan("finetune").finetune_many_shift == load("finetune").finetune_many_shift
+    assert (got.finetune_epochs, got.finetune_all_epochs, got.shift, got.finetune_all_shift) == (3, 3, 0.0, 0.0)
+    assert plan("finetune", shift=0.1, finetune_all_shift=0.2).finetune_all_shift == 0.2
+    assert plan("finetune").finetune_all_shift == load("finetune").finetune_all_shift
 
 
 def test_as_many_layers_as_there_are_is_the_whole_network() -> None:
     assert plan("finetune").finetune_layers == 20
-    vgg16 = plan("finetune", backbone="vgg16")
-    assert (vgg16.finetune_layers, vgg16.finetune_many_layers) == ("all", "all")
+    assert plan("finetune", backbone="vgg16").finetune_layers == "all"
     assert plan("finetune", finetune_layers=0).finetune_layers == 0

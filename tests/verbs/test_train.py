@@ -160,11 +160,10 @@ def test_mobilenetv2_is_fine_tuned_with_the_shared_weights(
     "settings",
     [
         {"finetune_layers": 5, "flip": True},  # what is frozen runs once
-        # What is frozen runs on every batch.
-        {"finetune_many_from": 1, "finetune_many_layers": 5, "finetune_many_shift": 0.1, "cutmix": 1.0},
+        {"finetune_layers": 5, "flip": True, "shift": 0.1, "cutmix": 1.0},  # what is frozen runs on every batch
         {
             "finetune_layers": "all",
-            "finetune_many_epochs": 3,
+            "finetune_all_epochs": 3,
             "label_smoothing": 0.1,
             "averaging": 0.9,
             "random_erasing": 0.5,

@@ -53,8 +53,8 @@ def train_finetuned(job: Job) -> Trained:
 def tune(head: FrozenHead) -> Trained:
     """Fine-tune from a fitted head on."""
     job = head.job
-    recipe = tuning(job.recipe, len(head.train_labels))
-    count = recipe.finetune_layers
+    count = tuned_layers(job.recipe, len(head.train_labels))
+    recipe = _tuning(job.recipe, whole=count == ALL)
     shipped = folded(head.features)
     job.reserve(shipped, len(head.validation_labels) + min(MAX_PICTURES, len(head.train_labels)))
     network = folded(head.features, dtype=layer_policy(), for_training=True)
@@ -79,14 +79,19 @@ def tune(head: FrozenHead) -> Trained:
     return _finish(head, shipped, replace(fitted, model=whole), logits)
 
 
-def tuning(recipe: Recipe, pictures: int) -> Recipe:
-    """The recipe of the second stage, with so many training pictures."""
-    many = recipe.has_many(pictures)
+def tuned_layers(recipe: Recipe, pictures: int) -> int | str:
+    """How many layers are tuned with so many training pictures: the recipe's number, or "all"."""
+    if recipe.finetune_all_from and pictures >= recipe.finetune_all_from:
+        return ALL
+    return recipe.finetune_layers
+
+
+def _tuning(recipe: Recipe, *, whole: bool) -> Recipe:
+    """The recipe of the second stage, for the whole network or for some layers."""
     return replace(
         recipe,
-        finetune_layers=recipe.finetune_many_layers if many else recipe.finetune_layers,
-        epochs=recipe.finetune_many_epochs if many else recipe.finetune_epochs,
-        shift=max(recipe.shift, recipe.finetune_many_shift) if many else recipe.shift,
+        epochs=recipe.finetune_all_epochs if whole else recipe.finetune_epochs,
+        shift=max(recipe.shift, recipe.finetune_all_shift) if whole else recipe.shift,
         batch_size=recipe.finetune_batch_size,
         learning_rate=recipe.finetune_learning_rate,
         schedule="one-cycle",

@@ -19,7 +19,6 @@ VIEWS = ("original", "flip")
 FEATURES = ("last", "all", "auto")
 CANDIDATES = ("fast", "finetune", "scratch", "baseline")
 ALL = "all"
-LAYERS = ("finetune_layers", "finetune_many_layers")  # keys that are a number of layers, or all
 MOST_STAGES = 8
 FOLDER = Path(__file__).parent.parent / "recipes"
 
@@ -57,11 +56,10 @@ class Recipe:
     reduce_factor: float = 0.5
     # Fine-tuning of a backbone after its head, always one-cycle.
     finetune_layers: int | str = 0  # the deepest layers with weights that are tuned too; "all", or 0: none
-    finetune_epochs: int = 2  # few pictures are soon learned by heart
-    finetune_many_from: int = 0  # with so many training pictures and more, the next three hold instead; 0: never
-    finetune_many_layers: int | str = 40
-    finetune_many_epochs: int = 8
-    finetune_many_shift: float = 0.0
+    finetune_all_from: int = 0  # with so many training pictures and more, all layers are tuned; 0: never
+    finetune_epochs: int = 2  # of some layers, which few pictures are soon learned by heart with
+    finetune_all_epochs: int = 8  # of all layers
+    finetune_all_shift: float = 0.0  # as `shift`, where all layers are tuned, so that no features could be kept
     finetune_batch_size: int = 64
     finetune_learning_rate: float = 0.0002
     # Augmentation of pictures, live.
@@ -78,10 +76,6 @@ class Recipe:
     # Recipes that are tried within the time limit, the best in validation kept; everything else above is theirs then.
     candidates: tuple[str, ...] = ()
     seed: int = 0
-
-    def has_many(self, pictures: int) -> bool:
-        """Whether so many training pictures are many for fine-tuning."""
-        return 0 < self.finetune_many_from <= pictures
 
 
 _RANGES: dict[str, tuple[float, float]] = {
@@ -101,11 +95,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "reduce_patience": (1, 10_000),
     "reduce_factor": (0.01, 0.99),
     "finetune_layers": (0, 10_000),
+    "finetune_all_from": (0, 2**31 - 1),
     "finetune_epochs": (1, 10_000),
-    "finetune_many_from": (0, 2**31 - 1),
-    "finetune_many_layers": (1, 10_000),
-    "finetune_many_epochs": (1, 10_000),
-    "finetune_many_shift": (0.0, 1.0),
+    "finetune_all_epochs": (1, 10_000),
+    "finetune_all_shift": (0.0, 1.0),
     "finetune_batch_size": (1, 4096),
     "finetune_learning_rate": (1e-8, 10.0),
     "rotation": (0.0, 180.0),
@@ -220,7 +213,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         if isinstance(default, tuple):
             items = [item for item in text.strip("[]").split(",") if item]
             values[key] = [int(item) for item in items] if key == "filters" and _all_whole(items) else items
-        elif (key in LAYERS and text == ALL) or isinstance(default, str):
+        elif (key == "finetune_layers" and text == ALL) or isinstance(default, str):
             values[key] = text
         else:
             try:
@@ -249,7 +242,7 @@ def _check(key: str, value: Any, default: Any, where: str) -> Any:
         value = float(value)
     if isinstance(default, tuple) and isinstance(value, list):
         value = tuple(value)
-    if key in LAYERS and value == ALL:
+    if key == "finetune_layers" and value == ALL:
         return value
     if type(value) is not type(default):
         raise RecipeError(f"{where}: '{key}' must be {_wanted(key, default)}, received {str(value)[:80]!r}")
@@ -277,4 +270,4 @@ def _check_item(key: str, item: Any, where: str) -> None:
 def _wanted(key: str, default: Any) -> str:
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", tuple: "a list"}
     wanted = kinds[type(default)]
-    return f'{wanted} or "{ALL}"' if key in LAYERS else wanted
+    return f'{wanted} or "{ALL}"' if key == "finetune_layers" else wanted

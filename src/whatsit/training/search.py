@@ -77,7 +77,7 @@ def default_space(recipe: Recipe, side: int, pictures: int, ready: Iterable[str]
     if len(backbones) > 1:
         space["model"] = Choice(backbones)
     if recipe.finetune_layers:
-        return _with_own(space | _of_finetuning(recipe, pictures), recipe)
+        return _with_own(space | _of_finetuning(recipe), recipe)
     if pictures >= PLENTY:
         space |= {"finetune_layers": Choice((0, 10, 20)), "features": Choice(("all", "last"))}
     if not recipe.size:
@@ -113,14 +113,14 @@ def _of_head(recipe: Recipe) -> dict[str, Knob]:
     return space
 
 
-def _of_finetuning(recipe: Recipe, pictures: int) -> dict[str, Knob]:
-    many = "many_" if recipe.has_many(pictures) else ""
-    most = BACKBONES[recipe.model].layers
+def _of_finetuning(recipe: Recipe) -> dict[str, Knob]:
+    layers = BACKBONES[recipe.model].layers
+    whole = Choice((*(count for count in (5, 10, 20, 40) if count < layers), ALL))
     space: dict[str, Knob] = {
-        f"finetune_{many}layers": Choice((*(count for count in (5, 10, 20, 40) if count < most), ALL)),
+        "finetune_layers": whole,
         "finetune_learning_rate": Span(3e-5, 1e-3, log=True),
         "finetune_batch_size": Choice((32, 64, 128)),
-        "finetune_many_shift" if many else "shift": Span(0.0, 0.15),
+        "shift": Span(0.0, 0.15),
     }
     return space
 
@@ -240,7 +240,7 @@ def for_trial(recipe: Recipe) -> Recipe:
     if recipe.model in SCRATCH_MODELS:
         return replace(recipe, epochs=_short(recipe.epochs))
     if recipe.finetune_layers:
-        return replace(recipe, finetune_epochs=1, finetune_many_epochs=min(2, recipe.finetune_many_epochs))
+        return replace(recipe, finetune_epochs=1, finetune_all_epochs=min(2, recipe.finetune_all_epochs))
     return recipe
 
 
@@ -248,7 +248,7 @@ def longer(recipe: Recipe) -> float:
     """How many times as long as its trial the whole training of a recipe takes."""
     if recipe.model in SCRATCH_MODELS:
         return recipe.epochs / _short(recipe.epochs)
-    return max(recipe.finetune_epochs, recipe.finetune_many_epochs / 2) if recipe.finetune_layers else 1.0
+    return max(recipe.finetune_epochs, recipe.finetune_all_epochs / 2) if recipe.finetune_layers else 1.0
 
 
 def _short(epochs: int) -> int:

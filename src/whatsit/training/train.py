@@ -123,4 +123,4 @@ def _as_long_as_there_is_time(recipe: Recipe, clock: Clock) -> Recipe:
         return recipe
     if recipe.model in SCRATCH_MODELS:
         return replace(recipe, epochs=4 * recipe.epochs)
-    return replace(recipe, finetune_many_epochs=4 * recipe.finetune_many_epochs)
+    return replace(recipe, finetune_all_epochs=4 * recipe.finetune_all_epochs)

@@ -14,7 +14,7 @@ from whatsit.models.backbones import BACKBONES
 from whatsit.models.cnn import MODERN_CNN, SCRATCH_MODELS, SMALLEST
 from whatsit.training import recipe as recipes
 from whatsit.training.clock import duration, parse_duration
-from whatsit.training.recipe import ALL, LAYERS, Recipe
+from whatsit.training.recipe import ALL, Recipe
 from whatsit.verbs.workplace import Workplace
 
 _SAME = "leave it out to go on as begun, or train anew without --resume"
@@ -101,12 +101,8 @@ def _without_mirror(plan: Recipe, wishes: dict[str, Any], own: bool) -> Recipe:
     return recipes.change(plan, {"test_time_flip": False} | views | wishes, "--set")
 
 
-# With many pictures another key holds; who sets the first means both.
-_TWINS = {
-    "finetune_layers": "finetune_many_layers",
-    "finetune_epochs": "finetune_many_epochs",
-    "shift": "finetune_many_shift",
-}
+# Where the whole network is tuned another key holds; who sets the first means both.
+_TWINS = {"finetune_epochs": "finetune_all_epochs", "shift": "finetune_all_shift"}
 _MOVES = frozenset(
     ("rotation", "shift", "zoom", "shear", "flip", "rand_augment", "random_erasing", "mixup", "cutmix", "mix_chance")
 )
@@ -154,16 +150,16 @@ def _with_layers(plan: Recipe, said: Collection[str]) -> Recipe:
     """How many layers are tuned: what the user says, or what the recipe says as far as the backbone has so many."""
     if plan.finetune_layers and plan.model in SCRATCH_MODELS:
         raise RecipeError(f"'{plan.model}' has no pretrained layers to tune; take it with --recipe scratch or baseline")
-    for key in LAYERS if plan.finetune_layers else ():
-        count, most = getattr(plan, key), BACKBONES[plan.model].layers
-        if count == ALL or int(count) < most:
-            continue
-        if int(count) > most and key in said:
+    if plan.finetune_layers not in (0, ALL):
+        most = BACKBONES[plan.model].layers
+        if int(plan.finetune_layers) > most and "finetune_layers" in said:
             raise RecipeError(
-                f"'{key}' must be from 0 to {most}, the layers that '{plan.model}' has to tune, or \"{ALL}\"; received {count}"
+                f"'finetune_layers' must be from 0 to {most}, the layers that '{plan.model}' has to tune, or \"{ALL}\"; "
+                f"received {plan.finetune_layers}"
             )
-        plan = recipes.change(plan, {key: ALL}, key)
-    return plan
+        plan = plan if int(plan.finetune_layers) < most else replace(plan, finetune_layers=ALL)
+    others = "finetune_layers" not in said or "finetune_all_from" in said
+    return plan if others else replace(plan, finetune_all_from=0)
 
 
 @dataclass(frozen=True)
