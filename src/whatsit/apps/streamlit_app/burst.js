@@ -62,6 +62,8 @@ function build(root) {
   function press(event) {
     event.preventDefault();
     if (timer || !stream) return;
+    // The pictures taken appear above the button and move it from under a finger that stays where it is.
+    if (event.pointerId) hold.setPointerCapture(event.pointerId);
     taken = 0;
     shoot();
     timer = setInterval(shoot, EVERY);
@@ -76,7 +78,7 @@ function build(root) {
 
   hold.disabled = true;
   hold.addEventListener("pointerdown", press);
-  for (const end of ["pointerup", "pointerleave", "pointercancel", "blur"]) hold.addEventListener(end, release);
+  for (const end of ["lostpointercapture", "pointercancel", "blur"]) hold.addEventListener(end, release);
   hold.addEventListener("keydown", (event) => (event.key === " " || event.key === "Enter") && !event.repeat && press(event));
   hold.addEventListener("keyup", release);
 
