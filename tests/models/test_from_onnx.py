@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import helper, load_from_string
+from onnx import helper, load_from_string, numpy_helper
 
 from tests.models.test_classifier import KINDS, PIXELS, known, make
 from whatsit.engines import open_engine
@@ -16,17 +17,21 @@ from whatsit.models.from_onnx import to_keras
 load_keras()
 import keras  # noqa: E402
 
-
-def graph_of(model: keras.Model, *, flip: bool = False) -> bytes:
-    return classifier.to_onnx(model, known(model), {}, test_time_flip=flip).SerializeToString()
+VIEWS = {"plain": ("original",), "mirrored": ("original", "flip"), "moved": ("original", "flip-1", "flip+1")}
 
 
-@pytest.mark.parametrize("flip", [False, True], ids=["plain", "mirrored"])
+def graph_of(model: keras.Model, views: Sequence[str] = ("original",)) -> bytes:
+    return classifier.to_onnx(model, known(model), {}, views=views).SerializeToString()
+
+
+@pytest.mark.parametrize("views", VIEWS.values(), ids=[*VIEWS])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ending", ["keras", "h5"])
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-def test_rebuilt_and_saved_it_answers_like_the_graph(kind: str, flip: bool, ending: str, tmp_path: Path) -> None:
-    graph = graph_of(make(kind), flip=flip)
+def test_rebuilt_and_saved_it_answers_like_the_graph(
+    kind: str, views: Sequence[str], ending: str, tmp_path: Path
+) -> None:
+    graph = graph_of(make(kind), views)
     to_keras(graph).save(tmp_path / f"model.{ending}")
     again = keras.models.load_model(tmp_path / f"model.{ending}")
     [wanted] = open_engine(graph, ["probabilities"], runtime="onnxruntime").run(PIXELS)
@@ -43,6 +48,19 @@ def test_every_backbone_can_be_rebuilt(name: str) -> None:
     graph = graph_of(classifier.complete(features, head))
     [wanted] = open_engine(graph, ["probabilities"], runtime="onnxruntime").run(PIXELS)
     assert np.abs(np.asarray(to_keras(graph)(PIXELS, training=False)) - wanted).max() <= 1e-5
+
+
+def test_a_mirror_image_made_by_a_slice_is_read_too() -> None:
+    """As bundles of older versions have it."""
+    graph = graph_of(make("simple-cnn"), ("original", "flip"))
+    model = load_from_string(graph)
+    [gather] = [node for node in model.graph.node if node.op_type == "Gather"]
+    names = ["starts", "ends", "axes", "steps"]
+    gather.CopyFrom(helper.make_node("Slice", [gather.input[0], *names], list(gather.output)))
+    for name, value in zip(names, (-1, -33, 2, -1), strict=True):
+        model.graph.initializer.append(numpy_helper.from_array(np.array([value]), name))
+    old, new = to_keras(model.SerializeToString()), to_keras(graph)
+    assert np.array_equal(np.asarray(old(PIXELS)), np.asarray(new(PIXELS)))
 
 
 def test_an_operator_that_it_does_not_know_is_named() -> None:

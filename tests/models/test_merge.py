@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from onnx import load_from_string
@@ -19,8 +21,8 @@ import keras  # noqa: E402
 OUTPUTS = classifier.OUTPUTS
 
 
-def graph_of(model: keras.Model, *, flip: bool = False) -> bytes:
-    return classifier.to_onnx(model, known(model), {}, test_time_flip=flip).SerializeToString()
+def graph_of(model: keras.Model, views: Sequence[str] = ("original",)) -> bytes:
+    return classifier.to_onnx(model, known(model), {}, views=views).SerializeToString()
 
 
 def answers(graph: bytes, pixels: np.ndarray = PIXELS, runtime: str = "onnxruntime") -> dict[str, np.ndarray]:
@@ -34,7 +36,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def graphs() -> list[bytes]:
-    return [graph_of(make("simple-cnn")), graph_of(make("all"), flip=True)]
+    return [graph_of(make("simple-cnn")), graph_of(make("all"), ("original", "flip"))]
 
 
 @pytest.mark.parametrize("runtime", available())

@@ -33,7 +33,7 @@ def test_every_key_of_the_usual_search_has_an_effect_on_its_recipe(name: str, si
 
 @pytest.mark.parametrize("name", TUNABLE)
 def test_the_recipe_as_it_is_comes_first(name: str) -> None:
-    recipe = to_tune(load(name))
+    recipe = to_tune(load(name), 9000)
     space = default_space(recipe, 32, 9000, [])
     first, *others = starting_points(recipe, space)
     assert first == {key: getattr(recipe, key) for key in space}
@@ -54,7 +54,14 @@ def test_layers_are_tuned_where_there_are_many_pictures() -> None:
     assert "finetune_layers" not in default_space(load("fast"), 32, 4999, [])
     space = default_space(load("fast"), 32, 5000, [])
     assert space["finetune_layers"] == Choice((0, 10, 20))
-    assert any(point["finetune_layers"] == 20 for point in starting_points(to_tune(load("fast")), space))
+    assert any(point["finetune_layers"] == 20 for point in starting_points(to_tune(load("fast"), 5000), space))
+
+
+def test_as_many_layers_are_tuned_at_first_as_without_a_search() -> None:
+    assert to_tune(load("finetune"), 4999).finetune_layers == 20
+    recipe = to_tune(load("finetune"), 5000)
+    assert (recipe.finetune_layers, recipe.finetune_all_from) == ("all", 0)
+    assert changed(recipe, {"finetune_layers": 20}, "test").finetune_all_from == 0
 
 
 def test_what_the_user_wants_searched() -> None:

@@ -202,12 +202,14 @@ def test_without_time_for_trials_the_first_candidate_has_it_all(
     shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("whatsit.training.train.PICTURES_PER_CLASS", 1)
-    (tmp_path / "mine.toml").write_text('candidates = ["baseline", "scratch"]', encoding="utf-8")
+    mine = 'candidates = ["baseline", "scratch"]\ntest_time_shift = 0.05\n'
+    (tmp_path / "mine.toml").write_text(mine, encoding="utf-8")
     listener, recipe = Listener(), str(tmp_path / "mine.toml")
     run = whatsit.train(shapes_folder, recipe=recipe, time_limit="20s", out=tmp_path / "run", reporter=listener)
     assert "The time is too short for trials; all of it goes to 'baseline'" in listener.said
     assert {row["stage"] for row in _history(run)} == {"scratch"}
-    assert run.recipe.model == "simple-cnn"
+    assert (run.recipe.model, run.recipe.test_time_shift) == ("simple-cnn", 0.05)
+    assert all(parity.passed for parity in verify(run.model))
 
 
 def test_pictures_that_cannot_be_read_do_not_stop_the_forecast(

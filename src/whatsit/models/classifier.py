@@ -7,11 +7,13 @@ The same named layers end every classifier, whatever begins it, and everything l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from whatsit.images.views import ORIGINAL, places_in
+from whatsit.models.product import Product, picking
 from whatsit.models.to_onnx import Graph, calibrate, trace
 from whatsit.models.unknown import Mahalanobis
 
@@ -119,23 +121,28 @@ def _calibrated(logits: Any, temperature: float) -> Any:
     return layers.Softmax(name=PROBABILITIES)(layers.Rescaling(1.0 / temperature, name="calibration")(logits))
 
 
-def with_mirror_image(classifier: keras.Model) -> keras.Model:
-    """A classifier that answers with the mean logits of a picture and its mirror image, made of standard layers only.
+def of_views(classifier: keras.Model, views: Sequence[str]) -> keras.Model:
+    """A classifier that answers with the mean logits of several views of a picture, made of standard layers only.
 
-    The picture is mirrored by a product with a matrix of ones and zeros, which every format of Keras can keep.
+    A view (see `images/views.py`) is made by products with matrices of ones and zeros, which every format of Keras can keep.
     """
     import keras
     from keras import layers
 
     network = keras.Model(classifier.input, classifier.get_layer("logits").output, name="network")
     image = keras.Input(classifier.input.shape[1:], dtype="uint8", name="image")
-    width = int(image.shape[2])
-    mirror = layers.Dense(width, use_bias=False, trainable=False, name="mirror")
-    x = layers.Permute((1, 3, 2), name="columns_last")(layers.Rescaling(1.0, name="pixels")(image))
-    mirrored = layers.Permute((1, 3, 2), name="columns_back")(mirror(x))
-    mirror.set_weights([np.eye(width, dtype=np.float32)[::-1]])
-    logits = layers.Average(name="logits")([network(image), network(mirrored)])
+    pixels = layers.Rescaling(1.0, name="pixels")(image)
+    each = [network(_shown(pixels, view)) for view in views]
+    logits = layers.Average(name="logits")(each)
     return keras.Model(image, _calibrated(logits, 1.0 / classifier.get_layer("calibration").scale))
+
+
+def _shown(pixels: Any, view: str) -> Any:
+    for axis, places in enumerate(places_in(view, *(int(side) for side in pixels.shape[1:3])), start=1):
+        if not np.array_equal(places, np.arange(len(places))):
+            name = f"{view.replace('+', '_plus_').replace('-', '_minus_')}_{axis}"
+            pixels = Product(picking(places, len(places)), axis=axis, name=name)(pixels)
+    return pixels
 
 
 def stranger_features(model: keras.Model) -> Any:
@@ -159,12 +166,12 @@ def _is_flattened(model: keras.Model) -> bool:
 
 
 def to_onnx(
-    classifier: keras.Model, known: Mahalanobis, metadata: Mapping[str, str], *, test_time_flip: bool = False
+    classifier: keras.Model, known: Mahalanobis, metadata: Mapping[str, str], *, views: Sequence[str] = (ORIGINAL,)
 ) -> onnx.ModelProto:
     """The graph of a bundle: `image` uint8 `[N, H, W, 3]` to the six float32 outputs below.
 
-    With `test_time_flip`, the logits are the mean of those of the picture and of its mirror image, as in
-    `with_mirror_image`; what explains and what tells strangers is the picture's own.
+    With several `views` (see `images/views.py`), the first the picture as it is, the logits are the mean of theirs, as in
+    `of_views`; what explains and what tells strangers is the picture's own.
 
     - `probabilities` `[N, K]`, calibrated; `logits` `[N, K]`, before calibration
     - `embedding` `[N, F]`: what the head sees
@@ -175,18 +182,19 @@ def to_onnx(
     import keras
 
     told_by = stranger_features(classifier)
-    graph, value = trace(keras.Model(classifier.input, [classifier.output, told_by]), mirrored=test_time_flip)
+    graph, value = trace(keras.Model(classifier.input, [classifier.output, told_by]), views=views)
     layers = {layer.name: layer for layer in classifier.layers}
     names = {name: value(layers[name].output) for name in (*LAYER_OUTPUTS, "hidden") if name in layers}
     told = value(told_by)
-    if test_time_flip:
-        logits = graph.halves(names["logits"])
-        names = {name: graph.halves(of)[0] for name, of in names.items() if name not in (PROBABILITIES, "logits")}
-        total = graph.op("Add", list(logits), graph.shapes[logits[0]])
-        half = graph.constant("mirror.half", np.array(0.5))
-        names["logits"] = graph.op("Mul", [total, half], graph.shapes[total])
+    if len(views) > 1:
+        total, *others = graph.each_view(names["logits"])
+        names = {name: graph.each_view(of)[0] for name, of in names.items() if name not in (PROBABILITIES, "logits")}
+        for other in others:
+            total = graph.op("Add", [total, other], graph.shapes[total])
+        share = graph.constant("views.share", np.array(1.0 / len(views)))
+        names["logits"] = graph.op("Mul", [total, share], graph.shapes[total])
         names[PROBABILITIES] = calibrate(graph, names["logits"], layers["calibration"].scale)
-        told = names["embedding"] if told == value(layers["embedding"].output) else graph.halves(told)[0]
+        told = names["embedding"] if told == value(layers["embedding"].output) else graph.each_view(told)[0]
     outputs = {name: names[name] for name in LAYER_OUTPUTS}
     outputs["gradcam_weights"] = _gradcam_weights(graph, classifier, names)
     outputs["ood_score"] = known.add_to(graph, told)

@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from whatsit.errors import ModelError
 from whatsit.models.classifier import PROBABILITIES
+from whatsit.models.product import Product, picking
 
 if TYPE_CHECKING:
     import keras
 
 Array = npt.NDArray[Any]
-# A value of the graph as Keras tensors, channels last: the pictures' and, where they run along, their mirror images'.
+# A value of the graph as Keras tensors, channels last: one of each view of the pictures that runs along.
 Value = tuple[Any, ...]
 _LAYOUTS = ([0, 3, 1, 2], [0, 2, 3, 1])  # permutations between channels first and last, which are no change here
 
@@ -36,7 +37,7 @@ class _Node:
     attributes: dict[str, Any]
 
     def apply(self, layer: Any, *values: Value) -> Value:
-        """One layer, shared by the pictures and their mirror images."""
+        """One layer, shared by all views of the pictures."""
         return tuple(layer(*track) for track in zip(*(values or self.inputs), strict=True))
 
     def combine(self, layer: Any) -> Value:
@@ -144,26 +145,27 @@ def _transpose(node: _Node) -> Value:
 
 
 def _mirror(node: _Node) -> Value:
+    """As graphs had it before they had `Gather`."""
     starts, _, axes, steps = (int(constant[0]) for constant in node.constants)
     if (starts, axes, steps) != (-1, 2, -1):
         raise _strange(node, f"start {starts}, axis {axes}, step {steps}")
-    width = int(node.inputs[0][0].shape[2])
-    return _along_width(node, np.eye(width, dtype=np.float32)[::-1])
+    return _picked(node, 2, np.arange(int(node.inputs[0][0].shape[2]))[::-1])
+
+
+def _gather(node: _Node) -> Value:
+    axis = int(node.attributes["axis"])
+    if axis not in (1, 2):
+        raise _strange(node, f"axis {axis}")
+    return _picked(node, axis, node.constants[0])
+
+
+def _picked(node: _Node, axis: int, places: Array) -> Value:
+    have = int(node.inputs[0][0].shape[axis])
+    return node.apply(Product(picking(places, have), axis=axis, name=node.name))
 
 
 def _matmul(node: _Node) -> Value:
-    return _along_width(node, node.constants[0])
-
-
-def _along_width(node: _Node, matrix: Array) -> Value:
-    """Each row of each channel `[W]` times a matrix `[W, V]`."""
-    from keras import layers
-
-    product = layers.Dense(matrix.shape[1], use_bias=False, name=node.name)
-    there, back = (layers.Permute((1, 3, 2), name=f"{node.name}_{end}") for end in ("columns_last", "columns_back"))
-    result = tuple(back(product(there(track))) for track in node.inputs[0])
-    product.set_weights([matrix])
-    return result
+    return node.apply(Product(node.constants[0], axis=2, name=node.name))
 
 
 def _concatenate(node: _Node) -> Value:
@@ -175,7 +177,7 @@ def _concatenate(node: _Node) -> Value:
 
 
 def _split(node: _Node) -> list[Value]:
-    if node.attributes["axis"] != 0 or len(node.inputs[0]) != 2:
+    if node.attributes["axis"] != 0 or len(node.inputs[0]) != node.attributes["num_outputs"]:
         raise _strange(node, f"axis {node.attributes['axis']} of {len(node.inputs[0])}")
     return [(track,) for track in node.inputs[0]]
 
@@ -329,6 +331,7 @@ _OPERATORS: dict[str, Callable[[_Node], Value | list[Value]]] = {
     "Concat": _concatenate,
     "Conv": _convolution,
     "Flatten": _flatten,
+    "Gather": _gather,
     "Gemm": _dense,
     "GlobalAveragePool": _global_average,
     "GlobalMaxPool": _global_max,

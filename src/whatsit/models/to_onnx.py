@@ -7,7 +7,7 @@ tenth of a second, and refuses every other layer by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.errors import ModelError
+from whatsit.images.views import ORIGINAL, places_in
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +31,7 @@ Array = npt.NDArray[Any]
 class Graph:
     """An ONNX graph under construction. Four-dimensional values are held channels first, `[N, C, H, W]`."""
 
-    mirrored: bool = False  # whether the mirror images of the pictures run along, behind them
+    views: tuple[str, ...] = (ORIGINAL,)  # of the pictures (see `images/views.py`), which run along behind each other
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     weights: dict[str, Array] = field(default_factory=dict)
     # For each value: the channels-last shape without the batch dimension.
@@ -58,14 +59,14 @@ class Graph:
             return value
         return self.op("Transpose", [value], self.shapes[value], perm=[0, 2, 3, 1])
 
-    def halves(self, value: str) -> tuple[str, str]:
-        """Of a value of a mirrored graph, what belongs to the pictures and what to their mirror images."""
+    def each_view(self, value: str) -> list[str]:
+        """Of a value of a graph with several views, what belongs to each."""
         from onnx import helper
 
-        halves = (f"{value}.pictures", f"{value}.mirrored")
-        self.nodes.append(helper.make_node("Split", [value], list(halves), axis=0, num_outputs=2))
-        self.shapes |= dict.fromkeys(halves, self.shapes[value])
-        return halves
+        parts = [f"{value}.{view}" for view in self.views]
+        self.nodes.append(helper.make_node("Split", [value], parts, axis=0, num_outputs=len(parts)))
+        self.shapes |= dict.fromkeys(parts, self.shapes[value])
+        return parts
 
     def to_model(
         self, image: str, outputs: Mapping[str, str], metadata: Mapping[str, str], *, as_they_are: bool = False
@@ -92,14 +93,14 @@ class Graph:
         return model
 
 
-def trace(model: keras.Model, *, mirrored: bool = False) -> tuple[Graph, Callable[[Any], str]]:
+def trace(model: keras.Model, *, views: Sequence[str] = (ORIGINAL,)) -> tuple[Graph, Callable[[Any], str]]:
     """Convert every layer of a functional Keras model whose one input is a uint8 picture `[N, H, W, 3]`.
 
     Returns the graph, whose input is called `image`, and a function from a Keras tensor of the model to the name of
-    its value in the graph. With `mirrored`, the mirror images follow the pictures through the network, so that values
-    have `2 N` rows (see `Graph.halves`). Raises `ModelError` for a layer that has no exact counterpart here.
+    its value in the graph. With V `views` of each picture, values have `V N` rows (see `Graph.each_view`).
+    Raises `ModelError` for a layer that has no exact counterpart here.
     """
-    graph = Graph(mirrored)
+    graph = Graph(tuple(views))
     names: dict[int, str] = {}
     for layer in model.layers:
         kind = type(layer).__name__
@@ -120,11 +121,17 @@ def _input(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) 
 
     graph.shapes["image"] = shape
     pixels = graph.op("Cast", ["image"], shape, to=onnx.TensorProto.FLOAT)
-    if graph.mirrored:
-        ends = {"starts": -1, "ends": -shape[1] - 1, "axes": 2, "steps": -1}
-        values = [graph.constant(f"mirror.{name}", np.array([value], np.int64)) for name, value in ends.items()]
-        pixels = graph.op("Concat", [pixels, graph.op("Slice", [pixels, *values], shape)], shape, axis=0)
+    if len(graph.views) > 1:
+        shown = [_shown(graph, pixels, view, shape) for view in graph.views]
+        pixels = graph.op("Concat", shown, shape, axis=0)
     return graph.op("Transpose", [pixels], shape, perm=[0, 3, 1, 2])
+
+
+def _shown(graph: Graph, pixels: str, view: str, shape: tuple[int, ...]) -> str:
+    for name, axis, places in zip(("rows", "columns"), (1, 2), places_in(view, *shape[:2]), strict=True):
+        if not np.array_equal(places, np.arange(len(places))):
+            pixels = graph.op("Gather", [pixels, graph.constant(f"{view}.{name}", places)], shape, axis=axis)
+    return pixels
 
 
 def _identity(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:

@@ -22,6 +22,7 @@ from whatsit.images.batches import Batch, decode_batches
 from whatsit.images.decode import RESIZE_RULE
 from whatsit.images.kept import SHARD, Kept
 from whatsit.images.scan import Dataset, Picture
+from whatsit.images.views import apply_view
 
 _HALF_MAX = 65504.0
 
@@ -35,11 +36,6 @@ class Features:
     pictures: list[Picture]
     views: dict[str, HalfFloats]  # view -> [len(pictures), F]
     failed: list[tuple[str, str]]  # (name, reason) of the others
-
-
-def apply_view(pixels: Images, view: str) -> Images:
-    """A batch `[N, H, W, 3]` as it is (`original`) or mirrored left to right (`flip`)."""
-    return np.ascontiguousarray(pixels[:, :, ::-1]) if view == "flip" else pixels
 
 
 def feature_cache(graph: bytes, precision: str, width: int, folder: Path | None = None) -> Kept:
@@ -65,7 +61,7 @@ def extract(
     Args:
         engine: its only output is the feature vector, `[N, width]`.
         size: (height, width) that the engine takes.
-        views: see `apply_view`; decoding is shared between them.
+        views: see `images/views.py`; decoding is shared between them.
         warn: is told, once, when the disk is too full to keep features.
     """
     values = {view: np.zeros((len(pictures), width), np.float16) for view in views}

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from whatsit.errors import RecipeError, suggest
+from whatsit.images.views import FLIP, ORIGINAL, asked_views
 from whatsit.models.backbones import BACKBONES, DEFAULT
 from whatsit.models.cnn import SCRATCH_MODELS, SIMPLE_CNN
 
 MODELS = (*SCRATCH_MODELS, *BACKBONES)
-VIEWS = ("original", "flip")
+VIEWS = (ORIGINAL, FLIP)
 FEATURES = ("last", "all", "auto")
 CANDIDATES = ("fast", "finetune", "scratch", "baseline")
 ALL = "all"
@@ -39,6 +40,7 @@ class Recipe:
     features: str = "auto"  # last: the deepest map; all: several depths; auto: what does better in validation
     views: tuple[str, ...] = ("original", "flip")  # of each training picture, whose features are computed
     test_time_flip: bool = False  # the model answers with the mean logits of a picture and its mirror image
+    test_time_shift: float = 0.0  # and of two views (mirrored, with both) moved diagonally by this share of the side
     # How it is fitted: a network from scratch, or the head of a frozen backbone.
     epochs: int = 30
     batch_size: int = 0  # 0: a sixteenth of an epoch, 32 to 512
@@ -73,9 +75,13 @@ class Recipe:
     mixup: float = 0.0  # alpha of the mixture of two pictures
     cutmix: float = 0.0  # alpha of the area that comes from another picture
     mix_chance: float = 1.0  # of a batch to be mixed by either
-    # Recipes that are tried within the time limit, the best in validation kept; everything else above is theirs then.
+    # Recipes that are tried within the time limit, the best in validation kept; all else but `test_time_shift` is theirs.
     candidates: tuple[str, ...] = ()
     seed: int = 0
+
+    def test_views(self, side: int) -> tuple[str, ...]:
+        """The views whose mean logits are the model's answer, of pictures with that side."""
+        return asked_views(side, flip=self.test_time_flip, shift=self.test_time_shift)
 
 
 _RANGES: dict[str, tuple[float, float]] = {
@@ -94,6 +100,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "early_stopping_patience": (1, 10_000),
     "reduce_patience": (1, 10_000),
     "reduce_factor": (0.01, 0.99),
+    "test_time_shift": (0.0, 0.25),
     "finetune_layers": (0, 10_000),
     "finetune_all_from": (0, 2**31 - 1),
     "finetune_epochs": (1, 10_000),

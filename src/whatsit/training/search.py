@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from whatsit.errors import RecipeError, suggest
 from whatsit.models.backbones import BACKBONES
 from whatsit.models.cnn import SCRATCH_MODELS, SIMPLE_CNN
+from whatsit.training.finetune import tuned_layers
 from whatsit.training.recipe import ALL, Recipe, change, parse_settings, working_size
 
 SHORT = 0.12  # of the epochs of a whole training, for a trial of a network that is trained live
@@ -151,10 +152,17 @@ def _of_scratch(recipe: Recipe, side: int) -> dict[str, Knob]:
     return space
 
 
-def to_tune(recipe: Recipe) -> Recipe:
-    """The recipe whose keys are searched: one head, on all depths, where the recipe tries two and takes the better one."""
-    heads = recipe.model not in SCRATCH_MODELS and recipe.features == "auto"
-    return replace(recipe, features="all") if heads else recipe
+def to_tune(recipe: Recipe, pictures: int, settings: Container[str] = ()) -> Recipe:
+    """The recipe whose keys are searched, where it leaves something open that is not among the user's `settings`.
+
+    One head, on all depths, where it tries two and takes the better one; as many tuned layers as it takes for so many training
+    pictures, so that another number is another trial.
+    """
+    if recipe.model not in SCRATCH_MODELS and recipe.features == "auto" and "features" not in settings:
+        recipe = replace(recipe, features="all")
+    if recipe.finetune_layers and tuned_layers(recipe, pictures) == ALL:
+        recipe = replace(recipe, finetune_layers=ALL, finetune_all_from=0)
+    return recipe
 
 
 def starting_points(recipe: Recipe, space: Space) -> list[dict[str, Any]]:

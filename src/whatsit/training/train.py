@@ -22,6 +22,7 @@ TRIAL = 0.06  # of the time that is left, for each candidate's trial
 SHORTEST_TRIAL = 60  # seconds; where a trial would be shorter, the first candidate gets all the time
 PICTURES_PER_CLASS = 1000  # with fewer, and with larger pictures, a pretrained network is better than one from scratch:
 LARGEST_SIDE = 96  # no trial is spent on it
+SMOOTHING = 0.1  # of the labels of a long fine-tuning
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ def _best(work: _Work, recipe: Recipe, clock: Clock) -> Trained:
 
     One round of successive halving (Jamieson & Talwalkar 2016). Each trial is a whole schedule in little time.
     """
-    candidates = {name: replace(load(name), name=recipe.name, seed=recipe.seed) for name in recipe.candidates}
+    candidates = {
+        name: replace(load(name), name=recipe.name, seed=recipe.seed, test_time_shift=recipe.test_time_shift)
+        for name in recipe.candidates
+    }
     promising = [name for name, candidate in candidates.items() if _is_promising(candidate, work)] or [*candidates]
     for name in candidates.keys() - {*promising}:
         work.reporter.say(
@@ -118,9 +122,12 @@ def _trial(work: _Work, name: str, recipe: Recipe, clock: Clock) -> Trained:
 
 
 def _as_long_as_there_is_time(recipe: Recipe, clock: Clock) -> Recipe:
-    """With a limit, more epochs than the recipe has by itself: the clock takes as many as fit."""
+    """With a limit, more epochs than the recipe has by itself: the clock takes as many as fit.
+
+    Many epochs learn the training pictures by heart, so targets are smoothed (Szegedy et al. 2016).
+    """
     if not clock.limited:
         return recipe
     if recipe.model in SCRATCH_MODELS:
         return replace(recipe, epochs=4 * recipe.epochs)
-    return replace(recipe, finetune_all_epochs=4 * recipe.finetune_all_epochs)
+    return replace(recipe, finetune_all_epochs=4 * recipe.finetune_all_epochs, label_smoothing=SMOOTHING)

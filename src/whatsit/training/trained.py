@@ -15,12 +15,12 @@ from whatsit.engines import open_engine
 from whatsit.errors import DataError
 from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset
-from whatsit.models.classifier import complete, features_to_onnx, head_alone, with_mirror_image
+from whatsit.images.views import apply_view
+from whatsit.models.classifier import complete, features_to_onnx, head_alone, of_views
 from whatsit.models.unknown import Mahalanobis
 from whatsit.progress import Reporter
 from whatsit.training.calibration import calibrated_losses, fit_temperature
 from whatsit.training.clock import Clock
-from whatsit.training.features import apply_view
 from whatsit.training.history import Epoch, History
 from whatsit.training.loop import Fitted, in_slices
 from whatsit.training.recipe import Recipe
@@ -68,7 +68,7 @@ class Job:
     @property
     def test_views(self) -> tuple[str, ...]:
         """The views of a picture that the shipped model looks at."""
-        return ("original", "flip") if self.recipe.test_time_flip else ("original",)
+        return self.recipe.test_views(self.input_size[0])
 
     def without(self, unreadable: list[tuple[str, str]]) -> Job:
         """The job less the pictures that turned out to be unreadable. Raises `DataError`."""
@@ -94,9 +94,14 @@ class Trained:
         """How many features the head sees."""
         return int(self.classifier.get_layer("embedding").output.shape[-1])
 
+    @property
+    def test_views(self) -> tuple[str, ...]:
+        """The views of a picture whose mean logits are the answer."""
+        return self.recipe.test_views(int(self.classifier.input.shape[1]))
+
     def keras_model(self) -> keras.Model:
         """The classifier as it answers, for other people's tools."""
-        return with_mirror_image(self.classifier) if self.recipe.test_time_flip else self.classifier
+        return of_views(self.classifier, self.test_views) if len(self.test_views) > 1 else self.classifier
 
 
 def seconds_per_picture(features: keras.Model, dataset: Dataset) -> float:
@@ -123,7 +128,7 @@ def finish(
 ) -> Trained:
     """Calibrate on the validation set and put the whole classifier together.
 
-    `validation_logits` are those of the classifier as it ships: with the mirror image where the recipe says so.
+    `validation_logits` are those of the classifier as it ships: the mean of the views that the recipe has.
     """
     temperature, _ = fit_temperature(validation_logits, validation_labels)
     return Trained(
@@ -140,7 +145,7 @@ def finish(
 
 
 def logits_of_views(model: keras.Model, views: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
-    """The mean logits `[N, K]` that a model has of one or two views of the same pictures (or of their features)."""
+    """The mean logits `[N, K]` that a model has of one or several views of the same pictures (or of their features)."""
     total: npt.NDArray[np.float32] = sum((in_slices(model, view) for view in views[1:]), in_slices(model, views[0]))
     return total / np.float32(len(views))
 

@@ -110,7 +110,7 @@ _OF_CNNS = frozenset(("filters", "batch_norm"))
 _OF_BACKBONES = frozenset(("weights", "features", "views"))
 _OF_PLATEAUS = frozenset(("early_stopping_patience", "reduce_patience", "reduce_factor"))
 _OF_TUNING = frozenset(field.name for field in fields(Recipe) if field.name.startswith("finetune_"))
-_OF_SEARCHES = frozenset(("candidates", "seed", "name"))
+_OF_SEARCHES = frozenset(("candidates", "seed", "name", "test_time_shift"))
 
 
 def _refuse_without_effect(plan: Recipe, keys: Collection[str], where: str) -> None:

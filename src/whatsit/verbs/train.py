@@ -265,7 +265,7 @@ def _make_bundle(trained: Trained) -> Bundle:
         trained.classifier,
         trained.known,
         {"resize": RESIZE_RULE, "classes": json.dumps(dataset.classes, ensure_ascii=False)},
-        test_time_flip=trained.recipe.test_time_flip,
+        views=trained.test_views,
     )
     return Bundle(
         classes=dataset.classes,

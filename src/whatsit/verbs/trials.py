@@ -210,7 +210,7 @@ class Trials:
         all_, some = len(self._whole.of("train")), len(self._seen.of("train"))
         training = 1.15 * spent * spaces.longer(self.recipe_of(asked.values)) * all_ / some
         looking = self._looking.get(network, 0.0) * (all_ - some)
-        views = 2 if plan.test_time_flip else 1
+        views = len(trained.test_views)
         after = afterwards(self._whole, report=self._report).seconds(views * self._paces[network])
         self.reserved = looking + training + after + 6.0
 

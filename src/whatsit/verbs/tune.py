@@ -102,6 +102,8 @@ def tune(
         )
     base, limit = (place.recipe, place.limit) if place else (wishes or Recipe(), limit)
     dataset = _open(data, limit, base.seed, reporter)
+    if wishes:
+        base = wishes = spaces.to_tune(wishes, len(dataset.of("train")), settings or {})
     space = _space(wishes, dataset, settings or {}, search) if wishes else {}
     if place:
         place.require_same(dataset, wishes, space_to_json(space))
@@ -151,7 +153,7 @@ def _base(
         raise RecipeError(
             f"the recipe '{base.name}' chooses among others; tune one of them: {', '.join(base.candidates)}"
         )
-    return base if "features" in settings else spaces.to_tune(base)
+    return base
 
 
 def _open(data: str | Path, limit: int | None, seed: int, reporter: Reporter) -> Dataset:
