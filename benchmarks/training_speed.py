@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from whatsit.models import classifier, cnn
-from whatsit.models.backend import layer_policy, load_keras
+from whatsit.models.backend import load_keras
 from whatsit.training.batches import PictureBatches, ahead, targets_for
 from whatsit.training.loop import Trainer
 from whatsit.training.recipe import load, working_batch_size
@@ -36,7 +36,7 @@ def main() -> None:
     labels = rng.integers(0, CLASSES, len(pixels))
 
     def network() -> keras.Model:
-        features = classifier.flat_features(cnn.build_cnn(recipe.model, options.size, dtype=layer_policy()))
+        features = classifier.flat_features(cnn.build_cnn(recipe.model, options.size, for_training=True))
         logits = classifier.add_head(features.outputs[1], CLASSES, hidden=0, dropout=0.0, standardize=False)
         return keras.Model(features.input, logits)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import encode, shapes
+from whatsit.apps.cli_models import verify
+from whatsit.evaluation.parity import Parity
 from whatsit.training.recipe import parse_settings
 from whatsit.verbs.train import Run, train
 
@@ -160,12 +163,23 @@ def test_export_prints_a_table_and_json(baseline_run: Run, tmp_path: Path) -> No
     assert done.stderr == few  # and nothing of the libraries
 
 
-def test_verify_prints_a_table_and_json(baseline_run: Run) -> None:
-    done = whatsit("verify", baseline_run.model)
+def test_verify_tells_json(baseline_run: Run) -> None:
+    done = whatsit("verify", baseline_run.model, "--json")
     assert done.returncode == 0
-    assert "onnxruntime, one by one" in done.stdout
-    assert "PASS" in done.stdout
-    assert json.loads(whatsit("verify", baseline_run.model, "--json").stdout)["passed"] is True
+    document = json.loads(done.stdout)
+    assert document["passed"] is True
+    assert {"onnxruntime, one by one", "service, one by one"} <= {way["way"] for way in document["ways"]}
+
+
+def test_verify_prints_a_table(
+    baseline_run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "whatsit.apps.proof.verify", lambda model, **_: [Parity("the abacus", 3, 0.5, 0.75, None, False)]
+    )
+    with pytest.raises(SystemExit, match="1"):
+        verify(baseline_run.model)
+    assert re.search(r"the abacus +3 +5\.0e-01 +75% +FAIL", capsys.readouterr().out)
 
 
 def test_rejected_export_exits_1_and_says_what_to_try(baseline_run: Run, tmp_path: Path) -> None:

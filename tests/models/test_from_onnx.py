@@ -17,7 +17,7 @@ from whatsit.models.from_onnx import to_keras
 load_keras()
 import keras  # noqa: E402
 
-VIEWS = {"plain": ("original",), "mirrored": ("original", "flip"), "moved": ("original", "flip-1", "flip+1")}
+VIEWS = {"plain": ("original",), "moved": ("original", "flip-1", "flip+1")}
 
 
 def graph_of(model: keras.Model, views: Sequence[str] = ("original",)) -> bytes:

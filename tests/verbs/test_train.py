@@ -99,7 +99,6 @@ def test_golden_pictures_are_test_pictures_of_every_class(fast_run: Run) -> None
     bundle = read_bundle(fast_run.model)
     assert len(bundle.golden) == 9
     assert {golden.label for golden in bundle.golden} == set(bundle.classes)
-    assert all(parity.passed for parity in verify(fast_run.model))
 
 
 def test_provenance_and_card_say_where_the_model_comes_from(fast_run: Run) -> None:
@@ -190,7 +189,7 @@ def test_best_tries_and_gives_the_winner_the_time(
     (tmp_path / "mine.toml").write_text('candidates = ["baseline", "scratch"]', encoding="utf-8")
     listener, recipe = Listener(), str(tmp_path / "mine.toml")
     run = whatsit.train(
-        shapes_folder, recipe=recipe, time_limit="40s", out=tmp_path / "run", report=False, reporter=listener
+        shapes_folder, recipe=recipe, time_limit="25s", out=tmp_path / "run", report=False, reporter=listener
     )
     assert sum(text.startswith("Trial of") for text in listener.said) == 2
     stages = list(dict.fromkeys(row["stage"] for row in _history(run)))

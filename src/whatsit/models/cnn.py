@@ -1,18 +1,21 @@
 """Networks that are trained from scratch.
 
 Each builder returns a model from `image` uint8 `[N, size, size, 3]` to its last map (before its pooling), float32
-`[N, h, w, C]`, and the flattened last pooled map, float32 `[N, F]`. `dtype` is the Keras policy of the layers:
-`mixed_bfloat16` trains faster where the processor has it; what ships is float32.
+`[N, h, w, C]`, and the flattened last pooled map, float32 `[N, F]`. `for_training` is the same network as it trains fastest here
+(see `layer_policy` and `fast_batch_normalization`); what ships is Keras' own layers in float32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from whatsit.errors import ModelError
+from whatsit.models.backend import layer_policy
+from whatsit.models.batch_norm import fast_batch_normalization
 
 if TYPE_CHECKING:
     import keras
@@ -24,7 +27,12 @@ SMALLEST = {SIMPLE_CNN: 8, MODERN_CNN: 16}  # pixels
 
 
 def build_cnn(
-    name: str, size: int, *, filters: tuple[int, ...] = (), batch_norm: bool = False, dtype: str = "float32"
+    name: str,
+    size: int,
+    *,
+    filters: tuple[int, ...] = (),
+    batch_norm: bool = False,
+    for_training: bool = False,
 ) -> keras.Model:
     """A network from scratch by its name; empty `filters` are the network's own.
 
@@ -37,31 +45,32 @@ def build_cnn(
             f"give fewer, or a larger size"
         )
     if name == MODERN_CNN:
-        return modern_cnn(size, filters or (64, 128, 256), dtype=dtype)
-    return simple_cnn(size, filters or (32, 64, 128), batch_norm=batch_norm, dtype=dtype)
+        return modern_cnn(size, filters or (64, 128, 256), for_training=for_training)
+    return simple_cnn(size, filters or (32, 64, 128), batch_norm=batch_norm, for_training=for_training)
 
 
 def simple_cnn(
-    size: int, filters: tuple[int, ...] = (32, 64, 128), *, batch_norm: bool = False, dtype: str = "float32"
+    size: int, filters: tuple[int, ...] = (32, 64, 128), *, batch_norm: bool = False, for_training: bool = False
 ) -> keras.Model:
     """The classic baseline's convolutions: 3x3 (batch norm) ReLU, each followed by 2x2 max-pooling."""
     import keras
     from keras import layers
 
+    dtype, normalization = _kind(for_training)
     image = keras.Input((size, size, 3), dtype="uint8", name="image")
     x = layers.Rescaling(1 / 127.5, -1.0, name="scale")(image)
     feature_map = x
     for number, count in enumerate(filters, 1):
         x = layers.Conv2D(count, 3, padding="same", name=f"conv{number}", dtype=dtype)(x)
         if batch_norm:
-            x = layers.BatchNormalization(momentum=0.9, name=f"conv{number}_bn", dtype=dtype)(x)
+            x = normalization(momentum=0.9, name=f"conv{number}_bn", dtype=dtype)(x)
         name = "feature_map" if number == len(filters) else f"conv{number}_relu"
         feature_map = layers.ReLU(name=name, dtype=dtype)(x)
         x = layers.MaxPooling2D(2, name=f"pool{number}", dtype=dtype)(feature_map)
     return keras.Model(image, [feature_map, layers.Flatten(name="flatten")(x)], name=SIMPLE_CNN)
 
 
-def modern_cnn(size: int, filters: tuple[int, ...] = (64, 128, 256), *, dtype: str = "float32") -> keras.Model:
+def modern_cnn(size: int, filters: tuple[int, ...] = (64, 128, 256), *, for_training: bool = False) -> keras.Model:
     """A small network in the manner of the CIFAR-10 speed records (Page 2019; Jordan 2024, arXiv 2404.00498).
 
     A 2x2 whitening convolution (see `set_whitening`), then for each number of channels a 3x3 convolution, 2x2
@@ -72,8 +81,10 @@ def modern_cnn(size: int, filters: tuple[int, ...] = (64, 128, 256), *, dtype: s
     import keras
     from keras import layers
 
+    dtype, normalization = _kind(for_training)
+
     def normalize(value: Any, name: str, activation: str) -> Any:
-        value = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn", dtype=dtype)(value)
+        value = normalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn", dtype=dtype)(value)
         return silu(value, activation)
 
     def silu(value: Any, name: str) -> Any:
@@ -99,6 +110,13 @@ def modern_cnn(size: int, filters: tuple[int, ...] = (64, 128, 256), *, dtype: s
     side = min(3, int(feature_map.shape[1]))
     x = layers.MaxPooling2D(side, name="pool", dtype=dtype)(feature_map)
     return keras.Model(image, [feature_map, layers.Flatten(name="flatten")(x)], name=MODERN_CNN)
+
+
+def _kind(for_training: bool) -> tuple[str, Callable[..., Any]]:
+    """The policy of the layers, and what makes a batch normalization."""
+    from keras import layers
+
+    return (layer_policy(), fast_batch_normalization) if for_training else ("float32", layers.BatchNormalization)
 
 
 def set_whitening(network: keras.Model, pictures: npt.NDArray[np.uint8]) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 
 from whatsit.images.scan import label_numbers
 from whatsit.models import classifier, cnn
-from whatsit.models.backend import layer_policy
 from whatsit.models.surgery import copy_weights
 from whatsit.training.batches import PictureBatches, targets_for
 from whatsit.training.loop import Task, fit, in_slices
@@ -38,8 +37,8 @@ def train_scratch(job: Job) -> Trained:
     labels, held_labels = (np.array(label_numbers(part.pictures, dataset.classes)) for part in (train, held))
     # The same network twice: as it is fastest trained here, and as it ships.
     networks = [
-        cnn.build_cnn(recipe.model, job.size, filters=recipe.filters, batch_norm=recipe.batch_norm, dtype=dtype)
-        for dtype in (layer_policy(), "float32")
+        cnn.build_cnn(recipe.model, job.size, filters=recipe.filters, batch_norm=recipe.batch_norm, for_training=fast)
+        for fast in (True, False)
     ]
     if recipe.model == cnn.MODERN_CNN:
         enough = max(50, 2000 * 32**2 // job.size**2)
