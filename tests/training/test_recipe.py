@@ -21,7 +21,9 @@ from whatsit.training.recipe import (
 def test_named_recipes_load() -> None:
     assert set(names()) == {"baseline", "best", "fast", "finetune", "scratch"}
     assert load("fast").model == "efficientnet-lite0"
-    assert load("baseline") == change(load("baseline"), {"model": "simple-cnn", "epochs": 25, "rotation": 15.0}, "test")
+    assert load("baseline") == change(
+        load("baseline"), {"model": "simple-cnn", "epochs": 24, "batch_norm": True}, "test"
+    )
 
 
 def test_recipe_survives_its_toml(tmp_path: Path) -> None:
@@ -133,3 +135,4 @@ def test_fine_tuning_takes_photos_larger() -> None:
 @pytest.mark.parametrize(("samples", "expected"), [(1, 32), (500, 32), (2000, 128), (4000, 256), (10**6, 512)])
 def test_batch_size_follows_the_number_of_samples(samples: int, expected: int) -> None:
     assert working_batch_size(Recipe(), samples) == expected
+    assert working_batch_size(Recipe(model="simple-cnn"), samples) == min(expected, 128)

@@ -43,7 +43,7 @@ class Recipe:
     test_time_shift: float = 0.0  # and of two views (mirrored, with both) moved diagonally by this share of the side
     # How it is fitted: a network from scratch, or the head of a frozen backbone.
     epochs: int = 30
-    batch_size: int = 0  # 0: a sixteenth of an epoch, 32 to 512
+    batch_size: int = 0  # 0: a sixteenth of an epoch, 32 to 512 (to 128 of simple-cnn)
     optimizer: str = "adam"  # adam (with decoupled weight decay), or sgd (with Nesterov momentum 0.9)
     learning_rate: float = 0.0003  # from scratch with sgd it is for batches of 512; other sizes take it in proportion
     schedule: str = "plateau"  # plateau: falls where validation gets no better; one-cycle: up and down over all epochs
@@ -200,13 +200,14 @@ def working_size(recipe: Recipe, side: int) -> tuple[int, int]:
 
 
 def working_batch_size(recipe: Recipe, samples: int, side: int = 32) -> int:
-    """The recipe's batch size, or the power of two, 32 to 512, that makes about 16 steps an epoch.
+    """The recipe's batch size, or the power of two, 32 to 512 (to 128 of `simple-cnn`), that makes about 16 steps an epoch.
 
     Of pictures with more than 32 pixels a side a batch has fewer than 512, so that it takes no more memory.
     """
+    largest = 128 if recipe.model == SIMPLE_CNN else 512
     most = 512 * 32**2 // max(side, 32) ** 2
     wanted = min(samples / 16, most)
-    return recipe.batch_size or min(512, max(32, 2 ** round(math.log2(max(wanted, 1)))))
+    return recipe.batch_size or min(largest, max(32, 2 ** round(math.log2(max(wanted, 1)))))
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:

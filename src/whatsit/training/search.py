@@ -168,17 +168,12 @@ def to_tune(recipe: Recipe, pictures: int, settings: Container[str] = ()) -> Rec
 def starting_points(recipe: Recipe, space: Space) -> list[dict[str, Any]]:
     """What to try first, each as values of the space: the recipe as it is, then what is known to do well elsewhere.
 
-    For a small network from scratch: batch norm (Ioffe & Szegedy 2015) with larger batches, a larger rate and less
-    augmentation; the same with another stage, and with wider ones.
+    For a small network from scratch: wider stages.
     """
     own = {key: _nearest(knob, getattr(recipe, key)) for key, knob in space.items()}
     points = [own]
     if recipe.model == SIMPLE_CNN:
-        better = {"batch_norm": True, "batch_size": 128, "learning_rate": 0.002, "rotation": 0.0, "zoom": 0.0, "shear": 0.0,
-                  "dropout": 0.3}  # fmt: skip
-        deeper = better | {"filters": (32, 64, 128, 256), "hidden": 256}
-        wider = better | {"filters": (48, 96, 192, 256), "hidden": 256}
-        points += [own | _within(space, point) for point in (better, deeper, wider)]
+        points.append(own | _within(space, {"filters": (48, 96, 192, 256)}))
     elif recipe.model not in SCRATCH_MODELS and not recipe.finetune_layers:
         flipped = {"test_time_flip": True, "hidden": 512}
         sizes = space.get("size")
