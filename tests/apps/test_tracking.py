@@ -37,7 +37,7 @@ def test_run_lies_in_a_sqlite_file_beside_the_runs(tracked: Tracked, runs: Path,
     client = MlflowClient(tracked.address)
     run = client.get_run(tracked.run_id)
     assert run.info.run_name == "shapes"
-    assert run.data.params["learning_rate"] == "0.001"
+    assert run.data.params["learning_rate"] == str(baseline_run.recipe.learning_rate)
     assert run.data.metrics["test_accuracy"] == baseline_run.test.accuracy
     epochs = client.get_metric_history(tracked.run_id, "scratch/val_loss")
     assert [one.step for one in epochs] == list(range(1, len(epochs) + 1))

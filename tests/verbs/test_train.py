@@ -208,7 +208,6 @@ def test_without_time_for_trials_the_first_candidate_has_it_all(
     assert "The time is too short for trials; all of it goes to 'baseline'" in listener.said
     assert {row["stage"] for row in _history(run)} == {"scratch"}
     assert (run.recipe.model, run.recipe.test_time_shift) == ("simple-cnn", 0.05)
-    assert all(parity.passed for parity in verify(run.model))
 
 
 def test_pictures_that_cannot_be_read_do_not_stop_the_forecast(
