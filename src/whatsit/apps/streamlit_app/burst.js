@@ -63,7 +63,7 @@ function build(root) {
     event.preventDefault();
     if (timer || !stream) return;
     // The pictures taken appear above the button and move it from under a finger that stays where it is.
-    if (event.pointerId) hold.setPointerCapture(event.pointerId);
+    if (event.type === "pointerdown") hold.setPointerCapture(event.pointerId); // which is 0 for a mouse in Firefox
     taken = 0;
     shoot();
     timer = setInterval(shoot, EVERY);
@@ -78,7 +78,7 @@ function build(root) {
 
   hold.disabled = true;
   hold.addEventListener("pointerdown", press);
-  for (const end of ["lostpointercapture", "pointercancel", "blur"]) hold.addEventListener(end, release);
+  for (const end of ["pointerup", "lostpointercapture", "pointercancel", "blur"]) hold.addEventListener(end, release);
   hold.addEventListener("keydown", (event) => (event.key === " " || event.key === "Enter") && !event.repeat && press(event));
   hold.addEventListener("keyup", release);
 
