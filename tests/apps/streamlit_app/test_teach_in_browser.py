@@ -85,7 +85,9 @@ def test_teach_from_nothing_to_a_prediction(visit: object, tmp_path: Path) -> No
         page.get_by_text(f"{kind} · {8 if kind == 'mangosteen' else 6} pictures").wait_for()
         page.get_by_text("1 files were left out, such as bad.jpg").wait_for()
 
-    page.get_by_role("button", name="Train", exact=True).click()
+    train = page.get_by_role("button", name="Train", exact=True)
+    train.click()
+    train.wait_for(state="detached")  # the server has heard it
     page.reload()  # nothing is lost
     page.get_by_text("How good is it?").wait_for(timeout=90_000)
     page.get_by_text("Every picture was tested once").wait_for()
