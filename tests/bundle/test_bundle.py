@@ -130,6 +130,14 @@ def test_tampering_is_refused(path: Path, change: Callable[[dict[str, bytes]], N
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_member_whose_packing_has_no_bounds_is_refused(path: Path, method: int) -> None:
+    with zipfile.ZipFile(path, "a", method) as archive:
+        archive.writestr("golden/01.png", bytes(1000))
+    with pytest.raises(BundleError, match=r"refused, because 'golden/01\.png' is neither stored nor deflated"):
+        read_bundle(path)
+
+
 def _external(model: onnx.ModelProto) -> None:
     tensor = model.graph.initializer[0]
     tensor.data_location = TensorProto.EXTERNAL

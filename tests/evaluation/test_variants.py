@@ -11,6 +11,13 @@ from whatsit.images.decode import decode
 def test_pictures_of_any_shape_can_be_read_in_every_kind(shape: tuple[int, int]) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     files = dict(variants([picture]))
-    assert {"EXIF orientation 6.jpg", "CMYK.jpg", "alpha.png", "16-bit.png", "large.jpg"} <= files.keys()
+    assert {
+        "EXIF orientation 6.jpg",
+        "CMYK.jpg",
+        "alpha.png",
+        "transparent colour.png",
+        "16-bit.png",
+        "large.jpg",
+    } <= files.keys()
     for data in files.values():
         assert decode(data, (32, 32)).shape == (32, 32, 3)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import encode, shapes
-from whatsit.errors import DataError, ImageError
+from whatsit.errors import DataError, ImageError, UsageError
 from whatsit.images import collection as module
 from whatsit.images.collection import Collection
 from whatsit.images.scan import scan
@@ -50,6 +50,12 @@ def test_label_that_cannot_be_a_folder_is_refused(collection: Collection, label:
         label = "a\x00b"
     with pytest.raises(DataError):
         collection.add_label(label)
+
+
+@pytest.mark.parametrize("folder", ["", " "])
+def test_empty_name_of_a_folder_is_refused(folder: str) -> None:
+    with pytest.raises(UsageError, match="DIR is empty; give a folder"):
+        Collection(folder)
 
 
 @pytest.mark.parametrize("name", ["../../x.png", ".secret", "a/b.png"])

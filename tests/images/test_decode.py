@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from tests.conftest import encode, shapes
 from whatsit.errors import ImageError
-from whatsit.images.decode import decode, decode_within, picture_size
+from whatsit.images.decode import decode, decode_within, file_of, picture_size
 
 PICTURE = shapes("disc", 3, 48)[:40]  # 40 high, 48 wide
 
@@ -35,6 +36,35 @@ def test_bytes_path_and_pil_image_give_the_same(tmp_path: Path) -> None:
     assert np.array_equal(decode(Image.open(io.BytesIO(data)), (20, 24)), wanted)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "F"])
+def test_file_of_a_pil_image_is_read_as_the_image(mode: str) -> None:
+    image = Image.fromarray(PICTURE)
+    image = image.convert("L").convert(mode) if mode in ("I", "I;16", "F") else image.convert(mode)
+    assert np.array_equal(decode(file_of(image), (20, 24)), decode(image, (20, 24)))
+
+
+@pytest.mark.parametrize("orientation", [*range(1, 9), 99])
+def test_file_of_a_loaded_photo_keeps_its_turning(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.open(io.BytesIO(encode(PICTURE, "JPEG", exif=exif)))
+    image.load()
+    assert np.array_equal(decode(file_of(image), (20, 24)), decode(image, (20, 24)))
+
+
+def test_file_of_a_photo_that_was_not_loaded_is_its_own() -> None:
+    data = encode(PICTURE, "JPEG")
+    assert file_of(Image.open(io.BytesIO(data))) == data
+
+
+def test_pil_images_without_pixels_are_told() -> None:
+    closed = Image.open(io.BytesIO(encode(PICTURE)))
+    closed.close()
+    for image in (closed, Image.new("RGB", (0, 0))):
+        with pytest.raises(ImageError):
+            file_of(image)
+
+
 def test_result_is_writable_and_owned_by_the_caller() -> None:
     data = encode(PICTURE)
     first = decode(data)
@@ -42,8 +72,9 @@ def test_result_is_writable_and_owned_by_the_caller() -> None:
     assert np.array_equal(decode(data), PICTURE)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(orientation: int) -> None:
+def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
     turn = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
@@ -56,7 +87,7 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encode(PICTURE, exif=exif)
+    data = encode(PICTURE, kind, exif=exif)
     assert np.array_equal(decode(data), turn(PICTURE))
     assert picture_size(data) == turn(PICTURE).shape[:2]
 
@@ -87,6 +118,11 @@ def test_palette_with_transparency() -> None:
     file = io.BytesIO()
     image.save(file, "PNG", transparency=0)
     assert decode(file.getvalue()).tolist() == [[[255, 255, 255], [200, 100, 50]]]
+
+
+def test_transparent_colour_is_laid_on_white() -> None:
+    pixels = np.array([[[10, 20, 30], [200, 100, 50]]], np.uint8)
+    assert decode(encode(pixels, transparency=(10, 20, 30))).tolist() == [[[255, 255, 255], [200, 100, 50]]]
 
 
 def test_grey_becomes_rgb() -> None:
@@ -159,15 +195,46 @@ def test_what_is_no_picture_is_refused_in_plain_words(data: bytes, message: str)
 
 @pytest.mark.parametrize("side", [11_000, 60_000])
 def test_decompression_bomb_is_refused_before_it_is_unpacked(side: int) -> None:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     bomb = (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", header)
+        + _chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + _chunk(b"IEND", b"")
     )
-    with pytest.raises(ImageError, match="at most 100,000,000"):
-        decode(bomb, (8, 8))
+    for read in (decode, picture_size):
+        with pytest.raises(ImageError, match="at most 100,000,000"):
+            read(bomb)
+
+
+def test_size_of_a_png_is_known_without_decoding_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PngImageFile, "load", lambda _: pytest.fail("decoded"))
+    assert picture_size(encode(PICTURE)) == PICTURE.shape[:2]
+
+
+def test_size_is_refused_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _with_exif_behind_the_pixels(encode(PICTURE), 6)
+    monkeypatch.setattr(PngImageFile, "load", lambda _: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match="the picture has 48 x 40 pixels; at most 1,000 in all are read"):
+        picture_size(data, max_pixels=1000)
+
+
+def test_orientation_behind_the_pixels_of_a_png_is_applied() -> None:
+    data = _with_exif_behind_the_pixels(encode(PICTURE), 6)
+    upright = np.rot90(PICTURE, -1)
+    assert np.array_equal(decode(data), upright)
+    assert picture_size(data) == upright.shape[:2]
+
+
+def _with_exif_behind_the_pixels(png: bytes, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return png[:-12] + _chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) + png[-12:]
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    """A part of a PNG file."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 @pytest.mark.parametrize("name", ["missing.jpg", "."])

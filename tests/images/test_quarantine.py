@@ -81,6 +81,14 @@ def test_archive_cannot_be_taken_apart(tmp_path: Path) -> None:
         move_aside(tmp_path / "a.zip", BAD)
 
 
+def test_name_with_a_line_separator_of_unicode_comes_back(data: Path) -> None:
+    name = "cat/a\u2028b\x85c.jpg"
+    write_files(data, {name: b"four"})
+    move_aside(data, [(name, "dark: too\u2029dark")])
+    assert [one.name for one in put_back(data)] == [name]
+    assert contents(data) == {**FILES, name: b"four"}
+
+
 def test_damaged_log_is_told(data: Path) -> None:
     move_aside(data, BAD)
     (data.with_name("data.quarantine") / "log.jsonl").write_text("{")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -75,6 +76,42 @@ def test_zip_with_thai_names_of_the_folders_is_read(tmp_path: Path) -> None:
     assert dataset.read(dataset.pictures[0]) in (A, B)
 
 
+@pytest.mark.parametrize("label", ["ผัดไทย", "Crème brûlée"])
+def test_zip_whose_names_are_utf8_without_saying_so(label: str, tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", {f"{label}/1.png": A, "dog/1.png": B})
+    path.write_bytes(_without_the_utf8_flag(path.read_bytes()))
+    dataset = scan(path)
+    assert (dataset.classes, dataset.unreadable) == (tuple(sorted((label, "dog"))), ())
+
+
+def test_zip_whose_names_are_in_an_unknown_encoding_is_read_with_a_note(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", {"caXX/1.png": A, "dog/1.png": B})
+    path.write_bytes(path.read_bytes().replace(b"caXX", "caf\xe9".encode("cp1252")))
+    dataset = scan(path)
+    assert len(dataset.pictures) == 2
+    assert ": 1, such as 'cafΘ/1.png'" in dataset.notes[0]
+
+
+def test_zip_with_backslashes_between_folders_is_read(tmp_path: Path) -> None:
+    dataset = scan(zipped(tmp_path / "x.zip", {"cat\\": b"", "cat\\1.png": A, "dog\\1.png": B}))
+    assert [(picture.name, picture.label) for picture in dataset.pictures] == [
+        ("cat/1.png", "cat"),
+        ("dog/1.png", "dog"),
+    ]
+    assert (dataset.unreadable, dataset.passed_over) == ((), {})
+
+
+def _without_the_utf8_flag(archive: bytes) -> bytes:
+    """As macOS writes it."""
+    data = bytearray(archive)
+    for start, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = data.find(start)
+        while place >= 0:
+            data[place + flags + 1] &= ~0x08
+            place = data.find(start, place + 4)
+    return bytes(data)
+
+
 def test_csv(make_folder: Maker) -> None:
     text = "Path,Label,Split\ncat/1.png,a / b,train\ncat/2.png,<b>bold</b>,train\ndog/1.png,a / b,test\n"
     folder = make_folder({**FOUR, "labels.csv": b"\xef\xbb\xbf" + text.encode()})
@@ -88,6 +125,24 @@ def test_csv_of_any_spreadsheet(make_folder: Maker, delimiter: str) -> None:
     lines = ["path,label", "cat/1.png,cat", "dog/1.png,dog"]
     folder = make_folder({**FOUR, "labels.csv": "\r\n".join(lines).replace(",", delimiter).encode()})
     assert scan(folder / "labels.csv").classes == ("cat", "dog")
+
+
+def test_picture_of_two_splits_in_a_csv_is_kept_in_the_later_one(make_folder: Maker) -> None:
+    rows = [
+        "cat/1.png,cat,train",
+        "cat/2.png,cat,test",
+        "dog/1.png,dog,train",
+        "cat/1.png,cat,test",
+        "cat/2.png,cat,val",
+    ]
+    folder = make_folder({**FOUR, "labels.csv": "\n".join(["path,label,split", *rows, rows[2]]).encode()})
+    dataset = scan(folder / "labels.csv")
+    assert [(p.name, p.split) for p in dataset.pictures] == [
+        ("cat/1.png", "test"),
+        ("cat/2.png", "test"),
+        ("dog/1.png", "train"),
+    ]
+    assert dataset.notes == ("pictures listed in several splits, and kept in the later one: 2, such as cat/1.png",)
 
 
 def test_strays_are_passed_over_and_counted(make_folder: Maker) -> None:
@@ -214,6 +269,24 @@ def test_damaged_archives_are_refused(tmp_path: Path, name: str, content: bytes)
 def test_zip_without_its_beginning_is_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "x.zip", FOUR)
     path.write_bytes(path.read_bytes()[100:])
+    with pytest.raises(DataError, match=r"x\.zip: the zip archive cannot be read, it may be cut short"):
+        scan(path)
+
+
+@pytest.mark.parametrize("place", [1 << 40, (1 << 64) - 1])
+@pytest.mark.parametrize("field", ["compress_size", "header_offset"])
+def test_zip_whose_contents_lie_beyond_its_end_is_refused(tmp_path: Path, field: str, place: int) -> None:
+    path = zipped(tmp_path / "x.zip", FOUR)
+    data = path.read_bytes()
+    start = data.rindex(b"PK\x01\x02")
+    entry = bytearray(data[start : data.rindex(b"PK\x05\x06")])
+    at = {"compress_size": 20, "header_offset": 42}[field]
+    entry[at : at + 4] = b"\xff" * 4  # to be looked for in the ZIP64 extra
+    entry[30:32] = (12).to_bytes(2, "little")
+    entry += struct.pack("<HHQ", 1, 8, place)
+    end = bytearray(data[data.rindex(b"PK\x05\x06") :])
+    end[12:16] = (int.from_bytes(end[12:16], "little") + 12).to_bytes(4, "little")
+    path.write_bytes(data[:start] + entry + end)
     with pytest.raises(DataError, match=r"x\.zip: the zip archive cannot be read, it may be cut short"):
         scan(path)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import whatsit
 from tests.conftest import encode, shapes
@@ -75,6 +76,15 @@ def test_the_examples_read_every_kind_of_picture_by_the_rule(exported: dict[str,
     rule = json.loads((exported["onnx"].path.parent / "preprocess.json").read_text(encoding="utf-8"))
     width, height = rule["size"]
     files = dict(variants([np.asarray(draw("mango", 1, (320, 240))), np.asarray(draw("grapes", 2, (90, 160)))]))
+    ramp = np.linspace(-50, 900, 90 * 160).reshape(90, 160)
+    files |= {
+        "float.tiff": encode(ramp.astype(np.float32), "TIFF"),
+        "32-bit.tiff": encode(ramp.astype(np.int32), "TIFF"),
+    }
+    for orientation in range(2, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        files[f"orientation {orientation}.tiff"] = encode(np.asarray(draw("mango", 1, (320, 240))), "TIFF", exif=exif)
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     script = "import sys, numpy as np; from read_picture import read; np.save(sys.argv[1], [read(f)[0] for f in sys.argv[2:]])"

@@ -54,6 +54,7 @@ def test_the_pictures_come_in_every_kind_of_file(run: Path) -> None:
         "CMYK.jpg",
         "grey.jpg",
         "alpha.png",
+        "transparent colour.png",
         "16-bit.png",
         "palette.png",
         "large.jpg",

@@ -110,6 +110,8 @@ def _members(data: bytes, name: str) -> dict[str, bytes]:
             known = info.filename in (MANIFEST, GRAPH, CARD, GOLDEN_ANSWERS) or _GOLDEN_FILE.fullmatch(info.filename)
             if not known or info.filename in members:
                 raise BundleError(f"{name}: refused, because '{info.filename[:100]}' does not belong in a bundle")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without bounds
+                raise BundleError(f"{name}: refused, because '{info.filename[:100]}' is neither stored nor deflated")
             with archive.open(info) as file:
                 # Never more than the table of contents promised, whatever the data say.
                 members[info.filename] = file.read(info.file_size)

@@ -31,6 +31,8 @@ OPERATORS = frozenset(
     )
 )  # fmt: skip
 _TRACED = ("__inference__traced_save", "__inference__traced_restore")
+# What else the graph around the functions has: its inputs, its variables and whether they have their values.
+_OUTSIDE = frozenset(("AssignVariableOp", "Placeholder", "VarHandleOp", "VarIsInitializedOp"))
 _FUNCTIONS = ("function", "Lambda", "__lambda__")
 
 
@@ -91,8 +93,8 @@ def open_saved_model(path: Path) -> Infer:
     load_keras()
     import tensorflow as tf
 
-    if strange := _strange_operator((path / "saved_model.pb").read_bytes()):
-        raise EngineError(f"{path}: refused, because the operator '{strange}' is none that whatsit exports")
+    if strange := _strange_part((path / "saved_model.pb").read_bytes()):
+        raise EngineError(f"{path}: refused, because {strange} is none that whatsit exports")
     loaded = tf.saved_model.load(str(path))  # kept: its signatures do not keep it
     serve = loaded.signatures["serving_default"]
 
@@ -103,20 +105,27 @@ def open_saved_model(path: Path) -> Infer:
     return infer
 
 
-def _strange_operator(content: bytes) -> str | None:
-    """The first operator of a SavedModel that is none of ours: others can read and write files.
+def _strange_part(content: bytes) -> str | None:
+    """The first part of a SavedModel that is none of ours, such as an operator: others can read and write files.
 
-    Every SavedModel has functions to save and restore itself. They are passed over, but no other function may call them.
+    Every SavedModel has functions to save and restore itself. They are passed over, but nothing that runs may name them: no
+    other function, and no object, whose functions run when it is loaded or asked.
     """
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-    for graph in SavedModel.FromString(content).meta_graphs:
-        for function in graph.graph_def.library.function:
-            if function.signature.name.startswith(_TRACED):
-                continue
-            for node in function.node_def:
-                called = [value.func.name for value in node.attr.values() if value.HasField("func")]
-                called += [func.name for value in node.attr.values() for func in value.list.func]
-                if node.op not in OPERATORS or any(name.startswith(_TRACED) for name in called):
-                    return str(node.op)
-    return None
+    graphs = SavedModel.FromString(content).meta_graphs
+    if len(graphs) != 1 or not graphs[0].HasField("object_graph_def"):
+        return "its form (TensorFlow 1, or several graphs)"  # of such a one, the graph itself is run when it is loaded
+    [graph] = graphs
+    if _names_a_saver(graph.object_graph_def):
+        return "an object that runs what saves it"
+    functions = [one for one in graph.graph_def.library.function if not one.signature.name.startswith(_TRACED)]
+    inside = [node for function in functions for node in function.node_def]
+    strange = [node.op for node in inside if node.op not in OPERATORS or _names_a_saver(node)]
+    strange += [node.op for node in graph.graph_def.node if node.op not in OPERATORS | _OUTSIDE]
+    return f"the operator '{strange[0]}'" if strange else None
+
+
+def _names_a_saver(message: Any) -> bool:
+    content = message.SerializeToString()
+    return any(name.encode() in content for name in _TRACED)

@@ -26,6 +26,8 @@ def variants(pictures: Sequence[Pixels]) -> Iterator[tuple[str, bytes]]:
     yield "CMYK.jpg", _save(next(sources).convert("CMYK"), "JPEG", quality=90)
     yield "progressive.jpg", _save(next(sources), "JPEG", quality=90, progressive=True)
     yield "alpha.png", _save(_with_alpha(next(sources)), "PNG")
+    coloured, colour = _few_coloured(next(sources))
+    yield "transparent colour.png", _save(coloured, "PNG", transparency=colour)
     yield "16-bit.png", _save(_deep(next(sources)), "PNG")
     yield "palette.png", _save(next(sources).quantize(64), "PNG")
     yield "picture.webp", _save(next(sources), "WEBP", quality=90)
@@ -54,6 +56,13 @@ def _with_alpha(image: Image.Image) -> Image.Image:
     image = image.convert("RGBA")
     image.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
     return image
+
+
+def _few_coloured(image: Image.Image) -> tuple[Image.Image, tuple[int, int, int]]:
+    """In a few colours, and the most common of them."""
+    image = image.quantize(8).convert("RGB")
+    colours: Any = image.getcolors()
+    return image, max(colours)[1]
 
 
 def _deep(image: Image.Image) -> Image.Image:

@@ -37,7 +37,9 @@ class Collection:
     """Thread-safe within one process. Every file is written whole or not at all."""
 
     def __init__(self, folder: str | Path) -> None:
-        """The folder is made when the first picture comes. Raises `UsageError` where something else is there."""
+        """The folder is made when the first picture comes. Raises `UsageError` for an empty name, and where something else is."""
+        if not str(folder).strip():  # `Path` would take it for the current folder
+            raise UsageError("DIR is empty; give a folder to keep pictures in")
         self.folder = Path(folder).resolve()
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(f"{folder}: this is not a folder; choose another place")

@@ -7,7 +7,7 @@ The rule, which is part of every model (it is written into the bundle as `RESIZE
 2. Transparent pictures are laid on white; palette, grey and CMYK pictures become RGB; 16-bit samples are scaled to 8.
    Colour profiles are ignored.
 3. The picture is stretched to the wanted size with an antialiased bilinear filter (Pillow's `BILINEAR`).
-4. The EXIF orientation is applied. Malformed EXIF counts as none.
+4. The EXIF orientation is applied, that of a TIFF before step 3. Malformed EXIF counts as none.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ RESIZE_RULE = "stretch-bilinear-antialias"
 _SMALL_FILE = 64 * 1024
 _BLOCK = 1 << 20  # samples
 _ORIENTATION_TAG = 0x0112
+# What begins the chunks of a PNG that may hold an orientation.
+_PNG_ORIENTATIONS = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -132,12 +134,15 @@ def decode_within(data: bytes, side: int) -> Pixels:
     return decode(data, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
-def picture_size(data: bytes) -> tuple[int, int]:
+def picture_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """The `(height, width)` in pixels, upright, that a file's header promises; raises `ImageError` like `decode`."""
     if not data:
         raise ImageError("the file is empty (0 bytes)", "empty")
     with _open(data) as image:
-        turned = _orientation(image) in _QUARTER_TURNED
+        _require_few_pixels(image, max_pixels)
+        # Pillow decodes a PNG to see whether there is an orientation behind the pixels.
+        plain = image.format == "PNG" and not any(start in data for start in _PNG_ORIENTATIONS)
+        turned = not plain and _orientation(image) in _QUARTER_TURNED
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
@@ -147,6 +152,25 @@ def ending_of(data: bytes) -> str:
         raise ImageError("the file is empty (0 bytes)", "empty")
     with _open(data) as image:
         return _ENDINGS.get(image.format or "", ".jpg")
+
+
+def file_of(image: Image.Image) -> bytes:
+    """A file that `decode` reads as it reads this PIL image: its own where it was not loaded yet, else a PNG.
+
+    Raises `ImageError` like `decode`.
+    """
+    data = _unread_file(image)
+    if data is not None:
+        return data
+    pixels = _convert(image, None, MAX_PIXELS, may_draft=False, upright=False)
+    if not pixels.size:
+        raise ImageError("the picture has no pixels", "damaged")
+    orientation = _orientation(image)
+    turn = Image.Exif()  # `decode` turns pictures after it has resized them
+    turn[_ORIENTATION_TAG] = orientation if orientation in _TRANSPOSE else 1
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", exif=turn)
+    return file.getvalue()
 
 
 def read_file(path: str | Path) -> bytes:
@@ -212,6 +236,8 @@ def _reason(error: Exception) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself, when it loads them
     if image.format in ("JPEG", "WEBP", "GIF", "BMP") and not ("exif" in image.info or "xmp" in image.info):
         return 1  # known from the header already; asking again would cost a quarter of a small picture's time
     try:
@@ -220,12 +246,18 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _convert(image: Image.Image, size: tuple[int, int] | None, max_pixels: int, *, may_draft: bool) -> Pixels:
+def _require_few_pixels(image: Image.Image, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"the picture has {image.width:,} x {image.height:,} pixels; at most {max_pixels:,} in all are read",
             "too_many_pixels",
         )
+
+
+def _convert(
+    image: Image.Image, size: tuple[int, int] | None, max_pixels: int, *, may_draft: bool, upright: bool = True
+) -> Pixels:
+    _require_few_pixels(image, max_pixels)
     if size is not None and min(size) < 1:
         raise ValueError(f"size must be two positive numbers (height, width), received {size}")
     orientation = _orientation(image)
@@ -239,7 +271,7 @@ def _convert(image: Image.Image, size: tuple[int, int] | None, max_pixels: int, 
                 image = image.resize((width, height), Image.Resampling.BILINEAR)
         else:
             image = _to_rgb(image)
-        if orientation in _TRANSPOSE:
+        if upright and orientation in _TRANSPOSE:
             image = image.transpose(_TRANSPOSE[orientation])
         # From the packed bytes: three times faster than the array interface, and the copy belongs to the caller.
         return np.frombuffer(bytearray(image.tobytes()), np.uint8).reshape(image.height, image.width, 3)
@@ -251,13 +283,13 @@ def _convert(image: Image.Image, size: tuple[int, int] | None, max_pixels: int, 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     mode = image.mode
-    if mode == "RGB":
-        image.load()
-        return image
     if mode.startswith("I") or mode == "F":
         return _deep_grey_to_rgb(image)
     if mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         return _on_white(image)
+    if mode == "RGB":
+        image.load()
+        return image
     return image.convert("RGB")
 
 

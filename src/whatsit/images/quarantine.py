@@ -85,7 +85,7 @@ def read_log(data: str | Path) -> list[Moved]:
     if not path.exists():
         return []
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         return [Moved(str(line["name"]), str(line["reason"]), str(line["time"])) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: this log is damaged, so files cannot be put back by it: {error}") from None

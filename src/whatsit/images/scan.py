@@ -101,12 +101,18 @@ def scan(data: str | Path, *, progress: Callable[[int, int], None] | None = None
     elif path.suffix.lower() == ".csv":
         dataset = _list_csv(path)
     elif path.name.lower().endswith(_ARCHIVE_ENDINGS):
-        store: Store = ZipStore(path) if path.suffix.lower() == ".zip" else TarStore(path)
-        dataset = list_folders(str(data), store)
+        dataset = _list_archive(str(data), path)
     else:
         allowed = ", ".join((*_ARCHIVE_ENDINGS, ".csv"))
         raise DataError(f"{data}: DATA must be a folder or a file ending in one of {allowed}")
     return take_fingerprints(dataset, progress)
+
+
+def _list_archive(source: str, path: Path) -> Dataset:
+    if path.suffix.lower() != ".zip":
+        return list_folders(source, TarStore(path))
+    store = ZipStore(path)
+    return replace(list_folders(source, store), notes=store.notes)
 
 
 def list_folders(source: str, store: Store) -> Dataset:
@@ -173,13 +179,31 @@ def _list_csv(path: Path) -> Dataset:
         raise DataError(f"{path}: the CSV file cannot be read: {error}") from None
     if not pictures:
         raise DataError(f"{path}: the CSV file lists no pictures")
-    if all(picture.split is None for picture in pictures) or all(picture.split for picture in pictures):
-        return _dataset(str(path), FolderStore(path.parent), pictures, Counter())
-    raise DataError(f"{path}: the column 'split' must be filled in every row or in none")
+    if len({picture.split is None for picture in pictures}) > 1:
+        raise DataError(f"{path}: the column 'split' must be filled in every row or in none")
+    pictures, notes = _each_once(pictures)
+    return replace(_dataset(str(path), FolderStore(path.parent), pictures, Counter()), notes=notes)
+
+
+def _each_once(rows: Iterable[Picture]) -> tuple[list[Picture], tuple[str, ...]]:
+    """Each picture once under a label, and a note of those that were listed in several splits.
+
+    The later split keeps the picture: a test set is not to be touched.
+    """
+    kept: dict[tuple[str, str], Picture] = {}
+    again: dict[str, None] = {}
+    for picture in rows:
+        before = kept.setdefault((picture.name, picture.label), picture)
+        if picture.split != before.split:
+            again[picture.name] = None
+            kept[picture.name, picture.label] = max(before, picture, key=lambda one: SPLITS.index(one.split or "train"))
+    note = (
+        f"pictures listed in several splits, and kept in the later one: {len(again):,}, such as {next(iter(again), '')}"
+    )
+    return list(kept.values()), (note,) if again else ()
 
 
 def _csv_pictures(path: Path, rows: csv.DictReader[str]) -> Iterator[Picture]:
-    seen: set[tuple[str, str]] = set()
     for row in rows:
         where = f"line {rows.line_num}"
         name = from_spreadsheet((row.get("path") or "").strip())
@@ -190,9 +214,7 @@ def _csv_pictures(path: Path, rows: csv.DictReader[str]) -> Iterator[Picture]:
             allowed = ", ".join(SPLIT_NAMES)
             raise DataError(f"{path}: {where}: the split '{split[:50]}' is unknown; allowed: {allowed}, or none at all")
         label = _clean_label(from_spreadsheet((row.get("label") or "").strip()), str(path), where)
-        if (name, label) not in seen:
-            seen.add((name, label))
-            yield Picture(name, label, SPLIT_NAMES.get(split))
+        yield Picture(name, label, SPLIT_NAMES.get(split))
 
 
 def _clean_label(label: str, source: str, where: str) -> str:

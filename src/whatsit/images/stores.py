@@ -26,6 +26,7 @@ from whatsit.images.decode import MAX_BYTES, read_file
 # An archive may unpack to this many times its own size before it is taken for a bomb; pictures hardly compress.
 MAX_RATIO = 200
 RATIO_MATTERS_FROM = 64 * 1024 * 1024
+_SAYS_UTF8 = 0x800  # the flag of a member of a zip whose name is in UTF-8
 
 
 class Store(Protocol):
@@ -104,34 +105,32 @@ class ZipStore:
     def __init__(self, path: Path) -> None:
         try:
             with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-                members = [info for info in archive.infolist() if not info.is_dir()]
-                if any(info.header_offset < 0 for info in members):
-                    raise zipfile.BadZipFile("its beginning is missing")
+                members = archive.infolist()
+                size = os.fstat(file.fileno()).st_size
+                if any(not 0 <= info.header_offset <= size - info.compress_size for info in members):
+                    raise zipfile.BadZipFile("some of its files lie before its beginning or behind its end")
                 self._read_at = _FileAt(file)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
             raise DataError(f"{path}: the zip archive cannot be read, it may be cut short: {error}") from None
         self._members: dict[str, zipfile.ZipInfo] = {}
+        doubtful = []
         for info in members:
-            _check_member_name(path, info.filename)
-            if info.flag_bits & 0x1:
-                raise DataError(f"{path}: '{info.filename}' is encrypted; unpack the archive with its password first")
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise DataError(
-                    f"{path}: '{info.filename}' is packed by an unusual method; make the zip again with 'deflate'"
-                )
-            if not stat.S_ISLNK(info.external_attr >> 16):
-                self._members[info.filename] = info
+            name, certain = _name_of(info)
+            if not name.endswith("/"):
+                _check_zip_member(path, name, info)
+                if not stat.S_ISLNK(info.external_attr >> 16):
+                    self._members[name] = info
+                    doubtful += [] if certain else [name]
         _check_ratio(path, sum(info.file_size for info in members))
+        self.notes = _notes(doubtful)
 
     def names(self) -> list[str]:
         return sorted(self._members)
 
     def read(self, name: str) -> bytes:
         info = self._members[name]
-        if info.file_size > MAX_BYTES:
-            raise ImageError(
-                f"the file unpacks to {info.file_size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes"
-            )
+        if (size := max(info.file_size, info.compress_size)) > MAX_BYTES:
+            raise ImageError(f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
         # One read fetches the local header, whose two variable fields are nearly always as long as the name, and the data.
         guess = 30 + len(info.filename.encode()) + 64 + info.compress_size
         block = self._read_at(info.header_offset, guess)
@@ -196,12 +195,43 @@ def _plain_tar(path: Path) -> IO[bytes]:
     return plain
 
 
+def _name_of(info: zipfile.ZipInfo) -> tuple[str, bool]:
+    """A member's name as it was meant, and whether that is certain.
+
+    macOS writes UTF-8 without saying so; old Windows tools part folders by backslashes.
+    """
+    name, certain = info.filename, True
+    if not info.flag_bits & _SAYS_UTF8:
+        try:
+            name = name.encode("cp437").decode()
+        except UnicodeEncodeError:
+            pass  # zipfile has found it in Unicode, elsewhere in the archive
+        except UnicodeDecodeError:
+            certain = False
+    return name if "/" in name else name.replace("\\", "/"), certain
+
+
+def _notes(doubtful: list[str]) -> tuple[str, ...]:
+    if not doubtful:
+        return ()
+    words = "names in the zip may be spelt wrong, as it does not say how they are written"
+    return (f"{words}: {len(doubtful):,}, such as {doubtful[0]!r}; give the unpacked folder instead",)
+
+
 def _inflate(packed: bytes, size: int) -> bytes:
     """Inflate to at most one byte more than promised, so that a lying archive cannot fill the memory."""
     try:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size + 1)
     except zlib.error as error:
         raise ImageError(f"its data in the zip archive are damaged: {error}") from None
+
+
+def _check_zip_member(archive: Path, name: str, info: zipfile.ZipInfo) -> None:
+    _check_member_name(archive, name)
+    if info.flag_bits & 0x1:
+        raise DataError(f"{archive}: '{name}' is encrypted; unpack the archive with its password first")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(f"{archive}: '{name}' is packed by an unusual method; make the zip again with 'deflate'")
 
 
 def _check_member_name(archive: Path, name: str) -> None:
