@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import encode, shapes, write_files
+from whatsit.apps.api.settings import MEGABYTE, Settings
+from whatsit.images.decode import MAX_PIXELS
 
 ROOT = Path(__file__).parent.parent
 READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.th.md")}
@@ -35,6 +37,13 @@ def test_every_command_named_exists(readme: str) -> None:
     named = set(re.findall(r"`whatsit ([a-z]+)", READMES[readme]))
     assert named
     assert named <= known
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_limits_of_the_service_are_those_named(readme: str) -> None:
+    [line] = [line for line in READMES[readme].splitlines() if "`--max-body`" in line]
+    limits = (Settings.max_pixels // 1_000_000, MAX_PIXELS // 1_000_000, Settings.max_body // MEGABYTE)
+    assert tuple(map(int, re.findall(r"\d+", line))) == limits
 
 
 @pytest.mark.parametrize("readme", READMES)

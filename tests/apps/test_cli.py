@@ -252,6 +252,7 @@ def test_runs_prints_a_table_and_json(baseline_run: Run) -> None:
         (["tarin", "DATA"], 2, "No such command 'tarin'"),
         (["train", "ONE"], 1, "only one class, 'disc'"),
         (["predict", "none.whatsit", "a.jpg"], 2, "whatsit: none.whatsit: there is no such model"),
+        (["predict", "none.whatsit", ""], 2, "whatsit: IMAGE is empty"),
         (["check", "DATA", "--criteria", "none.toml"], 2, "none.toml: there is no such file of criteria"),
         (["benchmark", "none.whatsit", "--plot", "split.csv"], 2, "split.csv: the drawing can be written as .png only"),
         (["explain", "none.whatsit", "a.jpg", "-o", "a.gif"], 2, "the drawing can be written as .png"),
@@ -326,7 +327,7 @@ def test_killed_run_goes_on_and_ends_like_an_undisturbed_one(
 
 def test_time_limit_shortens_the_plan_and_is_told(shapes_folder: Path, tmp_path: Path) -> None:
     options = ["--recipe", "baseline", "--set", "epochs=9999", "--no-report"]
-    done = whatsit("train", str(shapes_folder), "--out", "run", "--time-limit", "15s", "--json", *options, cwd=tmp_path)
+    done = whatsit("train", str(shapes_folder), "--out", "run", "--time-limit", "8s", "--json", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "of the 9999 that the recipe wants" in done.stderr
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,11 +21,11 @@ def web_app(
         str | None, typer.Option(metavar="DATA", help="Also a page to look through DATA and put their labels right.")
     ] = None,
     teach: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="DIR", help="Also a page to teach new kinds, with pictures kept in this folder."),
     ] = None,
     feedback: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="DIR",
             help="Keep pictures that people mark as wrong, and those the model is unsure of, as new DATA.",

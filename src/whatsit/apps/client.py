@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import io
 import json
 import secrets
 import time
@@ -16,7 +14,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from whatsit.errors import ImageError, UsageError, WhatsitError
-from whatsit.images.decode import Source, read_file
+from whatsit.images.decode import Source, file_of, read_file
 from whatsit.runtime.predictor import Prediction
 
 Item = TypeVar("Item")
@@ -86,7 +84,7 @@ class Client:
     def predict_each(
         self, items: Iterable[Item], read: Callable[[Item], Source], *, top: int = 5, coverage: float | None = None
     ) -> Iterator[tuple[Item, Prediction | ImageError]]:
-        """As `Predictor.predict_each`; also raises `ServiceError`."""
+        """As `Predictor.predict_each`, also of a picture that the service finds too large; raises `ServiceError`."""
         query = {"top": str(max(top, 1)), **({"coverage": str(coverage)} if coverage is not None else {})}
         for lot in _lots(items, read):
             good = [data for _, data in lot if isinstance(data, bytes)]
@@ -118,9 +116,10 @@ class Client:
         path = f"/v1/predict/batch?{urllib.parse.urlencode(query)}"
         try:
             found = self._request("POST", path, body, kind)
-        except _TooLargeError:
+        except _TooLargeError as error:
             if len(files) == 1:
-                raise
+                self.models()  # the connection may have ended because the service has, which this tells
+                return [{"error": f"too large for the service {error}", "reason": "too_many_bytes"}]
             half = len(files) // 2  # the service takes less at a time
             return self._ask(files[:half], query) + self._ask(files[half:], query)
         answers = found.get("answers") if isinstance(found, dict) else None
@@ -147,7 +146,9 @@ class Client:
             found = json.loads(data)
             words = "" if status == 200 else str(found["error"])
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise ServiceError(f"{self.url}: this is no service of whatsit; it answered {status}") from None
+            words = f"this is no service of whatsit; it answered {status}"
+            if status == 413:  # of a proxy before it
+                words = "less is let through at a time"
         if words:
             raise (_TooLargeError if status == 413 else ServiceError)(f"{self.url}: {words[:500]}")
         return found
@@ -157,9 +158,14 @@ class Client:
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         headers = {**self._headers, **({"Content-Type": kind} if kind else {})}
         for fresh in (False, True):  # a kept connection may have been closed by the other side meanwhile
+            cut = False
             try:
-                with contextlib.suppress(BrokenPipeError):  # it may have answered before it had read all
+                if self._connection.sock is None:
+                    self._connection.connect()
+                try:
                     self._connection.request(method, self._prefix + path, body, headers)
+                except (BrokenPipeError, ConnectionResetError, ConnectionAbortedError):
+                    cut = body is not None  # it may have answered before it had read all
                 response = self._connection.getresponse()
                 data = response.read(_MOST)
                 if len(data) == _MOST:
@@ -168,6 +174,8 @@ class Client:
             except (http.client.HTTPException, OSError, UnicodeError) as error:
                 self._connection.close()
                 if fresh or isinstance(error, TimeoutError | ConnectionRefusedError):
+                    if cut:
+                        raise _TooLargeError(f"{self.url}: it ends the connection before it has read all") from None
                     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
                     raise ServiceError(f"{self.url}: the service cannot be reached: {reason}") from None
         raise AssertionError
@@ -194,11 +202,7 @@ def _lots(items: Iterable[Item], read: Callable[[Item], Source]) -> Iterator[lis
 def _file_of(picture: Source) -> bytes:
     if isinstance(picture, str | Path):
         return read_file(picture)
-    if isinstance(picture, Image.Image):
-        file = io.BytesIO()
-        picture.save(file, "PNG")
-        return file.getvalue()
-    return bytes(picture)
+    return file_of(picture) if isinstance(picture, Image.Image) else bytes(picture)
 
 
 def _form(files: list[bytes]) -> tuple[bytes, str]:

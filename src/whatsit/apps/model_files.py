@@ -46,8 +46,10 @@ def find_models(paths: Iterable[str | Path]) -> list[Entry]:
 
 def require_models(paths: Sequence[str | Path]) -> list[Entry]:
     """`find_models`, where each path must lead to one. Raises `MissingBundleError` or `UsageError`."""
-    for path in map(Path, paths):
-        if not path.exists():
+    for path in paths:
+        if not str(path).strip():  # `Path` would take it for the current folder
+            raise UsageError("MODEL is empty; give a .whatsit file, a run folder or a folder of them")
+        if not Path(path).exists():
             raise MissingBundleError(f"{path}: there is no such model; train one with: whatsit train DATA")
         if not find_models([path]):
             raise UsageError(f"{path}: there is no model in this folder; train one with: whatsit train DATA")

@@ -2,29 +2,72 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from whatsit.errors import UsageError
 
 HOST = "127.0.0.1"
+_BACKLOG = 2048  # connections that wait until they are taken
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+@contextmanager
+def listening(what: str, host: str, ports: Sequence[int]) -> Iterator[tuple[list[socket.socket], int]]:
+    """Hold the first port of a host that can be had: a socket for each of the host's addresses, and the port.
+
+    They listen from the start, as a port that is only bound may be another's before it is served. Raises `UsageError`, which
+    calls what is to be served `what`.
+    """
+    reason = ""
+    with ExitStack() as opened:
+        for port in ports:
+            try:
+                sockets = _listen(host, port, opened)
+                break
+            except (OSError, ValueError) as error:  # the latter for what cannot be a host's name
+                opened.close()
+                reason = getattr(error, "strerror", None) or str(error)
+        else:
+            which = f"port {ports[0]}" if len(ports) == 1 else f"ports {ports[0]} to {ports[-1]}"
+            raise UsageError(
+                f"{what} cannot be served on {host}, {which}: {reason}; choose others with --host and --port"
+            )
+        yield sockets, sockets[0].getsockname()[1]
+
+
+def _listen(host: str, port: int, opened: ExitStack) -> list[socket.socket]:
+    """At each address of a host that this computer has. Raises `OSError` or `ValueError`."""
+    sockets: list[socket.socket] = []
+    absent: list[OSError] = []
+    for family, kind, protocol, _, place in dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)):
+        try:
+            # With its protocol, or asyncio would leave the delays of Nagle's algorithm on.
+            one = opened.enter_context(socket.socket(family, kind, protocol))
+            if os.name == "posix":  # elsewhere it would share the port
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind(place)
+            one.listen(_BACKLOG)
+            sockets.append(one)
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
+            absent.append(error)
+    if not sockets:
+        raise absent[0]
+    return sockets
 
 
 def free_port(what: str, host: str, ports: Sequence[int]) -> int:
-    """The first port of a host that can be had. Raises `UsageError`, which calls what is to be served `what`."""
-    reason = ""
-    for port in ports:
-        try:
-            family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(place)
-            return port
-        except (OSError, ValueError) as error:  # the latter for what cannot be a host's name
-            reason = getattr(error, "strerror", None) or str(error)
-    which = f"port {ports[0]}" if len(ports) == 1 else f"ports {ports[0]} to {ports[-1]}"
-    raise UsageError(f"{what} cannot be served on {host}, {which}: {reason}; choose others with --host and --port")
+    """The first port of a host that can be had, for a server that opens it itself. Raises as `listening`."""
+    with listening(what, host, ports) as (_, port):
+        return port
 
 
 def reachable(host: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from whatsit.errors import ImageError
+from whatsit.errors import ImageError, UsageError
 from whatsit.images.decode import EXTENSIONS, Source
 from whatsit.runtime.predictor import Prediction, Predictor
 
@@ -23,7 +23,17 @@ class Answering(Protocol):
 
 
 def find_pictures(arguments: Iterable[str]) -> Iterator[str]:
-    """Every picture that the arguments name: files, folders (searched through, hidden files not), and globs."""
+    """Every picture that the arguments name: files, folders (searched through, hidden files not), and globs.
+
+    Raises `UsageError` for an empty one, at once.
+    """
+    arguments = list(arguments)
+    if not all(argument.strip() for argument in arguments):  # `Path` would take it for the current folder
+        raise UsageError("IMAGE is empty; give a picture, a folder or a glob")
+    return _found(arguments)
+
+
+def _found(arguments: Iterable[str]) -> Iterator[str]:
     for argument in arguments:
         path = Path(argument)
         try:
@@ -47,6 +57,10 @@ def predict(
     coverage: float | None = None,
     runtime: str = "auto",
 ) -> Iterator[tuple[str, Prediction | ImageError]]:
-    """Answer for each picture that `find_pictures` finds, in order; an unreadable one gets its own error."""
+    """Answer for each picture that `find_pictures` finds, in order; an unreadable one gets its own error.
+
+    Raises as `find_pictures` and the Predictor do.
+    """
+    names = find_pictures(pictures)
     predictor = Predictor(model, runtime=runtime) if isinstance(model, str | Path) else model
-    return predictor.predict_each(find_pictures(pictures), lambda name: name, top=top, coverage=coverage)
+    return predictor.predict_each(names, lambda name: name, top=top, coverage=coverage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from tests.browser import free_port
 from tests.conftest import encode, shapes
 from whatsit.apps.api.server import make_server
 from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import Settings
 from whatsit.apps.api.telemetry import Log
+from whatsit.apps.network import HOST, listening
 from whatsit.verbs.train import Run
 
 
@@ -56,8 +57,10 @@ class Running:
 
     def until(self, words: str) -> None:
         """Ask for the metrics until they say so."""
-        while words not in self.ask("GET", "/metrics").data.decode():
-            pass
+        for _ in range(10_000):
+            if words in self.ask("GET", "/metrics").data.decode():
+                return
+        pytest.fail(f"the metrics never said: {words}")
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -71,21 +74,21 @@ def running(models: Sequence[str | Path], **settings: Any) -> Iterator[Running]:
     log = io.StringIO()
     service = Service(models, Settings(**{"watch": 0.0, "drain": 0.1, "max_batch": 8, **settings}), log=Log(log))
     service.models.load_all()
-    port = free_port()
-    server = make_server(service, "127.0.0.1", port)
+    server = make_server(service)
     started = threading.Event()
-    thread = threading.Thread(target=_run, args=(server, started))
-    thread.start()
-    try:
-        assert started.wait(20)
-        yield Running(f"http://127.0.0.1:{port}", port, service, log)
-    finally:
-        server.handle_exit(15, None)
-        thread.join(20)
-        assert not thread.is_alive()
+    with listening("the service", HOST, [0]) as (sockets, port):
+        thread = threading.Thread(target=_run, args=(server, sockets, started))
+        thread.start()
+        try:
+            assert started.wait(20)
+            yield Running(f"http://{HOST}:{port}", port, service, log)
+        finally:
+            server.handle_exit(15, None)
+            thread.join(20)
+            assert not thread.is_alive()
 
 
-def _run(server: Any, started: threading.Event) -> None:
+def _run(server: Any, sockets: list[socket.socket], started: threading.Event) -> None:
     startup = server.startup
 
     async def telling(*arguments: Any, **named: Any) -> None:
@@ -93,7 +96,7 @@ def _run(server: Any, started: threading.Event) -> None:
         started.set()
 
     server.startup = telling
-    server.run()
+    server.run(sockets)
 
 
 @pytest.fixture(scope="session")

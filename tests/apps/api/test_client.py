@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import http.server
+import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tests.apps.api.conftest import Running, running
 from tests.conftest import encode, shapes
 from whatsit.apps.client import ServiceError
 from whatsit.errors import ImageError, UsageError
+from whatsit.images.decode import Source
 from whatsit.runtime.predictor import Predictor
 from whatsit.verbs.train import Run
 
@@ -47,12 +50,49 @@ def test_many_pictures_take_several_requests(api: Running, predictor: Predictor)
         assert alike(client.predict(pictures), predictor.predict(pictures))
 
 
-def test_unreadable_picture_is_told_in_the_same_words(api: Running, predictor: Predictor, disc: bytes) -> None:
+def photo(side: int = 48, orientation: int = 1) -> Image.Image:
+    """A JPEG file that PIL has opened and not loaded."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return Image.open(io.BytesIO(encode(shapes("rows", 3, side)[:, : side - 8], "JPEG", exif=exif)))
+
+
+def loaded(picture: Image.Image) -> Image.Image:
+    picture.load()
+    return picture
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: photo(orientation=6),
+        lambda: loaded(photo(orientation=6)),
+        lambda: photo(side=300),
+        *(lambda mode=mode: photo().convert(mode) for mode in ("CMYK", "YCbCr", "LAB", "HSV")),
+    ],
+    ids=["turned", "turned and loaded", "large", "CMYK", "YCbCr", "LAB", "HSV"],
+)
+def test_pil_picture_is_answered_as_by_a_predictor(
+    api: Running, predictor: Predictor, make: Callable[[], Image.Image]
+) -> None:
+    with whatsit.Client(api.url) as client:
+        assert alike(client.predict([make()]), predictor.predict([make()]))
+
+
+def closed() -> Image.Image:
+    with photo() as picture:
+        return picture
+
+
+@pytest.mark.parametrize("make", [lambda: b"words", closed], ids=["words", "closed"])
+def test_unreadable_picture_is_told_in_the_same_words(
+    api: Running, predictor: Predictor, disc: bytes, make: Callable[[], Source]
+) -> None:
     told = []
     with whatsit.Client(api.url) as client:
         for answering in (client, predictor):
             with pytest.raises(ImageError) as error:
-                answering.predict([disc, b"words"])
+                answering.predict([disc, make()])
             told.append((str(error.value), error.value.reason))
     assert told[0] == told[1]
 
@@ -125,15 +165,24 @@ class Busy(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def served(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server."""
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.fixture
 def busy() -> Iterator[str]:
     Busy.asked = 0
-    with http.server.HTTPServer(("127.0.0.1", 0), Busy) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(Busy) as address:
+        yield address
 
 
 def test_busy_service_is_asked_again(busy: str) -> None:
@@ -154,6 +203,63 @@ def test_answers_of_another_form_are_told(busy: str, monkeypatch: pytest.MonkeyP
 def test_service_that_takes_less_at_a_time_is_asked_for_less(baseline_run: Run, disc: bytes) -> None:
     with running([baseline_run.folder], max_pictures=3) as service, whatsit.Client(service.url) as client:
         assert [answer.label for answer in client.predict([disc] * 10)] == ["disc"] * 10
+
+
+LARGE = 32 * 1024 * 1024  # more than the system sends before anybody reads
+
+
+@pytest.mark.parametrize("size", [200_000, LARGE], ids=["sent whole", "cut off"])
+def test_picture_too_large_for_the_service_gets_its_own_error(baseline_run: Run, disc: bytes, size: int) -> None:
+    with running([baseline_run.folder], max_body=100_000) as service, whatsit.Client(service.url) as client:
+        answers = [answer for _, answer in client.predict_each([disc, bytes(size), disc], lambda item: item)]
+    assert [getattr(answer, "label", "failed") for answer in answers] == ["disc", "failed", "disc"]
+    assert isinstance(answers[1], ImageError)
+    assert answers[1].reason == "too_many_bytes"
+    assert "at most 100,000 are taken" in str(answers[1])
+
+
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """Stands before a service and lets no pictures through: it refuses them, or ends the connection."""
+
+    refuses = True
+    alive = True
+
+    def do_POST(self) -> None:
+        if self.refuses:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_error(413)
+
+    def do_GET(self) -> None:
+        if self.alive:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"models": []}')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("refuses", [True, False], ids=["refused", "cut off"])
+def test_picture_that_a_proxy_does_not_let_through_gets_its_own_error(
+    monkeypatch: pytest.MonkeyPatch, refuses: bool
+) -> None:
+    monkeypatch.setattr(Proxy, "refuses", refuses)
+    with served(Proxy) as address, whatsit.Client(address) as client:
+        [(_, answer)] = client.predict_each([bytes(LARGE)], lambda item: item)
+    assert isinstance(answer, ImageError)
+    assert answer.reason == "too_many_bytes"
+    assert str(answer).startswith(f"too large for the service {address}: ")
+
+
+def test_service_that_ends_every_connection_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Proxy, "refuses", False)
+    monkeypatch.setattr(Proxy, "alive", False)
+    with (
+        served(Proxy) as address,
+        whatsit.Client(address) as client,
+        pytest.raises(ServiceError, match="the service cannot be reached"),
+    ):
+        client.predict([bytes(LARGE)])
 
 
 def test_key_that_no_request_can_bring_is_told() -> None:

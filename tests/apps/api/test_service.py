@@ -23,10 +23,11 @@ from tests.apps.api.conftest import Running, form, running
 from tests.browser import free_port
 from tests.conftest import encode
 from whatsit.apps.api.batching import Batcher
-from whatsit.apps.api.models import parse_models
-from whatsit.apps.api.server import read_keys
+from whatsit.apps.api.models import Models, parse_models
+from whatsit.apps.api.server import read_keys, serve
+from whatsit.apps.network import HOST, listening
 from whatsit.errors import UsageError
-from whatsit.runtime.predictor import Answer
+from whatsit.runtime.predictor import Answer, Predictor
 from whatsit.verbs.train import Run
 
 
@@ -171,6 +172,18 @@ def test_sigterm_lets_accepted_requests_finish_and_takes_no_new_ones(baseline_ru
     assert rest.endswith("The service has stopped.\n")
 
 
+def test_port_is_held_while_the_models_load(baseline_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+
+    def load_all(_: Models) -> None:
+        with listening("another", HOST, [port]):
+            pytest.fail("another program could have the port")
+
+    monkeypatch.setattr(Models, "load_all", load_all)
+    with pytest.raises(UsageError, match=f"another cannot be served on {HOST}, port {port}"):
+        serve([baseline_run.folder], port=port)
+
+
 def test_sigterm_after_a_reload_ends_calmly(baseline_run: Run, tmp_path: Path) -> None:
     path, port = Path(shutil.copy(baseline_run.model, tmp_path / "m.whatsit")), free_port()
     (tmp_path / "token").write_text("a-token-of-16-or-more")
@@ -250,6 +263,25 @@ def test_bad_file_keeps_the_old_model_at_work(baseline_run: Run, disc: bytes, tm
         "not a whole .whatsit file"
         in next(line for line in service.lines if line["event"] == "reload failed")["reason"]
     )
+
+
+def test_failure_that_nobody_foresaw_is_told_and_the_next_file_is_served(
+    baseline_run: Run, hostile_run: Run, disc: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> Predictor:
+        raise MemoryError
+
+    path = Path(shutil.copy(baseline_run.model, tmp_path / "m.whatsit"))
+    with running([path], watch=0.02) as service:
+        first = service.ask("POST", "/v1/predict", disc).json["label"]
+        with monkeypatch.context() as patch:
+            patch.setattr("whatsit.apps.api.models.Predictor", broken)
+            _replace(path, hostile_run.model.read_bytes())
+            service.until('outcome="failed",version="1"} 1.0')
+        _replace(path, hostile_run.model.read_bytes())
+        service.until('outcome="done",version="1"} 1.0')
+        assert service.ask("POST", "/v1/predict", disc).json["label"] != first
+    assert [line["reason"] for line in service.lines if line["event"] == "reload failed"] == ["MemoryError"]
 
 
 def test_every_answer_is_wholly_of_one_model_while_it_is_replaced(

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,13 +17,21 @@ from whatsit.progress import SILENT
 from whatsit.verbs.data import open_data
 
 
+def explored(desk: Desk, *findings: dict[str, Any]) -> Desk:
+    """The desk, after `explore` has found this."""
+    desk.folder.mkdir(parents=True)
+    document = {"findings": findings, "notes": [], "fingerprint": desk.dataset.fingerprint()}
+    (desk.folder / "explore.json").write_text(json.dumps(document))
+    return desk
+
+
 @pytest.fixture
 def desk(make_folder: Callable[[dict[str, bytes]], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """Two classes of three; one picture is said to have the wrong label."""
+    """Two classes of three, and a file that is empty; one picture is said to have the wrong label."""
     monkeypatch.chdir(tmp_path)
-    data = make_folder({f"{label}/{i}.png": encode(shapes(label, i)) for label in ("disc", "rows") for i in range(3)})
-    desk = Desk(data)
-    findings = [
+    files = {f"{label}/{i}.png": encode(shapes(label, i)) for label in ("disc", "rows") for i in range(3)}
+    return explored(
+        Desk(make_folder({**files, "rows/9.png": b""})),
         {"kind": "dark", "images": ["rows/0.png"], "labels": ["rows"], "reason": "dark"},
         {
             "kind": "label",
@@ -32,11 +42,7 @@ def desk(make_folder: Callable[[dict[str, bytes]], Path], tmp_path: Path, monkey
             "confidence": 0.9,
         },
         {"kind": "unreadable", "images": ["rows/9.png"], "reason": "the file is empty (0 bytes)"},
-    ]
-    desk.folder.mkdir(parents=True)
-    document = {"findings": findings, "notes": [], "fingerprint": desk.dataset.fingerprint()}
-    (desk.folder / "explore.json").write_text(json.dumps(document))
-    return desk
+    )
 
 
 def test_findings_wait_until_they_are_decided(desk: Desk) -> None:
@@ -86,7 +92,7 @@ def test_label_of_no_class_is_refused(desk: Desk) -> None:
 def test_what_explore_says_when_it_fails_is_told(desk: Desk) -> None:
     for path in Path(desk.data).rglob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(WhatsitError, match="none of 6 pictures can be read"):
+    with pytest.raises(WhatsitError, match="none of 7 pictures can be read"):
         desk.look()
 
 
@@ -97,11 +103,20 @@ def test_one_file_under_two_labels_stays_two_pictures(tmp_path: Path, monkeypatc
     (tmp_path / "labels.csv").write_text("path,label\n0.png,A\n0.png,B\n1.png,B\n2.png,C\n")
     desk = Desk(tmp_path / "labels.csv")
     desk.decide([key_of(desk.of("B")[0])], "label", "C")
-    desk.folder.mkdir(parents=True)
     finding = {"kind": "conflicts", "images": ["0.png", "0.png"], "labels": ["A", "C"], "reason": "the same"}
-    (desk.folder / "explore.json").write_text(json.dumps({"findings": [finding], "notes": [], "fingerprint": ""}))
-    [item] = desk.found().items["conflicts"]
+    [item] = explored(desk, finding).found().items["conflicts"]
     assert [picture.label for picture in item.pictures] == ["A", "B"]
+
+
+def test_unreadable_file_that_has_left_the_data_is_no_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(tmp_path / "shapes.zip", "w") as archive:
+        for name in ("disc/0.png", "rows/0.png"):
+            archive.writestr(name, encode(shapes("disc", len(name))))
+        archive.writestr("rows/1.png", b"")
+    findings = [{"kind": "unreadable", "images": [f"rows/{i}.png"], "reason": "empty"} for i in range(1, 3)]
+    desk = explored(Desk(tmp_path / "shapes.zip"), *findings)
+    assert [item.name for item in desk.open_items("unreadable")] == ["rows/1.png"]
 
 
 def test_names_that_are_not_unicode_can_be_shown() -> None:

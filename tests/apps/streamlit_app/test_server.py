@@ -54,7 +54,7 @@ def test_frame_gets_the_predictors_answer(app: str, baseline_run: Run) -> None:
             encode(np.zeros((4001, 4000, 3), np.uint8)),
             OWN_PAGE,
             400,
-            "a frame has at most 16,000,000 pixels",
+            "at most 16,000,000 in all are read",
         ),
         ("../../etc/passwd", b"words", OWN_PAGE, 404, "there is no such model"),
         ("baseline", bytes(MAX_FRAME + 1), OWN_PAGE, 413, "a frame has at most"),
@@ -119,6 +119,20 @@ def test_missing_model_is_one_line(tmp_path: Path) -> None:
     assert (
         done.stderr == f"whatsit: {tmp_path}/none.whatsit: there is no such model; train one with: whatsit train DATA\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([""], "MODEL is empty; give a .whatsit file, a run folder or a folder of them"),
+        (["--teach", ""], "DIR is empty; give a folder to keep pictures in"),
+        (["--teach", "none", "--feedback", ""], "DIR is empty; give a folder to keep pictures in"),
+        (["--data", ""], "DATA is empty; give a folder, an archive, a CSV file or the name of a data set"),
+    ],
+)
+def test_empty_name_is_one_line(arguments: list[str], words: str) -> None:
+    done = run_app(*arguments)
+    assert (done.returncode, done.stderr) == (2, f"whatsit: {words}\n")
 
 
 def test_taken_port_is_one_line(baseline_run: Run) -> None:

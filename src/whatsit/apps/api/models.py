@@ -15,7 +15,7 @@ from whatsit.apps.api.batching import Batcher, Gate, Observer, best_batch
 from whatsit.apps.api.settings import RefusedError, Settings
 from whatsit.apps.model_files import require_models
 from whatsit.bundle.read import find_bundle, read_bundle, run_folder
-from whatsit.errors import UsageError, WhatsitError, suggest
+from whatsit.errors import UsageError, suggest
 from whatsit.images.scan import is_plain
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Predictor
@@ -161,13 +161,13 @@ class Models:
         return all(entry.served.gate.full for entry in self.entries if entry.served) and self.ready
 
     async def load(self, entry: Entry, pool: Executor) -> None:
-        """Open an entry's file anew. What was at work goes on if that fails. Raises `WhatsitError`."""
+        """Open an entry's file anew. What was at work goes on if that fails. Raises `WhatsitError`, and what nobody foresaw."""
         async with self._one_at_a_time:
             entry.stamp = stamp_of(entry.path)
             try:
                 served = await asyncio.get_running_loop().run_in_executor(pool, self._open, entry)
-            except WhatsitError as error:
-                entry.reason = str(error)
+            except Exception as error:
+                entry.reason = str(error) or type(error).__name__
                 entry.again = time.monotonic() + RETRY  # what failed may have been of the moment
                 raise
             old, entry.served, entry.reason = entry.served, served, ""

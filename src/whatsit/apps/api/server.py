@@ -24,7 +24,7 @@ from whatsit.apps.api.front import error_answer
 from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import RefusedError, Settings
 from whatsit.apps.api.telemetry import Log
-from whatsit.apps.network import HOST, free_port, reachable
+from whatsit.apps.network import HOST, listening, reachable
 from whatsit.errors import UsageError
 
 PORTS = range(8000, 8050)
@@ -58,20 +58,18 @@ def serve(
     settings = settings or Settings()
     service = Service(models, settings, runtime=runtime)
     host = host or HOST
-    port = free_port("the service", host, [port] if port else PORTS)
-    service.models.load_all()
-    server = make_server(service, host, port)
-    threading.Thread(target=_tell, args=(server, f"http://{reachable(host)}:{port}", say), daemon=True).start()
-    sys.setswitchinterval(SWITCH)
-    server.run()
+    with listening("the service", host, [port] if port else PORTS) as (sockets, port):
+        service.models.load_all()
+        server = make_server(service)
+        threading.Thread(target=_tell, args=(server, f"http://{reachable(host)}:{port}", say), daemon=True).start()
+        sys.setswitchinterval(SWITCH)
+        server.run(sockets)
 
 
-def make_server(service: Service, host: str, port: int) -> Server:
-    """A server for a service whose models are loaded."""
+def make_server(service: Service) -> Server:
+    """A server for a service whose models are loaded, to be run with sockets."""
     config = uvicorn.Config(
         create_app(service),
-        host=host,
-        port=port,
         http=type("Protocol", (Protocol,), {"settings": service.settings}),
         loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
         ws="none",
@@ -92,19 +90,17 @@ def running(models: Sequence[str | Path], settings: Settings | None = None, log:
     """The address of a service on this computer, in a thread of this process, for as long as the block lasts."""
     service = Service(models, settings or Settings(watch=0.0, drain=0.0), log=log or Log(io.StringIO()))
     service.models.load_all()
-    door = socket.socket()
-    door.bind((HOST, 0))  # kept open: a port that is only known to be free may be another's a moment later
-    port = door.getsockname()[1]
-    server = make_server(service, HOST, port)
-    thread = threading.Thread(target=server.run, args=([door],), name="service", daemon=True)
-    thread.start()
-    try:
-        while not server.started and thread.is_alive():
-            time.sleep(0.005)
-        yield f"http://{HOST}:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    server = make_server(service)
+    with listening("the service", HOST, [0]) as (sockets, port):
+        thread = threading.Thread(target=server.run, args=(sockets,), name="service", daemon=True)
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.005)
+            yield f"http://{HOST}:{port}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 class Server(uvicorn.Server):

@@ -20,7 +20,7 @@ from whatsit.apps.api.models import Entry, Models, Served
 from whatsit.apps.api.settings import RefusedError, Settings
 from whatsit.apps.api.telemetry import Log, Metrics
 from whatsit.engines import Images
-from whatsit.errors import ImageError, WhatsitError
+from whatsit.errors import ImageError
 from whatsit.images.batches import Batch, decode_lot
 from whatsit.runtime.predictor import Answer
 
@@ -68,19 +68,19 @@ class Service:
         while True:
             await asyncio.sleep(self.settings.watch)
             for entry in await loop.run_in_executor(self._loaders, self.models.changed):
-                with contextlib.suppress(WhatsitError):  # told by `reload`; the old one goes on
+                with contextlib.suppress(Exception):  # told by `reload`; the old one goes on
                     await self.reload(entry)
 
     async def reload(self, entry: Entry) -> None:
-        """Open an entry's file anew. Raises `WhatsitError`; what was at work goes on then."""
+        """Open an entry's file anew. Raises `WhatsitError`, and what nobody foresaw; what was at work goes on then."""
         before = entry.reason
         try:
             await self.models.load(entry, self._loaders)
-        except WhatsitError as error:
-            if str(error) == before:  # said once
+        except Exception:
+            if entry.reason == before:  # said once
                 raise
             self.metrics.reloads.labels(entry.name, entry.version, "failed").inc()
-            self.log.write("reload failed", "error", model=entry.name, version=entry.version, reason=str(error))
+            self.log.write("reload failed", "error", model=entry.name, version=entry.version, reason=entry.reason)
             raise
         self.metrics.reloads.labels(entry.name, entry.version, "done").inc()
         self.log.write("reloaded", model=entry.name, version=entry.version)

@@ -214,10 +214,7 @@ def _summary(entry: Entry) -> dict[str, Any]:
 
 
 def _explain(served: Served, data: bytes, label: str | None, max_pixels: int) -> bytes:
-    height, width = picture_size(data)
-    if height * width > max_pixels:
-        words = f"the picture has {width:,} x {height:,} pixels; at most {max_pixels:,} in all are read"
-        raise ImageError(words, "too_many_pixels")
+    picture_size(data, max_pixels=max_pixels)  # before anything is decoded
     file = io.BytesIO()
     draw(decode_within(data, 1024), served.explainer.explain(data, label)).save(file, "PNG")
     return file.getvalue()

@@ -24,21 +24,33 @@ function build(root) {
   let words = {};
   let send = () => {};
   let stream = null;
+  let turn = 0; // a camera that is opened after its turn is over is closed again
+  let opening = false;
   let timer = null;
   let frames = [];
   let taken = 0;
 
   async function start() {
     if (!navigator.mediaDevices) return (note.textContent = words.insecure);
+    const mine = ++turn;
+    opening = true;
     try {
       const wanted = { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "environment" };
-      stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
-      video.srcObject = stream;
+      const opened = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+      if (mine !== turn) return stop(opened);
+      video.srcObject = stream = opened;
       await video.play();
       hold.disabled = false;
     } catch (error) {
+      if (mine !== turn) return;
       note.textContent = error.name === "NotAllowedError" ? words.denied : error.name === "NotFoundError" ? words.missing : words.busy;
+    } finally {
+      if (mine === turn) opening = false;
     }
+  }
+
+  function stop(opened) {
+    opened.getTracks().forEach((track) => track.stop());
   }
 
   function shoot() {
@@ -87,11 +99,13 @@ function build(root) {
       words = data.words;
       send = handOver;
       hold.textContent = words.hold;
-      if (!stream) start();
+      if (!stream && !opening) start();
     },
     close() {
       release();
-      if (stream) stream.getTracks().forEach((track) => track.stop());
+      turn++;
+      opening = false;
+      if (stream) stop(stream);
       stream = null;
     },
   };

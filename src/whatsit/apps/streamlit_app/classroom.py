@@ -162,7 +162,7 @@ def offer_classroom(folder: str | Path | None) -> Path | None:
     """Open a classroom, or none; where its models will be. Raises `UsageError`."""
     for old in _offered:
         old.trainer.close()
-    _offered[:] = [Classroom(folder)] if folder else []
+    _offered[:] = [] if folder is None else [Classroom(folder)]
     return _offered[0].models if _offered else None
 
 

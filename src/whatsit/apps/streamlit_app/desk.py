@@ -47,12 +47,13 @@ class Desk:
     def __init__(self, data: str | Path) -> None:
         """Read DATA. Raises `UsageError` or `DataError`."""
         self.data = str(data)
-        self.folder = explore_folder(data).resolve()
         self.dataset: Dataset = scan_data(data, SILENT)
+        self.folder = explore_folder(data).resolve()
         self._by_key = {key_of(picture): picture for picture in self.dataset.pictures}
         self._named: dict[str, list[Picture]] = {}
         for picture in self.dataset.pictures:
             self._named.setdefault(picture.name, []).append(picture)
+        self._files = {*self._named, *(name for name, _ in self.dataset.unreadable)}
         self._fingerprint = self.dataset.fingerprint()
         self._looking, self._writing = threading.Lock(), threading.Lock()
         self._edits = read_edits(data)
@@ -121,7 +122,9 @@ class Desk:
             names, labels = finding["images"], finding.get("labels", ())
             pictures = [self._picture(name, label) for name, label in zip(names, labels, strict=False)]
             there = tuple(dict.fromkeys(picture for picture in pictures if picture))
-            if there or finding["kind"] == "unreadable":
+            if there or (
+                finding["kind"] == "unreadable" and names[0] in self._files
+            ):  # what has left DATA is no matter
                 item = Item(there, finding.get("suggested", ""), finding.get("confidence"), finding["reason"], names[0])
                 items.setdefault(finding["kind"], []).append(item)
         kinds = [kind for kind in KINDS if kind in items]
@@ -179,9 +182,8 @@ _opening = threading.Lock()
 
 def offer_data(data: str | None) -> None:
     """Put DATA on the desk, or nothing. Raises `UsageError` where there is no such data."""
-    _offered[:] = [data] if data else []
-    if data:
-        open_desk()
+    _offered[:] = [] if data is None else [data]
+    open_desk()
 
 
 def has_data() -> bool:

@@ -33,7 +33,7 @@ _open_to_others: list[bool] = [False]
 
 def offer_feedback(folder: str | Path | None, host: str) -> None:
     """Keep what people say in this folder, or nothing. Raises `UsageError` where it is none."""
-    _offered[:] = [Collection(folder)] if folder else []
+    _offered[:] = [] if folder is None else [Collection(folder)]
     _open_to_others[:] = [not is_private(host)]
 
 

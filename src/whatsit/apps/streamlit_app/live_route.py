@@ -77,9 +77,7 @@ def _look(model: str, frame: bytes) -> dict[str, object]:
     entry = next((entry for entry in offered_models() if entry.name == model), None)
     if entry is None:
         raise WhatsitError("there is no such model")
-    height, width = picture_size(frame)
-    if height * width > MAX_FRAME_PIXELS:
-        raise ImageError(f"a frame has at most {MAX_FRAME_PIXELS:,} pixels", "too_many_pixels")
+    picture_size(frame, max_pixels=MAX_FRAME_PIXELS)  # before anything is decoded
     [found] = open_model(entry).predictor.predict([frame], top=3)
     return answer_json(found)
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import BaseRoute, Route
 
-from whatsit.apps.network import HOST, announcement, free_port, reachable
+from whatsit.apps.network import HOST, announcement, listening, reachable
 from whatsit.apps.streamlit_app import live_route
 from whatsit.apps.streamlit_app.classroom import offer_classroom
 from whatsit.apps.streamlit_app.desk import offer_data
@@ -65,29 +65,27 @@ def run(
     Raises `MissingBundleError` or `UsageError` where a path leads to no model or data, or the address cannot be had.
     """
     taught = offer_classroom(teach)
-    offer(models, *([taught] if taught else []), search=not data)
+    offer(models, *([taught] if taught else []), search=data is None)
     offer_data(data)
     host = host or HOST
     offer_feedback(feedback, host)
     from streamlit import App
 
-    port = free_port("the app", host, [port] if port else PORTS)
-    address = f"http://{reachable(host)}:{port}"
-    server = uvicorn.Server(
-        # Not by Streamlit's own runner: its sockets wait for the other side's acknowledgement (Nagle), 40 ms an answer.
-        uvicorn.Config(
-            App(SCRIPT, routes=ROUTES),
-            host=host,
-            port=port,
-            log_level="warning",
-            access_log=False,
-            ws="websockets-sansio",
-            ws_max_size=200 * 1024 * 1024,
-            timeout_graceful_shutdown=3,
+    with listening("the app", host, [port] if port else PORTS) as (sockets, port):
+        address = f"http://{reachable(host)}:{port}"
+        server = uvicorn.Server(
+            # Not by Streamlit's own runner: its sockets wait for the other side's acknowledgement (Nagle), 40 ms an answer.
+            uvicorn.Config(
+                App(SCRIPT, routes=ROUTES),
+                log_level="warning",
+                access_log=False,
+                ws="websockets-sansio",
+                ws_max_size=200 * 1024 * 1024,
+                timeout_graceful_shutdown=3,
+            )
         )
-    )
-    threading.Thread(target=_tell, args=(server, address, browser, say), daemon=True).start()
-    server.run()
+        threading.Thread(target=_tell, args=(server, address, browser, say), daemon=True).start()
+        server.run(sockets)
 
 
 def _tell(server: uvicorn.Server, address: str, browser: bool, say: Callable[[str], None]) -> None:
