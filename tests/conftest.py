@@ -8,7 +8,7 @@ import os
 import pickle
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from filelock import FileLock
 from PIL import Image
 
 from tests.drawn import photos
+from whatsit.progress import Reporter
 
 ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 SHARED = Path(__file__).parent.parent.parent / "shared"
@@ -73,6 +74,32 @@ def shape_files() -> dict[str, bytes]:
     return {
         f"{kind}/{i:02d}.png": encode(shapes(kind, 100 * k + i)) for k, kind in enumerate(CLASSES) for i in range(20)
     }
+
+
+class Listener(Reporter):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.warned: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+
+class Impatient(Listener):
+    """Interrupts, as Ctrl-C does, in the first epoch of a stage."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def epoch(self, entry: Mapping[str, Any]) -> None:
+        if entry["stage"] == self._stage:
+            raise KeyboardInterrupt
 
 
 def write_files(root: Path, files: dict[str, bytes]) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from whatsit.errors import RecipeError
@@ -14,6 +16,7 @@ from whatsit.training.search import (
     for_trial,
     longer,
     parse_search,
+    settings_of,
     starting_points,
     to_tune,
 )
@@ -36,8 +39,33 @@ def test_the_recipe_as_it_is_comes_first(name: str) -> None:
     recipe = to_tune(load(name), 9000)
     space = default_space(recipe, 32, 9000, [])
     first, *others = starting_points(recipe, space)
-    assert first == {key: getattr(recipe, key) for key in space}
+    assert first.keys() == space.keys()
+    applied = changed(recipe, settings_of(recipe, first), "test")
+    assert replace(applied, shift=recipe.shift) == recipe  # where all layers are tuned another key holds
     assert first not in others
+
+
+def test_trial_that_moves_no_picture_moves_none_where_all_layers_are_tuned() -> None:
+    recipe = to_tune(load("finetune"), 9000)
+    assert starting_points(recipe, {"shift": Span(0.0, 0.15)}) == [{"shift": recipe.finetune_all_shift}]
+    assert changed(recipe, settings_of(recipe, {"shift": 0.0}), "test").finetune_all_shift == 0.0
+    few = load("finetune")
+    assert changed(few, settings_of(few, {"finetune_layers": "all", "shift": 0.0}), "test").finetune_all_shift == 0.0
+
+
+def test_more_layers_than_a_backbone_has_are_all() -> None:
+    recipe = load("finetune")
+    settings = settings_of(recipe, {"model": "vgg16", "finetune_layers": 40})
+    assert changed(recipe, settings, "test").finetune_layers == "all"
+
+
+@pytest.mark.parametrize(
+    ("text", "first"), [("hidden=32..128", 128), ("epochs=30..60", 30), ("finetune_layers=5..30", 30)]
+)
+def test_search_that_the_recipe_lies_outside_of_begins_at_its_end(text: str, first: int) -> None:
+    recipe = to_tune(load("finetune" if "layers" in text else "fast"), 9000)
+    [[value]] = [point.values() for point in starting_points(recipe, parse_search([text], recipe))]
+    assert (value, type(value)) == (first, int)
 
 
 def test_pictures_that_the_mirror_changes_are_mirrored_in_no_trial() -> None:

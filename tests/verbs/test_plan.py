@@ -37,6 +37,7 @@ def test_file_without_the_mirror_means_what_the_command_line_does(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('candidates = ["finetune", "scratch"]\nflip = false', "'flip' has no effect on the recipe 'mine': it tries"),
         ("rotation = 20.0", "'rotation' has no effect on the recipe 'mine': it looks at each picture once"),
         (
             'model = "modern-cnn"\nfeatures = "all"',

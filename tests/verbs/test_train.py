@@ -14,30 +14,15 @@ import pytest
 from filelock import FileLock
 
 import whatsit
-from tests.conftest import encode, shapes
+from tests.conftest import Listener, encode, shapes
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import DataError, RecipeError, UsageError
-from whatsit.progress import Reporter
 from whatsit.verbs import shipping
 from whatsit.verbs import train as train_verb
 from whatsit.verbs.train import Run
 from whatsit.verbs.verify import verify
 
 FAST = {"epochs": 3, "size": 64, "features": "last", "views": ["original"]}
-
-
-class Listener(Reporter):
-    """Remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -178,36 +163,6 @@ def test_fine_tuning_ships_what_it_trained(shapes_folder: Path, tmp_path: Path, 
     assert run.test.accuracy >= 0.85
     assert {row["stage"] for row in _history(run)} >= {"finetune"}
     assert all(parity.passed for parity in verify(run.model))
-
-
-def test_best_tries_and_gives_the_winner_the_time(
-    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("whatsit.training.train.PICTURES_PER_CLASS", 1)
-    monkeypatch.setattr("whatsit.training.train.TRIAL", 0.3)
-    monkeypatch.setattr("whatsit.training.train.SHORTEST_TRIAL", 0)
-    (tmp_path / "mine.toml").write_text('candidates = ["baseline", "scratch"]', encoding="utf-8")
-    listener, recipe = Listener(), str(tmp_path / "mine.toml")
-    run = whatsit.train(
-        shapes_folder, recipe=recipe, time_limit="25s", out=tmp_path / "run", report=False, reporter=listener
-    )
-    assert sum(text.startswith("Trial of") for text in listener.said) == 2
-    stages = list(dict.fromkeys(row["stage"] for row in _history(run)))
-    assert stages == ["trial-baseline-scratch", "trial-scratch-scratch", "scratch"]
-    assert run.recipe.name == "mine"
-
-
-def test_without_time_for_trials_the_first_candidate_has_it_all(
-    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("whatsit.training.train.PICTURES_PER_CLASS", 1)
-    mine = 'candidates = ["baseline", "scratch"]\ntest_time_shift = 0.05\n'
-    (tmp_path / "mine.toml").write_text(mine, encoding="utf-8")
-    listener, recipe = Listener(), str(tmp_path / "mine.toml")
-    run = whatsit.train(shapes_folder, recipe=recipe, time_limit="20s", out=tmp_path / "run", reporter=listener)
-    assert "The time is too short for trials; all of it goes to 'baseline'" in listener.said
-    assert {row["stage"] for row in _history(run)} == {"scratch"}
-    assert (run.recipe.model, run.recipe.test_time_shift) == ("simple-cnn", 0.05)
 
 
 def test_pictures_that_cannot_be_read_do_not_stop_the_forecast(
@@ -473,6 +428,27 @@ def test_report_that_fails_does_not_lose_the_model(
     assert run.load().predict([shapes_folder / "disc" / "00.png"])
     assert run.examination is None
     assert "the report could not be made (ValueError: no ink)" in listener.warned[-1]
+
+
+def test_evaluate_warns_of_pictures_that_were_trained_on_whichever_way_the_model_is_said(
+    baseline_run: Run, shapes_folder: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study"  # whose model is in `best`
+    shutil.copytree(baseline_run.folder, study / "best")
+    for model in (baseline_run.model, study):
+        listener = Listener()
+        whatsit.evaluate(model, shapes_folder, reporter=listener)
+        assert "51 of these 60 pictures were used in training" in listener.warned[0]
+        assert (Path(listener.warned[0].split()[-1]).parent / "model.whatsit").is_file()
+
+
+def test_evaluate_says_that_the_list_of_pictures_is_damaged(
+    baseline_run: Run, shapes_folder: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(baseline_run.folder, tmp_path / "run")
+    (run / "split.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(DataError, match="this file is damaged, so nobody knows which pictures were trained on"):
+        whatsit.evaluate(run, shapes_folder)
 
 
 def test_evaluate_measures_a_folder_and_refuses_strange_classes(

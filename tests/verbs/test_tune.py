@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -17,11 +18,12 @@ import numpy as np
 import pytest
 
 import whatsit
+from tests.conftest import Impatient
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import RecipeError, UsageError, WhatsitError
 from whatsit.training import train as training
 from whatsit.training.loop import TrainingError
-from whatsit.training.search import Choice, written
+from whatsit.training.search import Choice, Span, written
 from whatsit.verbs.runs import list_runs
 from whatsit.verbs.study import Study
 from whatsit.verbs.tune import Tuning
@@ -30,10 +32,16 @@ SMALL = {"epochs": 4, "size": 64, "features": "last", "views": ["original"], "te
 SEARCH = ("hidden=256,16,32", "dropout=0.0..0.5", "learning_rate=1e-4..1e-2")
 
 
+def tell(folder: Path, **about: object) -> None:
+    """Write something else into a study's `study.json`."""
+    file = folder / "study.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | about))
+
+
 @pytest.fixture(scope="module")
 def tuned(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuning:
     out = tmp_path_factory.mktemp("runs") / "shapes? ส้ม #1 100%"
-    return whatsit.tune(shapes_folder, out=out, trials=4, settings=SMALL, search=SEARCH, report=False)
+    return whatsit.tune(shapes_folder, out=out, trials=4, seed=3, settings=SMALL, search=SEARCH, report=False)
 
 
 def test_study_ends_with_a_run_of_its_best_recipe(tuned: Tuning) -> None:
@@ -107,6 +115,28 @@ def test_more_trials_prolong_a_study(tuned: Tuning, shapes_folder: Path, tmp_pat
     assert longer.trials[:4] == tuned.trials
     assert longer.run is not None
     assert read_bundle(folder).provenance["recipe"]["hidden"] == longer.best.values["hidden"]
+
+
+def test_more_trials_of_a_study_whose_time_is_over_have_no_limit(
+    tuned: Tuning, shapes_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tuned.folder, tmp_path / "over")
+    tell(folder, time_limit=1.0, used=1.0)
+    assert len(whatsit.tune(shapes_folder, out=folder, resume=True, trials=5, report=False).trials) == 5
+
+
+def test_begun_best_run_is_gone_on_with_before_anything_else(
+    tuned: Tuning, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(tuned.folder, tmp_path / "ending")
+    shutil.rmtree(folder / "best")
+    tell(folder, time_limit=600.0, trials=None, made=None)
+    monkeypatch.setattr("whatsit.verbs.trials.Trials.left", lambda self: 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        whatsit.tune(shapes_folder, out=folder, resume=True, report=False, reporter=Impatient("head-last"))
+    monkeypatch.setattr("whatsit.verbs.trials.Trials.left", lambda self: 600.0)
+    tell(folder, trials=len(tuned.trials) + 1)  # would be made else
+    assert whatsit.tune(shapes_folder, out=folder, resume=True, report=False).trials == tuned.trials
 
 
 def test_finished_study_is_not_trained_again(tuned: Tuning, shapes_folder: Path) -> None:
@@ -192,6 +222,21 @@ def test_trial_that_ends_every_process_is_given_up(tmp_path: Path) -> None:
     assert "too little memory" in row.error
 
 
+def test_trial_that_is_interrupted_again_and_again_is_made_in_the_end(tmp_path: Path) -> None:
+    for _ in range(3):
+        study = Study(tmp_path, {"hidden": Choice((1, 2))}, seed=0, warmup=0, first=[{"hidden": 2}])
+        with contextlib.suppress(KeyboardInterrupt), study.working():
+            asked = study.ask()
+            raise KeyboardInterrupt
+        assert (asked.number, asked.values, study.rows()) == (0, {"hidden": 2}, [])
+
+
+def test_whole_numbers_stay_whole(tmp_path: Path) -> None:
+    first = [{"hidden": 128}]
+    asked = Study(tmp_path, {"hidden": Span(32, 128, whole=True)}, seed=0, warmup=0, first=first).ask()
+    assert (asked.values["hidden"], type(asked.values["hidden"])) == (128, int)
+
+
 def test_trials_of_another_search_are_refused(tmp_path: Path) -> None:
     study = Study(tmp_path, {"hidden": Choice((1, 2))}, seed=0, warmup=0, first=[])
     study.tell(study.ask(), 0.5, 1.0)
@@ -226,10 +271,31 @@ def test_same_command_goes_on_and_another_does_not(tuned: Tuning, shapes_folder:
         shapes_folder, out=tuned.folder, trials=4, settings=SMALL, search=SEARCH, report=False, resume=True
     )
     assert again.trials == tuned.trials
+    before = (tuned.folder / "study.json").read_bytes()
     with pytest.raises(UsageError, match="begun with epochs = 4, now 5 is asked for"):
-        whatsit.tune(shapes_folder, out=tuned.folder, settings=SMALL | {"epochs": 5}, search=SEARCH, resume=True)
+        whatsit.tune(shapes_folder, out=tuned.folder, settings=SMALL | {"epochs": 5}, trials=9, resume=True)
     with pytest.raises(UsageError, match="searches otherwise"):
-        whatsit.tune(shapes_folder, out=tuned.folder, settings=SMALL, search=["hidden=1,2"], resume=True)
+        whatsit.tune(shapes_folder, out=tuned.folder, settings=SMALL, search=["hidden=1,2"], trials=9, resume=True)
+    assert (tuned.folder / "study.json").read_bytes() == before
+
+
+def test_search_need_not_be_said_again(tuned: Tuning, shapes_folder: Path) -> None:
+    again = whatsit.tune(shapes_folder, out=tuned.folder, settings=SMALL, report=False, resume=True)
+    assert again.trials == tuned.trials
+
+
+def test_trials_with_tuned_layers_are_judged_as_they_would_answer(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whatsit.training.finetune.clearly_less", lambda *_, **__: True)  # than the head's
+    settings = SMALL | {"size": 32, "finetune_layers": 2, "finetune_epochs": 1}
+    del settings["test_time_flip"]
+    tuned = whatsit.tune(
+        shapes_folder, out=tmp_path / "tune", trials=2, settings=settings, search=["test_time_flip=false,true"],
+        report=False,
+    )  # fmt: skip
+    one, two = tuned.trials
+    assert one.loss != two.loss
 
 
 def test_best_run_cut_off_before_it_was_begun_is_made(tuned: Tuning, shapes_folder: Path, tmp_path: Path) -> None:
@@ -244,8 +310,7 @@ def test_pictures_that_changed_are_told(tuned: Tuning, shapes_folder: Path, tmp_
     folder = shutil.copytree(tuned.folder, tmp_path / "tune")
     data = shutil.copytree(shapes_folder, tmp_path / "data")
     (data / "disc" / "03.png").unlink()
-    about = json.loads((folder / "study.json").read_text()) | {"data": str(data)}
-    (folder / "study.json").write_text(json.dumps(about))
+    tell(folder, data=str(data))
     with pytest.raises(UsageError, match="the pictures have changed since the study"):
         whatsit.tune(data, out=folder, resume=True)
 
@@ -264,8 +329,7 @@ def test_tampered_study_is_refused(
     change: dict[str, object], tuned: Tuning, shapes_folder: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(tuned.folder, tmp_path / "tampered")
-    about = json.loads((folder / "study.json").read_text()) | change
-    (folder / "study.json").write_text(json.dumps(about))
+    tell(folder, **change)
     with pytest.raises(UsageError, match="this study cannot be gone on with"):
         whatsit.tune(shapes_folder, out=folder, resume=True)
 

@@ -70,10 +70,10 @@ def tune(head: FrozenHead) -> Trained:
     fitted = fit(task, recipe, job.history, job.clock)
     copy_weights(fitted.model, whole)
     copy_weights(whole, shipped)
-    if job.brief:
-        logits = fitted.validation_logits
-    elif data.pixels is None:
+    if data.pixels is None:
         logits = logits_of_views(fitted.model, data.held_views)
+    elif job.brief:
+        logits = fitted.validation_logits
     else:
         logits = logits_of_pixels(shipped, job, whole, data.pixels)
     return _finish(head, shipped, replace(fitted, model=whole), logits)

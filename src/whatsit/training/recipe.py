@@ -84,6 +84,9 @@ class Recipe:
         return asked_views(side, flip=self.test_time_flip, shift=self.test_time_shift)
 
 
+# Where the whole network is tuned another key holds; who sets the first means both.
+TWINS = {"finetune_epochs": "finetune_all_epochs", "shift": "finetune_all_shift"}
+
 _RANGES: dict[str, tuple[float, float]] = {
     "size": (0, 1024),
     "filters": (1, 2048),
@@ -202,7 +205,7 @@ def working_size(recipe: Recipe, side: int) -> tuple[int, int]:
 def working_batch_size(recipe: Recipe, samples: int, side: int = 32) -> int:
     """The recipe's batch size, or the power of two, 32 to 512 (to 128 of `simple-cnn`), that makes about 16 steps an epoch.
 
-    Of pictures with more than 32 pixels a side a batch has fewer than 512, so that it takes no more memory.
+    Of pictures with more than 32 pixels a side a batch has fewer than 512, so that it takes little more memory.
     """
     largest = 128 if recipe.model == SIMPLE_CNN else 512
     most = 512 * 32**2 // max(side, 32) ** 2

@@ -12,7 +12,7 @@ from whatsit.errors import RecipeError, suggest
 from whatsit.models.backbones import BACKBONES
 from whatsit.models.cnn import SCRATCH_MODELS, SIMPLE_CNN
 from whatsit.training.finetune import tuned_layers
-from whatsit.training.recipe import ALL, Recipe, change, parse_settings, working_size
+from whatsit.training.recipe import ALL, TWINS, Recipe, change, parse_settings, working_size
 
 SHORT = 0.12  # of the epochs of a whole training, for a trial of a network that is trained live
 FEWEST_EPOCHS = 3
@@ -170,7 +170,8 @@ def starting_points(recipe: Recipe, space: Space) -> list[dict[str, Any]]:
 
     For a small network from scratch: wider stages.
     """
-    own = {key: _nearest(knob, getattr(recipe, key)) for key, knob in space.items()}
+    held = _held_by(recipe.finetune_layers)
+    own = {key: _nearest(knob, getattr(recipe, held.get(key, key))) for key, knob in space.items()}
     points = [own]
     if recipe.model == SIMPLE_CNN:
         points.append(own | _within(space, {"filters": (48, 96, 192, 256)}))
@@ -194,7 +195,27 @@ def _nearest(knob: Knob, value: Any) -> Any:
     """What the knob can be set to that is nearest to a value."""
     if isinstance(knob, Choice):
         return value if value in knob.values else knob.values[0]
-    return min(max(value, knob.low), knob.high)
+    nearest = knob.high if value == ALL else min(max(value, knob.low), knob.high)
+    return int(nearest) if knob.whole else nearest
+
+
+def settings_of(base: Recipe, values: dict[str, Any]) -> dict[str, Any]:
+    """What to change in a recipe so that a trial's values hold, for `--set`; all layers of a backbone that has fewer."""
+    layers, model = values.get("finetune_layers", base.finetune_layers), values.get("model", base.model)
+    if isinstance(layers, int) and model in BACKBONES and layers > BACKBONES[model].layers:
+        layers = ALL
+    held = _held_by(layers)
+    wanted = values | {"finetune_layers": layers}
+    return {
+        key: value
+        for key, value in wanted.items()
+        if value != getattr(base, key) or value != getattr(base, held.get(key, key))
+    }
+
+
+def _held_by(layers: int | str) -> Mapping[str, str]:
+    """Which keys hold instead of others with so many tuned layers."""
+    return TWINS if layers == ALL else {}
 
 
 def parse_search(texts: Iterable[str], recipe: Recipe) -> dict[str, Knob]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from whatsit.files import write_text
 from whatsit.images.scan import Dataset, typical_size
 from whatsit.models.cnn import SCRATCH_MODELS
 from whatsit.progress import Reporter
 from whatsit.training.clock import Clock
-from whatsit.training.finetune import train_finetuned
+from whatsit.training.finetune import train_finetuned, tuned_layers
 from whatsit.training.frozen import train_frozen
-from whatsit.training.history import History
+from whatsit.training.history import Epoch, History
 from whatsit.training.loop import TrainingError
-from whatsit.training.recipe import Recipe, load, working_size
+from whatsit.training.recipe import ALL, Recipe, load, working_size
 from whatsit.training.scratch import train_scratch
 from whatsit.training.trained import Job, Trained, new_history
 
@@ -75,24 +78,20 @@ def _one(job: Job) -> Trained:
 def _best(work: _Work, recipe: Recipe, clock: Clock) -> Trained:
     """Give each candidate a short trial, and the one that does best in validation all the time that is left.
 
-    One round of successive halving (Jamieson & Talwalkar 2016). Each trial is a whole schedule in little time.
+    One round of successive halving (Jamieson & Talwalkar 2016). Each trial is a whole schedule in little time. Which are left
+    is noted, so that an interrupted run goes on with the same.
     """
     candidates = {
         name: replace(load(name), name=recipe.name, seed=recipe.seed, test_time_shift=recipe.test_time_shift)
         for name in recipe.candidates
     }
-    promising = [name for name, candidate in candidates.items() if _is_promising(candidate, work)] or [*candidates]
-    for name in candidates.keys() - {*promising}:
-        work.reporter.say(
-            f"'{name}' is not tried: it is for {PICTURES_PER_CLASS:,} pictures a class and more, of at most {LARGEST_SIDE} pixels"
-        )
-    if len(promising) > 1 and TRIAL * clock.left() < SHORTEST_TRIAL:  # which would tell nothing
-        promising = promising[:1]
-        work.reporter.say(f"The time is too short for trials; all of it goes to '{promising[0]}'")
-    if len(promising) == 1:
-        return _one(work.job(_as_long_as_there_is_time(candidates[promising[0]], clock), clock))
+    note = work.folder / "checkpoints" / "candidates.json"
+    left = _noted(note, work.history) or _promising(work, candidates, clock)
+    _keep(note, left, work.history.entries)
+    if len(left) == 1:
+        return _in_all_the_time(work, candidates[left[0]], clock)
     trials: dict[str, Trained] = {}
-    for name in promising:
+    for name in left:
         try:
             trials[name] = _trial(work, name, candidates[name], clock.part(TRIAL))
         except TrainingError as error:
@@ -103,7 +102,35 @@ def _best(work: _Work, recipe: Recipe, clock: Clock) -> Trained:
     winner = min(trials, key=lambda name: float(trials[name].losses.mean()))
     if not clock.limited:  # then the trials were whole trainings
         return trials[winner]
-    return _one(work.job(_as_long_as_there_is_time(candidates[winner], clock), clock))
+    _keep(note, [winner], work.history.entries)
+    return _in_all_the_time(work, candidates[winner], clock)
+
+
+def _noted(note: Path, history: History) -> list[str]:
+    """Which candidates an interrupted run had left; the epochs of the others' trials are taken over."""
+    if not note.is_file():
+        return []
+    told = json.loads(note.read_text(encoding="utf-8"))
+    history.restore(told["epochs"])
+    return list(told["left"])
+
+
+def _keep(note: Path, left: list[str], epochs: list[Epoch]) -> None:
+    note.parent.mkdir(exist_ok=True)
+    write_text(note, json.dumps({"left": left, "epochs": epochs}) + "\n")
+
+
+def _promising(work: _Work, candidates: Mapping[str, Recipe], clock: Clock) -> list[str]:
+    """The candidates that are worth a trial; one alone gets none."""
+    promising = [name for name, candidate in candidates.items() if _is_promising(candidate, work)] or [*candidates]
+    for name in candidates.keys() - {*promising}:
+        work.reporter.say(
+            f"'{name}' is not tried: it is for {PICTURES_PER_CLASS:,} pictures a class and more, of at most {LARGEST_SIDE} pixels"
+        )
+    if len(promising) > 1 and TRIAL * clock.left() < SHORTEST_TRIAL:  # which would tell nothing
+        work.reporter.say(f"The time is too short for trials; all of it goes to '{promising[0]}'")
+        return promising[:1]
+    return promising
 
 
 def _is_promising(recipe: Recipe, work: _Work) -> bool:
@@ -122,13 +149,13 @@ def _trial(work: _Work, name: str, recipe: Recipe, clock: Clock) -> Trained:
     return trained
 
 
-def _as_long_as_there_is_time(recipe: Recipe, clock: Clock) -> Recipe:
-    """With a limit, more epochs than the recipe has by itself: the clock takes as many as fit.
+def _in_all_the_time(work: _Work, recipe: Recipe, clock: Clock) -> Trained:
+    """With a limit, more epochs than the recipe has by itself, where more are of use: the clock takes as many as fit.
 
     Many epochs learn the training pictures by heart, so targets are smoothed (Szegedy et al. 2016).
     """
-    if not clock.limited:
-        return recipe
-    if recipe.model in SCRATCH_MODELS:
-        return replace(recipe, epochs=4 * recipe.epochs)
-    return replace(recipe, finetune_all_epochs=4 * recipe.finetune_all_epochs, label_smoothing=SMOOTHING)
+    if clock.limited and recipe.model in SCRATCH_MODELS:
+        recipe = replace(recipe, epochs=4 * recipe.epochs)
+    elif clock.limited and tuned_layers(recipe, len(work.dataset.of("train"))) == ALL:
+        recipe = replace(recipe, finetune_all_epochs=4 * recipe.finetune_all_epochs, label_smoothing=SMOOTHING)
+    return _one(work.job(recipe, clock))

@@ -14,7 +14,7 @@ from whatsit.models.backbones import BACKBONES
 from whatsit.models.cnn import MODERN_CNN, SCRATCH_MODELS, SMALLEST
 from whatsit.training import recipe as recipes
 from whatsit.training.clock import duration, parse_duration
-from whatsit.training.recipe import ALL, Recipe
+from whatsit.training.recipe import ALL, TWINS, Recipe
 from whatsit.verbs.workplace import Workplace
 
 _SAME = "leave it out to go on as begun, or train anew without --resume"
@@ -45,7 +45,7 @@ def make_plan(
     written = recipes.written_in(recipe) if recipe.endswith(".toml") else {}
     # A file with every key is one that whatsit wrote: nobody asked for the keys that have no effect there.
     ours = written.keys() >= {field.name for field in fields(Recipe)}
-    said = {*settings, *(_said_in(plan) if written and not ours else ())}
+    said = {*settings, *(_said_in(plan, written) if not ours else ())}
     _refuse_without_effect(plan, said - settings.keys(), recipe)
     plan = _with_settings(plan, settings, "--set")
     own = plan.model in SCRATCH_MODELS or bool(plan.candidates)
@@ -89,7 +89,7 @@ def _with_settings(plan: Recipe, settings: dict[str, Any], where: str) -> Recipe
     plan = recipes.change(plan, settings, where)
     _refuse_without_effect(plan, settings, where)
     if plan.finetune_layers:
-        plan = recipes.change(plan, {_TWINS[key]: settings[key] for key in _TWINS.keys() & settings} | settings, where)
+        plan = recipes.change(plan, {TWINS[key]: settings[key] for key in TWINS.keys() & settings} | settings, where)
     return plan
 
 
@@ -101,8 +101,6 @@ def _without_mirror(plan: Recipe, wishes: dict[str, Any], own: bool) -> Recipe:
     return recipes.change(plan, {"test_time_flip": False} | views | wishes, "--set")
 
 
-# Where the whole network is tuned another key holds; who sets the first means both.
-_TWINS = {"finetune_epochs": "finetune_all_epochs", "shift": "finetune_all_shift"}
 _MOVES = frozenset(
     ("rotation", "shift", "zoom", "shear", "flip", "rand_augment", "random_erasing", "mixup", "cutmix", "mix_chance")
 )
@@ -141,9 +139,10 @@ def _without_effect(plan: Recipe) -> Iterator[tuple[Set[str], str]]:
         yield {"warmup"}, "its schedule is plateau; it goes with schedule=one-cycle"
 
 
-def _said_in(recipe: Recipe) -> set[str]:
+def _said_in(recipe: Recipe, written: Collection[str]) -> set[str]:
+    """What a file asks for: a default is no wish, unless it would change a candidate."""
     standard = Recipe()
-    return {key for key, value in vars(recipe).items() if value != getattr(standard, key)}
+    return {key for key in written if recipe.candidates or getattr(recipe, key) != getattr(standard, key)}
 
 
 def _with_layers(plan: Recipe, said: Collection[str]) -> Recipe:

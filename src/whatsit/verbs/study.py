@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -9,7 +10,6 @@ import secrets
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,15 +98,21 @@ class Study:
                     f"{file}: these trials were made for another search than study.json says; begin a new study"
                 )
 
-    @contextmanager
+    @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """For the time of a `with`, this process works on the study; its trial is free again when the process dies."""
+        """For the time of a `with`, this process works on the study; its trial is free again when the process dies, and when
+        it ends by an exception, such as Ctrl-C, which is no death.
+        """
         folder = self.folder / ".workers"
         folder.mkdir(exist_ok=True)
         lock = FileLock(folder / f"{self._worker}.lock", timeout=0)
         try:
             with lock:
-                yield
+                try:
+                    yield
+                except BaseException:
+                    self._put_back()
+                    raise
         except _optuna().exceptions.StorageInternalError as error:
             reason = str(error.__cause__ or error).splitlines()[:1]
             raise DiskError(
@@ -145,12 +151,21 @@ class Study:
                 if self._is_alive(worker):
                     busy += 1
                     continue
-                self._study.tell(trial.number, state=state.FAIL)
-                self._make_again(trial)
+                self._make_again(trial, deaths=1)
         return busy
 
-    def _make_again(self, trial: Any) -> None:
-        told = {"number": trial.user_attrs.get("number", trial.number), "deaths": trial.user_attrs.get("deaths", 0) + 1}
+    def _put_back(self) -> None:
+        """Let others make what this process is at."""
+        running, storage = _optuna().trial.TrialState.RUNNING, _optuna().exceptions.StorageInternalError
+        with contextlib.suppress(storage), self._turn:  # a full disk is told by what raised before
+            for trial in self._study.get_trials(states=(running,)):
+                if trial.user_attrs.get("worker") == self._worker:
+                    self._make_again(trial, deaths=0)
+
+    def _make_again(self, trial: Any, *, deaths: int) -> None:
+        self._study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
+        known = trial.user_attrs
+        told = {"number": known.get("number", trial.number), "deaths": known.get("deaths", 0) + deaths}
         if told["deaths"] < MOST_DEATHS:
             wanted = trial.system_attrs.get("fixed_params", {}) | trial.params
             self._study.enqueue_trial(wanted, user_attrs=told)
@@ -251,7 +266,7 @@ def _meant(knob: Knob, value: Any) -> Any:
     """A recipe's value for what Optuna says."""
     if isinstance(knob, Choice):
         return knob.values[knob.words.index(value)]
-    return value if knob.whole else float(f"{value:.4g}")  # as it is written and repeated
+    return int(value) if knob.whole else float(f"{value:.4g}")  # as it is written and repeated
 
 
 def require_optuna() -> None:

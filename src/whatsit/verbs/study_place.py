@@ -10,6 +10,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from whatsit.bundle.read import BEST
 from whatsit.errors import UsageError
 from whatsit.files import disk_error, write_text
 from whatsit.images.scan import Dataset
@@ -20,7 +21,7 @@ from whatsit.verbs.plan import changed
 from whatsit.verbs.run_data import address
 from whatsit.verbs.runs import RUNS
 from whatsit.verbs.study import space_from_json
-from whatsit.verbs.workplace import run_name
+from whatsit.verbs.workplace import JOB, UNFINISHED, run_name
 
 _ABOUT = "study.json"
 AGAIN = "begin a new one, or remove it first"
@@ -39,6 +40,7 @@ class StudyPlace:
     trials: int | None
     seconds: float | None
     used: float = 0.0  # seconds of work so far
+    prolonged: bool = False  # by what is asked for now
 
     def trial_folder(self, number: int) -> Path:
         """Where a trial works; one that is made again after a `kill -9` finds its checkpoints there."""
@@ -56,19 +58,28 @@ class StudyPlace:
             if value != getattr(self.recipe, key):
                 begun = f"this study was begun with {key} = {getattr(self.recipe, key)}"
                 raise UsageError(f"{self.folder}: {begun}, now {value} is asked for; leave it out, or {AGAIN}")
-        if json.dumps(space) != json.dumps(self.space):
+        if space is not None and json.dumps(space) != json.dumps(self.space):
             raise UsageError(
                 f"{self.folder}: this study searches otherwise than is asked for now; leave it out, or {AGAIN}"
             )
 
     def prolong(self, trials: int | None, seconds: float | None) -> None:
-        """Give the study more trials, or more time from now on. The time limit that it was begun with changes nothing while it is
-        not finished, so that the same command goes on with it.
+        """Give the study more trials, or more time from now on. What it was begun with changes nothing while it is not finished,
+        so that the same command goes on with it; more trials of one that is finished have no time limit unless one is said.
         """
+        finished = self.made() is not None
+        self.prolonged = (trials or 0) > (self.trials or 0)
+        if seconds is not None and (seconds != self.seconds or finished):
+            self.seconds, self.prolonged = seconds + self.used, True
+        elif seconds is None and trials is not None and finished:
+            self.seconds = None
         self.trials = self.trials if trials is None else trials
-        if seconds is not None and (seconds != self.seconds or self.made() is not None):
-            self.seconds = seconds + self.used
         self.write()
+
+    def is_ending(self) -> bool:
+        """Whether all that is left of the time is the best run's, which is begun."""
+        begun = any(self.folder.glob(f"{BEST}-*{UNFINISHED}/{JOB}"))
+        return begun and self.seconds is not None and not self.prolonged
 
     def note_used(self, seconds: float) -> None:
         """How long the study has been worked on."""
@@ -132,8 +143,8 @@ def begin(
     return place
 
 
-def go_on(out: str | Path | None, data: str | Path, trials: int | None, seconds: float | None) -> StudyPlace:
-    """The study in a folder, or the latest one of DATA, with more trials or another time limit where they are given.
+def go_on(out: str | Path | None, data: str | Path) -> StudyPlace:
+    """The study in a folder, or the latest one of DATA.
 
     Raises `UsageError` where there is none, or it is of other data.
     """
@@ -161,7 +172,6 @@ def go_on(out: str | Path | None, data: str | Path, trials: int | None, seconds:
         raise UsageError(f"{folder / _ABOUT}: this study cannot be gone on with ({error}); {AGAIN}") from None
     if place.data != address(data):
         raise UsageError(f"{folder}: this study is of {place.data}, not of {data}")
-    place.prolong(trials, seconds)
     return place
 
 

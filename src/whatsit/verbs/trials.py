@@ -109,12 +109,13 @@ class Trials:
 
     def recipe_of(self, values: Mapping[str, Any]) -> Recipe:
         """The recipe with these values."""
-        others = {key: value for key, value in values.items() if value != getattr(self._base, key)}
-        tuned = changed(self._base, others, "tuned")
+        tuned = changed(self._base, spaces.settings_of(self._base, dict(values)), "tuned")
         return replace(tuned, name=f"{self._base.name}-tuned")
 
     def make(self) -> None:
-        """Make trials until there are as many as wanted, or there is no time for another."""
+        """Make trials until there are as many as wanted, or there is no time for another; none once the best run is begun."""
+        if self._place.is_ending():
+            return
         wanted = self._place.trials or (None if self._place.seconds else self._enough())
         some, all_ = (len(part.of("train")) for part in (self._seen, self._whole))
         if some < all_:
@@ -209,10 +210,18 @@ class Trials:
             self._paces[network] = _pace(trained)
         all_, some = len(self._whole.of("train")), len(self._seen.of("train"))
         training = 1.15 * spent * spaces.longer(self.recipe_of(asked.values)) * all_ / some
-        looking = self._looking.get(network, 0.0) * (all_ - some)
+        looking = self._looking[network] * (all_ - some) if network in self._looking else self._unseen(trained)
         views = len(trained.test_views)
         after = afterwards(self._whole, report=self._report).seconds(views * self._paces[network])
         self.reserved = looking + training + after + 6.0
+
+    def _unseen(self, trained: Trained) -> float:
+        """Seconds to look at what no trial looked at, where the trial's own features had been kept."""
+        if trained.frozen is None:
+            return 0.0
+        seen = {picture.name for picture in self._seen.of("train")}
+        others = [picture for picture in self._whole.of("train") if picture.name not in seen]
+        return trained.frozen.missing(others, trained.recipe.views) * self._paces[_network_of(trained.recipe)]
 
     def _say(self, asked: Asked, loss: float, accuracy: float, rows: Sequence[Row], wanted: int | None) -> None:
         losses = [row.loss for row in rows if row.loss is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -95,7 +95,7 @@ def tune(
     require_outside(data, Path(out) if out else RUNS)
     said = bool(recipe or backbone or weights or settings or search) or seed is not None
     wishes = _base(recipe, backbone, weights, seed, settings or {}) if said or not resume else None
-    place = go_on(out, data, trials, seconds) if resume else None
+    place = go_on(out, data) if resume else None
     if place and limit not in (None, place.limit):
         raise UsageError(
             f"{place.folder}: this study was begun with --limit {place.limit}, now {limit} is asked for; leave it out"
@@ -104,10 +104,14 @@ def tune(
     dataset = _open(data, limit, base.seed, reporter)
     if wishes:
         base = wishes = spaces.to_tune(wishes, len(dataset.of("train")), settings or {})
-    space = _space(wishes, dataset, settings or {}, search) if wishes else {}
     if place:
-        place.require_same(dataset, wishes, space_to_json(space))
+        if wishes and seed is None:
+            wishes = replace(wishes, seed=place.recipe.seed)
+        space = _space(wishes, dataset, settings or {}, search) if wishes and search else None
+        place.require_same(dataset, wishes, space_to_json(space) if space else None)
+        place.prolong(trials, seconds)
     else:
+        space = _space(base, dataset, settings or {}, search)
         place = begin(out, data, dataset, base, space_to_json(space), limit, trials, seconds)
     tell_about(dataset, reporter)
     try:
