@@ -57,6 +57,8 @@ def test_more_layers_than_a_backbone_has_are_all() -> None:
     recipe = load("finetune")
     settings = settings_of(recipe, {"model": "vgg16", "finetune_layers": 40})
     assert changed(recipe, settings, "test").finetune_layers == "all"
+    settings = settings_of(recipe, {"model": "vgg16", "finetune_layers": 13, "shift": 0.0})  # as many as it has
+    assert changed(recipe, settings, "test").finetune_all_shift == 0.0
 
 
 @pytest.mark.parametrize(

@@ -64,21 +64,21 @@ def test_interrupted_run_goes_on_with_the_winner(story: Story) -> None:
     assert not [text for text in story.after.said if "time is too short for trials" in text or "Trial of" in text]
 
 
-def test_without_time_for_trials_the_first_candidate_has_it_all(
-    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("whatsit.training.train.PICTURES_PER_CLASS", 1)
-    recipe = written(tmp_path, 'candidates = ["baseline", "scratch"]\ntest_time_shift = 0.05\n')
-    listener = Listener()
-    run = whatsit.train(
-        shapes_folder, recipe=recipe, time_limit="6s", out=tmp_path / "run", report=False, reporter=listener
-    )
-    assert "The time is too short for trials; all of it goes to 'baseline'" in listener.said
-    assert {row["stage"] for row in history(run)} == {"scratch"}
-    assert (run.recipe.model, run.recipe.test_time_shift) == ("simple-cnn", 0.05)
+@pytest.fixture(scope="module")
+def short(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Listener, Run]:
+    """A run with more candidates than time; what was said, and the run."""
+    folder, listener = tmp_path_factory.mktemp("short"), Listener()
+    recipe = written(folder, 'candidates = ["fast", "finetune"]\ntest_time_shift = 0.05\n')
+    options: dict[str, Any] = {"recipe": recipe, "time_limit": "1m", "out": folder / "run", "report": False}
+    return listener, whatsit.train(shapes_folder, reporter=listener, **options)
 
 
-def test_labels_are_smoothed_only_where_there_are_more_epochs(shapes_folder: Path, tmp_path: Path) -> None:
-    recipe = written(tmp_path, 'candidates = ["fast"]')
-    run = whatsit.train(shapes_folder, recipe=recipe, time_limit="1m", out=tmp_path / "run", report=False)
-    assert run.recipe.label_smoothing == 0.0
+def test_without_time_for_trials_the_first_candidate_has_it_all(short: tuple[Listener, Run]) -> None:
+    listener, run = short
+    assert "The time is too short for trials; all of it goes to 'fast'" in listener.said
+    assert {row["stage"] for row in history(run)} == {"head-last", "head-all"}
+    assert run.recipe.test_time_shift == 0.05
+
+
+def test_labels_are_smoothed_only_where_there_are_more_epochs(short: tuple[Listener, Run]) -> None:
+    assert short[1].recipe.label_smoothing == 0.0

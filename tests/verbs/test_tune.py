@@ -32,6 +32,10 @@ SMALL = {"epochs": 4, "size": 64, "features": "last", "views": ["original"], "te
 SEARCH = ("hidden=256,16,32", "dropout=0.0..0.5", "learning_rate=1e-4..1e-2")
 
 
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def tell(folder: Path, **about: object) -> None:
     """Write something else into a study's `study.json`."""
     file = folder / "study.json"
@@ -135,8 +139,21 @@ def test_begun_best_run_is_gone_on_with_before_anything_else(
     with pytest.raises(KeyboardInterrupt):
         whatsit.tune(shapes_folder, out=folder, resume=True, report=False, reporter=Impatient("head-last"))
     monkeypatch.setattr("whatsit.verbs.trials.Trials.left", lambda self: 600.0)
-    tell(folder, trials=len(tuned.trials) + 1)  # would be made else
+    another = len(tuned.trials) + 1
+    tell(folder, trials=another)  # would be made else
     assert whatsit.tune(shapes_folder, out=folder, resume=True, report=False).trials == tuned.trials
+
+
+def test_begun_best_run_does_not_keep_a_study_from_being_prolonged(
+    tuned: Tuning, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(tuned.folder, tmp_path / "prolonged")
+    tell(folder, time_limit=600.0, made=None, ending=True)
+    monkeypatch.setattr("whatsit.verbs.trials.Trials.make", interrupted)
+    with pytest.raises(KeyboardInterrupt):  # the same command goes on with it
+        whatsit.tune(shapes_folder, out=folder, resume=True, trials=5, report=False)
+    monkeypatch.undo()
+    assert len(whatsit.tune(shapes_folder, out=folder, resume=True, trials=5, report=False).trials) == 5
 
 
 def test_finished_study_is_not_trained_again(tuned: Tuning, shapes_folder: Path) -> None:
@@ -231,6 +248,17 @@ def test_trial_that_is_interrupted_again_and_again_is_made_in_the_end(tmp_path: 
         assert (asked.number, asked.values, study.rows()) == (0, {"hidden": 2}, [])
 
 
+def test_trial_that_fails_otherwise_every_time_is_given_up(tmp_path: Path) -> None:
+    for attempt in range(3):  # each a process of its own
+        study = Study(tmp_path, {"hidden": Choice((1, 2))}, seed=0, warmup=0, first=[{"hidden": 2}])
+        study.give_back()
+        if attempt < 2:
+            with contextlib.suppress(RuntimeError), study.working():
+                study.ask()
+                raise RuntimeError("no such kernel")
+    assert [row.state for row in study.rows()] == ["failed"]
+
+
 def test_whole_numbers_stay_whole(tmp_path: Path) -> None:
     first = [{"hidden": 128}]
     asked = Study(tmp_path, {"hidden": Span(32, 128, whole=True)}, seed=0, warmup=0, first=first).ask()
@@ -276,6 +304,10 @@ def test_same_command_goes_on_and_another_does_not(tuned: Tuning, shapes_folder:
         whatsit.tune(shapes_folder, out=tuned.folder, settings=SMALL | {"epochs": 5}, trials=9, resume=True)
     with pytest.raises(UsageError, match="searches otherwise"):
         whatsit.tune(shapes_folder, out=tuned.folder, settings=SMALL, search=["hidden=1,2"], trials=9, resume=True)
+    with pytest.raises(UsageError, match="searches otherwise"):
+        whatsit.tune(shapes_folder, out=tuned.folder, settings=SMALL | {"hidden": 256}, resume=True)
+    with pytest.raises(UsageError, match="begun with seed = 3, now 7 is asked for"):
+        whatsit.tune(shapes_folder, out=tuned.folder, settings=SMALL | {"seed": 7}, resume=True)
     assert (tuned.folder / "study.json").read_bytes() == before
 
 

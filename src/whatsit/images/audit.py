@@ -34,7 +34,7 @@ BLUR = 4.0  # robust standard deviations below the middle sharpness, of its loga
 GREY = 3.0  # mean distance of the channels, of 255; at least this times as much in the middle picture
 _LEVELS = np.arange(256.0)
 _ROW = np.dtype([("measures", "<f8", (9,)), ("thumb", "u1", (THUMB, THUMB))])
-_KEY = f"1-{SIDE}-{THUMB}"  # goes up whenever `measure` gives other values
+_KEY = f"2-{SIDE}-{THUMB}"  # goes up whenever `measure` gives other values
 _MAD = 1.4826  # makes the median absolute deviation of a normal distribution its standard deviation
 
 Floats = npt.NDArray[np.float32]

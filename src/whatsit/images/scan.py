@@ -179,9 +179,9 @@ def _list_csv(path: Path) -> Dataset:
         raise DataError(f"{path}: the CSV file cannot be read: {error}") from None
     if not pictures:
         raise DataError(f"{path}: the CSV file lists no pictures")
+    pictures, notes = _each_once(pictures)
     if len({picture.split is None for picture in pictures}) > 1:
         raise DataError(f"{path}: the column 'split' must be filled in every row or in none")
-    pictures, notes = _each_once(pictures)
     return replace(_dataset(str(path), FolderStore(path.parent), pictures, Counter()), notes=notes)
 
 

@@ -201,12 +201,10 @@ def _name_of(info: zipfile.ZipInfo) -> tuple[str, bool]:
     macOS writes UTF-8 without saying so; old Windows tools part folders by backslashes.
     """
     name, certain = info.filename, True
-    if not info.flag_bits & _SAYS_UTF8:
+    if not info.flag_bits & _SAYS_UTF8 and name == info.orig_filename:  # else it was said in Unicode elsewhere
         try:
             name = name.encode("cp437").decode()
-        except UnicodeEncodeError:
-            pass  # zipfile has found it in Unicode, elsewhere in the archive
-        except UnicodeDecodeError:
+        except UnicodeError:
             certain = False
     return name if "/" in name else name.replace("\\", "/"), certain
 

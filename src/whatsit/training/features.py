@@ -40,7 +40,7 @@ class Features:
 
 def feature_cache(graph: bytes, precision: str, width: int, folder: Path | None = None) -> Kept:
     """Where the features of this network are kept, a part a view."""
-    key = hashlib.sha256(f"{precision} {RESIZE_RULE} 1 ".encode() + graph).hexdigest()[:32]
+    key = hashlib.sha256(f"{precision} {RESIZE_RULE} 2 ".encode() + graph).hexdigest()[:32]
     return Kept((folder or cache_folder() / "features") / key, width, np.float16)
 
 

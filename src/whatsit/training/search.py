@@ -202,7 +202,7 @@ def _nearest(knob: Knob, value: Any) -> Any:
 def settings_of(base: Recipe, values: dict[str, Any]) -> dict[str, Any]:
     """What to change in a recipe so that a trial's values hold, for `--set`; all layers of a backbone that has fewer."""
     layers, model = values.get("finetune_layers", base.finetune_layers), values.get("model", base.model)
-    if isinstance(layers, int) and model in BACKBONES and layers > BACKBONES[model].layers:
+    if isinstance(layers, int) and model in BACKBONES and layers >= BACKBONES[model].layers:
         layers = ALL
     held = _held_by(layers)
     wanted = values | {"finetune_layers": layers}

@@ -116,7 +116,6 @@ def _noted(note: Path, history: History) -> list[str]:
 
 
 def _keep(note: Path, left: list[str], epochs: list[Epoch]) -> None:
-    note.parent.mkdir(exist_ok=True)
     write_text(note, json.dumps({"left": left, "epochs": epochs}) + "\n")
 
 

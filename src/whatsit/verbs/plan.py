@@ -69,6 +69,15 @@ def make_plan(
     return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
 
 
+def said_seed(seed: int | None, recipe: str | None, settings: dict[str, Any]) -> int | None:
+    """The seed, said by itself, in a recipe file or among the settings; None where in none."""
+    if seed is not None:
+        return seed
+    written = recipes.written_in(recipe) if recipe and recipe.endswith(".toml") else {}
+    found = (written | settings).get("seed")
+    return found if isinstance(found, int) else None
+
+
 def changed(plan: Recipe, values: dict[str, Any], where: str) -> Recipe:
     """A plan with other values, as `--set` has it. Raises `RecipeError`, also for a value without effect."""
     plan = _with_settings(plan, values, where)

@@ -100,8 +100,8 @@ class Study:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """For the time of a `with`, this process works on the study; its trial is free again when the process dies, and when
-        it ends by an exception, such as Ctrl-C, which is no death.
+        """For the time of a `with`, this process works on the study; its trial is free again when the process dies. An end from
+        outside, such as Ctrl-C or a full disk, is no death.
         """
         folder = self.folder / ".workers"
         folder.mkdir(exist_ok=True)
@@ -110,8 +110,9 @@ class Study:
             with lock:
                 try:
                     yield
-                except BaseException:
-                    self._put_back()
+                except BaseException as error:
+                    if not isinstance(error, Exception) or isinstance(error, DiskError):  # the trial is not to blame
+                        self._put_back()
                     raise
         except _optuna().exceptions.StorageInternalError as error:
             reason = str(error.__cause__ or error).splitlines()[:1]

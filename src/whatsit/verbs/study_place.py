@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from whatsit.bundle.read import BEST
 from whatsit.errors import UsageError
 from whatsit.files import disk_error, write_text
 from whatsit.images.scan import Dataset
@@ -21,7 +20,7 @@ from whatsit.verbs.plan import changed
 from whatsit.verbs.run_data import address
 from whatsit.verbs.runs import RUNS
 from whatsit.verbs.study import space_from_json
-from whatsit.verbs.workplace import JOB, UNFINISHED, run_name
+from whatsit.verbs.workplace import run_name
 
 _ABOUT = "study.json"
 AGAIN = "begin a new one, or remove it first"
@@ -40,14 +39,17 @@ class StudyPlace:
     trials: int | None
     seconds: float | None
     used: float = 0.0  # seconds of work so far
-    prolonged: bool = False  # by what is asked for now
 
     def trial_folder(self, number: int) -> Path:
         """Where a trial works; one that is made again after a `kill -9` finds its checkpoints there."""
         return self.folder / "trials" / f"{number:04d}"
 
     def require_same(
-        self, dataset: Dataset, wishes: Recipe | None = None, space: Mapping[str, Any] | None = None
+        self,
+        dataset: Dataset,
+        wishes: Recipe | None = None,
+        space: Mapping[str, Any] | None = None,
+        settings: Collection[str] = (),
     ) -> None:
         """Raises `UsageError` where the pictures, or what is wanted now, are others than when the study was begun."""
         if dataset.fingerprint() != self.fingerprint:
@@ -58,7 +60,8 @@ class StudyPlace:
             if value != getattr(self.recipe, key):
                 begun = f"this study was begun with {key} = {getattr(self.recipe, key)}"
                 raise UsageError(f"{self.folder}: {begun}, now {value} is asked for; leave it out, or {AGAIN}")
-        if space is not None and json.dumps(space) != json.dumps(self.space):
+        otherwise = space is not None and json.dumps(space) != json.dumps(self.space)
+        if otherwise or self.space.keys() & settings:
             raise UsageError(
                 f"{self.folder}: this study searches otherwise than is asked for now; leave it out, or {AGAIN}"
             )
@@ -68,18 +71,23 @@ class StudyPlace:
         so that the same command goes on with it; more trials of one that is finished have no time limit unless one is said.
         """
         finished = self.made() is not None
-        self.prolonged = (trials or 0) > (self.trials or 0)
+        more = (trials or 0) > (self.trials or 0)
         if seconds is not None and (seconds != self.seconds or finished):
-            self.seconds, self.prolonged = seconds + self.used, True
+            self.seconds, more = seconds + self.used, True
         elif seconds is None and trials is not None and finished:
             self.seconds = None
         self.trials = self.trials if trials is None else trials
+        if more:
+            self._note(ending=False)
         self.write()
 
     def is_ending(self) -> bool:
         """Whether all that is left of the time is the best run's, which is begun."""
-        begun = any(self.folder.glob(f"{BEST}-*{UNFINISHED}/{JOB}"))
-        return begun and self.seconds is not None and not self.prolonged
+        return self.seconds is not None and bool(_read(self.folder).get("ending"))
+
+    def note_ending(self) -> None:
+        """The best run is begun."""
+        self._note(ending=True)
 
     def note_used(self, seconds: float) -> None:
         """How long the study has been worked on."""
@@ -92,7 +100,7 @@ class StudyPlace:
 
     def note_made(self, number: int) -> None:
         """The best run is there."""
-        self._note(made=number)
+        self._note(made=number, ending=False)
 
     def write(self) -> None:
         """Raises `DiskError`."""

@@ -33,7 +33,7 @@ from whatsit.verbs.again import Again, read_again
 from whatsit.verbs.card import model_card
 from whatsit.verbs.data import open_data, scan_data, split_data, tell_about, tell_unreadable
 from whatsit.verbs.examine import examine, unreadable_of
-from whatsit.verbs.plan import Order, allowed_seconds, make_plan
+from whatsit.verbs.plan import Order, allowed_seconds, make_plan, said_seed
 from whatsit.verbs.run_data import address
 from whatsit.verbs.runs import RUNS, seconds_used, write_split, write_unreadable
 from whatsit.verbs.shipping import THRESHOLD_PICTURES, set_thresholds, ship, versions
@@ -183,7 +183,7 @@ class _Wishes:
             raise UsageError(
                 f"--limit must be at least 3 (one picture each to train, validate and test), received {self.limit}"
             )
-        return Order(plan, self._said_seed(), self.limit, seconds)
+        return Order(plan, said_seed(self.seed, self.recipe, self.settings), self.limit, seconds)
 
     def repeating(self, again: Again) -> Order:
         """A run as it was. Raises `UsageError` where something else is asked for."""
@@ -192,14 +192,6 @@ class _Wishes:
                 option = "--set" if name == "settings" else f"--{name.replace('_', '-')}"
                 raise UsageError(f"--from-run repeats a run as it was; leave out {option}, or leave out --from-run")
         return Order(again.recipe, again.recipe.seed, None, again.seconds)
-
-    def _said_seed(self) -> int | None:
-        """The seed, said in one of three ways; None where in none."""
-        if self.seed is not None:
-            return self.seed
-        written = recipes.written_in(self.recipe) if self.recipe and self.recipe.endswith(".toml") else {}
-        found = (written | self.settings).get("seed")
-        return found if isinstance(found, int) else None
 
 
 def require_outside(data: str | Path, place: Path) -> None:

@@ -26,7 +26,7 @@ from whatsit.training import search as spaces
 from whatsit.training.recipe import Recipe
 from whatsit.training.search import Space
 from whatsit.verbs.data import open_data, split_data, tell_about
-from whatsit.verbs.plan import allowed_seconds, changed, make_plan
+from whatsit.verbs.plan import allowed_seconds, changed, make_plan, said_seed
 from whatsit.verbs.runs import RUNS, RunSummary, read_summary
 from whatsit.verbs.study import Row, Study, require_optuna, space_from_json, space_to_json, write_trials
 from whatsit.verbs.study_place import StudyPlace, begin, go_on
@@ -105,10 +105,10 @@ def tune(
     if wishes:
         base = wishes = spaces.to_tune(wishes, len(dataset.of("train")), settings or {})
     if place:
-        if wishes and seed is None:
+        if wishes and said_seed(seed, recipe, settings or {}) is None:
             wishes = replace(wishes, seed=place.recipe.seed)
         space = _space(wishes, dataset, settings or {}, search) if wishes and search else None
-        place.require_same(dataset, wishes, space_to_json(space) if space else None)
+        place.require_same(dataset, wishes, space_to_json(space) if space else None, settings or {})
         place.prolong(trials, seconds)
     else:
         space = _space(base, dataset, settings or {}, search)
@@ -236,6 +236,7 @@ def _train_best(
     begun = (named.with_name(f"{named.name}{UNFINISHED}") / JOB).is_file()
     reporter.say(f"Training the recipe of trial {best.number + 1}: {in_words(best.values)}")
     if not (named / "model.whatsit").is_file():
+        place.note_ending()
         place.require_same(_open(place.data, place.limit, tuned.seed, SILENT))  # or what chose could become what tests
         train(
             place.data,
