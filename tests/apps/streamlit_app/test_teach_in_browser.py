@@ -52,12 +52,19 @@ def visit(browser: Browser, tmp_path: Path) -> Iterator[object]:
         server.__exit__(None, None, None)
 
 
+def rest(page: Page) -> None:
+    """Until the server's script is at rest: Streamlit may lose what is done to a page that is being redrawn."""
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+
+
 def bring(page: Page, place: int, files: dict[str, bytes]) -> None:
+    rest(page)
     payload = [{"name": name, "mimeType": "image/jpeg", "buffer": data} for name, data in files.items()]
     page.get_by_test_id("stFileUploaderDropzoneInput").nth(place).set_input_files(payload)
 
 
 def add_kind(page: Page, kind: str) -> None:
+    rest(page)
     page.get_by_label("Name of a kind").fill(kind)
     page.get_by_role("button", name="Add this kind").click()
     page.get_by_text(f"{kind} · 0 pictures").wait_for()
@@ -70,7 +77,9 @@ def take_with_camera(page: Page) -> None:
     page.mouse.down()
     page.locator(".burst .note", has_text=re.compile(r"\d\d")).wait_for()
     page.mouse.up()
+    rest(page)
     page.get_by_text("Use the camera").click()
+    page.locator(".burst").wait_for(state="detached")
 
 
 def test_teach_from_nothing_to_a_prediction(visit: object, tmp_path: Path) -> None:
