@@ -13,7 +13,7 @@ import numpy as np
 
 from whatsit.models import classifier, cnn
 from whatsit.models.backend import load_keras
-from whatsit.training.batches import PictureBatches, ahead, targets_for
+from whatsit.training.batches import PictureBatches, Targets, ahead
 from whatsit.training.loop import Trainer
 from whatsit.training.recipe import load, working_batch_size
 
@@ -47,15 +47,15 @@ def main() -> None:
     )
     ready = pixels[:size], np.eye(CLASSES, dtype=np.float32)[labels[:size]]
     trainer = Trainer(network(), recipe)
-    batches = PictureBatches(pixels, labels, targets_for(labels, CLASSES, recipe), size, recipe)
+    batches = PictureBatches(pixels, labels, Targets.of(labels, CLASSES, recipe), size, recipe)
 
     def bare_turn() -> None:
         for _ in range(options.steps):
             bare.train_on_batch(*ready)
 
     def our_turn(epoch: int) -> None:
-        for inputs, targets in ahead(lambda step: batches.batch(epoch, step), range(batches.steps)):
-            trainer.step(inputs, targets, 0.1)
+        for inputs, targets, weights in ahead(lambda step: batches.batch(epoch, step), range(batches.steps)):
+            trainer.step(inputs, targets, weights, 0.1)
 
     bare_turn()
     our_turn(1)

@@ -85,9 +85,11 @@ def test_erased_is_filled_with_the_mean_colour_of_the_picture() -> None:
 def test_mixup_blends_pictures_and_targets_alike() -> None:
     flat = np.repeat(np.array([0, 200], np.uint8), 8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
     targets = np.eye(2, dtype=np.float32)[np.repeat([0, 1], 8)]
-    pixels, mixed = mix(flat, targets, Recipe(mixup=1.0), np.random.default_rng(3))
+    weights = 1.0 + 2.0 * targets[:, 1]
+    pixels, mixed, counted = mix(flat, targets, weights, Recipe(mixup=1.0), np.random.default_rng(3))
     assert np.allclose(pixels[:, 0, 0, 0] / 200, mixed[:, 1], atol=0.005)
     assert np.allclose(mixed.sum(axis=1), 1.0)
+    assert np.allclose(counted, 1.0 + 2.0 * mixed[:, 1])
     assert ((mixed[:, 0] > 0.05) & (mixed[:, 0] < 0.95)).any()
 
 
@@ -95,7 +97,7 @@ def test_batches_are_mixed_at_the_chance_given() -> None:
     targets, rng = np.eye(2, dtype=np.float32)[[0, 1] * 4], np.random.default_rng(0)
     pixels = np.zeros((8, 4, 4, 3), np.uint8)
     recipe = Recipe(mixup=1.0, mix_chance=0.5)
-    mixed = sum(mix(pixels, targets, recipe, rng)[1] is not targets for _ in range(200))
+    mixed = sum(mix(pixels, targets, np.ones(8, np.float32), recipe, rng)[1] is not targets for _ in range(200))
     assert 75 <= mixed <= 125
 
 
@@ -103,5 +105,7 @@ def test_cutmix_takes_an_area_and_as_much_of_the_target() -> None:
     flat = np.repeat(np.array([0, 1], np.uint8), 8)[:, None, None, None] * np.ones((1, 32, 32, 3), np.uint8)
     targets = np.eye(2, dtype=np.float32)[np.repeat([0, 1], 8)]
     for seed in range(5):
-        pixels, mixed = mix(flat, targets, Recipe(cutmix=1.0), np.random.default_rng(seed))
+        weights = 1.0 + 2.0 * targets[:, 1]
+        pixels, mixed, counted = mix(flat, targets, weights, Recipe(cutmix=1.0), np.random.default_rng(seed))
         assert np.allclose(pixels[..., 0].mean(axis=(1, 2)), mixed[:, 1], atol=1e-5)
+        assert np.allclose(counted, 1.0 + 2.0 * mixed[:, 1])

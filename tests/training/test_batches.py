@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from whatsit.models.backend import load_keras
-from whatsit.training.batches import FeatureBatches, PictureBatches, ahead, targets_for
+from whatsit.training.batches import FeatureBatches, PictureBatches, Targets, ahead, class_weights
 from whatsit.training.recipe import Recipe
 
 load_keras()
@@ -14,7 +14,7 @@ PIXELS[:, 0, 0, 0] = np.arange(100)  # tells which picture it is
 
 
 def pictures(recipe: Recipe, size: int = 32) -> PictureBatches:
-    return PictureBatches(PIXELS, LABELS, targets_for(LABELS, 3, recipe), size, recipe)
+    return PictureBatches(PIXELS, LABELS, Targets.of(LABELS, 3, recipe), size, recipe)
 
 
 @pytest.mark.parametrize("size", [3, 32, 99, 100, 512])
@@ -50,7 +50,7 @@ def test_pictures_are_mirrored_in_every_second_epoch() -> None:
 def test_features_come_from_every_view() -> None:
     views = [np.zeros((100, 2), np.float16), np.ones((100, 2), np.float16)]
     views[0][:, 0] = views[1][:, 0] = np.arange(100)
-    batches = FeatureBatches(views, LABELS, targets_for(LABELS, 3, Recipe()), 50, 0)
+    batches = FeatureBatches(views, LABELS, Targets.of(LABELS, 3, Recipe()), 50, 0)
     parts = [batches.batch(1, step) for step in range(batches.steps)]
     features, targets = (np.concatenate([part[place] for part in parts]) for place in range(2))
     assert features[:, 1].sum() == 100
@@ -61,7 +61,7 @@ def test_features_come_from_every_view() -> None:
 def test_views_may_take_turns() -> None:
     views = [np.zeros((100, 2), np.float16), np.ones((100, 2), np.float16)]
     views[0][:, 0] = views[1][:, 0] = np.arange(100)
-    batches = FeatureBatches(views, LABELS, targets_for(LABELS, 3, Recipe()), 30, 0, turns=True)
+    batches = FeatureBatches(views, LABELS, Targets.of(LABELS, 3, Recipe()), 30, 0, turns=True)
     sides = []
     for epoch in (1, 2):
         features = np.concatenate([batches.batch(epoch, step)[0] for step in range(batches.steps)])
@@ -71,17 +71,31 @@ def test_views_may_take_turns() -> None:
     assert 30 <= sides[0].sum() <= 70
 
 
-def test_targets_are_smoothed() -> None:
-    targets = targets_for(LABELS, 3, Recipe(label_smoothing=0.3))
-    assert np.allclose(targets, np.eye(3) * 0.7 + 0.1)
+def test_targets_are_smoothed_and_have_a_sum_of_one() -> None:
+    targets = Targets.of(LABELS, 3, Recipe(label_smoothing=0.3, class_weights="balanced"))
+    assert np.allclose(targets.rows, np.eye(3) * 0.7 + 0.1)
 
 
-def test_classes_are_weighted_where_they_are_far_from_even() -> None:
-    even, uneven = np.repeat([0, 1], [50, 20]), np.repeat([0, 1], [60, 20])
-    assert np.array_equal(targets_for(even, 2, Recipe()), np.eye(2))
-    weights = targets_for(uneven, 2, Recipe()).sum(axis=1)
+def test_balanced_weights_make_every_class_count_alike() -> None:
+    weights = class_weights(np.array([60, 20]), "balanced")
     assert np.allclose(weights * [60, 20], 40)
-    assert np.array_equal(targets_for(uneven, 2, Recipe(class_weights="none")), np.eye(2))
+
+
+@pytest.mark.parametrize("way", ["none", "balanced", "sqrt", "effective"])
+def test_weights_have_a_mean_of_one_over_the_examples(way: str) -> None:
+    counts = np.array([9000, 300, 20, 1, 0])
+    assert (class_weights(counts, way) * counts).sum() == pytest.approx(counts.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("way", ["balanced", "sqrt", "effective"])
+def test_an_example_of_a_smaller_class_counts_more(way: str) -> None:
+    assert (np.diff(class_weights(np.array([900, 300, 20]), way)) > 0).all()
+
+
+def test_batches_have_the_weight_of_each_example() -> None:
+    targets = Targets.of(LABELS, 3, Recipe(class_weights="balanced"))
+    _, rows, weights = PictureBatches(PIXELS, LABELS, targets, 32, Recipe()).batch(1, 0)
+    assert np.array_equal(weights, targets.weights[rows.argmax(axis=1)])
 
 
 def test_ahead_keeps_the_order_and_passes_errors_on() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from whatsit.models.backend import load_keras
 from whatsit.models.classifier import add_head
-from whatsit.training.batches import FeatureBatches, targets_for
+from whatsit.training.batches import FeatureBatches, Targets
 from whatsit.training.clock import Clock
 from whatsit.training.history import History
 from whatsit.training.loop import Fitted, Task, TrainingError, fit, one_cycle
@@ -31,7 +31,7 @@ def task(recipe: Recipe, features: np.ndarray = FEATURES) -> Task:
     source = keras.Input((8,))
     model = keras.Model(source, add_head(source, 3, hidden=16, dropout=0.3, standardize=False))
     labels = LABELS[:200]
-    batches = FeatureBatches([features[:200]], labels, targets_for(labels, 3, recipe), 32, recipe.seed)
+    batches = FeatureBatches([features[:200]], labels, Targets.of(labels, 3, recipe), 32, recipe.seed)
     return Task("head", model, batches, features[200:], LABELS[200:])
 
 
@@ -50,8 +50,8 @@ class Broken:
         self.steps, self._whole, self._epoch = whole.steps, whole, epoch
 
     def batch(self, epoch: int, step: int) -> tuple[Any, Any]:
-        inputs, targets = self._whole.batch(epoch, step)
-        return (inputs * np.inf if epoch == self._epoch else inputs), targets
+        inputs, targets, weights = self._whole.batch(epoch, step)
+        return (inputs * np.inf if epoch == self._epoch else inputs), targets, weights
 
 
 def stop_after(epoch: int) -> Callable[[dict[str, Any], int], None]:
@@ -167,7 +167,7 @@ def test_epoch_ends_when_time_is_out(tmp_path: Path) -> None:
             return self._whole.batch(epoch, step)
 
     recipe, labels = Recipe(epochs=5, learning_rate=0.01), LABELS[:200]
-    many = FeatureBatches([FEATURES[:200]], labels, targets_for(labels, 3, recipe), 2, recipe.seed)
+    many = FeatureBatches([FEATURES[:200]], labels, Targets.of(labels, 3, recipe), 2, recipe.seed)
     counted = replace(task(recipe), batches=Counted(many, epoch=0))
     fit(counted, recipe, History(tmp_path), Slowed(1000.0, lambda text: None))
     assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2"]

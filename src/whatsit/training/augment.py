@@ -13,6 +13,7 @@ import numpy.typing as npt
 from whatsit.training.recipe import Recipe
 
 Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 _OPERATIONS = 9  # of `_rand_augment`
 
 
@@ -172,26 +173,34 @@ def _erase(pixels: Pixels, chance: float, rng: np.random.Generator) -> Pixels:
 
 
 def mix(
-    pixels: Pixels, targets: npt.NDArray[np.float32], recipe: Recipe, rng: np.random.Generator
-) -> tuple[Pixels, npt.NDArray[np.float32]]:
-    """Each picture mixed with another of the batch, and its target alike, at the recipe's `mix_chance`.
+    pixels: Pixels, targets: Floats, weights: Floats, recipe: Recipe, rng: np.random.Generator
+) -> tuple[Pixels, Floats, Floats]:
+    """Mix each image with another of the batch, its target and its weight in the same shares, at the recipe's `mix_chance`.
 
     MixUp (Zhang et al. 2018) blends the two; CutMix (Yun et al. 2019) takes a rectangle of the other. Where the recipe
-    has both, each batch draws one of them.
+    has both, each batch draws one of them. Targets keep their sum of 1.
+
+    Args:
+        pixels: uint8 `[B, H, W, 3]`.
+        targets: float32 `[B, K]`.
+        weights: float32 `[B]`.
+        recipe: with `mixup` and `cutmix`, the two alphas.
+        rng: settles everything random.
     """
     if rng.random() >= recipe.mix_chance:
-        return pixels, targets
+        return pixels, targets, weights
     other = rng.permutation(len(pixels))
     if recipe.mixup and (not recipe.cutmix or rng.random() < 0.5):
         share = np.float32(rng.beta(recipe.mixup, recipe.mixup))
-        mixed = pixels * share + pixels[other] * (np.float32(1) - share)
-        return np.rint(mixed).astype(np.uint8), targets * share + targets[other] * (1 - share)
-    height, width = pixels.shape[1:3]
-    side = math.sqrt(1.0 - rng.beta(recipe.cutmix, recipe.cutmix))
-    y, x = rng.integers(height), rng.integers(width)
-    top, bottom = (int(np.clip(y + sign * side * height / 2, 0, height)) for sign in (-1, 1))
-    left, right = (int(np.clip(x + sign * side * width / 2, 0, width)) for sign in (-1, 1))
-    mixed = pixels.copy()
-    mixed[:, top:bottom, left:right] = pixels[other, top:bottom, left:right]
-    share = np.float32(1 - (bottom - top) * (right - left) / (height * width))
-    return mixed, targets * share + targets[other] * (1 - share)
+        mixed = np.rint(pixels * share + pixels[other] * (np.float32(1) - share)).astype(np.uint8)
+    else:
+        height, width = pixels.shape[1:3]
+        side = math.sqrt(1.0 - rng.beta(recipe.cutmix, recipe.cutmix))
+        y, x = rng.integers(height), rng.integers(width)
+        top, bottom = (int(np.clip(y + sign * side * height / 2, 0, height)) for sign in (-1, 1))
+        left, right = (int(np.clip(x + sign * side * width / 2, 0, width)) for sign in (-1, 1))
+        mixed = pixels.copy()
+        mixed[:, top:bottom, left:right] = pixels[other, top:bottom, left:right]
+        share = np.float32(1 - (bottom - top) * (right - left) / (height * width))
+    rest = np.float32(1) - share
+    return mixed, targets * share + targets[other] * rest, weights * share + weights[other] * rest

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -17,17 +18,56 @@ from whatsit.training.recipe import Recipe
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Value = TypeVar("Value")
-IMBALANCED = 3  # the largest class against the smallest, from which balanced weights help more than they disturb
+EFFECTIVE_BETA = 0.999
 
 
 class Batches(Protocol):
-    """An epoch's batches: inputs, and targets float32 `[B, K]` that sum to the weight of each picture."""
+    """An epoch's batches: inputs, targets float32 `[B, K]` whose rows sum to 1, and weights float32 `[B]`."""
 
     steps: int
 
-    def batch(self, epoch: int, step: int) -> tuple[Any, Floats]:
-        """Batch `step` (from 0) of epoch `epoch` (from 1)."""
+    def batch(self, epoch: int, step: int) -> tuple[Any, Floats, Floats]:
+        """Return batch `step` (from 0) of epoch `epoch` (from 1)."""
         ...
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the network is to say of each class, and how much each example of it counts."""
+
+    rows: Floats  # [K, K]; row k is the target of class k, with a sum of 1
+    weights: Floats  # [K], with a mean of 1 over the training examples
+
+    @classmethod
+    def of(cls, labels: Labels, classes: int, recipe: Recipe) -> Targets:
+        """Return those of a recipe for training labels int `[N]`, 0 to `classes - 1`.
+
+        Targets are smoothed by the recipe's `label_smoothing` (Szegedy et al. 2016).
+        """
+        rows = np.eye(classes) * (1.0 - recipe.label_smoothing) + recipe.label_smoothing / classes
+        return cls(rows.astype(np.float32), class_weights(np.bincount(labels, minlength=classes), recipe.class_weights))
+
+
+def class_weights(counts: npt.NDArray[Any], way: str) -> Floats:
+    """Return how much an example of each class counts, float32 `[K]`, with a mean of 1 over the examples.
+
+    Args:
+        counts: int `[K]`, the training examples of each class.
+        way: `none`: all alike. `balanced`: in inverse proportion to the examples of the class, so that every class counts
+            alike. `sqrt`: to their square root, halfway. `effective`: to the effective number of examples (Cui et al. 2019,
+            with beta 0.999).
+    """
+    n = np.maximum(counts, 1).astype(np.float64)
+    by_way = {
+        "auto": np.ones_like(n),
+        "none": np.ones_like(n),
+        "balanced": 1.0 / n,
+        "sqrt": 1.0 / np.sqrt(n),
+        "effective": (1.0 - EFFECTIVE_BETA) / (1.0 - EFFECTIVE_BETA**n),
+    }
+    weights = by_way[way]
+    scaled: Floats = (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
+    return scaled
 
 
 class _Ordered:
@@ -54,7 +94,7 @@ class FeatureBatches:
         self,
         views: Sequence[npt.NDArray[np.float16]],
         labels: Labels,
-        targets: Floats,
+        targets: Targets,
         batch_size: int,
         seed: int,
         *,
@@ -65,7 +105,7 @@ class FeatureBatches:
         self._first = np.random.default_rng(seed).integers(len(views), size=len(labels)) if turns else None
         self.steps = self._order.steps
 
-    def batch(self, epoch: int, step: int) -> tuple[Floats, Floats]:
+    def batch(self, epoch: int, step: int) -> tuple[Floats, Floats, Floats]:
         rows = self._order.rows(epoch, step)
         count = len(self._labels)
         if self._first is not None:
@@ -74,7 +114,8 @@ class FeatureBatches:
         for number, view in enumerate(self._views):
             mine = rows // count == number
             features[mine] = view[rows[mine] % count]
-        return features, self._targets[self._labels[rows % count]]
+        labels = self._labels[rows % count]
+        return features, self._targets.rows[labels], self._targets.weights[labels]
 
 
 class PictureBatches:
@@ -87,7 +128,7 @@ class PictureBatches:
         self,
         pixels: npt.NDArray[np.uint8],
         labels: Labels,
-        targets: Floats,
+        targets: Targets,
         batch_size: int,
         recipe: Recipe,
         then: Callable[[npt.NDArray[np.uint8]], Any] | None = None,
@@ -98,32 +139,18 @@ class PictureBatches:
         self._sides = np.random.default_rng(recipe.seed).random(len(labels)) < 0.5
         self.steps = self._order.steps
 
-    def batch(self, epoch: int, step: int) -> tuple[Any, Floats]:
+    def batch(self, epoch: int, step: int) -> tuple[Any, Floats, Floats]:
         rows = self._order.rows(epoch, step)
-        pixels, targets = self._pixels[rows], self._targets[self._labels[rows]]
+        pixels, labels = self._pixels[rows], self._labels[rows]
+        targets, weights = self._targets.rows[labels], self._targets.weights[labels]
         recipe = self._recipe
         rng = np.random.default_rng([recipe.seed, epoch, step])
         if wants_augmentation(recipe):
             mirrored = self._sides[rows] ^ (epoch % 2 == 0) if recipe.flip else np.zeros(len(rows), bool)
             pixels = augment(pixels, recipe, rng, mirrored)
         if recipe.mixup or recipe.cutmix:
-            pixels, targets = mix(pixels, targets, recipe, rng)
-        return (self._then(pixels) if self._then else pixels), targets
-
-
-def targets_for(labels: Labels, classes: int, recipe: Recipe) -> Floats:
-    """Row k, `[K, K]`: the target of a picture of class k, smoothed (Szegedy et al. 2016) and weighted.
-
-    Weights are `N / (K * N_k)`, so that every class counts alike, where the recipe says `auto` and the largest class
-    is at least `IMBALANCED` times the smallest.
-    """
-    smooth = np.full((classes, classes), recipe.label_smoothing / classes) + np.eye(classes) * (
-        1.0 - recipe.label_smoothing
-    )
-    counts = np.bincount(labels, minlength=classes)
-    if recipe.class_weights == "auto" and counts.max() >= IMBALANCED * counts.min():
-        smooth *= (len(labels) / (classes * np.maximum(counts, 1)))[:, None]
-    return smooth.astype(np.float32)
+            pixels, targets, weights = mix(pixels, targets, weights, recipe, rng)
+        return (self._then(pixels) if self._then else pixels), targets, weights
 
 
 def ahead(make: Callable[[int], Value], numbers: Iterable[int], depth: int = 3) -> Iterator[Value]:

@@ -17,7 +17,7 @@ from whatsit.models import classifier
 from whatsit.models.backend import layer_policy
 from whatsit.models.surgery import copy_weights, cut, folded
 from whatsit.training.augment import wants_live_pictures
-from whatsit.training.batches import Batches, FeatureBatches, PictureBatches, targets_for
+from whatsit.training.batches import Batches, FeatureBatches, PictureBatches, Targets
 from whatsit.training.calibration import clearly_less
 from whatsit.training.frozen import FrozenHead, FrozenNetwork, train_frozen
 from whatsit.training.loop import Fitted, Task, TrainingError, fit
@@ -108,7 +108,7 @@ def _with_head(network: Any, head: Any) -> Any:
 
 def _data(head: FrozenHead, bottom: FrozenNetwork | None, recipe: Recipe) -> _Data:
     job = head.job
-    targets = targets_for(head.train_labels, len(job.dataset.classes), recipe)
+    targets = Targets.of(head.train_labels, len(job.dataset.classes), recipe)
     views = ("original", "flip") if recipe.flip else ("original",)
     if bottom and not wants_live_pictures(recipe) and bottom.bytes(len(head.train_labels), views) <= IN_MEMORY:
         train = bottom.features(job.dataset, "train", views, job.reporter)

@@ -23,7 +23,7 @@ from whatsit.models import backbones, classifier
 from whatsit.models.backend import load_keras
 from whatsit.models.weights import efficientnet_lite0_file
 from whatsit.progress import SILENT, Reporter
-from whatsit.training.batches import FeatureBatches, targets_for
+from whatsit.training.batches import FeatureBatches, Targets
 from whatsit.training.calibration import calibrated_losses, clearly_less
 from whatsit.training.clock import Clock, duration
 from whatsit.training.features import Features, extract, feature_cache
@@ -215,7 +215,7 @@ def fit_head(
     model = keras.Model(embedding, logits)
     classifier.set_standard(model, *_mean_and_variance(views))
     size = working_batch_size(recipe, len(views) * len(labels))
-    batches = FeatureBatches(views, labels, targets_for(labels, classes, recipe), size, recipe.seed)
+    batches = FeatureBatches(views, labels, Targets.of(labels, classes, recipe), size, recipe.seed)
     return fit(Task(stage, model, batches, held, held_labels, rarely=job.brief), recipe, job.history, clock)
 
 

@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from whatsit.errors import WhatsitError
 from whatsit.training import checkpoint
-from whatsit.training.batches import Batches, Labels, ahead
+from whatsit.training.batches import Batches, Floats, Labels, ahead
 from whatsit.training.calibration import calibrated_losses, clearly_less, log_losses
 from whatsit.training.checkpoint import State
 from whatsit.training.clock import Clock, Pace, Plan
 from whatsit.training.history import CHOSEN_BY, Epoch, History
+from whatsit.training.losses import weighted_cross_entropy
 from whatsit.training.optimizer import NOT_DECAYED, make_optimizer
 from whatsit.training.recipe import Recipe
 
@@ -139,11 +140,11 @@ def _learn(
     total, correct, seen = 0.0, 0.0, 0
     stride = (1.0 - state.progress) / ((state.plan["epochs"] - state.epoch) * steps)
     batches = ahead(lambda step: task.batches.batch(epoch, step), range(steps))
-    for step, (inputs, targets) in enumerate(batches, 1):
+    for step, (inputs, targets, weights) in enumerate(batches, 1):
         if recipe.schedule == "one-cycle":  # at the middle of the step: neither the first nor the last is at rate 0
             rate = recipe.learning_rate * one_cycle(state.progress + stride / 2, recipe.warmup)
         state.progress += stride
-        loss, right = trainer.step(inputs, targets, rate)
+        loss, right = trainer.step(inputs, targets, weights, rate)
         total, correct, seen = total + loss * len(targets), correct + right, seen + len(targets)
         history.on_step(task.stage, (epoch - 1) * steps + step, state.plan["epochs"] * steps)
         if not math.isfinite(loss):
@@ -180,8 +181,8 @@ def measure_pace(trainer: Trainer, task: Task, seconds: float = 2.0) -> Pace:
     before = trainer.variables()
     some = [step % task.batches.steps for step in range(50)]
     started, steps = 0.0, -2  # the first two, of which the first compiles, are not counted
-    for inputs, targets in ahead(lambda step: task.batches.batch(1, step), some):
-        trainer.step(inputs, targets, 0.0)
+    for inputs, targets, weights in ahead(lambda step: task.batches.batch(1, step), some):
+        trainer.step(inputs, targets, weights, 0.0)
         steps += 1
         if steps == 0:
             started = time.perf_counter()
@@ -212,9 +213,18 @@ class Trainer:
         self._steps = tf.Variable(0.0, trainable=False)
         self._step = self._compile(recipe)
 
-    def step(self, inputs: Any, targets: npt.NDArray[np.float32], rate: float) -> tuple[float, float]:
-        """One step of the optimizer; before it, the mean loss at the largest targets, and how many answers were right."""
-        loss, right = self._step(inputs, targets, np.float32(rate))
+    def step(self, inputs: Any, targets: Floats, weights: Floats, rate: float) -> tuple[float, float]:
+        """Take one step of the optimizer; return what was so before it.
+
+        That is the mean loss at the largest target of each example, unweighted, and how many predictions were right.
+
+        Args:
+            inputs: the batch `[B, ...]` as the model takes it.
+            targets: float32 `[B, K]`, each row with a sum of 1.
+            weights: float32 `[B]`, of the examples in the loss.
+            rate: the learning rate.
+        """
+        loss, right = self._step(inputs, targets, weights, np.float32(rate))
         return float(loss), float(right)
 
     def variables(self) -> list[npt.NDArray[Any]]:
@@ -243,14 +253,15 @@ class Trainer:
         signature = [
             tf.TensorSpec(model.input.shape, model.input.dtype),
             tf.TensorSpec((None, None), tf.float32),
+            tf.TensorSpec((None,), tf.float32),
             tf.TensorSpec((), tf.float32),
         ]
 
         @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
-        def step(inputs: Any, targets: Any, rate: Any) -> Any:
+        def step(inputs: Any, targets: Any, weights: Any, rate: Any) -> Any:
             with tf.GradientTape() as tape:
                 logits = tf.cast(model(inputs, training=True), tf.float32)
-                loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
+                loss = weighted_cross_entropy(targets, logits, weights)
                 whole = (
                     loss + recipe.l2 * tf.add_n([tf.nn.l2_loss(kernel.value) for kernel in kernels])
                     if kernels

@@ -128,7 +128,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "views": VIEWS,
     "optimizer": ("adam", "sgd"),
     "schedule": ("plateau", "one-cycle"),
-    "class_weights": ("auto", "none"),
+    "class_weights": ("auto", "none", "balanced", "sqrt", "effective"),
     "candidates": CANDIDATES,
 }
 

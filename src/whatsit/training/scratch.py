@@ -9,7 +9,7 @@ import numpy as np
 from whatsit.images.scan import label_numbers
 from whatsit.models import classifier, cnn
 from whatsit.models.surgery import copy_weights
-from whatsit.training.batches import PictureBatches, targets_for
+from whatsit.training.batches import PictureBatches, Targets
 from whatsit.training.loop import Task, fit, in_slices
 from whatsit.training.pixels import decode_all
 from whatsit.training.recipe import working_batch_size
@@ -53,7 +53,7 @@ def train_scratch(job: Job) -> Trained:
     size = working_batch_size(recipe, len(labels), job.size)
     if recipe.optimizer == "sgd":
         recipe = replace(recipe, learning_rate=recipe.learning_rate * size / FULL_BATCH)
-    batches = PictureBatches(train.pixels, labels, targets_for(labels, classes, recipe), size, recipe)
+    batches = PictureBatches(train.pixels, labels, Targets.of(labels, classes, recipe), size, recipe)
     scale = MODERN_SCALE if recipe.model == cnn.MODERN_CNN else 1.0
     model = keras.Model(features.input, keras.layers.Rescaling(scale, name="scaled_logits")(logits))
     rate = ("learning_rate", job.recipe.learning_rate)
