@@ -18,7 +18,7 @@ from whatsit.evaluation import plots
 from whatsit.evaluation.advice import gains, learned, to_do
 from whatsit.evaluation.metrics import figures
 from whatsit.images.decode import decode
-from whatsit.training.probe import LearningCurve
+from whatsit.training.learning_curve import LearningCurve
 from whatsit.verbs.runs import RunRecord, read_run
 from whatsit.verbs.train import Run
 

@@ -54,6 +54,27 @@ class Broken:
         return (inputs * np.inf if epoch == self._epoch else inputs), targets, weights
 
 
+@pytest.mark.parametrize("way", ["none", "sqrt", "balanced"])
+def test_what_comes_out_of_unbalanced_classes(tmp_path: Path, way: str) -> None:
+    rng = np.random.default_rng(0)
+    labels, held = np.repeat([0, 1, 2], [600, 12, 12]), np.repeat([0, 1, 2], 40)
+    features, held_features = (
+        (rng.normal(0, 0.4, (len(y), 8)) + 2 * np.eye(3, 8)[y]).astype(np.float16) for y in (labels, held)
+    )
+    recipe = Recipe(class_weights=way, learning_rate=0.01, epochs=25)
+    keras.utils.set_random_seed(0)
+    source = keras.Input((8,))
+    model = keras.Model(source, add_head(source, 3, hidden=16, dropout=0.3, standardize=False))
+    batches = FeatureBatches([features], labels, Targets.of(labels, 3, recipe), 32, 0)
+    fitted = fit(Task("head", model, batches, held_features, held), recipe, History(tmp_path))
+    predicted = fitted.validation_logits.argmax(axis=1)
+    # Seen over 20 seeds and the three ways: a lowest recall of at least 0.97, and a loss that falls to 0.03 of the first.
+    # With weights in the targets, where the fused loss has a wrong gradient, the loss rose to 1.6 times the first and more.
+    assert min((predicted[held == k] == k).mean() for k in range(3)) >= 0.85
+    losses = [float(row["loss"]) for row in rows(tmp_path)]
+    assert losses[-1] < 0.3 * losses[0]
+
+
 def stop_after(epoch: int) -> Callable[[dict[str, Any], int], None]:
     def stop(entry: dict[str, Any], _: int) -> None:
         if entry["epoch"] == epoch + 1:  # noted, not saved: as if killed a moment too early

@@ -13,7 +13,7 @@ from whatsit.evaluation.metrics import calibration_error_by_luck
 from whatsit.evaluation.wording import percent
 
 if TYPE_CHECKING:
-    from whatsit.training.probe import LearningCurve
+    from whatsit.training.learning_curve import LearningCurve
 
 FEW = 20  # training pictures of a class
 
@@ -69,9 +69,7 @@ def learned(exam: Examination) -> list[str]:
         f"{percent(low)} to {percent(high)}). Always answering '{exam.most_frequent}' would get "
         f"{percent(exam.majority_accuracy)}; a very simple model (a linear probe), {percent(probe)}."
     ]
-    if probe > high:
-        found.append("So the very simple model does better than this one.")
-    elif probe >= low:
+    if low <= probe <= high:
         found.append("So the very simple model does as well, as far as these test pictures can tell.")
     if exam.refused == 1:
         found.append("It called every one of the test pictures unknown. All figures count the nearest class instead.")
@@ -143,7 +141,9 @@ def to_do(exam: Examination) -> list[str]:
     """What to do next, the most urgent first."""
     figures, bundle = exam.test.figures, exam.bundle
     counts = bundle.provenance["data"]["pictures"]["train"]
-    found = [f"{alarm} See 'Where it looks' before you trust this model." for alarm in exam.shortcuts.alarms]
+    found = []
+    if exam.shortcuts.alarms:
+        found.append("It may have learned a shortcut: see 'Where it looks' before you trust this model.")
     failed = [f"{check.what} ({check.wanted}, found {check.found})" for check in exam.checks if not check.passed]
     if failed:
         found.append(f"Not reached yet: {'; '.join(failed)}.")

@@ -23,7 +23,7 @@ from whatsit.runtime.explain import Explainer, Maps
 from whatsit.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
-    from whatsit.training.probe import LearningCurve
+    from whatsit.training.learning_curve import LearningCurve
 
 PROMISES = (0.80, 0.90, 0.95, 0.99)
 
@@ -93,6 +93,7 @@ class Examination:
     coverage: Sequence[Coverage]
     strangers: Sequence[Strangers]
     shortcuts: Shortcuts
+    warnings: Sequence[str]  # signs that training went wrong, a line each with what to try
     notes: Sequence[str]  # about the data
     unreadable: Sequence[tuple[str, str]]  # (name, reason)
     seconds: float  # from the first picture read to here
@@ -101,6 +102,24 @@ class Examination:
     def majority_accuracy(self) -> float:
         """Of always naming the most frequent class of the training pictures."""
         return float((self.test.labels == self.bundle.classes.index(self.most_frequent)).mean())
+
+    @property
+    def probe_alarms(self) -> Sequence[str]:
+        """A line where a linear probe is clearly better on the test images than the model, with what to try."""
+        high, probe = self.test.figures.accuracy_ci95[1], self.curve.accuracy[-1]
+        if probe <= high:
+            return ()
+        return (
+            f"a linear probe on the features of a pretrained network is right for {probe:.1%} of the test images, this model for "
+            f"{self.test.figures.accuracy:.1%}: something went wrong in training, or this network does not suit these images; "
+            f"try --recipe fast or --recipe finetune",
+        )
+
+    @property
+    def alarms(self) -> Sequence[str]:
+        """Everything that looks wrong about this model, a line each."""
+        shortcuts = (f"it may have learned a shortcut: {alarm}" for alarm in self.shortcuts.alarms)
+        return (*self.warnings, *self.probe_alarms, *shortcuts)
 
     @property
     def threshold(self) -> float:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PROBABILITIES = "probabilities"
 LAYER_OUTPUTS = (PROBABILITIES, "logits", "embedding", "feature_map")
+# Scores of about 1 and 0 become logits whose softmax is about as sure as the regression is; calibration does the rest.
+SHARPNESS = 10.0
 OUTPUTS = (*LAYER_OUTPUTS, "gradcam_weights", "ood_score")
 
 
@@ -71,6 +73,25 @@ def add_head(embedding: Any, classes: int, *, hidden: int, dropout: float, stand
     # On fixed features a start at random would stay in the directions that no training picture has.
     start = "zeros" if standardize and not hidden else "glorot_uniform"
     return layers.Dense(classes, kernel_initializer=start, name="logits")(x)
+
+
+def linear_head(mean: Any, scale: Any, weights: Any, offset: Any) -> keras.Model:
+    """Return a head without hidden units whose logits are `SHARPNESS * (((x - mean) / scale) @ weights + offset)`.
+
+    Args:
+        mean, scale: of each feature, float `[F]`.
+        weights, offset: of regression to one target of 0 or 1 a class, float `[F, K]` and `[K]`.
+    """
+    import keras
+
+    embedding = keras.Input((len(mean),), name="features")
+    logits = add_head(embedding, len(offset), hidden=0, dropout=0.0, standardize=True)
+    model = keras.Model(embedding, logits)
+    set_standard(model, mean, np.square(scale))
+    epsilon = model.get_layer("standardize").epsilon
+    kernel = weights * (np.sqrt(np.square(scale) + epsilon) / scale)[:, None]
+    model.get_layer("logits").set_weights([SHARPNESS * kernel, SHARPNESS * offset])
+    return model
 
 
 def set_standard(model: keras.Model, mean: Any, variance: Any) -> None:

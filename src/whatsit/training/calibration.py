@@ -52,6 +52,14 @@ def clearly_less(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], e
     return bool(gain.mean() > errors * gain.std() / np.sqrt(len(gain)))
 
 
+def beats(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> bool:
+    """Return whether one model is right clearly more often than another, bool `[N]` each, on the same images.
+
+    Clearly is by more than one and a half standard errors of the paired differences, so by three images at least.
+    """
+    return clearly_less((~one).astype(np.float64), (~other).astype(np.float64), errors=1.5)
+
+
 def log_losses(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """`-log softmax(logits)` at the true class of each picture, `[N]`, in nats."""
     logits = logits.astype(np.float64)

@@ -18,7 +18,7 @@ from whatsit.models.backend import layer_policy
 from whatsit.models.surgery import copy_weights, cut, folded
 from whatsit.training.augment import wants_live_pictures
 from whatsit.training.batches import Batches, FeatureBatches, PictureBatches, Targets
-from whatsit.training.calibration import clearly_less
+from whatsit.training.calibration import beats, clearly_less
 from whatsit.training.frozen import FrozenHead, FrozenNetwork, train_frozen
 from whatsit.training.loop import Fitted, Task, TrainingError, fit
 from whatsit.training.pixels import IN_MEMORY, decode_all
@@ -44,7 +44,8 @@ def train_finetuned(job: Job) -> Trained:
     except TrainingError as error:
         job.reporter.warn(f"fine-tuning failed, the frozen network with its head is kept: {error}")
         return head.trained
-    if clearly_less(tuned.losses, head.trained.losses, errors=2):  # a small validation set would choose by chance
+    # Two standard errors: a small validation set would choose by chance.
+    if clearly_less(tuned.losses, head.trained.losses, errors=2) and not beats(head.trained.right, tuned.right):
         return tuned
     job.reporter.say("Tuning made it no clearly better in validation; the frozen network with its head is kept")
     return replace(head.trained, history=tuned.history)
@@ -144,12 +145,22 @@ def _require_all(job: Job, failed: list[tuple[str, str]]) -> None:
 def _finish(head: FrozenHead, shipped: Any, fitted: Fitted, logits: npt.NDArray[np.float32]) -> Trained:
     """What strangers are told by is fitted anew, on what the tuned network says of the training pictures."""
     job, classes = head.job, len(head.job.dataset.classes)
+    frozen, probe = head.trained.frozen, head.trained.probe
     if job.brief:
-        return finish(job, shipped, fitted, head.validation_labels, logits, head.trained.known, head.trained.frozen)
+        return finish(
+            job,
+            shipped,
+            fitted,
+            head.validation_labels,
+            logits,
+            head.trained.known,
+            head.trained.frozen,
+            head.trained.probe,
+        )
     rows = enough_rows(head.train_labels, classes, job.recipe.seed)
     pictures = job.dataset.of("train")
     progress = job.reporter.stage("Computing features (tuned network)")
     embedding = FrozenNetwork.of_model(shipped).of(job.dataset, [pictures[row] for row in rows], progress=progress)
     _require_all(job, embedding.failed)
     known = fit_mahalanobis(embedding.views["original"], head.train_labels[rows], classes, job.recipe.seed)
-    return finish(job, shipped, fitted, head.validation_labels, logits, known, head.trained.frozen)
+    return finish(job, shipped, fitted, head.validation_labels, logits, known, frozen, probe)

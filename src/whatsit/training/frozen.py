@@ -24,13 +24,16 @@ from whatsit.models.backend import load_keras
 from whatsit.models.weights import efficientnet_lite0_file
 from whatsit.progress import SILENT, Reporter
 from whatsit.training.batches import FeatureBatches, Targets
-from whatsit.training.calibration import calibrated_losses, clearly_less
+from whatsit.training.calibration import beats, calibrated_losses, clearly_less, log_losses
 from whatsit.training.clock import Clock, duration
 from whatsit.training.features import Features, extract, feature_cache
-from whatsit.training.loop import Fitted, Task, TrainingError, fit
+from whatsit.training.history import CHOSEN_BY, LOGGED
+from whatsit.training.loop import Fitted, Task, TrainingError, fit, in_slices
+from whatsit.training.probe import fit_probe
 from whatsit.training.recipe import Recipe, working_batch_size, working_size
 from whatsit.training.trained import Job, Labels, Trained, finish, logits_of_views
 from whatsit.training.unknown import FEW, MAX_PICTURES, enough_rows, fit_mahalanobis
+from whatsit.training.watch import FAR_BELOW
 
 SAMPLE = 64  # pictures by which the pace is measured
 FEWEST = 10  # training pictures a class, below which a model is not worth its time
@@ -67,11 +70,18 @@ def train_frozen(job: Job, share: float = 0.9) -> FrozenHead:
     losses = [calibrated_losses(head.logits, seen.held_labels) for head in heads]
     if len(heads) > 1 and clearly_less(losses[1], losses[0], errors=2):
         best = heads[1]
+    rival = None if job.brief else _probe(job, networks[depths[-1]], seen)
+    warnings: tuple[str, ...] = ()
+    if rival and beats(_right(rival, seen), _right(best, seen)):
+        warnings = _ship_the_probe(job, rival, best, seen)
+        best = rival
     classes, seed = len(job.dataset.classes), job.recipe.seed
     rows = enough_rows(seen.labels, classes, seed, FEW if job.brief else MAX_PICTURES)
     embedding = seen.train["original"][rows, -_width(best.network) :]
     known = fit_mahalanobis(embedding, seen.labels[rows], classes, seed)
-    trained = finish(job, best.network, best.fitted, seen.held_labels, best.logits, known, frozen)
+    probe = rival.fitted.best["val_accuracy"] if rival else None
+    trained = finish(job, best.network, best.fitted, seen.held_labels, best.logits, known, frozen, probe)
+    trained = replace(trained, warnings=(*warnings, *trained.warnings))
     return FrozenHead(job, best.network, best.fitted, seen.labels, seen.held_labels, trained)
 
 
@@ -131,6 +141,47 @@ def _fit_one(job: Job, depth: str, network: Any, seen: _Seen, clock: Clock | Non
     stage = f"{job.stage_prefix}head-{depth}"
     fitted = fit_head(job, stage, views, seen.labels, held[0], seen.held_labels, clock)
     return _Head(network, fitted, logits_of_views(fitted.model, held))
+
+
+def _probe(job: Job, network: Any, seen: _Seen) -> _Head:
+    """Fit a linear probe on the deepest network's features of the plain images, as a head like any other."""
+    width, classes = _width(network), len(job.dataset.classes)
+    train, held = seen.train["original"][:, -width:], [seen.held[view][:, -width:] for view in job.test_views]
+    probe = fit_probe((train, seen.labels), (held[0], seen.held_labels), classes, job.recipe.seed)
+    model = classifier.linear_head(probe.standard.mean, probe.standard.scale, probe.weights, probe.offset)
+    logits = logits_of_views(model, held)
+    best = {
+        "stage": f"{job.stage_prefix}probe",
+        "epoch": 1,
+        "loss": float(log_losses(in_slices(model, train), seen.labels).mean()),
+        "accuracy": float((probe.predict(train) == seen.labels).mean()),
+        "val_loss": float(log_losses(logits, seen.held_labels).mean()),
+        "val_accuracy": float((logits.argmax(axis=1) == seen.held_labels).mean()),
+        CHOSEN_BY: float(calibrated_losses(logits, seen.held_labels).mean()),
+    }
+    return _Head(network, Fitted(model, best, logits), logits)
+
+
+def _right(head: _Head, seen: _Seen) -> npt.NDArray[np.bool_]:
+    right: npt.NDArray[np.bool_] = head.logits.argmax(axis=1) == seen.held_labels
+    return right
+
+
+def _ship_the_probe(job: Job, probe: _Head, head: _Head, seen: _Seen) -> tuple[str, ...]:
+    """Add the probe to the history as an epoch of its own, and say so; return a warning where the head is far worse."""
+    best, right = probe.fitted.best, float(_right(head, seen).mean())
+    job.history.add(best["stage"], 1, {key: best[key] for key in LOGGED}, 0.0, 1)
+    text = (
+        f"a linear probe ships instead of the head trained step by step: it is right for {best['val_accuracy']:.1%} of the "
+        f"validation images, the head for {right:.1%}"
+    )
+    if best["val_accuracy"] - right < FAR_BELOW:
+        job.reporter.say(text[0].upper() + text[1:])
+        return ()
+    return (
+        f"{text}; that is far less: try another learning rate (--set learning_rate=..., now {job.recipe.learning_rate:g}) or "
+        f"more epochs (--set epochs=..., now {job.recipe.epochs})",
+    )
 
 
 def _chosen(job: Job, frozen: FrozenNetwork, share: float) -> Job:

@@ -17,6 +17,7 @@ Epoch = dict[str, Any]  # stage, epoch, losses and accuracies, learning rate, se
 # a network grows too sure of itself, which calibration cures, and would choose too early an epoch. Among epochs within
 # one standard error of the lowest loss, the latest is kept: it has learned longest, at the lowest learning rate.
 CHOSEN_BY = "val_calibrated_loss"
+LOGGED = ("loss", "accuracy", "val_loss", "val_accuracy", CHOSEN_BY)  # of each epoch
 
 
 class History:
@@ -40,7 +41,7 @@ class History:
     def add(self, stage: str, epoch: int, logs: dict[str, float], learning_rate: float, epochs: int = 0) -> Epoch:
         """Note an epoch (counted from 1 in each stage, of so many planned) with its losses and accuracies."""
         entry: Epoch = {"stage": stage, "epoch": epoch}
-        entry |= {key: logs[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy", CHOSEN_BY)}
+        entry |= {key: logs[key] for key in LOGGED}
         entry |= {"learning_rate": learning_rate, "seconds": round(time.perf_counter() - self._started, 3)}
         self.entries.append(entry)
         self._write()

@@ -24,6 +24,7 @@ from whatsit.training.clock import Clock
 from whatsit.training.history import Epoch, History
 from whatsit.training.loop import Fitted, in_slices
 from whatsit.training.recipe import Recipe
+from whatsit.training.watch import Outcome, signs_of_trouble
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,8 +87,11 @@ class Trained:
     history: tuple[Epoch, ...]  # every epoch of every stage
     known: Mahalanobis  # what the training pictures look like, so that strangers can be told
     losses: npt.NDArray[np.float64]  # [N], of each validation picture, calibrated
+    right: npt.NDArray[np.bool_]  # [N], whether the prediction of each validation picture is right
     recipe: Recipe  # as it was carried out
     frozen: FrozenNetwork | None = None  # what the features came from, where they came from one
+    warnings: tuple[str, ...] = ()  # what looks wrong about this training, a line each with what to try
+    probe: float | None = None  # validation accuracy of a linear probe on the frozen features
 
     @property
     def embedding_width(self) -> int:
@@ -125,12 +129,22 @@ def finish(
     validation_logits: npt.NDArray[np.float32],
     known: Mahalanobis,
     frozen: FrozenNetwork | None = None,
+    probe: float | None = None,
 ) -> Trained:
-    """Calibrate on the validation set and put the whole classifier together.
+    """Calibrate on the validation set, look for signs of trouble, and put the whole classifier together.
 
-    `validation_logits` are those of the classifier as it ships: the mean of the views that the recipe has.
+    `validation_logits` are those of the classifier as it ships: the mean of the views that the recipe has. `probe` is the
+    validation accuracy of a linear probe on frozen features, where there is one.
     """
     temperature, _ = fit_temperature(validation_logits, validation_labels)
+    outcome = Outcome(
+        tuple(entry for entry in job.history.entries if entry["stage"] == fitted.best["stage"]),
+        fitted.best,
+        validation_logits.argmax(axis=1),
+        validation_labels,
+        job.dataset.classes,
+        probe,
+    )
     return Trained(
         complete(features, fitted.model, temperature),
         job.dataset,
@@ -139,8 +153,11 @@ def finish(
         tuple(job.history.entries),
         known,
         calibrated_losses(validation_logits, validation_labels),
+        outcome.predicted == validation_labels,
         job.recipe,
         frozen,
+        signs_of_trouble(outcome),
+        probe,
     )
 
 

@@ -62,7 +62,7 @@ def _examined(exam: Examination | None) -> str:
     lines = [
         f"- Baselines: the most frequent class {exam.majority_accuracy:.1%}, a linear probe {exam.curve.accuracy[-1]:.1%}",
         f"- Criteria met when it was made: {met} of {len(exam.checks)}",
-        *(f"- Warning: it may have learned a shortcut. {alarm}" for alarm in exam.shortcuts.alarms),
+        *(f"- Warning: {alarm}" for alarm in exam.alarms),
     ]
     return "\n".join(lines) + "\n"
 

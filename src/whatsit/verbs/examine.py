@@ -38,7 +38,7 @@ def examine(
 ) -> Examination:
     """Question the predictor, whose bundle is at `path`, on the test pictures of the data set that it was trained on."""
     from whatsit.training.frozen import default_network
-    from whatsit.training.probe import probe
+    from whatsit.training.learning_curve import learning_curve_of
 
     dataset, bundle = trained.dataset, predictor.bundle
     seed = int(bundle.provenance["recipe"]["seed"])
@@ -48,7 +48,7 @@ def examine(
         probed = limit(dataset, math.ceil(PROBED / len(dataset.classes)), seed)
     else:
         network, width, probed = trained.frozen, trained.embedding_width, dataset
-    curve = probe(probed, network, width, seed, reporter)
+    curve = learning_curve_of(probed, network, width, seed, reporter)
     steps = reporter.stage("Questioning the model")
     explainer = Explainer(predictor)
     shortcuts = look_for_shortcuts(explainer, sample_pixels(dataset, test, predictor.size, PICTURES))
@@ -73,6 +73,7 @@ def examine(
         coverage=measure_coverage(predictor, test),
         strangers=strangers,
         shortcuts=shortcuts,
+        warnings=trained.warnings,
         notes=dataset.notes,
         unreadable=unreadable_of(trained, test),
         seconds=seconds,

@@ -141,6 +141,8 @@ def train(
         )
         listener = Events(reporter, working / "tensorboard") if tensorboard else reporter
         trained = _fit(dataset, wanted.plan, working, clock, started - used, listener)
+        for warning in trained.warnings:
+            reporter.warn(warning)
         plan = trained.recipe
         bundle = set_thresholds(_make_bundle(trained), trained.dataset, reporter)
         predictor, evaluation = ship(bundle, working / "model.whatsit", trained.dataset, reporter)
@@ -294,8 +296,8 @@ def _examine(
             f"the report could not be made ({type(error).__name__}: {error}); the model and its figures are whole"
         )
         return None
-    for alarm in exam.shortcuts.alarms:
-        reporter.warn(f"it may have learned a shortcut: {alarm}")
+    for alarm in exam.alarms[len(exam.warnings) :]:  # those were told when training ended
+        reporter.warn(alarm)
     return exam
 
 
@@ -329,6 +331,7 @@ def _write_metrics(
         "speed": vars(speed),
         "model_mb": size,
         "unreadable": len(unreadable_of(trained, evaluation)),
+        "warnings": trained.warnings,
         "examination": exam.to_json() if exam else None,
     }
     write_text(path, json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")

@@ -1,0 +1,89 @@
+"""Whether more pictures would help: a linear probe trained on growing shares of the training pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whatsit.images.scan import SPLITS, Dataset, label_numbers
+from whatsit.progress import Reporter
+from whatsit.training.frozen import FrozenNetwork
+from whatsit.training.probe import RIDGES, Moments, Standard, best_penalty, trial_of
+
+Floats = npt.NDArray[Any]
+Labels = npt.NDArray[Any]
+
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """How a linear probe does on the test pictures when it is trained on a share of the training pictures."""
+
+    shares: tuple[float, ...]  # ascending; the last is 1
+    pictures: tuple[int, ...]  # trained on, at each share
+    accuracy: tuple[float, ...]
+    recall: npt.NDArray[np.float64]  # [shares, K]; NaN where the class has no test picture
+
+
+def learning_curve(
+    train: tuple[Floats, Labels],
+    validation: tuple[Floats, Labels],
+    test: tuple[Floats, Labels],
+    classes: int,
+    seed: int = 0,
+) -> LearningCurve:
+    """Train the probe (see `training/probe.py`) on growing shares of the training pictures, drawn class by class, and test each.
+
+    The penalty is the one that does best on the validation pictures. Small data sets are drawn several times and averaged.
+
+    Args:
+        train, validation, test: features float `[N, F]` and labels int `[N]`, 0 to `classes - 1`.
+        classes: K.
+        seed: of the draws.
+    """
+    features, labels = train
+    standard = Standard.of(features)
+    rng = np.random.default_rng(seed)
+    trial = trial_of(validation, rng)
+    by_class = [np.flatnonzero(labels == k) for k in range(classes)]
+    shares = [share for share in SHARES if share * len(labels) >= 2 * classes] or [1.0]
+    draws = 5 if len(labels) <= 3000 else 2 if len(labels) <= 10_000 else 1
+    hits: list[list[Floats]] = [[] for _ in shares]
+    counts = [0] * len(shares)
+    for draw in range(draws):
+        orders = [rng.permutation(own) for own in by_class]
+        moments = Moments(standard, classes)
+        taken: list[int] = [0] * classes
+        ridges: tuple[float, ...] = RIDGES
+        for place, share in enumerate(shares):
+            if share == 1.0 and draw:
+                continue  # all pictures are the same pictures in every draw
+            wanted = [max(1, round(share * len(order))) for order in orders]  # each share holds the smaller ones
+            rows = [order[had:want] for order, had, want in zip(orders, taken, wanted, strict=True)]
+            moments.add(features, labels, np.concatenate(rows))
+            taken = wanted
+            counts[place] = sum(taken)
+            found, ridges = best_penalty(moments, ridges, *trial)
+            hits[place].append((found.predict(test[0]) == test[1]).astype(float))
+    right = [np.mean(draws_of_share, axis=0) for draws_of_share in hits]
+    recall = [[row[test[1] == k].mean() if (test[1] == k).any() else np.nan for k in range(classes)] for row in right]
+    accuracy = tuple(float(row.mean()) for row in right)
+    return LearningCurve(tuple(shares), tuple(counts), accuracy, np.array(recall))
+
+
+def learning_curve_of(
+    dataset: Dataset, frozen: FrozenNetwork, width: int, seed: int, reporter: Reporter
+) -> LearningCurve:
+    """Return the curve of a data set that is split, with the last `width` features of a frozen network."""
+    parts = []
+    for name in SPLITS:
+        found = frozen.features(dataset, name, ("original",), reporter)
+        labels = np.array(label_numbers(found.pictures, dataset.classes))
+        parts.append((found.views["original"][:, -width:], labels))
+    frozen.make_room()
+    train, validation, test = parts
+    return learning_curve(train, validation, test, len(dataset.classes), seed)
