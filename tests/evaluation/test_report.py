@@ -17,6 +17,7 @@ from tests.conftest import HOSTILE, data_of
 from whatsit.evaluation import plots
 from whatsit.evaluation.advice import gains, learned, to_do
 from whatsit.evaluation.metrics import figures
+from whatsit.evaluation.report import draw_plots, render
 from whatsit.images.decode import decode
 from whatsit.training.learning_curve import LearningCurve
 from whatsit.verbs.runs import RunRecord, read_run
@@ -54,6 +55,24 @@ def test_names_that_look_like_html_are_only_shown(hostile_run: Run) -> None:
     assert "onerror" not in re.sub(r"&lt;img src=x onerror=alert\(1\)&gt;", "", text)
     assert "<script>alert(1)</script>" in page.text
     assert "ส้มตำ ไทย" in page.text
+
+
+def test_what_looks_wrong_stands_in_red_before_all_else(hostile_run: Run) -> None:
+    exam = hostile_run.examination
+    assert exam is not None
+    curve = LearningCurve((1.0,), (9,), (1.01,), np.ones((1, len(exam.bundle.classes))))
+    page = Page(render(replace(exam, warnings=("the training loss rose",), curve=curve), draw_plots(exam)))
+    wrong = page.text.index("Something looks wrong")
+    assert wrong < page.text.index("The training loss rose") < page.text.index("What to do next")
+    assert wrong < page.text.index("A linear probe on the features of a pretrained network is right for 101.0%")
+
+
+def test_sound_model_has_no_alarm(hostile_run: Run) -> None:
+    exam = hostile_run.examination
+    assert exam is not None
+    curve = LearningCurve((1.0,), (9,), (0.0,), np.ones((1, len(exam.bundle.classes))))
+    sound = replace(exam, warnings=(), curve=curve, shortcuts=replace(exam.shortcuts, alarms=()))
+    assert "Something looks wrong" not in render(sound, draw_plots(exam))
 
 
 def test_run_folder_keeps_the_pictures_of_the_worst_mistakes(hostile_run: Run) -> None:

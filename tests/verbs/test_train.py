@@ -50,6 +50,18 @@ def test_easy_classes_are_learned_by_both_recipes(baseline_run: Run, fast_run: R
     assert fast_run.test.accuracy >= 0.9
 
 
+def test_probe_ships_where_the_head_learned_nothing(shapes_folder: Path, tmp_path: Path) -> None:
+    listener = Listener()
+    settings = {"epochs": 1, "learning_rate": 1e-8, "views": ["original"]}
+    run = whatsit.train(shapes_folder, out=tmp_path / "run", settings=settings, report=False, reporter=listener)
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert metrics["best_epoch"]["stage"] == "probe"
+    assert any("a linear probe ships instead of the head" in text for text in metrics["warnings"])
+    assert metrics["warnings"][0] in listener.warned
+    # The probe was right for 9 of 9 on 20 seeds of the split; a head that learned nothing is for 3.
+    assert run.test.accuracy >= 0.7
+
+
 def test_figures_in_the_bundle_are_those_of_the_shipped_model(fast_run: Run, shapes_folder: Path) -> None:
     bundle = read_bundle(fast_run.model)
     assert bundle.test == json.loads(json.dumps(fast_run.test.to_json()))
