@@ -7,7 +7,7 @@ from whatsit.errors import ModelError
 from whatsit.models.backbones import BACKBONES, build
 from whatsit.models.backend import load_keras
 from whatsit.models.classifier import pooled_features
-from whatsit.models.surgery import copy_weights, cut, fast_depthwise, folded
+from whatsit.models.surgery import copied, copy_weights, cut, fast_depthwise, folded
 
 load_keras()
 import keras  # noqa: E402
@@ -37,6 +37,31 @@ def test_folding_changes_nothing_and_leaves_no_batch_norm(name: str) -> None:
     for ours, theirs in zip(plain(PICTURES), model(PICTURES), strict=True):
         scale = float(np.abs(theirs).max())
         assert np.abs(np.asarray(ours) - np.asarray(theirs)).max() <= 1e-4 * scale
+
+
+@pytest.mark.parametrize("case", ["its values go out", "it has an activation", "an addition uses it too"])
+def test_convolution_is_folded_only_where_that_changes_nothing(case: str) -> None:
+    image = keras.Input((8, 8, 3), name="image")
+    plain = keras.layers.Conv2D(4, 3, activation="relu" if case == "it has an activation" else None)(image)
+    normed = keras.layers.BatchNormalization()(plain)
+    outputs = {
+        "its values go out": [plain, normed],
+        "it has an activation": [normed],
+        "an addition uses it too": [keras.layers.Add()([plain, normed])],
+    }[case]
+    model = keras.Model(image, outputs)
+    for layer in model.layers:
+        layer.set_weights([RNG.uniform(-0.5, 1.5, weights.shape) ** 2 + 0.1 for weights in layer.get_weights()])
+    pictures = RNG.normal(size=(2, 8, 8, 3)).astype(np.float32)
+    for ours, theirs in zip(folded(model)(pictures), model(pictures), strict=True):
+        assert np.abs(np.asarray(ours) - np.asarray(theirs)).max() <= 1e-4
+
+
+def test_copy_says_the_same_and_takes_what_is_attached_to_it() -> None:
+    model = network()
+    copy = copied(model)
+    assert np.array_equal(copy(PICTURES)[1], model(PICTURES)[1])
+    assert not {id(layer) for layer in copy.layers} & {id(layer) for layer in model.layers}
 
 
 @pytest.mark.parametrize("count", [1, 3, 20, 45])

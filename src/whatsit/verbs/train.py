@@ -241,7 +241,7 @@ def _fit(dataset: Dataset, plan: Recipe, folder: Path, clock: Clock, started: fl
 def _make_bundle(trained: Trained) -> Bundle:
     from whatsit.models.classifier import to_onnx
 
-    height, width = (int(size) for size in trained.classifier.input.shape[1:3])
+    height, width = trained.input_size
     dataset = trained.dataset
     provenance = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
