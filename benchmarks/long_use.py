@@ -1,4 +1,4 @@
-"""Growth of one process by training after training: presses of Teach's button, or trials of a search."""
+"""Growth of a process by training after training: presses of Teach's button, or trials of a search."""
 
 from __future__ import annotations
 
@@ -43,22 +43,32 @@ def make_data(folder: Path, count: int) -> Path:
     return folder
 
 
-def resident() -> float:
-    """Memory of this process, MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+def resident(process: int | str = "self") -> float:
+    """Memory of a process, MB."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
 
 
-def press(data: Path, out: Path) -> None:
-    """What one press of Teach's button does in its training process."""
-    from whatsit.apps.trainer import teach
-    from whatsit.progress import SILENT
-
-    teach(data, out, SILENT)
+def children() -> list[str]:
+    """The processes that this one has started."""
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
 
 
-def search(data: Path, out: Path, trials: int, note: Callable[[], None]) -> None:
-    """A search of that many trials; `note` is called after each."""
+def teach(data: Path, out: Path, times: int, note: Callable[[float], None]) -> None:
+    """Presses of Teach's button; `note` gets the memory of its training process after each."""
+    from whatsit.apps.trainer import Trainer
+
+    trainer = Trainer()
+    [process] = children()
+    for number in range(times):
+        trainer.train(data, out / f"run-{number}", lambda stage: None)
+        time.sleep(0.5)  # it tidies up when it has answered
+        note(resident(process))
+    trainer.close()
+
+
+def search(data: Path, out: Path, trials: int, note: Callable[[float], None]) -> None:
+    """A search of that many trials; `note` gets the memory of this process after each."""
     from whatsit.progress import Reporter
     from whatsit.verbs.tune import tune
 
@@ -70,7 +80,7 @@ def search(data: Path, out: Path, trials: int, note: Callable[[], None]) -> None
                 nonlocal seen
                 if name == "Trials" and done > seen:
                     seen = done
-                    note()
+                    note(resident())
 
             return advance
 
@@ -90,18 +100,14 @@ def main() -> None:
         measured: list[float] = []
         started = time.perf_counter()
 
-        def note() -> None:
+        def note(megabytes: float) -> None:
             nonlocal started
-            measured.append(resident())
+            measured.append(megabytes)
             took, started = time.perf_counter() - started, time.perf_counter()
             print(f"{len(measured):3} {measured[-1]:8.1f} MB {took:6.1f} s", flush=True)
 
-        if options.what == "teach":
-            for number in range(times):
-                press(data, Path(folder) / f"run-{number}")
-                note()
-        else:
-            search(data, Path(folder) / "study", times, note)
+        work = {"teach": teach, "tune": search}[options.what]
+        work(data, Path(folder) / "out", times, note)
     growth = measured[-1] - measured[min(SETTLED, len(measured)) - 1]
     print(f"after the first {SETTLED}, {len(measured) - SETTLED} more grew the process by {growth:.1f} MB")
     raise SystemExit(growth >= ALLOWED)

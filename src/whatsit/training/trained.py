@@ -85,7 +85,9 @@ class Trained:
     megabytes a training. So the parts are put together only when somebody asks, on a copy.
     """
 
-    features: keras.Model  # from `image` uint8 [N, H, W, 3] to (feature_map, embedding [N, F]); nothing is attached to it
+    features: (
+        keras.Model
+    )  # from `image` uint8 [N, H, W, 3] to (feature_map, embedding [N, F]); nothing is attached to it
     head: keras.Model  # from the embedding to the logits [N, K]
     dataset: Dataset  # less the pictures that turned out to be unreadable
     best: Epoch  # the entry of the history whose weights these are

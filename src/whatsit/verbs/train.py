@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -33,6 +35,7 @@ from whatsit.verbs.again import Again, read_again
 from whatsit.verbs.card import model_card
 from whatsit.verbs.data import open_data, scan_data, split_data, tell_about, tell_unreadable
 from whatsit.verbs.examine import examine, unreadable_of
+from whatsit.verbs.fidelity import require_what_was_fitted
 from whatsit.verbs.plan import Order, allowed_seconds, make_plan, said_seed
 from whatsit.verbs.run_data import address
 from whatsit.verbs.runs import RUNS, seconds_used, write_split, write_unreadable
@@ -140,9 +143,11 @@ def train(
             wanted.seconds, reporter.say, started=started - used, afterwards=afterwards(dataset, report=report)
         )
         listener = Events(reporter, working / "tensorboard") if tensorboard else reporter
-        trained = _fit(dataset, wanted.plan, working, clock, started - used, listener)
+        trained, saved = _fit(dataset, wanted.plan, working, clock, started - used, listener)
         plan = trained.recipe
-        bundle = set_thresholds(_make_bundle(trained), trained.dataset, reporter)
+        bundle = _make_bundle(trained)
+        require_what_was_fitted(bundle, trained, saved)
+        bundle = set_thresholds(bundle, trained.dataset, reporter)
         predictor, evaluation = ship(bundle, working / "model.whatsit", trained.dataset, reporter)
         speed = measure_speed(predictor)
         exam = None
@@ -226,16 +231,21 @@ def afterwards(dataset: Dataset, *, report: bool) -> Afterwards:
     return Afterwards(pictures + 2000, 16.0) if report else Afterwards(pictures, 4.0)
 
 
-def _fit(dataset: Dataset, plan: Recipe, folder: Path, clock: Clock, started: float, reporter: Reporter) -> Trained:
-    """Train by the recipe."""
+def _fit(
+    dataset: Dataset, plan: Recipe, folder: Path, clock: Clock, started: float, reporter: Reporter
+) -> tuple[Trained, Any]:
+    """Train by the recipe. Returns what was fitted, and the Keras model as it was saved."""
     from whatsit.models.backend import load_keras
 
+    if "tensorflow" in sys.modules:  # what a training before left: models and their graphs hold each other
+        gc.collect()
     load_keras()
     from whatsit.training.train import train_by_recipe
 
     trained = train_by_recipe(dataset, plan, folder, clock, started, reporter)
-    trained.keras_model().save(folder / "best_model.keras")
-    return trained
+    whole = trained.keras_model()
+    whole.save(folder / "best_model.keras")
+    return trained, whole
 
 
 def _make_bundle(trained: Trained) -> Bundle:
