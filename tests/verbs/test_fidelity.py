@@ -40,9 +40,10 @@ def broken(export: Callable[..., onnx.ModelProto]) -> Callable[..., onnx.ModelPr
 def test_run_of_a_broken_exporter_fails_in_one_line_and_is_finished_once_it_is_mended(
     shapes_folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ModelError) as caught:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classifier, "to_onnx", broken(classifier.to_onnx))
-        whatsit.train(shapes_folder, recipe="baseline", out=tmp_path / "run", settings=QUICK, report=False)
+        with pytest.raises(ModelError) as caught:
+            whatsit.train(shapes_folder, recipe="baseline", out=tmp_path / "run", settings=QUICK, report=False)
     line = "; ".join([str(caught.value), *caught.value.__notes__])  # what the command line prints, with exit code 1
     assert "the exported graph does not say what the network that was fitted says" in line
     assert "a probability differs by 0." in line

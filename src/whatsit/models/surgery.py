@@ -186,6 +186,8 @@ def fast_depthwise() -> Any:
             small = -(-side // stride)
             placement = tf.constant(_placement(side, 5, stride).reshape(-1, 25))
 
+            # The gradient assumes a square map of known side with odd or even length, "same" padding, one stride and a 5 x 5
+            # kernel without depth multiplier, which is asked just above, and float32, which `folded` holds depthwise layers to.
             @tf.custom_gradient  # type: ignore[untyped-decorator]
             def convolve(x: Any, kernel: Any) -> Any:
                 steps = [1, stride, stride, 1]

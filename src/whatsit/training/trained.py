@@ -127,7 +127,8 @@ class Trained:
         seen = [in_slices(embed, apply_view(pixels, view)) for view in self.test_views]
         scaled = logits_of_views(self.head, seen).astype(np.float64) / self.temperature
         shares: npt.NDArray[np.float64] = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return shares / shares.sum(axis=1, keepdims=True)
+        shares /= shares.sum(axis=1, keepdims=True)
+        return shares
 
     def keras_model(self) -> keras.Model:
         """The classifier as it answers, for other people's tools."""

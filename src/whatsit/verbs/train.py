@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
 from whatsit.bundle.write import write_bundle
 from whatsit.errors import DataError, ImageError, UsageError
-from whatsit.evaluation.criteria import load_criteria
+from whatsit.evaluation.criteria import load_criteria, name_some
 from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.metrics import Figures
@@ -135,6 +135,7 @@ def train(
         _require_test_picture(dataset)
         wanted.keep(place, dataset)
         tell_about(dataset, reporter)
+        _tell_untested(dataset, reporter)
         used = seconds_used(working)
         if report and wanted.seconds is not None and wanted.seconds < REPORT_FROM:
             reporter.warn(f"a time limit below {REPORT_FROM} s leaves no time for the report")
@@ -222,6 +223,15 @@ def _require_test_picture(dataset: Dataset) -> None:
     if reason:
         raise DataError(
             f"{dataset.source}: none of {len(tests):,} test pictures can be read, such as {tests[0].name}: {reason}"
+        )
+
+
+def _tell_untested(dataset: Dataset, reporter: Reporter) -> None:
+    tested = {picture.label for picture in dataset.of("test")}
+    untested = [label for label in dataset.classes if label not in tested]
+    if untested:
+        reporter.warn(
+            f"there are no test pictures of {name_some(untested)}: how well the model knows them cannot be measured"
         )
 
 
