@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from whatsit.verbs.train import Run
 
 def bundle(accuracy: float = 0.9, lowest: float = 0.8, model: str = "vgg16", weights: str = "auto") -> Bundle:
     per_class = {label: {"precision": share, "recall": share, "n": 9} for label, share in (("a", 0.95), ("b", lowest))}
-    per_class["absent"] = {"precision": 0.0, "recall": 0.0, "n": 0}
     test = {"accuracy": accuracy, "loss": 0.3, "ece": 0.02, "n": 18, "macro": {"f1": 0.8}, "per_class": per_class}
     recipe = {"model": model, "weights": weights}
     return Bundle(("a", "b"), InputSpec(8, 8, ""), b"", test=test, provenance={"recipe": recipe})
@@ -54,6 +54,39 @@ def test_worst_class_decides_and_is_named() -> None:
     checks = {check.name: check for check in check_criteria(load_criteria(), bundle(lowest=0.65), 0.01, 5.0)}
     assert not checks["class_recall"].passed
     assert checks["class_recall"].found == "65.0 % in class 'b'"
+
+
+def lacking(lowest: float = 0.8) -> Bundle:
+    """A model that knows a class, 'c', of which the test had no picture."""
+    whole = bundle(lowest=lowest)
+    per_class = {**whole.test["per_class"], "c": {"precision": 0.0, "recall": 0.0, "n": 0}}
+    return replace(whole, classes=("a", "b", "c"), test={**whole.test, "per_class": per_class})
+
+
+def test_class_without_test_pictures_is_not_passed_for_want_of_looking() -> None:
+    checks = {check.name: check for check in check_criteria({**load_criteria(), "macro_f1": 0.5}, lacking(), 0.01, 5.0)}
+    for name in ("class_precision", "class_recall", "macro_f1"):
+        assert checks[name].found == "cannot be told: no test pictures of 'c'"
+        assert (checks[name].passed, checks[name].missed, checks[name].untested) == (False, False, ("c",))
+    assert checks["transfer_accuracy"].passed
+
+
+def test_class_that_the_figures_do_not_name_is_not_tested_either() -> None:
+    whole = replace(bundle(), classes=("a", "b", "c"))
+    [check] = check_criteria({"class_recall": 0.5}, whole, 0.01, 5.0)
+    assert check.untested == ("c",)
+
+
+def test_what_a_tested_class_misses_is_missed_whatever_was_not_tested() -> None:
+    [check] = check_criteria({"class_recall": 0.7}, lacking(lowest=0.6), 0.01, 5.0)
+    assert (check.passed, check.missed, check.found) == (False, True, "60.0 % in class 'b'")
+    assert check.note == "no test pictures of 'c'"
+
+
+def test_many_untested_classes_are_counted() -> None:
+    many = replace(bundle(), classes=("a", "b", *"cdefghij"))
+    [check] = check_criteria({"class_recall": 0.5}, many, 0.01, 5.0)
+    assert check.found == "cannot be told: no test pictures of 'c', 'd', 'e', 'f', 'g' and 3 more classes"
 
 
 def test_slow_and_large_models_fail() -> None:

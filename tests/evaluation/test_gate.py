@@ -13,6 +13,11 @@ def test_it_opens_for_small_changes_only(accuracy: float, agreement: float, pass
     assert Gate(accuracy, 0.91, agreement, 0.2, 1000).passed is passed
 
 
+@pytest.mark.parametrize("difference", [float("nan"), float("inf")])
+def test_it_stays_shut_where_answers_are_no_numbers(difference: float) -> None:
+    assert not Gate(0.91, 0.91, 1.0, difference, 1000).passed
+
+
 def test_it_counts_what_is_right_and_what_is_alike() -> None:
     labels = np.array([0, 1, 1, 0])
     by_float = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]], np.float32)

@@ -14,12 +14,16 @@ from PIL import Image
 
 import whatsit
 from tests.conftest import HOSTILE, data_of
+from whatsit.apps.presentation import criteria_words
+from whatsit.bundle.read import read_bundle
 from whatsit.evaluation import plots
 from whatsit.evaluation.advice import gains, learned, to_do
+from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.metrics import figures
 from whatsit.evaluation.report import draw_plots, render
 from whatsit.images.decode import decode
 from whatsit.training.learning_curve import LearningCurve
+from whatsit.verbs.card import model_card
 from whatsit.verbs.runs import RunRecord, read_run
 from whatsit.verbs.train import Run
 
@@ -107,6 +111,51 @@ def test_run_folder_tells_the_kept_epoch_of_its_curve(hostile_run: Run) -> None:
     assert [row["epoch"] for row in record.history] == [1.0, 2.0, 3.0]
     assert record.best_epoch in (1, 2, 3)
     assert record.report == hostile_run.folder / "report.html"
+
+
+UNTOLD = Check(
+    "class_recall", "recall in every class", "> 70 %", "cannot be told: no test pictures of 'x'", False, "", ("x",)
+)
+
+
+def test_what_cannot_be_told_is_not_counted_as_met(hostile_run: Run) -> None:
+    assert hostile_run.examination is not None
+    met = Check("accuracy", "test accuracy", "> 85 %", "99.0 %", True)
+    exam = replace(hostile_run.examination, checks=[met, UNTOLD])
+    page = render(exam, draw_plots(exam))
+    assert "1 of 2 criteria cannot be told: some classes have no test pictures" in page
+    assert "บอกไม่ได้ 1 จาก 2 ข้อ" in page
+    assert "CANNOT BE TOLD" in page
+    assert "criteria met" not in page
+    card = model_card(exam.bundle, exam)
+    assert "Criteria met when it was made: 1 of 2" in card
+    assert "- Recall in every class cannot be told: no test pictures of 'x'" in card
+    assert criteria_words(exam.checks) == "1 of 2 criteria cannot be told for want of test pictures"
+    missed = replace(UNTOLD, untested=())
+    assert (
+        criteria_words([met, missed, UNTOLD]) == "1 of 3 criteria not met; 1 cannot be told for want of test pictures"
+    )
+
+
+def test_class_without_test_pictures_has_no_figures_on_the_card(hostile_run: Run) -> None:
+    bundle = read_bundle(hostile_run.folder)
+    label = bundle.classes[0]
+    rows = {**bundle.test["per_class"], label: {**bundle.test["per_class"][label], "n": 0}}
+    card = model_card(replace(bundle, test={**bundle.test, "per_class": rows}))
+    assert "| not tested | not tested | not tested | 0 |" in card
+
+
+def test_criteria_of_a_run_that_did_not_look_for_untested_classes_are_not_taken_over(
+    hostile_run: Run, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(hostile_run.folder, tmp_path / "run")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for row in metrics["examination"]["criteria"]:
+        del row["untested"]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    record = read_run(folder)
+    assert record.checks == ()
+    assert record.best_epoch is not None
 
 
 @pytest.mark.parametrize(

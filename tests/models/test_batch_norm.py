@@ -42,6 +42,48 @@ def test_asked_it_answers_by_the_moving_figures() -> None:
     assert np.allclose(ours(MAPS), theirs(MAPS), atol=1e-5)
 
 
+def by_formula(maps: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
+    """What `trained` gives, by the formulas of the paper in float64."""
+    x, g = maps.astype(np.float64), wanted.astype(np.float64)
+    channels = x.shape[-1]
+    gamma, beta = np.linspace(0.5, 1.5, channels), np.linspace(0.5, 2.5, channels)
+    axes = (0, 1, 2)
+    mean, variance = x.mean(axis=axes), x.var(axis=axes)
+    normal = (x - mean) / np.sqrt(variance + ABOUT["epsilon"])
+    back = (
+        gamma / np.sqrt(variance + ABOUT["epsilon"]) * (g - g.mean(axis=axes) - normal * (g * normal).mean(axis=axes))
+    )
+    moving = [0.1 * mean, 0.9 + 0.1 * variance]
+    return [normal * gamma + beta, back, (g * normal).sum(axis=axes), g.sum(axis=axes), *moving]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 4), (2, 1, 1, 4), (1, 3, 3, 4), (7, 5, 3, 4), (33, 2, 2, 4)], ids=str)
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_step_is_that_of_the_formula(shape: tuple[int, ...], policy: str) -> None:
+    rng = np.random.default_rng(2)
+    maps, wanted = (rng.normal(1.0, 2.0, shape).astype(np.float32) for _ in range(2))
+    exact = policy == "float32"
+    if not exact:  # both ways begin with what bfloat16 can hold
+        maps, wanted = (tf.cast(tf.cast(value, tf.bfloat16), tf.float32).numpy() for value in (maps, wanted))
+    layer = fast_batch_normalization(**ABOUT, dtype=policy)
+    layer.build(shape)
+    for number, weight in enumerate(layer.trainable_variables):
+        weight.assign(np.linspace(0.5, 1.5 + number, shape[-1]))
+    values = tf.constant(maps, layer.compute_dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        result = layer(values, training=True)
+    gradients = tape.gradient(
+        result, [values, *(weight.value for weight in layer.trainable_variables)], tf.constant(wanted, result.dtype)
+    )
+    found = [np.asarray(tf.cast(value, tf.float32)) for value in (result, *gradients, *layer.non_trainable_variables)]
+    # bfloat16 keeps 8 bits, a step of 0.8 %, of what goes in and of what comes out; sums are float32 in both.
+    bound = 1e-4 if exact else 1e-2
+    for ours, theirs in zip(found, by_formula(maps, wanted), strict=True):
+        assert np.isfinite(ours).all()
+        assert np.abs(ours - theirs).max() <= bound * max(np.abs(theirs).max(), 1.0)
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_the_result_has_the_type_of_the_policy(policy: str) -> None:
     layer = fast_batch_normalization(**ABOUT, dtype=policy)

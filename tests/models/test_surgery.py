@@ -7,7 +7,7 @@ from whatsit.errors import ModelError
 from whatsit.models.backbones import BACKBONES, build
 from whatsit.models.backend import load_keras
 from whatsit.models.classifier import pooled_features
-from whatsit.models.surgery import copy_weights, cut, fast_depthwise, folded
+from whatsit.models.surgery import copied, copy_weights, cut, fast_depthwise, folded
 
 load_keras()
 import keras  # noqa: E402
@@ -37,6 +37,31 @@ def test_folding_changes_nothing_and_leaves_no_batch_norm(name: str) -> None:
     for ours, theirs in zip(plain(PICTURES), model(PICTURES), strict=True):
         scale = float(np.abs(theirs).max())
         assert np.abs(np.asarray(ours) - np.asarray(theirs)).max() <= 1e-4 * scale
+
+
+@pytest.mark.parametrize("case", ["its values go out", "it has an activation", "an addition uses it too"])
+def test_convolution_is_folded_only_where_that_changes_nothing(case: str) -> None:
+    image = keras.Input((8, 8, 3), name="image")
+    plain = keras.layers.Conv2D(4, 3, activation="relu" if case == "it has an activation" else None)(image)
+    normed = keras.layers.BatchNormalization()(plain)
+    outputs = {
+        "its values go out": [plain, normed],
+        "it has an activation": [normed],
+        "an addition uses it too": [keras.layers.Add()([plain, normed])],
+    }[case]
+    model = keras.Model(image, outputs)
+    for layer in model.layers:
+        layer.set_weights([RNG.uniform(-0.5, 1.5, weights.shape) ** 2 + 0.1 for weights in layer.get_weights()])
+    pictures = RNG.normal(size=(2, 8, 8, 3)).astype(np.float32)
+    for ours, theirs in zip(folded(model)(pictures), model(pictures), strict=True):
+        assert np.abs(np.asarray(ours) - np.asarray(theirs)).max() <= 1e-4
+
+
+def test_copy_says_the_same_and_takes_what_is_attached_to_it() -> None:
+    model = network()
+    copy = copied(model)
+    assert np.array_equal(copy(PICTURES)[1], model(PICTURES)[1])
+    assert not {id(layer) for layer in copy.layers} & {id(layer) for layer in model.layers}
 
 
 @pytest.mark.parametrize("count", [1, 3, 20, 45])
@@ -69,6 +94,48 @@ def test_fast_depthwise_has_the_gradients_of_tensorflow(side: int, stride: int) 
         found.append(tape.gradient(loss, [pictures, *layer.trainable_variables]))
     for ours, theirs in zip(*found, strict=True):
         assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max()
+
+
+def depthwise(x: np.ndarray, kernel: np.ndarray, stride: int, g: np.ndarray) -> list[np.ndarray]:
+    """A depthwise convolution with "same" padding tap by tap, and its gradients for a gradient g of the result."""
+    side, size = x.shape[1], kernel.shape[0]
+    small = -(-side // stride)
+    total = max((small - 1) * stride + size - side, 0)
+    edge = (total // 2, total - total // 2)
+    wide = np.pad(x, ((0, 0), edge, edge, (0, 0)))
+    result, back, for_kernel = np.zeros(g.shape), np.zeros(wide.shape), np.zeros(kernel.shape)
+    for v in range(size):
+        for u in range(size):
+            rows, columns = (slice(tap, tap + (small - 1) * stride + 1, stride) for tap in (v, u))
+            seen = wide[:, rows, columns]
+            result += seen * kernel[v, u, :, 0]
+            back[:, rows, columns] += g * kernel[v, u, :, 0]
+            for_kernel[v, u, :, 0] = (seen * g).sum(axis=(0, 1, 2))
+    return [result, back[:, edge[0] : edge[0] + side, edge[0] : edge[0] + side], for_kernel]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 5, 7, 8, 11, 12, 13])
+def test_fast_depthwise_is_the_formula(side: int, stride: int) -> None:
+    pictures, kernel = RNG.normal(size=(3, side, side, 4)), RNG.normal(size=(5, 5, 4, 1))
+    small = -(-side // stride)
+    wanted = RNG.normal(size=(3, small, small, 4))
+    layer = fast_depthwise()(5, stride, "same", use_bias=False)
+    layer.build(pictures.shape)
+    layer.set_weights([kernel])
+    inputs = tf.constant(pictures, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        result = layer(inputs)
+    gradients = tape.gradient(result, [inputs, *layer.trainable_variables], tf.constant(wanted, tf.float32))
+    for ours, theirs in zip([result, *gradients], depthwise(pictures, kernel, stride, wanted), strict=True):
+        assert np.abs(np.asarray(ours) - theirs).max() <= 1e-5 * max(1.0, np.abs(theirs).max())
+
+
+def test_depthwise_layers_of_a_mixed_network_stay_float32() -> None:
+    mixed = folded(network(), dtype="mixed_bfloat16", for_training=True)
+    kinds = {type(layer).__name__: layer.compute_dtype for layer in mixed.layers if layer.weights}
+    assert kinds == {"Conv2D": "bfloat16", "FastDepthwiseConv2D": "float32"}
 
 
 def test_weights_are_copied_by_name() -> None:

@@ -76,6 +76,69 @@ def test_branches_join() -> None:
     assert np.abs(result - np.asarray(model(PIXELS, training=False))).max() <= 1e-5
 
 
+def values_of(model: keras.Model) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of each output, what Keras and the exported graph make of the pictures."""
+    graph, value = trace(model)
+    names = [f"result_{place}" for place in range(len(model.outputs))]
+    outputs = {name: value(tensor) for name, tensor in zip(names, model.outputs, strict=True)}
+    content = graph.to_model("image", outputs, {}).SerializeToString()
+    found = open_engine(content, names, runtime="onnxruntime").run(PIXELS)
+    return [(np.asarray(said), mine) for said, mine in zip(model(PIXELS, training=False), found, strict=True)]
+
+
+def convolved(*then: keras.layers.Layer) -> tuple[object, object, object]:
+    """The image, a convolution of it (with more layers behind it), and that followed by a batch norm."""
+    image = keras.Input(PIXELS.shape[1:], dtype="uint8")
+    x = layers.Conv2D(4, 3, padding="same")(layers.Rescaling(1 / 255)(image))
+    for layer in then:
+        x = layer(x)
+    return image, x, layers.BatchNormalization()(x)
+
+
+@pytest.mark.parametrize("between", [[], [layers.Dropout(0.5)]], ids=["beside", "behind a layer that does nothing"])
+def test_convolution_that_something_else_uses_too_keeps_its_values(between: list[keras.layers.Layer]) -> None:
+    image, plain, normed = convolved(*between)
+    model = stir(keras.Model(image, [layers.Add()([plain, normed]), normed]))
+    for keras_says, graph_says in values_of(model):
+        assert np.abs(graph_says - keras_says).max() <= 1e-5
+
+
+def test_convolution_whose_values_go_out_keeps_them() -> None:
+    image, plain, normed = convolved()
+    for keras_says, graph_says in values_of(stir(keras.Model(image, [plain, normed]))):
+        assert np.abs(graph_says - keras_says).max() <= 1e-5
+
+
+def test_convolution_of_two_batch_norms_is_folded_into_none() -> None:
+    image, plain, normed = convolved()
+    for keras_says, graph_says in values_of(stir(keras.Model(image, [normed, layers.BatchNormalization()(plain)]))):
+        assert np.abs(graph_says - keras_says).max() <= 1e-5
+
+
+def test_convolution_that_nobody_else_uses_takes_the_batch_norm_in() -> None:
+    image, _, normed = convolved()
+    graph, _ = trace(stir(keras.Model(image, layers.ReLU()(normed))))
+    assert [node.op_type for node in graph.nodes] == ["Cast", "Transpose", "Mul", "Conv", "Relu"]
+
+
+def test_value_that_went_into_a_fold_is_not_given_out() -> None:
+    image, plain, normed = convolved()
+    _, value = trace(stir(keras.Model(image, normed)))
+    with pytest.raises(ModelError, match="is not a value of the exported graph"):
+        value(plain)
+
+
+@pytest.mark.parametrize("end", ["consumed", "output"])
+def test_layer_used_twice_is_refused_by_name(end: str) -> None:
+    image = keras.Input(PIXELS.shape[1:], dtype="uint8")
+    x = layers.Rescaling(1 / 255)(image)
+    again = layers.Conv2D(3, 3, padding="same", name="again")
+    once, twice = again(x), again(again.output)
+    model = keras.Model(image, [layers.Add()([once, twice])] if end == "consumed" else [once, twice])
+    with pytest.raises(ModelError, match=r"layer 'again' is used 2 times, which cannot be exported exactly"):
+        values_of(model)
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [

@@ -109,3 +109,28 @@ def test_cutmix_takes_an_area_and_as_much_of_the_target() -> None:
         pixels, mixed, counted = mix(flat, targets, weights, Recipe(cutmix=1.0), np.random.default_rng(seed))
         assert np.allclose(pixels[..., 0].mean(axis=(1, 2)), mixed[:, 1], atol=1e-5)
         assert np.allclose(counted, 1.0 + 2.0 * mixed[:, 1])
+
+
+def test_movement_is_bilinear_interpolation_of_the_mirrored_picture() -> None:
+    from scipy.ndimage import map_coordinates
+
+    recipe = Recipe(flip=False, rotation=25.0, shear=0.2, zoom=0.3, shift=0.2)
+    pixels = np.random.default_rng(5).integers(0, 256, (4, 9, 14, 3), dtype=np.uint8)
+    count, height, width, _ = pixels.shape
+    found = augment(pixels, recipe, np.random.default_rng(6), np.zeros(count, bool))
+    draws = np.random.default_rng(6).uniform(-1.0, 1.0, (6, count))
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    y, x = y - (height - 1) / 2, x - (width - 1) / 2
+    for number in range(count):
+        turn, shear, wide, high, right, down = draws[:, number]
+        angle, shear, wide, high = np.radians(25.0) * turn, 0.2 * shear, 1 + 0.3 * wide, 1 + 0.3 * high
+        move = np.diag([wide, high]) @ np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        move = move @ np.array([[1.0, shear], [0.0, 1.0]])
+        from_x = move[0, 0] * x + move[0, 1] * y + np.rint(0.2 * right * width) + (width - 1) / 2
+        from_y = move[1, 0] * x + move[1, 1] * y + np.rint(0.2 * down * height) + (height - 1) / 2
+        for channel in range(3):
+            wanted = map_coordinates(
+                pixels[number, ..., channel].astype(np.float64), [from_y, from_x], order=1, mode="reflect"
+            )
+            # Rounded to whole levels; places are float32, so that steep edges add a little.
+            assert np.abs(found[number, ..., channel] - wanted).max() <= 0.51

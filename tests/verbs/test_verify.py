@@ -150,3 +150,8 @@ def test_int8_may_change_one_label_of_the_golden_pictures(run: Path, wrong: int,
     ]
     assert proof.compare("int8", answers, int8=True, scores=False).passed is passed
     assert proof.compare("float", answers, scores=False).passed is (wrong == 0)
+
+
+def test_folder_without_exported_files_proves_nothing(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no exported file in this folder"):
+        verify(run, exports=tmp_path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from whatsit.apps.terminal import out, table
 
 if TYPE_CHECKING:
+    from whatsit.evaluation.criteria import Check
     from whatsit.evaluation.metrics import Figures
     from whatsit.runtime.predictor import Prediction
     from whatsit.verbs.benchmark import Benchmark
@@ -68,14 +69,27 @@ def print_run(run: Run) -> None:
     ]
     if run.examination:
         checks = run.examination.checks
-        missed = [f"{check.what} {check.wanted}, found {check.found}" for check in checks if not check.passed]
+        missed = [f"{check.what} {check.wanted}, found {check.found}" for check in checks if check.missed]
+        told = ["; ".join(missed) + " NOT MET"] if missed else []
+        told += [f"{check.what} {check.found}" for check in checks if check.untested]
         met = f"all {len(checks)} met" if checks else "none applies"
-        rows.append(("Criteria", "; ".join(missed) + " NOT MET" if missed else met))
+        rows.append(("Criteria", "; ".join(told) or met))
         rows.append(("Report", str(run.folder / "report.html")))
     for name, value in rows:
         out(f"{name + ':':16s}{value}")
     out()
     _print_classes(run.test)
+
+
+def criteria_words(checks: Sequence[Check]) -> str:
+    """How many criteria are not met, and of how many that cannot be told."""
+    missed, untold = sum(check.missed for check in checks), sum(bool(check.untested) for check in checks)
+    parts = [f"{missed} of {len(checks)} criteria not met"] if missed or not untold else []
+    if untold:
+        parts.append(
+            f"{untold}{'' if parts else f' of {len(checks)} criteria'} cannot be told for want of test pictures"
+        )
+    return "; ".join(parts)
 
 
 def print_figures(figures: Figures, unknown: float) -> None:
@@ -90,6 +104,8 @@ def print_figures(figures: Figures, unknown: float) -> None:
 def _print_classes(figures: Figures) -> None:
     rows = [
         (label, f"{f.recall:.1%}", f"{f.precision:.1%}", f"{f.f1:.1%}", f"{f.n:,}")
+        if f.n
+        else (label, "not tested", "not tested", "not tested", "0")
         for label, f in figures.per_class.items()
     ]
     for name, f in (("(macro)", figures.macro), ("(weighted)", figures.weighted)):

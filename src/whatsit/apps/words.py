@@ -192,6 +192,12 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "checks.title": ("Good enough?", "ดีพอหรือยัง"),
     "checks.all": ("Yes: all {n} criteria are met", "ดีพอ: ผ่านเกณฑ์ครบ {n} ข้อ"),
     "checks.missed": ("Not yet: {missed} of {n} criteria are not met", "ยังไม่พอ: ไม่ผ่าน {missed} จาก {n} ข้อ"),
+    "checks.untold": (
+        "Cannot be told: {untold} of {n} criteria need test pictures of every kind",
+        "ยังบอกไม่ได้: {untold} จาก {n} ข้อต้องมีรูปทดสอบของทุกประเภท",
+    ),
+    "checks.lack": ("no test pictures of {labels}", "ไม่มีรูปทดสอบของ {labels}"),
+    "checks.cannot": ("cannot be told", "บอกไม่ได้"),
     "checks.what": ("Criterion", "เกณฑ์"),
     "checks.wanted": ("Wanted", "ต้องการ"),
     "checks.found": ("Found", "วัดได้"),

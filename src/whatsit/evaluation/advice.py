@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from whatsit.evaluation.criteria import is_from_scratch
+from whatsit.evaluation.criteria import is_from_scratch, name_some
 from whatsit.evaluation.examination import Examination, Pair
 from whatsit.evaluation.metrics import calibration_error_by_luck
 from whatsit.evaluation.wording import percent
@@ -144,9 +144,14 @@ def to_do(exam: Examination) -> list[str]:
     found = []
     if exam.shortcuts.alarms:
         found.append("It may have learned a shortcut: see 'Where it looks' before you trust this model.")
-    failed = [f"{check.what} ({check.wanted}, found {check.found})" for check in exam.checks if not check.passed]
+    failed = [f"{check.what} ({check.wanted}, found {check.found})" for check in exam.checks if check.missed]
     if failed:
         found.append(f"Not reached yet: {'; '.join(failed)}.")
+    untested = [label for label, row in figures.per_class.items() if not row.n]
+    if untested:
+        found.append(
+            f"Bring test pictures of {name_some(untested)}: without any, nobody can tell how well it knows them."
+        )
     if is_from_scratch(bundle) and exam.curve.accuracy[-1] > figures.accuracy:
         found.append(
             f"Train by transfer: whatsit train DATA (the recipe 'fast'). Even the very simple model on a pretrained network's "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,13 @@ class Check:
     wanted: str  # such as "> 85 %"
     found: str
     passed: bool
-    note: str = ""  # where it was met by a figure that is not certain
+    note: str = ""  # where it was met by a figure that is not certain, or missed by one of part of the classes
+    untested: tuple[str, ...] = ()  # classes without test pictures, for want of which it cannot be told: not passed
+
+    @property
+    def missed(self) -> bool:
+        """Whether it was measured and not met."""
+        return not self.passed and not self.untested
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ def check_criteria(criteria: Mapping[str, float], bundle: Bundle, seconds: float
     """
     if not bundle.test:
         raise BundleError("this model holds no test figures, so there is nothing to check")
+    untested = untested_classes(bundle)
     other = "transfer_accuracy" if is_from_scratch(bundle) else "baseline_accuracy"
     checks = []
     for name, limit in criteria.items():
@@ -109,12 +116,38 @@ def check_criteria(criteria: Mapping[str, float], bundle: Bundle, seconds: float
             found = f"{100 * value:.6g} %" if kind.unit == "percent" else f"{value:.6g}"
         where = f" in class '{figure.label}'" if figure.label else ""
         note = ""
+        if untested and _every_class_counts(kind):
+            lack = f"no test pictures of {name_some(untested)}"
+            if passed:  # by the others, which say nothing of these
+                wanted = f"> {wanted}"
+                checks.append(Check(name, kind.what, wanted, f"cannot be told: {lack}", False, untested=untested))
+                continue
+            note = lack
         if passed and kind.at_least and figure.low is not None and figure.low < limit:
             note = f"not certain: its 95 % interval begins at {show(figure.low)}"
         checks.append(
             Check(name, kind.what, f"{'>' if kind.at_least else '<'} {wanted}", found + where, bool(passed), note)
         )
     return checks
+
+
+def _every_class_counts(kind: _Criterion) -> bool:
+    return kind.of in ("per_class", "macro")
+
+
+def untested_classes(bundle: Bundle) -> tuple[str, ...]:
+    """The classes of which the test had no picture. Raises `BundleError` where the test figures do not say."""
+    try:
+        counts = {str(label): int(row["n"]) for label, row in (bundle.test or {})["per_class"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise BundleError("this model's test figures lack how many pictures of each class were tested") from None
+    return tuple(label for label in bundle.classes if not counts.get(label))
+
+
+def name_some(labels: Sequence[str], count: int = 5) -> str:
+    """`'a', 'b' and 3 more classes`."""
+    more = f" and {len(labels) - count} more classes" if len(labels) > count else ""
+    return ", ".join(f"'{label}'" for label in labels[:count]) + more
 
 
 def _received(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,8 @@ class Gate:
     @property
     def passed(self) -> bool:
         """Whether an int8 model may be used."""
-        return self.loss <= MOST_LOSS + _ROUNDING and self.agreement >= LEAST_AGREEMENT - _ROUNDING
+        known = math.isfinite(self.max_difference)  # else some answers are no numbers
+        return known and self.loss <= MOST_LOSS + _ROUNDING and self.agreement >= LEAST_AGREEMENT - _ROUNDING
 
 
 def compare(labels: npt.NDArray[Any], probabilities: Probabilities, by_float: Probabilities) -> Gate:

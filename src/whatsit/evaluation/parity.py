@@ -68,7 +68,7 @@ class Proof:
         strange, right = (np.array([answer.ood_score for answer in side]) for side in (answers, self.wanted))
         off = _apart(strange, right) if scores else None
         if int8:
-            passed = agreement >= min(LEAST_AGREEMENT, 1.0 - 1.5 / count)
+            passed = math.isfinite(difference) and agreement >= min(LEAST_AGREEMENT, 1.0 - 1.5 / count)
         else:
             passed = difference <= TOLERANCE and agreement == 1.0 and (off or 0.0) <= SCORE_TOLERANCE
         return Parity(way, count, difference, agreement, off, bool(passed))

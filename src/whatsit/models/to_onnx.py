@@ -7,6 +7,7 @@ tenth of a second, and refuses every other layer by name.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ class Graph:
     weights: dict[str, Array] = field(default_factory=dict)
     # For each value: the channels-last shape without the batch dimension.
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    # Values that several layers use, or that go out and are used: they must stay what they are.
+    shared: set[str] = field(default_factory=set)
 
     def op(
         self, kind: str, inputs: list[str], shape: tuple[int, ...], name: str | None = None, **attributes: Any
@@ -49,8 +52,14 @@ class Graph:
         return output
 
     def constant(self, name: str, value: Array) -> str:
-        """Store an initializer (float arrays as float32) and return its name."""
-        self.weights[name] = np.array(value, np.float32, order="C") if value.dtype.kind == "f" else value
+        """Store an initializer (float arrays as float32) and return its name.
+
+        Raises `ModelError` where another value has that name: one of the two would be lost.
+        """
+        array = np.array(value, np.float32, order="C") if value.dtype.kind == "f" else value
+        if name in self.weights and not np.array_equal(self.weights[name], array):
+            raise ModelError(f"two different constants of the exported graph are called '{name}'")
+        self.weights[name] = array
         return name
 
     def channels_last(self, value: str) -> str:
@@ -98,10 +107,18 @@ def trace(model: keras.Model, *, views: Sequence[str] = (ORIGINAL,)) -> tuple[Gr
 
     Returns the graph, whose input is called `image`, and a function from a Keras tensor of the model to the name of
     its value in the graph. With V `views` of each picture, values have `V N` rows (see `Graph.each_view`).
-    Raises `ModelError` for a layer that has no exact counterpart here.
+    Raises `ModelError` for a layer that has no exact counterpart here or is used more than once.
     """
     graph = Graph(tuple(views))
     names: dict[int, str] = {}
+    uses = Counter(id(tensor) for layer in model.layers for tensor in _inputs(layer))
+    uses.update(id(tensor) for tensor in model.outputs)
+
+    def value(tensor: Any) -> str:
+        if id(tensor) not in names:
+            raise _untraceable(model, tensor)
+        return names[id(tensor)]
+
     for layer in model.layers:
         kind = type(layer).__name__
         if kind not in _LAYERS:
@@ -109,11 +126,31 @@ def trace(model: keras.Model, *, views: Sequence[str] = (ORIGINAL,)) -> tuple[Gr
             raise ModelError(
                 f"layer '{layer.name}' is a {kind}, which cannot be exported exactly; known layers: {known}"
             )
-        incoming = layer.input if isinstance(layer.input, list) else [layer.input]
-        inputs = [] if kind == "InputLayer" else [names[id(tensor)] for tensor in incoming]
+        inputs = [value(tensor) for tensor in _inputs(layer)]
         shape = tuple(int(size) for size in layer.output.shape[1:])
-        names[id(layer.output)] = _LAYERS[kind](graph, layer, inputs, shape)
-    return graph, lambda tensor: names[id(tensor)]
+        result = _LAYERS[kind](graph, layer, inputs, shape)
+        if kind == "BatchNormalization" and result == inputs[0]:  # a fold: what went into it is nowhere any more
+            names = {tensor: name for tensor, name in names.items() if name != result}
+        names[id(layer.output)] = result
+        if uses[id(layer.output)] > 1:
+            graph.shared.add(result)
+    return graph, value
+
+
+def _inputs(layer: Any) -> list[Any]:
+    """The tensors that a layer takes. Of a layer that is used several times, Keras gives those of the first."""
+    if type(layer).__name__ == "InputLayer":
+        return []
+    return list(layer.input) if isinstance(layer.input, list) else [layer.input]
+
+
+def _untraceable(model: keras.Model, tensor: Any) -> ModelError:
+    """What to say of a tensor that no layer's first use gives."""
+    for layer in model.get_config()["layers"]:
+        if len(layer["inbound_nodes"]) > 1:
+            times = len(layer["inbound_nodes"])
+            return ModelError(f"layer '{layer['name']}' is used {times} times, which cannot be exported exactly")
+    return ModelError(f"'{tensor.name}' is not a value of the exported graph of '{model.name}'")
 
 
 def _input(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
@@ -212,7 +249,8 @@ def _batch_normalization(graph: Graph, layer: Any, inputs: list[str], shape: tup
     if layer.center:
         offset = offset + np.asarray(layer.beta, np.float64)
     last = graph.nodes[-1]
-    if last.op_type == "Conv" and last.output[0] == inputs[0]:  # the convolution just before: fold into it
+    if last.op_type == "Conv" and last.output[0] == inputs[0] and inputs[0] not in graph.shared:
+        # Only this layer uses the convolution just before: fold into it.
         kernel, bias = last.input[1], last.input[2]
         graph.weights[kernel] = (graph.weights[kernel] * scale.reshape(-1, 1, 1, 1)).astype(np.float32)
         graph.weights[bias] = (graph.weights[bias] * scale + offset).astype(np.float32)

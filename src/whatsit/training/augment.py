@@ -147,8 +147,10 @@ def _recolouring() -> Any:
 def _transformed(pixels: Any, transforms: Any) -> Any:
     import tensorflow as tf
 
+    # It assumes float32 pictures (of integers it would cut off, not round) and, for each, the eight figures by which a place in
+    # the result becomes one in the picture, x before y, whole numbers at the middles of pixels: `_about_centre` gives them.
     return tf.raw_ops.ImageProjectiveTransformV3(
-        images=tf.cast(pixels, tf.float32),  # of integers it would cut off, not round
+        images=tf.cast(pixels, tf.float32),
         transforms=transforms,
         output_shape=tf.shape(pixels)[1:3],
         fill_value=0.0,

@@ -49,6 +49,8 @@ class Adam:
         ):
             if self._decay and decayed:
                 weight.assign_sub(weight * (self._decay * rate))
+            # It assumes dense float32 gradients of the weights' shapes, and that it is given the powers of the betas at this
+            # step; `apply` counts the steps, exactly up to 2^24, from where on both powers are 0 anyway.
             tf.raw_ops.ResourceApplyAdam(
                 var=weight.handle, m=mean.handle, v=square.handle,
                 beta1_power=self.BETA_1**steps, beta2_power=self.BETA_2**steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset
 from whatsit.images.views import apply_view
 from whatsit.models.classifier import complete, features_to_onnx, head_alone, of_views
+from whatsit.models.surgery import copied
 from whatsit.models.unknown import Mahalanobis
 from whatsit.progress import Reporter
 from whatsit.training.calibration import calibrated_losses, fit_temperature
@@ -78,9 +80,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted and calibrated classifier."""
+    """A fitted and calibrated classifier, in two parts.
 
-    classifier: keras.Model  # from `image` uint8 [N, H, W, 3] to calibrated `probabilities` [N, K]
+    The network may be one that is kept open for the next training: layers attached to it would live as long as it does, a few
+    megabytes a training. So the parts are put together only when somebody asks, on a copy.
+    """
+
+    features: (
+        keras.Model
+    )  # from `image` uint8 [N, H, W, 3] to (feature_map, embedding [N, F]); nothing is attached to it
+    head: keras.Model  # from the embedding to the logits [N, K]
     dataset: Dataset  # less the pictures that turned out to be unreadable
     best: Epoch  # the entry of the history whose weights these are
     temperature: float
@@ -93,15 +102,37 @@ class Trained:
     warnings: tuple[str, ...] = ()  # what looks wrong about this training, a line each with what to try
     probe: float | None = None  # validation accuracy of a linear probe on the frozen features
 
+    @functools.cached_property
+    def classifier(self) -> keras.Model:
+        """The whole, a copy: from `image` to calibrated `probabilities` [N, K], of one view."""
+        return complete(copied(self.features), self.head, self.temperature)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the pictures that it takes."""
+        height, width = (int(side) for side in self.features.input.shape[1:3])
+        return height, width
+
     @property
     def embedding_width(self) -> int:
         """How many features the head sees."""
-        return int(self.classifier.get_layer("embedding").output.shape[-1])
+        return int(self.features.outputs[1].shape[-1])
 
     @property
     def test_views(self) -> tuple[str, ...]:
         """The views of a picture whose mean logits are the answer."""
-        return self.recipe.test_views(int(self.classifier.input.shape[1]))
+        return self.recipe.test_views(self.input_size[0])
+
+    def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float64]:
+        """What the two parts, as they were fitted, say of pictures uint8 `[N, H, W, 3]`: `[N, K]`, by Keras in float32."""
+        import keras
+
+        embed = keras.Model(self.features.input, self.features.outputs[1])
+        seen = [in_slices(embed, apply_view(pixels, view)) for view in self.test_views]
+        scaled = logits_of_views(self.head, seen).astype(np.float64) / self.temperature
+        shares: npt.NDArray[np.float64] = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        return shares
 
     def keras_model(self) -> keras.Model:
         """The classifier as it answers, for other people's tools."""
@@ -131,8 +162,9 @@ def finish(
     frozen: FrozenNetwork | None = None,
     probe: float | None = None,
 ) -> Trained:
-    """Calibrate on the validation set, look for signs of trouble, and put the whole classifier together.
+    """Calibrate on the validation set and look for signs of trouble.
 
+    `features` is the network as it ships, `fitted.model` any that ends in the head.
     `validation_logits` are those of the classifier as it ships: the mean of the views that the recipe has. `probe` is the
     validation accuracy of a linear probe on frozen features, where there is one.
     """
@@ -146,7 +178,8 @@ def finish(
         probe,
     )
     return Trained(
-        complete(features, fitted.model, temperature),
+        features,
+        head_alone(fitted.model),
         job.dataset,
         fitted.best,
         temperature,

@@ -14,6 +14,8 @@ def model_card(bundle: Bundle, exam: Examination | None = None) -> str:
     counts = {name: sum(labels.values()) for name, labels in made["data"]["pictures"].items()}
     rows = "\n".join(
         f"| {_cell(label)} | {f['precision']:.3f} | {f['recall']:.3f} | {f['f1']:.3f} | {f['n']} |"
+        if f["n"]
+        else f"| {_cell(label)} | not tested | not tested | not tested | 0 |"
         for label, f in test["per_class"].items()
     )
     return f"""# Image classifier: {_cell(made["data"]["source"])}
@@ -62,6 +64,7 @@ def _examined(exam: Examination | None) -> str:
     lines = [
         f"- Baselines: the most frequent class {exam.majority_accuracy:.1%}, a linear probe {exam.curve.accuracy[-1]:.1%}",
         f"- Criteria met when it was made: {met} of {len(exam.checks)}",
+        *(f"- {check.what[0].upper()}{check.what[1:]} {_cell(check.found)}" for check in exam.checks if check.untested),
         *(f"- Warning: {alarm}" for alarm in exam.alarms),
     ]
     return "\n".join(lines) + "\n"

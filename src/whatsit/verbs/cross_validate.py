@@ -110,17 +110,15 @@ def _confusion(dataset: Dataset, plan: Recipe, folder: Path) -> npt.NDArray[np.i
     from whatsit.models.backend import load_keras
 
     load_keras()
-    from whatsit.training.loop import in_slices
     from whatsit.training.train import train_by_recipe
 
     folder.mkdir()
     clock = Clock(None, SILENT.say)
-    model = train_by_recipe(dataset, plan, folder, clock, time.perf_counter(), SILENT, trial=True).keras_model()
-    height, width = (int(side) for side in model.input.shape[1:3])
+    trained = train_by_recipe(dataset, plan, folder, clock, time.perf_counter(), SILENT, trial=True)
     found = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
-    for batch in decode_batches(dataset.of("test"), dataset.read, (height, width)):
+    for batch in decode_batches(dataset.of("test"), dataset.read, trained.input_size):
         if len(batch.pixels):
-            answers = in_slices(model, batch.pixels).argmax(axis=1)
+            answers = trained.probabilities(batch.pixels).argmax(axis=1)
             np.add.at(found, (label_numbers(batch.good, dataset.classes), answers), 1)
     return found
 

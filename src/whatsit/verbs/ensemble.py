@@ -28,6 +28,7 @@ from whatsit.models.unknown import METHOD
 from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Predictor
 from whatsit.training.selection import fit_votes
+from whatsit.verbs.fidelity import require_mean_of_members
 from whatsit.verbs.run_data import address, reopen, splits_of
 from whatsit.verbs.runs import write_split
 from whatsit.verbs.shipping import set_thresholds, ship, versions
@@ -89,7 +90,10 @@ def ensemble(
             reporter.warn(
                 f"{max(votes, key=lambda vote: vote.weight).model} has all the votes: the others do not help it"
             )
-        bundle = set_thresholds(_merged(bundles, votes, sharpness, dataset), dataset, reporter)
+        bundle = _merged(bundles, votes, sharpness, dataset)
+        heard = [(one, vote.weight) for one, vote in zip(bundles, votes, strict=True) if vote.weight]
+        require_mean_of_members(bundle, heard, sharpness, dataset)
+        bundle = set_thresholds(bundle, dataset, reporter)
         predictor, evaluation = ship(bundle, place / "model.whatsit", dataset, reporter)
         best = max(votes, key=lambda vote: vote.accuracy)
         if best.accuracy > evaluation.figures.accuracy:

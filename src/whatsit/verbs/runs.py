@@ -93,7 +93,9 @@ def read_run(model: str | Path) -> RunRecord:
         best = metrics["best_epoch"]
         stage, epoch = str(best["stage"]), int(best["epoch"])
         mistakes = (metrics["examination"] or {}).get("mistakes", [])
-        checks = [_read_check(row) for row in (metrics["examination"] or {}).get("criteria", [])[:50]]
+        criteria = (metrics["examination"] or {}).get("criteria", [])[:50]
+        # Runs made before classes without test pictures were looked for may have passed for want of looking.
+        checks = [_read_check(row) for row in criteria] if all("untested" in row for row in criteria) else []
         found = [_read_mistake(folder, number, row) for number, row in enumerate(mistakes[:50])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return RunRecord()
@@ -109,7 +111,8 @@ def read_run(model: str | Path) -> RunRecord:
 
 def _read_check(row: Mapping[str, Any]) -> Check:
     name, what, wanted, found = (str(row[key]) for key in ("name", "what", "wanted", "found"))
-    return Check(name, what, wanted, found, bool(row["passed"]), str(row.get("note", "")))
+    untested = tuple(str(label) for label in row["untested"])
+    return Check(name, what, wanted, found, row["passed"] is True, str(row.get("note", "")), untested)
 
 
 def _read_mistake(folder: Path, number: int, row: Mapping[str, Any]) -> MistakeRecord | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
 from whatsit.bundle.write import write_bundle
 from whatsit.errors import DataError, ImageError, UsageError
-from whatsit.evaluation.criteria import load_criteria
+from whatsit.evaluation.criteria import load_criteria, name_some
 from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.metrics import Figures
@@ -33,6 +35,7 @@ from whatsit.verbs.again import Again, read_again
 from whatsit.verbs.card import model_card
 from whatsit.verbs.data import open_data, scan_data, split_data, tell_about, tell_unreadable
 from whatsit.verbs.examine import examine, unreadable_of
+from whatsit.verbs.fidelity import require_what_was_fitted
 from whatsit.verbs.plan import Order, allowed_seconds, make_plan, said_seed
 from whatsit.verbs.run_data import address
 from whatsit.verbs.runs import RUNS, seconds_used, write_split, write_unreadable
@@ -132,6 +135,7 @@ def train(
         _require_test_picture(dataset)
         wanted.keep(place, dataset)
         tell_about(dataset, reporter)
+        _tell_untested(dataset, reporter)
         used = seconds_used(working)
         if report and wanted.seconds is not None and wanted.seconds < REPORT_FROM:
             reporter.warn(f"a time limit below {REPORT_FROM} s leaves no time for the report")
@@ -140,11 +144,13 @@ def train(
             wanted.seconds, reporter.say, started=started - used, afterwards=afterwards(dataset, report=report)
         )
         listener = Events(reporter, working / "tensorboard") if tensorboard else reporter
-        trained = _fit(dataset, wanted.plan, working, clock, started - used, listener)
+        trained, saved = _fit(dataset, wanted.plan, working, clock, started - used, listener)
         for warning in trained.warnings:
             reporter.warn(warning)
         plan = trained.recipe
-        bundle = set_thresholds(_make_bundle(trained), trained.dataset, reporter)
+        bundle = _make_bundle(trained)
+        require_what_was_fitted(bundle, trained, saved)
+        bundle = set_thresholds(bundle, trained.dataset, reporter)
         predictor, evaluation = ship(bundle, working / "model.whatsit", trained.dataset, reporter)
         speed = measure_speed(predictor)
         exam = None
@@ -222,28 +228,42 @@ def _require_test_picture(dataset: Dataset) -> None:
         )
 
 
+def _tell_untested(dataset: Dataset, reporter: Reporter) -> None:
+    tested = {picture.label for picture in dataset.of("test")}
+    untested = [label for label in dataset.classes if label not in tested]
+    if untested:
+        reporter.warn(
+            f"there are no test pictures of {name_some(untested)}: how well the model knows them cannot be measured"
+        )
+
+
 def afterwards(dataset: Dataset, *, report: bool) -> Afterwards:
     """What follows training, as measured: the report asks the model some thousand questions and draws a dozen plots."""
     pictures = min(len(dataset.of("validation")), THRESHOLD_PICTURES) + len(dataset.of("test"))
     return Afterwards(pictures + 2000, 16.0) if report else Afterwards(pictures, 4.0)
 
 
-def _fit(dataset: Dataset, plan: Recipe, folder: Path, clock: Clock, started: float, reporter: Reporter) -> Trained:
-    """Train by the recipe."""
+def _fit(
+    dataset: Dataset, plan: Recipe, folder: Path, clock: Clock, started: float, reporter: Reporter
+) -> tuple[Trained, Any]:
+    """Train by the recipe. Returns what was fitted, and the Keras model as it was saved."""
     from whatsit.models.backend import load_keras
 
+    if "tensorflow" in sys.modules:  # what a training before left: models and their graphs hold each other
+        gc.collect()
     load_keras()
     from whatsit.training.train import train_by_recipe
 
     trained = train_by_recipe(dataset, plan, folder, clock, started, reporter)
-    trained.keras_model().save(folder / "best_model.keras")
-    return trained
+    whole = trained.keras_model()
+    whole.save(folder / "best_model.keras")
+    return trained, whole
 
 
 def _make_bundle(trained: Trained) -> Bundle:
     from whatsit.models.classifier import to_onnx
 
-    height, width = (int(size) for size in trained.classifier.input.shape[1:3])
+    height, width = trained.input_size
     dataset = trained.dataset
     provenance = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

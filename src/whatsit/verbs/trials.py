@@ -268,10 +268,6 @@ def _network_of(plan: Recipe) -> tuple[Any, ...]:
 
 
 def _pace(trained: Trained) -> float:
-    import keras
-
     from whatsit.training.trained import seconds_per_picture
 
-    whole = trained.classifier
-    features = keras.Model(whole.input, [whole.get_layer(name).output for name in ("feature_map", "embedding")])
-    return seconds_per_picture(features, trained.dataset)
+    return seconds_per_picture(trained.features, trained.dataset)

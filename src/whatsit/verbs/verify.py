@@ -41,12 +41,15 @@ def verify(
         reporter: is told about progress, and warned of files that cannot be verified here.
 
     Raises:
-        BundleError: the model cannot be read or holds no golden pictures. UsageError: there is no folder `exports`.
+        BundleError: the model cannot be read or holds no golden pictures.
+        UsageError: there is no folder `exports`, or nothing in it.
     """
     bundle = read_bundle(model)
     folder = Path(exports) if exports is not None else export_folder(model)
     if exports is not None and not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder of exported files")
+    if exports is not None and not any(find_exported(folder)):
+        raise UsageError(f"{folder}: there is no exported file in this folder, so there is nothing of it to verify")
     proof = make_proof(bundle)
     ways = len(entry_points or {}) + 1
     progress = reporter.stage("Verifying")

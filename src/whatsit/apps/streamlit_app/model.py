@@ -62,10 +62,12 @@ def _checks(opened: OpenModel, record: RunRecord, say: Words) -> None:
     except WhatsitError:
         return  # none applies, or the bundle has not what is needed
     st.header(say("checks.title"), divider="gray")
-    missed = sum(not check.passed for check in checks)
-    words = say("checks.missed", missed=missed, n=len(checks)) if missed else say("checks.all", n=len(checks))
-    st.html(f'<div class="w-verdict {"bad" if missed else "good"}">{words}</div>')
-    rows = [(_criterion(one, say), one.wanted, one.found, _result(one, say)) for one in checks]
+    missed, untold = sum(check.missed for check in checks), sum(bool(check.untested) for check in checks)
+    words = [say("checks.missed", missed=missed, n=len(checks))] if missed else []
+    words += [say("checks.untold", untold=untold, n=len(checks))] if untold else []
+    words = words or [say("checks.all", n=len(checks))]
+    st.html(f'<div class="w-verdict {"bad" if missed or untold else "good"}">{"<br>".join(words)}</div>')
+    rows = [(_criterion(one, say), one.wanted, _found(one, say), _result(one, say)) for one in checks]
     header = (say("checks.what"), say("checks.wanted"), say("checks.found"), "")
     st.html(fragments.table(header, rows, numbers=0))
 
@@ -74,7 +76,13 @@ def _criterion(check: Check, say: Words) -> str:
     return say(f"check.{check.name}") if f"check.{check.name}" in WORDS else check.what
 
 
+def _found(check: Check, say: Words) -> str:
+    return say("checks.lack", labels=", ".join(check.untested)) if check.untested else check.found
+
+
 def _result(check: Check, say: Words) -> str:
+    if check.untested:
+        return f"? {say('checks.cannot')}"
     if not check.passed:
         return f"✗ {say('checks.fail')}"
     return f"✓ {say('checks.uncertain' if check.note else 'checks.pass')}"
