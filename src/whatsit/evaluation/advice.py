@@ -69,6 +69,8 @@ def learned(exam: Examination) -> list[str]:
         f"{percent(low)} to {percent(high)}). Always answering '{exam.most_frequent}' would get "
         f"{percent(exam.majority_accuracy)}; a very simple model (a linear probe), {percent(probe)}."
     ]
+    if exam.leakage.pictures:
+        found.append(f"{exam.leakage.sentence}.")
     if probe > high:
         found.append("So the very simple model does better than this one.")
     elif probe >= low:
@@ -151,6 +153,11 @@ def to_do(exam: Examination) -> list[str]:
         found.append(
             f"Train by transfer: whatsit train DATA (the recipe 'fast'). Even the very simple model on a pretrained network's "
             f"features reaches {percent(exam.curve.accuracy[-1])}."
+        )
+    if exam.leakage.pictures:
+        found.append(
+            f"Have each picture and all that are nearly like it either in training or in test: {exam.leakage.pictures:,} test "
+            f"pictures, listed in leakage.csv, have a counterpart among the others, and the test accuracy may flatter the model."
         )
     low, high = figures.accuracy_ci95
     if high - low > 0.06:

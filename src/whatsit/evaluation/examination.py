@@ -13,6 +13,7 @@ import numpy.typing as npt
 from whatsit.bundle.format import Bundle
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.evaluate import Evaluation
+from whatsit.evaluation.leakage import LeakageFigures
 from whatsit.evaluation.metrics import Interval, wilson_interval
 from whatsit.evaluation.shortcuts import Shortcuts
 from whatsit.evaluation.speed import Speed
@@ -94,6 +95,7 @@ class Examination:
     strangers: Sequence[Strangers]
     shortcuts: Shortcuts
     notes: Sequence[str]  # about the data
+    leakage: LeakageFigures  # test pictures that resemble training pictures
     unreadable: Sequence[tuple[str, str]]  # (name, reason)
     seconds: float  # from the first picture read to here
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from whatsit.evaluation.criteria import check_criteria, is_from_scratch
 from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.examination import Examination, find_mistakes, measure_coverage, sample_pixels
+from whatsit.evaluation.leakage import leakage_figures
 from whatsit.evaluation.shortcuts import PICTURES, look_for_shortcuts
 from whatsit.evaluation.speed import Speed, megabytes
 from whatsit.evaluation.strangers import meet_strangers
@@ -74,6 +75,7 @@ def examine(
         strangers=strangers,
         shortcuts=shortcuts,
         notes=dataset.notes,
+        leakage=leakage_figures(test, dataset.leakage),
         unreadable=unreadable_of(trained, test),
         seconds=seconds,
     )
