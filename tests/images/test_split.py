@@ -226,7 +226,7 @@ def test_class_of_one_group_is_refused_with_the_reason() -> None:
     data = dataset({"a": 10, "b": 10})
     pictures = tuple(replace(p, group="p7") if p.label == "b" else p for p in data.pictures)
     with pytest.raises(
-        DataError, match=r"the 10 pictures of the class 'b' belong to only 1 group .*'p7'.*at least 3 are"
+        DataError, match=r"the 10 pictures of the class 'b' make up only 1 group, .*'p7'\); at least 3 are"
     ):
         split(replace(data, pictures=pictures))
 
@@ -237,6 +237,23 @@ def test_groups_that_must_be_torn_are_refused() -> None:
     pictures = tuple(replace(p, group=members[p.label][int(p.name[-1])]) for p in data.pictures)
     with pytest.raises(DataError, match=r"no way was found .* group '[1-4]' would be torn for the class '[a-d]'"):
         split(replace(data, pictures=pictures))
+
+
+def test_class_with_too_few_training_pictures_is_told_where() -> None:
+    given = dataset({"a": 10, "b": 1}, "train"), dataset({"a": 5, "b": 5}, "test")
+    with pytest.raises(
+        DataError, match="the class 'b' has 1 different readable picture in the train split; at least 2 are"
+    ):
+        split(joined(*given))
+
+
+def test_class_of_near_duplicates_is_refused_with_the_reason() -> None:
+    data = dataset({"a": 10, "b": 4})
+    alike = {picture.digest: data.pictures[10].digest for picture in data.pictures[10:]}
+    with pytest.raises(
+        DataError, match=r"the 4 pictures of the class 'b' make up only 1 group, .* \(as near-duplicates"
+    ):
+        split(data, alike=alike)
 
 
 def test_limit_takes_at_most_n_of_each_class() -> None:

@@ -62,6 +62,7 @@ class LeakageFigures:
             "near_duplicates": self.near_duplicates,
             "exact_copies": self.exact_copies,
             "same_group": self.same_group,
+            "note": self.told,
             "without": {"accuracy": self.accuracy, "accuracy_ci95": self.accuracy_ci95, "n": self.n},
         }
 

@@ -82,16 +82,24 @@ def require_enough(source: str, label: str, groups: Mapping[bytes, Sequence[Pict
     pictures = [picture for group in groups.values() for picture in group]
     different = len({picture.digest for picture in pictures})
     needed = f"at least {len(names)} are needed, one each to {_purposes(names)}"
+    where = " in the train split" if pictures and pictures[0].split else ""
     if different < len(names):
+        count = f"{different} different readable picture{'' if different == 1 else 's'}"
         copies = f" ({len(pictures):,} with copies)" if len(pictures) > different else ""
-        raise DataError(f"{source}: the class '{label}' has {different} different readable pictures{copies}; {needed}")
+        raise DataError(f"{source}: the class '{label}' has {count}{copies}{where}; {needed}")
     column = sorted({picture.group for picture in pictures if picture.group})
-    belongs = f"belong to only {len(groups)} group{'s' if len(groups) > 1 else ''} whose pictures stay on one side"
-    if column:
-        why = f"by the column 'group' ('{column[0]}') and near-duplicates"
+    by_column = len({picture.group or picture.digest for picture in pictures})
+    if by_column < len(names):
+        why = f"by the column 'group', such as '{column[0]}'"
+    elif column:
+        why = f"by the column 'group', such as '{column[0]}', and as near-duplicates"
     else:
-        why = f"of near-duplicates, such as {pictures[0].name} and {pictures[1].name}"
-    raise DataError(f"{source}: the {len(pictures):,} pictures of the class '{label}' {belongs}, {why}; {needed}")
+        why = f"as near-duplicates, such as {pictures[0].name} and {pictures[1].name}"
+    groups_of = f"{len(groups)} group{'' if len(groups) == 1 else 's'}"
+    raise DataError(
+        f"{source}: the {len(pictures):,} pictures of the class '{label}'{where} make up only {groups_of}, whose pictures stay "
+        f"on one side ({why}); {needed}"
+    )
 
 
 def with_untested_noted(dataset: Dataset) -> Dataset:
