@@ -168,9 +168,7 @@ def test_empty_and_missing_files_are_listed_with_the_reason(make_folder: Maker) 
 
 def test_given_test_set_that_cannot_be_read_is_an_error(make_folder: Maker) -> None:
     files = {f"{part}/{name}": data for part in ("train", "test") for name, data in FOUR.items()}
-    with pytest.raises(
-        DataError, match=r"no picture of its test split can be read, such as test/.*: the file is empty"
-    ):
+    with pytest.raises(DataError, match=r"none of 4 test pictures can be read, such as test/.*: the file is empty"):
         scan(make_folder({name: b"" if name.startswith("test/") else data for name, data in files.items()}))
 
 
@@ -329,3 +327,15 @@ def test_stray_folder_beside_the_splits_is_no_class(make_folder: Maker) -> None:
     }
     with pytest.raises(DataError, match="beside the folders train and test lies 'docs'"):
         scan(make_folder(files))
+
+
+def test_csv_may_name_groups(make_folder: Maker) -> None:
+    csv = b"path,label,Group\na.png,x,p1\nb.png,y, p2 \nc.png,y,\n"
+    folder = make_folder({"a.png": b"a", "b.png": b"b", "c.png": b"c", "labels.csv": csv})
+    assert [picture.group for picture in scan(folder / "labels.csv").pictures] == ["p1", "p2", None]
+
+
+def test_csv_with_a_picture_in_two_groups_is_an_error(make_folder: Maker) -> None:
+    folder = make_folder({"labels.csv": b"path,label,group\na.png,x,p1\nb.png,y,p2\na.png,x,p3\n"})
+    with pytest.raises(DataError, match=r"a\.png is listed twice, with different groups: 'p1' and 'p3'"):
+        scan(folder / "labels.csv")

@@ -15,6 +15,8 @@ from whatsit.images.scan import SPLITS, Dataset, Picture, scan
 from whatsit.images.split import limit, split
 from whatsit.images.stores import MemoryStore
 
+Maker = Callable[[dict[str, bytes]], Path]
+
 
 def dataset(counts: dict[str, int], part: str | None = None) -> Dataset:
     """Pictures whose contents are their names."""
@@ -24,6 +26,12 @@ def dataset(counts: dict[str, int], part: str | None = None) -> Dataset:
         for i in range(count)
     ]
     return Dataset("data", MemoryStore({}), tuple(pictures), tuple(sorted(counts)))
+
+
+def joined(*parts: Dataset) -> Dataset:
+    """Data that come with splits."""
+    pictures = tuple(picture for part in parts for picture in part.pictures)
+    return Dataset("data", MemoryStore({}), pictures, tuple(sorted({picture.label for picture in pictures})))
 
 
 @settings(max_examples=60, deadline=None)
@@ -110,10 +118,142 @@ def test_class_with_too_few_pictures_is_an_error() -> None:
         split(dataset({"a": 10, "b": 2}))
 
 
-def test_class_without_training_pictures_is_an_error() -> None:
-    train, test = dataset({"a": 10, "b": 10}, "train"), dataset({"c": 5}, "test")
-    with pytest.raises(DataError, match="the class 'c' has 0 different readable pictures"):
-        split(Dataset("data", train.store, (*train.pictures, *test.pictures), ("a", "b", "c")))
+@pytest.mark.parametrize(
+    ("parts", "places"),
+    [(("test",), "test/"), (("validation",), "validation/"), (("validation", "test"), "validation/ and test/")],
+)
+def test_class_without_training_pictures_is_told_where_it_has_some(parts: tuple[str, ...], places: str) -> None:
+    given = [dataset({"a": 10, "b": 10}, "train"), dataset({"a": 5, "b": 5}, "test")]
+    data = joined(*given, *(dataset({"c": 5}, part) for part in parts))
+    wanted = (
+        f"the class 'c' has pictures only in {places}; put some of them into train/, or take the class out of {places}"
+    )
+    with pytest.raises(DataError, match=wanted):
+        split(data)
+
+
+def test_class_without_training_pictures_of_a_csv_is_told_by_the_names_of_splits(make_folder: Maker) -> None:
+    rows = [
+        f"{label}{i}.png,{label},{part}"
+        for label, part in (("a", "train"), ("b", "train"), ("c", "test"))
+        for i in "12"
+    ]
+    files = {f"{label}{i}.png": f"{label}{i}".encode() for label in "abc" for i in "12"}
+    folder = make_folder({**files, "labels.csv": "\n".join(["path,label,split", *rows]).encode()})
+    with pytest.raises(
+        DataError, match="the class 'c' has pictures only in the test split; put some of them into the train"
+    ):
+        split(scan(folder / "labels.csv"))
+
+
+def test_class_whose_pictures_cannot_be_read_is_told_with_the_reason(make_folder: Maker) -> None:
+    files = {
+        f"{label}/{i}": f"{label}{i}".encode() if label != "c" else b"" for label in "abc" for i in ("1.png", "2.png")
+    }
+    with pytest.raises(
+        DataError,
+        match=r"the 2 pictures of the class 'c' cannot be read, such as c/\d.png: the file is empty",
+    ):
+        split(scan(make_folder(files)))
+
+
+def test_class_whose_pictures_all_lie_under_another_is_told_so(make_folder: Maker) -> None:
+    files = {f"{label}/{i}.png": f"{label}{i}".encode() for label in "ab" for i in range(6)}
+    again = {f"c/{i}.png": files[f"a/{i}.png"] for i in range(3)}
+    reason = "because the same file lies under another class too, such as c/0.png and a/0.png"
+    with pytest.raises(DataError, match=f"the 3 pictures of the class 'c' cannot be used {reason}"):
+        split(scan(make_folder({**files, **again})))
+
+
+def test_class_whose_training_pictures_stand_again_in_test_is_told_so() -> None:
+    train, test = dataset({"a": 10, "b": 10, "c": 1}, "train"), dataset({"a": 5, "b": 5, "c": 1}, "test")
+    copied = tuple(replace(p, digest=b"trainc0") if p.label == "c" else p for p in test.pictures)
+    wanted = "the only picture of the class 'c' in train/ cannot be used because a later split has the same file"
+    with pytest.raises(DataError, match=wanted):
+        split(joined(train, replace(test, pictures=copied)))
+
+
+def test_class_without_pictures_for_several_reasons_is_told_each(make_folder: Maker) -> None:
+    files = {f"{label}/{i}.png": f"{label}{i}".encode() for label in "ab" for i in range(6)}
+    bad = {"c/0.png": b"", "c/1.png": files["a/1.png"]}
+    with pytest.raises(
+        DataError, match=r"cannot be used: 1 cannot be read, such as c/0\.png.*; 1 because the same file"
+    ):
+        split(scan(make_folder({**files, **bad})))
+
+
+def test_class_that_is_not_tested_is_noted() -> None:
+    done = split(joined(dataset({"a": 10, "b": 10, "c": 10}, "train"), dataset({"a": 5, "b": 5}, "test")))
+    assert done.notes == ("the class 'c' has no test pictures, so it is not tested; put some into the test split",)
+
+
+def test_classes_that_are_not_validated_are_noted() -> None:
+    given = dataset({"a": 10, "b": 10}, "train"), dataset({"a": 5}, "validation"), dataset({"a": 5, "b": 5}, "test")
+    assert "the class 'b' has no validation pictures" in split(joined(*given)).notes[0]
+
+
+def test_pictures_of_a_group_stay_together_also_under_several_labels() -> None:
+    data = dataset({"a": 60, "b": 60})
+    grouped = tuple(replace(p, group=f"patient {i % 60 // 5}") for i, p in enumerate(data.pictures))
+    for seed in range(5):
+        where: dict[str | None, set[str | None]] = {}
+        for picture in split(replace(data, pictures=grouped), seed).pictures:
+            where.setdefault(picture.group, set()).add(picture.split)
+        assert all(len(splits) == 1 for splits in where.values())
+        assert set.union(*where.values()) == set(SPLITS)
+
+
+def test_groups_and_near_duplicates_are_kept_together_as_one() -> None:
+    data = dataset({"a": 40, "b": 40})
+    pictures = tuple(replace(p, group=f"{p.label}{int(p.name.split('/')[-1]) // 4}") for p in data.pictures)
+    chain = {pictures[3].digest: pictures[3].digest, pictures[4].digest: pictures[3].digest}  # of two groups
+    done = split(replace(data, pictures=pictures), alike=chain)
+    assert len({picture.split for picture in done.pictures if picture.group in ("a0", "a1")}) == 1
+
+
+def test_groups_that_leave_a_class_out_by_the_first_order_are_dealt_in_another() -> None:
+    data = dataset({"a": 40, "b": 40})
+    shared = tuple(
+        replace(p, group=f"g{int(p.name.split('/')[-1]) // (4 if p.label == 'a' else 10)}") for p in data.pictures
+    )
+    for seed in range(10):
+        done = split(replace(data, pictures=shared), seed)
+        assert {(p.label, p.split) for p in done.pictures} == {(label, name) for label in "ab" for name in SPLITS}
+        assert len({(p.group, p.split) for p in done.pictures}) == 10
+
+
+def test_class_of_one_group_is_refused_with_the_reason() -> None:
+    data = dataset({"a": 10, "b": 10})
+    pictures = tuple(replace(p, group="p7") if p.label == "b" else p for p in data.pictures)
+    with pytest.raises(
+        DataError, match=r"the 10 pictures of the class 'b' make up only 1 group, .*'p7'\); at least 3 are"
+    ):
+        split(replace(data, pictures=pictures))
+
+
+def test_groups_that_must_be_torn_are_refused() -> None:
+    data = dataset({"a": 3, "b": 3, "c": 3, "d": 3})
+    members = {"a": "123", "b": "124", "c": "134", "d": "234"}  # three splits of four groups cannot be in every class
+    pictures = tuple(replace(p, group=members[p.label][int(p.name[-1])]) for p in data.pictures)
+    with pytest.raises(DataError, match=r"no way was found .* group '[1-4]' would be torn for the class '[a-d]'"):
+        split(replace(data, pictures=pictures))
+
+
+def test_class_with_too_few_training_pictures_is_told_where() -> None:
+    given = dataset({"a": 10, "b": 1}, "train"), dataset({"a": 5, "b": 5}, "test")
+    with pytest.raises(
+        DataError, match="the class 'b' has 1 different readable picture in the train split; at least 2 are"
+    ):
+        split(joined(*given))
+
+
+def test_class_of_near_duplicates_is_refused_with_the_reason() -> None:
+    data = dataset({"a": 10, "b": 4})
+    alike = {picture.digest: data.pictures[10].digest for picture in data.pictures[10:]}
+    with pytest.raises(
+        DataError, match=r"the 4 pictures of the class 'b' make up only 1 group, .* \(as near-duplicates"
+    ):
+        split(data, alike=alike)
 
 
 def test_limit_takes_at_most_n_of_each_class() -> None:

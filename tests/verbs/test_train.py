@@ -409,7 +409,7 @@ def test_run_may_go_into_the_folder_one_stands_in(
 
 def test_all_pictures_unreadable(make_folder: Callable[[dict[str, bytes]], Path], tmp_path: Path) -> None:
     folder = make_folder({f"{label}/{i}.jpg": f"{label}{i}".encode() for label in "ab" for i in range(5)})
-    with pytest.raises(DataError, match=r"can be read, such as .*: the file holds text, not a picture"):
+    with pytest.raises(DataError, match=r"cannot be read, such as .*: the file holds text, not a picture"):
         whatsit.train(folder, out=tmp_path / "run", settings=FAST)
     assert not (tmp_path / "run").exists()
 

@@ -38,6 +38,7 @@ def run_json(run: Run) -> dict[str, Any]:
         "run": str(run.folder),
         "model": str(run.model),
         "test": tested_json(run.test),
+        "leakage": run.leakage.to_json(),
         "seconds": run.seconds,
         "recipe": run.recipe.name,
     }
@@ -62,6 +63,7 @@ def print_run(run: Run) -> None:
     rows = [
         ("Model", f"{run.recipe.model} (recipe {run.recipe.name}), {run.model}"),
         ("Test accuracy", accuracy_words(run.test)),
+        *([("Leakage", run.leakage.sentence)] if run.leakage.pictures else []),
         ("Test loss", f"{run.test.loss:.3f} (calibration error {run.test.ece:.3f})"),
         ("Inference time", f"{1000 * run.speed.median:.1f} ms a picture ({run.speed.runtime})"),
         ("Model size", f"{run.megabytes:.1f} MB"),

@@ -69,6 +69,8 @@ def learned(exam: Examination) -> list[str]:
         f"{percent(low)} to {percent(high)}). Always answering '{exam.most_frequent}' would get "
         f"{percent(exam.majority_accuracy)}; a very simple model (a linear probe), {percent(probe)}."
     ]
+    if exam.leakage.pictures:
+        found.append(f"{exam.leakage.sentence}.")
     if low <= probe <= high:
         found.append("So the very simple model does as well, as far as these test pictures can tell.")
     if exam.refused == 1:
@@ -139,8 +141,15 @@ def _about_calibration(exam: Examination) -> str:
 
 def to_do(exam: Examination) -> list[str]:
     """What to do next, the most urgent first."""
+    last = (
+        "Before you rely on it, try it on pictures from the place where it will be used, sorted into class folders: "
+        "whatsit evaluate MODEL FOLDER."
+    )
+    return [*_about_model(exam), *_about_data(exam), last]
+
+
+def _about_model(exam: Examination) -> list[str]:
     figures, bundle = exam.test.figures, exam.bundle
-    counts = bundle.provenance["data"]["pictures"]["train"]
     found = []
     if exam.shortcuts.alarms:
         found.append("It may have learned a shortcut: see 'Where it looks' before you trust this model.")
@@ -157,6 +166,11 @@ def to_do(exam: Examination) -> list[str]:
             f"Train by transfer: whatsit train DATA (the recipe 'fast'). Even the very simple model on a pretrained network's "
             f"features reaches {percent(exam.curve.accuracy[-1])}."
         )
+    if exam.leakage.pictures:
+        found.append(
+            f"Have each picture and all that are nearly like it either in training or in test: {exam.leakage.pictures:,} test "
+            f"pictures, listed in leakage.csv, have a counterpart among the others, and the test accuracy may flatter the model."
+        )
     low, high = figures.accuracy_ci95
     if high - low > 0.06:
         found.append(
@@ -169,7 +183,12 @@ def to_do(exam: Examination) -> list[str]:
             f"Look at the worst mistakes below: are pictures of '{pair.one}' and '{pair.other}' in the wrong folder? Add "
             f"pictures that show what tells the two apart."
         )
-    found.append(_about_more_pictures(exam))
+    return found
+
+
+def _about_data(exam: Examination) -> list[str]:
+    counts = exam.bundle.provenance["data"]["pictures"]["train"]
+    found = [_about_more_pictures(exam)]
     few = sorted((n, label) for label, n in counts.items() if n < FEW)
     if few:
         found.append(f"'{few[0][1]}' has only {few[0][0]} training pictures; some dozens make a useful model.")
@@ -181,10 +200,6 @@ def to_do(exam: Examination) -> list[str]:
         )
     if exam.unreadable:
         found.append(f"{len(exam.unreadable):,} pictures could not be read; they are listed in unreadable.csv.")
-    found.append(
-        "Before you rely on it, try it on pictures from the place where it will be used, sorted into class folders: "
-        "whatsit evaluate MODEL FOLDER."
-    )
     return found
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from whatsit.bundle.format import Bundle
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.evaluate import Evaluation
+from whatsit.evaluation.leakage import LeakageFigures
 from whatsit.evaluation.metrics import Interval, wilson_interval
 from whatsit.evaluation.shortcuts import Shortcuts
 from whatsit.evaluation.speed import Speed
@@ -95,6 +96,7 @@ class Examination:
     shortcuts: Shortcuts
     warnings: Sequence[str]  # signs that training went wrong, a line each with what to try
     notes: Sequence[str]  # about the data
+    leakage: LeakageFigures  # test pictures that resemble training pictures
     unreadable: Sequence[tuple[str, str]]  # (name, reason)
     seconds: float  # from the first picture read to here
 

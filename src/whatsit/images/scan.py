@@ -1,7 +1,7 @@
 """From DATA, in any of its forms, to a list of pictures with labels.
 
 DATA is a folder of class folders; a folder with `train/`, `validation|valid|val/`, `test/` of class folders; a zip or
-tar of either; a CSV with the columns `path,label[,split]`; or the name of a data set (see `images/datasets.py`).
+tar of either; a CSV with the columns `path,label[,split][,group]`; or the name of a data set (see `images/datasets.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import csv
 import hashlib
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -44,6 +44,23 @@ class Picture:
     label: str
     split: str | None = None  # one of SPLITS, or None where none was decided yet
     digest: bytes = b""  # SHA-256 of the file
+    group: str | None = None  # pictures of one group, such as of one patient, stay on one side of a split
+
+
+Named = Mapping[bytes, tuple[str, str]]  # of a test picture's digest, its name and the name of what it resembles
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """Test pictures that resemble pictures that were trained on or chosen by, each in the first of these that holds."""
+
+    copies: Named = field(default_factory=dict)  # DATA has them in an earlier split too, where they are left out
+    near: Named = field(default_factory=dict)  # a near-duplicate
+    grouped: Named = field(default_factory=dict)  # of the same group
+
+    def __contains__(self, picture: Picture) -> bool:
+        """Whether this test picture is one of them."""
+        return any(picture.digest in kind for kind in (self.copies, self.near, self.grouped))
 
 
 @dataclass(frozen=True)
@@ -57,6 +74,8 @@ class Dataset:
     passed_over: Counter[str] = field(default_factory=Counter)  # stray files, by kind
     unreadable: tuple[tuple[str, str], ...] = ()  # (name, reason)
     notes: tuple[str, ...] = ()  # what else the user should know, a sentence each
+    listed: tuple[Picture, ...] = ()  # as DATA lists them, before any was left out
+    leakage: Leakage = Leakage()  # from the other splits into test; known once it is split
 
     def read(self, picture: Picture) -> bytes:
         """The bytes of the picture's file; raises `ImageError`."""
@@ -179,21 +198,24 @@ def _list_csv(path: Path) -> Dataset:
         raise DataError(f"{path}: the CSV file cannot be read: {error}") from None
     if not pictures:
         raise DataError(f"{path}: the CSV file lists no pictures")
-    pictures, notes = _each_once(pictures)
+    pictures, notes = _each_once(str(path), pictures)
     if len({picture.split is None for picture in pictures}) > 1:
         raise DataError(f"{path}: the column 'split' must be filled in every row or in none")
     return replace(_dataset(str(path), FolderStore(path.parent), pictures, Counter()), notes=notes)
 
 
-def _each_once(rows: Iterable[Picture]) -> tuple[list[Picture], tuple[str, ...]]:
+def _each_once(source: str, rows: Iterable[Picture]) -> tuple[list[Picture], tuple[str, ...]]:
     """Each picture once under a label, and a note of those that were listed in several splits.
 
-    The later split keeps the picture: a test set is not to be touched.
+    The later split keeps the picture: a test set is not to be touched. Raises `DataError` where one is in two groups.
     """
     kept: dict[tuple[str, str], Picture] = {}
     again: dict[str, None] = {}
     for picture in rows:
         before = kept.setdefault((picture.name, picture.label), picture)
+        if picture.group != before.group:
+            groups = " and ".join(f"'{group[:50]}'" if group else "none" for group in (before.group, picture.group))
+            raise DataError(f"{source}: {picture.name} is listed twice, with different groups: {groups}")
         if picture.split != before.split:
             again[picture.name] = None
             kept[picture.name, picture.label] = max(before, picture, key=lambda one: SPLITS.index(one.split or "train"))
@@ -214,7 +236,8 @@ def _csv_pictures(path: Path, rows: csv.DictReader[str]) -> Iterator[Picture]:
             allowed = ", ".join(SPLIT_NAMES)
             raise DataError(f"{path}: {where}: the split '{split[:50]}' is unknown; allowed: {allowed}, or none at all")
         label = _clean_label(from_spreadsheet((row.get("label") or "").strip()), str(path), where)
-        yield Picture(name, label, SPLIT_NAMES.get(split))
+        group = unicodedata.normalize("NFC", from_spreadsheet((row.get("group") or "").strip()))
+        yield Picture(name, label, SPLIT_NAMES.get(split), group=group or None)
 
 
 def _clean_label(label: str, source: str, where: str) -> str:
@@ -280,23 +303,37 @@ def take_fingerprints(dataset: Dataset, progress: Callable[[int, int], None] | N
         return replace(picture, digest=hashlib.sha256(data).digest())
 
     pictures: list[Picture] = []
+    listed: list[Picture] = []
     unreadable: list[tuple[str, str]] = []
     total = len(dataset.pictures)
     todo = iter(dataset.pictures)
     with ThreadPoolExecutor(4) as pool:
         while batch := list(islice(todo, 2000)):
-            for result in pool.map(look, batch):
+            for picture, result in zip(batch, pool.map(look, batch), strict=True):
                 if isinstance(result, Picture):
                     pictures.append(result)
+                    listed.append(result)
                 else:
+                    listed.append(picture)
                     unreadable.append(result)
             if progress:
                 progress(len(pictures) + len(unreadable), total)
-    lost = {p.split for p in dataset.pictures if p.split} - {p.split for p in pictures}
-    if lost:
-        name, reason = unreadable[-1]
-        raise DataError(f"{dataset.source}: no picture of its {min(lost)} split can be read, such as {name}: {reason}")
-    return replace(dataset, pictures=tuple(pictures), unreadable=(*dataset.unreadable, *unreadable))
+    left = without_unreadable(dataset, unreadable)
+    return replace(left, pictures=tuple(pictures), listed=tuple(listed))
+
+
+def without_unreadable(dataset: Dataset, unreadable: Iterable[tuple[str, str]]) -> Dataset:
+    """Return the data set less these pictures. Raises `DataError` where that empties a split that it came with."""
+    reasons = dict(unreadable)
+    left = dataset.without(reasons.items())
+    for split in SPLITS:
+        gone = dataset.of(split)
+        if gone and not left.of(split):
+            name = gone[0].name
+            raise DataError(
+                f"{dataset.source}: none of {len(gone):,} {split} pictures can be read, such as {name}: {reasons[name]}"
+            )
+    return left
 
 
 def typical_size(dataset: Dataset, sample: int = 200) -> tuple[int, int]:

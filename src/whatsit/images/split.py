@@ -9,13 +9,16 @@ from dataclasses import replace
 import numpy as np
 
 from whatsit.errors import DataError
-from whatsit.images.scan import SPLITS, Dataset, Picture, count_by_label
+from whatsit.images.groups import Alike, with_column
+from whatsit.images.scan import SPLITS, Dataset, Picture
+from whatsit.images.shortage import require_enough, require_training_pictures, with_untested_noted
 
 FRACTIONS = (0.70, 0.15, 0.15)
 MOST_VALIDATION = 5000  # pictures: an accuracy of 90 % has a standard error of 0.4 points then; train gets the others
 
-Group = list[Picture]  # pictures that are the same, or nearly: they stay together
-Alike = Mapping[bytes, bytes]  # from the digest of a picture with near-duplicates to the one that stands for them all
+ATTEMPTS = 20  # other orders that are tried where one would tear a group that several classes have pictures of
+
+Group = list[Picture]  # pictures that are the same, or nearly, or of one group: they stay together
 
 
 def split(
@@ -24,15 +27,17 @@ def split(
     fractions: tuple[float, float, float] = FRACTIONS,
     alike: Alike | None = None,
 ) -> Dataset:
-    """Give every picture its split. Copies of a picture, and those that `alike` says are nearly the same, get the same one.
+    """Give every picture its split: the same one to all that belong together.
 
+    That are copies of a picture, those that `alike` says are nearly the same, and those with the same `group`.
     Where DATA came with a test set, that stays as it is, and validation, if missing, is carved from train in the
     proportion of `fractions`, at most `MOST_VALIDATION` pictures. A picture under two labels is left
     out; a training picture whose exact copy is also in a later split is left out of the earlier one. Both are noted.
 
     Raises:
-        DataError: a class has too few different pictures to be in every split.
+        DataError: a class has no training pictures, or too few different pictures to be in every split.
     """
+    dataset = dataset if dataset.listed else replace(dataset, listed=dataset.pictures)
     given = {picture.split for picture in dataset.pictures}
     dataset = _without_conflicts(dataset)
     lost = sorted(name for name in given - {picture.split for picture in dataset.pictures} if name)
@@ -40,19 +45,15 @@ def split(
         raise DataError(
             f"{dataset.source}: the {lost[0]} split that came with it has no usable picture left; {dataset.notes[-1]}"
         )
+    require_training_pictures(dataset)
     fractions = _with_less_validation(dataset, fractions)
+    alike = with_column(dataset.pictures, alike or {})
     if any(picture.split for picture in dataset.pictures):
-        dataset = _keep_given_splits(dataset, seed, fractions, alike or {})
+        dataset = _keep_given_splits(dataset, seed, fractions, alike)
     else:
-        pictures = _allot(dataset, dataset.pictures, SPLITS, fractions, seed, alike or {})
+        pictures = _allot(dataset, dataset.pictures, SPLITS, fractions, seed, alike)
         dataset = replace(dataset, pictures=_ordered(dataset, pictures))
-    _require_training_pictures(dataset)
-    return dataset
-
-
-def is_to_be_dealt(dataset: Dataset) -> bool:
-    """Whether `split` has anything to decide: DATA did not come with all splits."""
-    return {picture.split for picture in dataset.pictures} != set(SPLITS)
+    return with_untested_noted(dataset)
 
 
 def limit(dataset: Dataset, per_class: int, seed: int = 0) -> Dataset:
@@ -112,6 +113,7 @@ def _keep_given_splits(dataset: Dataset, seed: int, fractions: tuple[float, floa
         rank = SPLITS.index(picture.split or "train")
         latest[picture.digest] = max(rank, latest.get(picture.digest, 0))
     kept = [p for p in dataset.pictures if SPLITS.index(p.split or "train") == latest[p.digest]]
+    require_training_pictures(replace(dataset, pictures=tuple(kept)))
     notes = dataset.notes
     if dropped := len(dataset.pictures) - len(kept):
         notes = (*notes, f"{dropped} pictures stand again in a later split and were left out of the earlier one")
@@ -140,26 +142,66 @@ def _allot(
     for picture in pictures:
         by_class[picture.label].setdefault(alike.get(picture.digest, picture.digest), []).append(picture)
     for label in dataset.classes:
-        if len(by_class[label]) < len(names):
-            raise DataError(
-                f"{dataset.source}: the class '{label}' has {len(by_class[label])} different readable pictures; at least "
-                f"{len(names)} are needed, one each to {_purposes(names)}"
-            )
+        require_enough(dataset.source, label, by_class[label], names)
     rng = np.random.default_rng(seed)
-    orders: dict[str, list[bytes]] = {}
-    for label in dataset.classes:
+    where: dict[str, dict[bytes, str]] = {}
+    torn: set[bytes] | None = None
+    for _ in range(ATTEMPTS):
+        dealt = _deal_classes(by_class, names, shares, rng)
+        splits: defaultdict[bytes, set[str]] = defaultdict(set)
+        for of_class in dealt.values():
+            for key, name in of_class.items():
+                splits[key].add(name)
+        now = {key for key, several in splits.items() if len(several) > 1}
+        if torn is None or len(now) < len(torn):
+            where, torn = dealt, now
+        if not torn:
+            break
+    _refuse_torn(dataset, by_class, torn or set(), names)
+    return [
+        replace(picture, split=where[label][key])
+        for label, groups in by_class.items()
+        for key, group in groups.items()
+        for picture in group
+    ]
+
+
+def _deal_classes(
+    by_class: Mapping[str, Mapping[bytes, Group]],
+    names: Sequence[str],
+    shares: Sequence[float],
+    rng: np.random.Generator,
+) -> dict[str, dict[bytes, str]]:
+    """Return, for each class, the split of each of its groups."""
+    orders = {}
+    for label in sorted(by_class):
         keys = list(by_class[label])
         orders[label] = [keys[place] for place in rng.permutation(len(keys))]
     labels_of = Counter(key for groups in by_class.values() for key in groups)
     own = {label: sum(labels_of[key] == 1 for key in order) for label, order in orders.items()}
     dealt: dict[bytes, str] = {}  # a group under several labels goes where the first of them went
-    allotted: list[Picture] = []
-    for label in sorted(orders, key=lambda label: own[label]):  # those that can choose least come first
-        groups = by_class[label]
-        where = _deal(orders[label], {key: len(groups[key]) for key in groups}, names, shares, dealt)
-        dealt = where | dealt
-        allotted += [replace(picture, split=where[key]) for key in orders[label] for picture in groups[key]]
-    return allotted
+    where = {}
+    # Those that can choose least come first.
+    for label in sorted(orders, key=lambda label: (own[label], len(orders[label]))):
+        sizes = {key: len(group) for key, group in by_class[label].items()}
+        where[label] = _deal(orders[label], sizes, names, shares, dealt)
+        dealt = where[label] | dealt
+    return where
+
+
+def _refuse_torn(
+    dataset: Dataset, by_class: Mapping[str, Mapping[bytes, Group]], torn: set[bytes], names: Sequence[str]
+) -> None:
+    """Raise `DataError` where a group of the column `group` could not be kept on one side."""
+    for label in dataset.classes:
+        for key in torn & by_class[label].keys():
+            groups = {picture.group for picture in by_class[label][key] if picture.group}
+            if groups:
+                raise DataError(
+                    f"{dataset.source}: no way was found to have pictures of every class in {_several(names)} while each "
+                    f"group stays on one side; group '{min(groups)}' would be torn for the class '{label}', which has pictures "
+                    f"of {len(by_class[label]):,} groups: add pictures of other groups to it"
+                )
 
 
 def _deal(
@@ -199,10 +241,8 @@ def _counts(total: int, shares: Sequence[float]) -> list[int]:
     return [total - sum(later), *later]
 
 
-def _purposes(names: Sequence[str]) -> str:
-    purpose = {"train": "train", "validation": "validate", "test": "test"}
-    words = [purpose[name] for name in names]
-    return " and ".join([", ".join(words[:-1]), words[-1]])
+def _several(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]])
 
 
 def _ordered(dataset: Dataset, pictures: Iterable[Picture]) -> tuple[Picture, ...]:
@@ -210,14 +250,3 @@ def _ordered(dataset: Dataset, pictures: Iterable[Picture]) -> tuple[Picture, ..
     dealt = {(picture.name, picture.label): picture for picture in pictures}
     keys = ((picture.name, picture.label) for picture in dataset.pictures)
     return tuple(dealt[key] for key in keys if key in dealt)
-
-
-def _require_training_pictures(dataset: Dataset) -> None:
-    for name in SPLITS:
-        have = count_by_label(dataset.of(name))
-        if name == "train" or not have:
-            missing = [label for label in dataset.classes if label not in have]
-            if missing:
-                raise DataError(
-                    f"{dataset.source}: the class '{missing[0]}' has no readable picture in the {name} split"
-                )

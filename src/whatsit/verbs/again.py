@@ -12,7 +12,8 @@ from typing import Any
 from whatsit.bundle.read import read_bundle, run_folder
 from whatsit.errors import BundleError, DataError, UsageError
 from whatsit.files import from_spreadsheet
-from whatsit.images.scan import SPLITS, Dataset, Picture
+from whatsit.images.leakage import copies_in_test
+from whatsit.images.scan import SPLITS, Dataset, Leakage, Picture
 from whatsit.progress import Reporter
 from whatsit.training.clock import duration
 from whatsit.training.recipe import Recipe
@@ -50,7 +51,9 @@ class Again:
                 f"there any more or have changed, such as {missing[0]}; say where they are now: whatsit train DATA --from-run ..."
             )
         classes = tuple(sorted({picture.label for picture in pictures}))
-        return replace(dataset, pictures=tuple(pictures), classes=classes)
+        # The copies that were left out of the earlier splits are among the run's pictures no more.
+        copies = Leakage(copies=copies_in_test(dataset.pictures))
+        return replace(dataset, pictures=tuple(pictures), classes=classes, leakage=copies)
 
     def warn(self, reporter: Reporter) -> None:
         """Tell what may make the figures others than they were."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from whatsit.bundle.format import Bundle
 from whatsit.evaluation.examination import Examination
+from whatsit.evaluation.leakage import LeakageFigures
 from whatsit.evaluation.wording import plain
 
 
-def model_card(bundle: Bundle, exam: Examination | None = None) -> str:
+def model_card(bundle: Bundle, exam: Examination | None = None, leakage: LeakageFigures | None = None) -> str:
     """What the model is, what it was trained on, how well it did and what it is not for, as Markdown."""
     made, test = bundle.provenance, bundle.test or {}
     low, high = test["accuracy_ci95"]
@@ -33,7 +34,7 @@ Made by whatsit {made["versions"].get("whatsit", "")} on {made["created"]} with 
 
 - Test accuracy: {test["accuracy"]:.1%} (95 % interval {low:.1%} to {high:.1%}); log loss {test["loss"]:.3f}; calibration
   error {test["ece"]:.3f}
-{_examined(exam)}
+{_leaked(exam.leakage if exam else leakage)}{_examined(exam)}
 | class | precision | recall | F1 | test pictures |
 | --- | --- | --- | --- | --- |
 {rows}
@@ -45,6 +46,10 @@ where it will be used before anything depends on it.
 
 This file holds {len(bundle.golden)} of the test pictures, as a proof that it answers alike everywhere.
 """
+
+
+def _leaked(leakage: LeakageFigures | None) -> str:
+    return f"- Warning: {_cell(leakage.sentence)}\n" if leakage and leakage.pictures else ""
 
 
 def _about_strangers(bundle: Bundle) -> str:

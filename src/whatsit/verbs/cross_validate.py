@@ -16,7 +16,8 @@ from whatsit.errors import DataError
 from whatsit.evaluation.metrics import Interval, wilson_interval
 from whatsit.images.audit import audit
 from whatsit.images.batches import decode_batches
-from whatsit.images.near import near_duplicates
+from whatsit.images.groups import connect, with_column
+from whatsit.images.near import near_pairs
 from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.progress import SILENT, Reporter
 from whatsit.training.clock import Clock
@@ -29,7 +30,7 @@ FOLDS = 3
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What came of all folds: every picture was tested once, by a model that had seen neither it nor one nearly the same."""
+    """What came of all folds: every picture was tested once, by a model that had seen neither it nor one of its group."""
 
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]  # [true][answer]
@@ -124,31 +125,26 @@ def _confusion(dataset: Dataset, plan: Recipe, folder: Path) -> npt.NDArray[np.i
 
 
 def _deal(dataset: Dataset, folds: int) -> Sequence[int]:
-    """The fold of each picture: every class alike in all, near-duplicates in one."""
+    """The fold of each picture: every class alike in all, near-duplicates and groups in one; -1 for the unreadable."""
     looked = audit(dataset)
-    names = {picture.name: place for place, picture in enumerate(looked.pictures)}
-    group = list(range(len(looked.pictures)))
-    for places in near_duplicates(looked.thumbs, sides=looked.sides):
-        for place in places:
-            group[place] = places[0]
-    by_class: dict[str, list[int]] = {}
-    for place, picture in enumerate(looked.pictures):
-        of_class = by_class.setdefault(picture.label, [])
-        if group[place] not in of_class:
-            of_class.append(group[place])
+    digests = [picture.digest for picture in looked.pictures]
+    near = connect((digests[i], digests[j]) for i, j in near_pairs(looked.thumbs, sides=looked.sides).tolist())
+    alike = with_column(looked.pictures, near)
+    by_class: dict[str, dict[bytes, list[Picture]]] = {label: {} for label in dataset.classes}
+    for picture in looked.pictures:
+        by_class[picture.label].setdefault(alike.get(picture.digest, picture.digest), []).append(picture)
     rng = np.random.default_rng(0)
-    fold_of: dict[int, int] = {}
-    for label in dataset.classes:
-        members = by_class.get(label, [])
-        if len(members) < folds:
+    fold_of: dict[bytes, int] = {}
+    # A group that several classes have pictures of goes where the class with the fewest groups has it.
+    for label, groups in sorted(by_class.items(), key=lambda item: len(item[1])):
+        if len(groups) < folds:
+            count = sum(map(len, groups.values()))
             raise DataError(
-                f"{dataset.source}: the class '{label}' has {len(members)} different pictures; at least {folds} are needed"
+                f"{dataset.source}: of the {count:,} pictures of the class '{label}', {len(groups)} are different (those of one "
+                f"group count as one); at least {folds} are needed"
             )
-        for number, place in enumerate(rng.permutation(members)):
-            fold_of.setdefault(int(place), number % folds)
-    return [_fold(picture, names, group, fold_of) for picture in dataset.pictures]
-
-
-def _fold(picture: Picture, names: dict[str, int], group: list[int], fold_of: dict[int, int]) -> int:
-    place = names.get(picture.name)
-    return -1 if place is None else fold_of[group[place]]
+        keys = list(groups)
+        for number, place in enumerate(rng.permutation(len(keys))):
+            fold_of.setdefault(keys[place], number % folds)
+    readable = {picture.name for picture in looked.pictures}
+    return [fold_of[alike.get(p.digest, p.digest)] if p.name in readable else -1 for p in dataset.pictures]

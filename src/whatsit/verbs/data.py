@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from whatsit.errors import DataError, UsageError
 from whatsit.images.audit import audit
 from whatsit.images.datasets import FILES, load_named
 from whatsit.images.edits import apply_edits, read_edits
-from whatsit.images.near import near_duplicates, representatives
-from whatsit.images.scan import Dataset, describe_strays, scan, take_fingerprints
-from whatsit.images.split import is_to_be_dealt, split
+from whatsit.images.groups import connect
+from whatsit.images.leakage import copies_in_test, with_leakage
+from whatsit.images.near import near_pairs
+from whatsit.images.scan import Dataset, Named, describe_strays, scan, take_fingerprints, without_unreadable
+from whatsit.images.split import split
 from whatsit.progress import Reporter
 
 
@@ -42,14 +43,21 @@ def scan_data(data: str | Path, reporter: Reporter) -> Dataset:
 
 
 def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
-    """Every picture with its split, near-duplicates on one side. Raises `DataError` as `split` does."""
-    if not is_to_be_dealt(dataset):
-        return split(dataset, seed)
-    dealt = replace(dataset, pictures=tuple(p for p in dataset.pictures if p.split in (None, "train")))
-    looked = audit(dealt, reporter.stage("Looking for near-duplicates"))
-    return split(
-        dataset, seed, alike=representatives(looked.pictures, near_duplicates(looked.thumbs, sides=looked.sides))
-    )
+    """Return every picture with its split: near-duplicates on one side, where DATA did not come with splits.
+
+    Those that lie on both sides of splits that DATA came with are found too (`Dataset.leakage`), and noted. Pictures that
+    cannot be decoded are left out.
+
+    Raises:
+        DataError: no picture of a split that DATA came with can be read; else as `split` does.
+    """
+    looked = audit(dataset, reporter.stage("Looking for near-duplicates"))
+    readable = without_unreadable(dataset, looked.unreadable[len(dataset.unreadable) :])
+    digests = [picture.digest for picture in looked.pictures]
+    pairs = [(digests[i], digests[j]) for i, j in near_pairs(looked.thumbs, sides=looked.sides).tolist()]
+    alike = connect(pairs)
+    copies: Named = {**dataset.leakage.copies, **copies_in_test(readable.pictures)}
+    return with_leakage(split(readable, seed, alike=alike), pairs, alike, copies)
 
 
 def _exists(text: str) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from whatsit.evaluation.criteria import check_criteria, is_from_scratch
 from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.examination import Examination, find_mistakes, measure_coverage, sample_pixels
+from whatsit.evaluation.leakage import leakage_figures
 from whatsit.evaluation.shortcuts import PICTURES, look_for_shortcuts
 from whatsit.evaluation.speed import Speed, megabytes
 from whatsit.evaluation.strangers import meet_strangers
@@ -75,6 +76,7 @@ def examine(
         shortcuts=shortcuts,
         warnings=trained.warnings,
         notes=dataset.notes,
+        leakage=leakage_figures(test, dataset.leakage),
         unreadable=unreadable_of(trained, test),
         seconds=seconds,
     )

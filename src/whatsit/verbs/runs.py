@@ -45,6 +45,14 @@ def write_split(dataset: Dataset, path: Path) -> None:
     write_csv(path, ("path", "label", "split", "sha256"), rows)
 
 
+def write_leakage(dataset: Dataset, path: Path) -> None:
+    """Write `path,resembles,how` of every test picture that leaks; no file where there is none."""
+    ways = (("near-duplicate", "near"), ("exact copy", "copies"), ("same group", "grouped"))
+    rows = [(*names, how) for how, kind in ways for names in getattr(dataset.leakage, kind).values()]
+    if rows:
+        write_csv(path, ("path", "resembles", "how"), rows)
+
+
 def write_unreadable(unreadable: Iterable[tuple[str, str]], path: Path) -> None:
     """`path,reason` of every picture that was left out; no file where there is none."""
     rows = list(unreadable)

@@ -13,6 +13,7 @@ from whatsit.bundle.format import Bundle, Conformal, UnknownRule
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import write_bundle
 from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
+from whatsit.evaluation.leakage import leakage_figures
 from whatsit.images.scan import Dataset
 from whatsit.models.unknown import METHOD
 from whatsit.progress import Reporter
@@ -51,7 +52,7 @@ def ship(bundle: Bundle, path: Path, dataset: Dataset, reporter: Reporter) -> tu
     bundle = replace(
         shipped, test=evaluation.figures.to_json(), golden=golden_pictures(shipped, dataset, evaluation.pictures)
     )
-    bundle = replace(bundle, card=model_card(bundle))
+    bundle = replace(bundle, card=model_card(bundle, leakage=leakage_figures(evaluation, dataset.leakage)))
     write_bundle(bundle, path)
     return Predictor(bundle), evaluation
 

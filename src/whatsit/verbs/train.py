@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
 from whatsit.bundle.write import write_bundle
-from whatsit.errors import DataError, ImageError, UsageError
-from whatsit.evaluation.criteria import load_criteria, name_some
+from whatsit.errors import UsageError
+from whatsit.evaluation.criteria import load_criteria
 from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.examination import Examination
+from whatsit.evaluation.leakage import LeakageFigures, leakage_figures
 from whatsit.evaluation.metrics import Figures
 from whatsit.evaluation.speed import Speed, measure_speed, megabytes
 from whatsit.files import write_text
-from whatsit.images.decode import RESIZE_RULE, decode
+from whatsit.images.decode import RESIZE_RULE
 from whatsit.images.scan import Dataset, count_by_label
 from whatsit.images.split import limit as limit_pictures
 from whatsit.models.unknown import METHOD
@@ -38,7 +39,7 @@ from whatsit.verbs.examine import examine, unreadable_of
 from whatsit.verbs.fidelity import require_what_was_fitted
 from whatsit.verbs.plan import Order, allowed_seconds, make_plan, said_seed
 from whatsit.verbs.run_data import address
-from whatsit.verbs.runs import RUNS, seconds_used, write_split, write_unreadable
+from whatsit.verbs.runs import RUNS, seconds_used, write_leakage, write_split, write_unreadable
 from whatsit.verbs.shipping import THRESHOLD_PICTURES, set_thresholds, ship, versions
 from whatsit.verbs.workplace import new_run, unfinished_run
 
@@ -60,6 +61,7 @@ class Run:
     megabytes: float  # size of the bundle
     seconds: float
     recipe: Recipe
+    leakage: LeakageFigures  # the test accuracy without the pictures that resemble training pictures
     examination: Examination | None = None  # what the report is made of
 
     def load(self) -> Predictor:
@@ -132,10 +134,8 @@ def train(
         if wanted.limit is not None:
             dataset = limit_pictures(dataset, wanted.limit, wanted.plan.seed)
         dataset = split_data(dataset, wanted.plan.seed, reporter)
-        _require_test_picture(dataset)
         wanted.keep(place, dataset)
         tell_about(dataset, reporter)
-        _tell_untested(dataset, reporter)
         used = seconds_used(working)
         if report and wanted.seconds is not None and wanted.seconds < REPORT_FROM:
             reporter.warn(f"a time limit below {REPORT_FROM} s leaves no time for the report")
@@ -157,14 +157,17 @@ def train(
         if report:
             exam = _examine(working, predictor, trained, evaluation, speed, limits, started - used, reporter)
         size = megabytes(working / "model.whatsit")
+        leakage = leakage_figures(evaluation, trained.dataset.leakage)
         seconds = round(time.perf_counter() - started + used, 2)
         _write_records(working, trained, evaluation, plan, seconds)
-        _write_metrics(working / "metrics.json", trained, evaluation, plan, speed, size, seconds, wanted.seconds, exam)
+        _write_metrics(
+            working / "metrics.json", trained, evaluation, leakage, plan, speed, size, seconds, wanted.seconds, exam
+        )
     if wanted.seconds is not None and seconds > 1.1 * wanted.seconds:
         reporter.warn(f"the time limit of {duration(wanted.seconds)} was too short: it took {duration(seconds)}")
     folder = place.folder
     tell_unreadable((*trained.dataset.unreadable[len(dataset.unreadable) :], *evaluation.failed), reporter)
-    return Run(folder, folder / "model.whatsit", evaluation.figures, speed, size, seconds, plan, exam)
+    return Run(folder, folder / "model.whatsit", evaluation.figures, speed, size, seconds, plan, leakage, exam)
 
 
 @dataclass(frozen=True)
@@ -209,31 +212,6 @@ def require_outside(data: str | Path, place: Path) -> None:
         raise UsageError(
             f"{place.resolve()} lies inside DATA, and the next training would take the run for pictures; choose another place "
             "with --out"
-        )
-
-
-def _require_test_picture(dataset: Dataset) -> None:
-    """Raises `DataError` where no test picture can be read: to be told before hours of training."""
-    tests = dataset.of("test")
-    reason = None
-    for picture in tests:
-        try:
-            decode(dataset.read(picture), (32, 32))
-            return
-        except ImageError as error:
-            reason = reason or error
-    if reason:
-        raise DataError(
-            f"{dataset.source}: none of {len(tests):,} test pictures can be read, such as {tests[0].name}: {reason}"
-        )
-
-
-def _tell_untested(dataset: Dataset, reporter: Reporter) -> None:
-    tested = {picture.label for picture in dataset.of("test")}
-    untested = [label for label in dataset.classes if label not in tested]
-    if untested:
-        reporter.warn(
-            f"there are no test pictures of {name_some(untested)}: how well the model knows them cannot be measured"
         )
 
 
@@ -324,6 +302,7 @@ def _examine(
 def _write_records(folder: Path, trained: Trained, evaluation: Evaluation, plan: Recipe, seconds: float) -> None:
     write_text(folder / "recipe.toml", recipes.to_toml(plan, f"whatsit train DATA, {seconds:.0f} s"))
     write_split(trained.dataset, folder / "split.csv")
+    write_leakage(trained.dataset, folder / "leakage.csv")
     write_unreadable(unreadable_of(trained, evaluation), folder / "unreadable.csv")
 
 
@@ -331,6 +310,7 @@ def _write_metrics(
     path: Path,
     trained: Trained,
     evaluation: Evaluation,
+    leakage: LeakageFigures,
     plan: Recipe,
     speed: Speed,
     size: float,
@@ -348,6 +328,7 @@ def _write_metrics(
         "temperature": trained.temperature,
         "best_epoch": trained.best,
         "test": evaluation.figures.to_json(),
+        "leakage": leakage.to_json(),
         "speed": vars(speed),
         "model_mb": size,
         "unreadable": len(unreadable_of(trained, evaluation)),
