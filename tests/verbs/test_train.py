@@ -17,8 +17,10 @@ import whatsit
 from tests.conftest import Listener, encode, shapes
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import DataError, RecipeError, UsageError
+from whatsit.progress import SILENT
 from whatsit.verbs import shipping
 from whatsit.verbs import train as train_verb
+from whatsit.verbs.data import open_data, split_data
 from whatsit.verbs.train import Run
 from whatsit.verbs.verify import verify
 
@@ -48,6 +50,26 @@ def test_run_folder_is_complete(baseline_run: Run) -> None:
 def test_easy_classes_are_learned_by_both_recipes(baseline_run: Run, fast_run: Run) -> None:
     assert baseline_run.test.accuracy >= 0.8
     assert fast_run.test.accuracy >= 0.9
+
+
+def test_frames_of_a_sequence_stay_on_one_side(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for kind in ("a", "b"):
+        for track in range(6):
+            scene = rng.integers(0, 200, (8, 8, 3)).repeat(6, axis=0).repeat(6, axis=1)
+            for frame in range(4):
+                light, noise = 0.5 + 0.15 * frame, rng.normal(0, 6, scene.shape)
+                pixels = np.clip(scene * light + noise, 0, 255).astype(np.uint8)
+                path = tmp_path / kind / f"{track:03d}_{frame:03d}.png"
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(encode(pixels))
+    dataset = split_data(open_data(tmp_path, SILENT), 0, SILENT)
+    sides: dict[tuple[str, str], set[str | None]] = {}
+    for picture in dataset.pictures:
+        sides.setdefault((picture.label, Path(picture.name).name[:3]), set()).add(picture.split)
+    assert len(sides) == 12
+    assert all(len(side) == 1 for side in sides.values())
+    assert any("frames of one sequence" in note for note in dataset.notes)
 
 
 def test_probe_ships_where_the_head_learned_nothing(shapes_folder: Path, tmp_path: Path) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from whatsit.errors import DataError, UsageError
-from whatsit.images.audit import audit
+from whatsit.images.audit import Audit, audit
 from whatsit.images.datasets import FILES, load_named
 from whatsit.images.edits import apply_edits, read_edits
 from whatsit.images.groups import connect
 from whatsit.images.leakage import copies_in_test, with_leakage
 from whatsit.images.near import near_pairs
-from whatsit.images.scan import Dataset, Named, describe_strays, scan, take_fingerprints, without_unreadable
+from whatsit.images.scan import SPLITS, Dataset, Named, describe_strays, scan, take_fingerprints, without_unreadable
+from whatsit.images.sequences import find_sequences
 from whatsit.images.split import split
 from whatsit.progress import Reporter
 
@@ -57,7 +60,25 @@ def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
     pairs = [(digests[i], digests[j]) for i, j in near_pairs(looked.thumbs, sides=looked.sides).tolist()]
     alike = connect(pairs)
     copies: Named = {**dataset.leakage.copies, **copies_in_test(readable.pictures)}
-    return with_leakage(split(readable, seed, alike=alike), pairs, alike, copies)
+    return with_leakage(_split(readable, seed, pairs, looked), pairs, alike, copies)
+
+
+def _split(dataset: Dataset, seed: int, pairs: Sequence[tuple[bytes, bytes]], looked: Audit) -> Dataset:
+    """Split with near-duplicates on one side and, where every class can be dealt like that, whole sequences."""
+    settled = {picture.split for picture in dataset.pictures} == {*SPLITS} or any(p.group for p in dataset.pictures)
+    found = [] if settled else find_sequences(looked.pictures, looked.thumbs)
+    if sequences := [group for group in found if looked.pictures[group[0]].split in (None, "train")]:
+        digests = [picture.digest for picture in looked.pictures]
+        frames = [(digests[group[0]], digests[place]) for group in sequences for place in group[1:]]
+        with contextlib.suppress(DataError):  # too few sequences in a class; without them it may do
+            kept = split(dataset, seed, alike=connect([*pairs, *frames]))
+            names = [looked.pictures[place].name for place in sequences[0][:2]]
+            note = (
+                f"{len(sequences):,} groups of pictures, such as {names[0]} and {names[1]}, are frames of one sequence by their "
+                f"names and by what they show; each stays on one side of a split (the column 'group' of a CSV decides otherwise)"
+            )
+            return replace(kept, notes=(*kept.notes, note))
+    return split(dataset, seed, alike=connect(pairs))
 
 
 def _exists(text: str) -> bool:
