@@ -19,7 +19,7 @@ from whatsit.runtime.predictor import Predictor
 if TYPE_CHECKING:
     from whatsit.training.trained import Trained
 
-PICTURES = 40  # validation pictures, fewer where each is looked at in several views: Keras takes 7 ms for one
+PICTURES = 64  # validation pictures, fewer where each is looked at in several views: Keras takes 7 ms for one
 EXTREMES = 2  # pictures of noise, and as many of black and white dots; one black picture and one white
 SAVED = 8  # pictures for the Keras model that the run folder holds
 
