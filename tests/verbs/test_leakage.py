@@ -58,7 +58,7 @@ def test_report_card_and_terminal_tell_it(leaking_run: Run, capsys: pytest.Captu
     report = (leaking_run.folder / "report.html").read_text(encoding="utf-8").replace("\xa0", " ")
     assert TOLD in capsys.readouterr().out
     assert report.count(TOLD) == 3  # in the verdict, in what was learned, and in the note on the data
-    assert "without the 4 test pictures that resemble" in report
+    assert "test pictures that resemble training or validation pictures left out (4)" in report
     assert r"4 of 19 test pictures \(21.1 %\) resemble" in read_bundle(leaking_run.model).card
 
 

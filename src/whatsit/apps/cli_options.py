@@ -10,7 +10,7 @@ import typer
 DATA = typer.Argument(
     metavar="DATA",
     help="A folder of class folders (optionally below train/, validation/, test/), a zip or tar of one, a CSV with "
-    "path,label[,split], or: digits, cifar10, cifar100, mnist, fashion-mnist, cats-vs-dogs.",
+    "path,label[,split][,group], or: digits, cifar10, cifar100, mnist, fashion-mnist, cats-vs-dogs.",
 )
 Data = Annotated[str, DATA]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A .whatsit file or a run folder.")]

@@ -81,13 +81,14 @@ def describe_leakage(leakage: Leakage, pictures: Sequence[Picture], judging: str
     others = "training or validation pictures" if judging == "test" else "training pictures"
     told = []
     total = 0
+    here = {picture.digest for picture in pictures}
     for kind, singular, plural, word in _WAYS:
         named: Named = getattr(leakage, kind)
-        digests = [picture.digest for picture in pictures if picture.digest in named]
-        if digests:
-            example = next(names for digest, names in named.items() if digest in set(digests))
-            told.append((len(digests), singular if len(digests) == 1 else plural, word, " and ".join(example)))
-            total += len(digests)
+        count = sum(picture.digest in named for picture in pictures)
+        if count:
+            example = next(names for digest, names in named.items() if digest in here)
+            told.append((count, singular if count == 1 else plural, word, " and ".join(example)))
+            total += count
     if not told:
         return ""
     head = f"{total:,} of {len(pictures):,} {judging} pictures ({100 * total / len(pictures):.1f} %)"
