@@ -43,31 +43,43 @@ _FLAT = 3.0  # standard deviation of a thumbnail without content, about which co
 def near_duplicates(
     thumbs: Pixels, features: npt.NDArray[Any] | None = None, sides: Sequence[int] | None = None
 ) -> list[list[int]]:
-    """Groups of pictures that are nearly the same, each with two or more numbers, ascending.
+    """Return the groups of images that are near-duplicates, each two or more numbers, ascending.
+
+    Arguments as for `near_pairs`.
+    """
+    parents = list(range(len(thumbs)))
+    for first, second in near_pairs(thumbs, features, sides).tolist():
+        _join(parents, first, second)
+    groups: dict[int, list[int]] = {}
+    for number in range(len(thumbs)):
+        groups.setdefault(_root(parents, number), []).append(number)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def near_pairs(
+    thumbs: Pixels, features: npt.NDArray[Any] | None = None, sides: Sequence[int] | None = None
+) -> npt.NDArray[np.int64]:
+    """Return verified pairs of near-duplicates whose connected components are the groups.
 
     Args:
         thumbs: luminance uint8 `[N, T, T]`.
         features: float `[N, F]`, of any network; finds cuts that thumbnails alone do not.
         sides: the shorter side of each picture in pixels; those below `SMALLEST` show too little to be told apart by it.
+
+    Returns:
+        int64 `[P, 2]`, the smaller number first.
     """
     count = len(thumbs)
     if count < 2:
-        return []
+        return np.empty((0, 2), np.int64)
     pairs = _most_similar(thumbs.reshape(count, -1), _NEAR_THUMBS)
     if features is not None:
         pairs |= _most_similar(features, _NEAR_FEATURES)
     flat = {place for place in set(chain(*pairs)) if thumbs[place].std() < _FLAT or _is_enlarged(thumbs[place])}
     if sides is not None:
         flat.update(place for place, side in enumerate(sides) if side < SMALLEST)
-    looked = np.array(sorted(pair for pair in pairs if not flat.intersection(pair)), int).reshape(-1, 2)
-    near = are_near(thumbs[looked[:, 0]], thumbs[looked[:, 1]])
-    parents = list(range(count))
-    for first, second in looked[near].tolist():
-        _join(parents, first, second)
-    groups: dict[int, list[int]] = {}
-    for place in range(count):
-        groups.setdefault(_root(parents, place), []).append(place)
-    return [group for group in groups.values() if len(group) > 1]
+    looked = np.array(sorted(pair for pair in pairs if not flat.intersection(pair)), np.int64).reshape(-1, 2)
+    return looked[are_near(thumbs[looked[:, 0]], thumbs[looked[:, 1]])]
 
 
 def _is_enlarged(thumb: Pixels) -> bool:
