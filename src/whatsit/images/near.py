@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.images.decode import Pixels
-from whatsit.images.matching import Compare, are_near, are_same, hold_cuts, standard
+from whatsit.images.matching import Compare, are_near, are_same, are_shifted, hold_cuts, standard
 from whatsit.images.neighbours import Neighbours
 from whatsit.images.scan import Picture
 
@@ -112,17 +112,17 @@ def _copies(thumbs: Pixels, usable: npt.NDArray[np.int64]) -> tuple[Pairs, npt.N
 class _Reach:
     """Which neighbours of an image are compared with it."""
 
-    least: float  # cosine
-    count: int  # neighbours, nearest first, that may be the same
-    cuts: int  # of these, those of which one may be a cut of the other; looking at one takes 50 times as long
+    least: float  # cosine of what may be the same, or shifted
+    count: int  # of these neighbours, nearest first
+    least_cut: float  # cosine of what may be a cut; looking at one takes 50 times as long
+    cuts: int  # of these neighbours
     centred: bool  # whether cosines are taken less the mean of all
 
 
-# Of two thumbnails, the correlation, which finds frames of one scene also where all images show that scene; and the
-# cosine less the mean of all, which finds cuts where many share a background. At lower bounds, drawn fruit on the same
-# table are called cuts of each other.
-_BY_THUMBS = (_Reach(0.94, 16, 6, centred=False), _Reach(0.94, 16, 6, centred=True))
-_BY_FEATURES = _Reach(0.60, 6, 24, centred=True)
+# The correlation of two thumbnails finds frames of one scene, also where all images show that scene; the cosine less the mean
+# of all finds cuts where many share a background. At lower bounds, drawn fruit on the same table are called cuts of each other.
+_BY_THUMBS = (_Reach(0.80, 16, 0.94, 6, centred=False), _Reach(0.94, 16, 0.94, 6, centred=True))
+_BY_FEATURES = _Reach(0.60, 6, 0.60, 24, centred=True)
 
 
 class _Search:
@@ -140,9 +140,12 @@ class _Search:
         index = Neighbours(vectors, centred=reach.centred)
         numbers, before = np.arange(len(vectors)), 0
         for count in (reach.count, reach.count * _MORE):
-            nearest = index.nearest(numbers, count, reach.least)
-            left = self._compare(_pairs(numbers, nearest[:, before:]), are_same)
-            self._compare(_among(left, _pairs(numbers, nearest[:, before : reach.cuts])), hold_cuts)
+            nearest, cosines = index.nearest(numbers, count, reach.least)
+            left = _pairs(numbers, nearest[:, before:])
+            for compare in (are_same, are_shifted):
+                left = self._compare(left, compare)
+            cuts = np.where(cosines >= reach.least_cut, nearest, -1)[:, before : reach.cuts]
+            self._compare(_among(left, _pairs(numbers, cuts)), hold_cuts)
             roots, last = self.groups.roots(), nearest[:, -1]
             numbers, before = numbers[(last >= 0) & (roots[last] == roots[numbers])], count
             if not len(numbers):

@@ -33,7 +33,7 @@ class Neighbours:
         self.vectors /= np.maximum(np.linalg.norm(self.vectors, axis=1, keepdims=True), 1e-6)
         self._cells = None if len(vectors) <= EXACT else _cells(self.vectors)
 
-    def nearest(self, numbers: Numbers, count: int, least: float) -> Numbers:
+    def nearest(self, numbers: Numbers, count: int, least: float) -> tuple[Numbers, Floats]:
         """Return the `count` nearest others of some vectors, nearest first.
 
         Args:
@@ -42,19 +42,21 @@ class Neighbours:
             least: the smallest cosine of a neighbour.
 
         Returns:
-            int64 `[M, count]`; -1 where a vector has fewer neighbours.
+            Their numbers, int64 `[M, count]`, -1 where a vector has fewer, and their cosines, float32 `[M, count]`.
         """
         found = np.full((len(numbers), count), -1, np.int64)
+        similar = np.full((len(numbers), count), -1, np.float32)
         for start in range(0, len(numbers), _BLOCK):
             block = numbers[start : start + _BLOCK]
             rows, others, cosines = self._similar(block, count, least)
             rows, others, cosines = (values[others != block[rows]] for values in (rows, others, cosines))
             order = np.lexsort((others, -cosines, rows))
-            rows, others = rows[order], others[order]
+            rows, others, cosines = rows[order], others[order], cosines[order]
             ranks = np.arange(len(rows)) - np.searchsorted(rows, rows)
             near = ranks < count
             found[start + rows[near], ranks[near]] = others[near]
-        return found
+            similar[start + rows[near], ranks[near]] = cosines[near]
+        return found, similar
 
     def _similar(self, block: Numbers, count: int, least: float) -> tuple[Numbers, Numbers, Floats]:
         """The row in the block, the number and the cosine of what is at least as similar, in any order."""

@@ -88,7 +88,7 @@ def cross_validate(
     if any(picture.split for picture in dataset.pictures):
         raise DataError(f"{folder}: these pictures come with splits; cross-validation needs to deal them itself")
     plan = make_plan(recipe, None, None, seed, settings or {})
-    parts = _deal(dataset, folds)
+    parts = _deal(dataset, folds, reporter)
     total = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
     with tempfile.TemporaryDirectory(prefix="whatsit-") as scratch:
         for fold in range(folds):
@@ -125,12 +125,12 @@ def _confusion(dataset: Dataset, plan: Recipe, folder: Path) -> npt.NDArray[np.i
     return found
 
 
-def _deal(dataset: Dataset, folds: int) -> Sequence[int]:
+def _deal(dataset: Dataset, folds: int, reporter: Reporter) -> Sequence[int]:
     """The fold of each picture: every class alike in all, near-duplicates in one."""
     looked = audit(dataset)
     names = {picture.name: place for place, picture in enumerate(looked.pictures)}
     group = list(range(len(looked.pictures)))
-    for places in near_duplicates(looked.thumbs, sides=looked.sides):
+    for places in near_duplicates(looked.thumbs, sides=looked.sides, warn=reporter.warn):
         for place in places:
             group[place] = places[0]
     by_class: dict[str, list[int]] = {}

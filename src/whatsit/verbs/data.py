@@ -48,7 +48,9 @@ def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
     dealt = replace(dataset, pictures=tuple(p for p in dataset.pictures if p.split in (None, "train")))
     looked = audit(dealt, reporter.stage("Looking for near-duplicates"))
     return split(
-        dataset, seed, alike=representatives(looked.pictures, near_duplicates(looked.thumbs, sides=looked.sides))
+        dataset,
+        seed,
+        alike=representatives(looked.pictures, near_duplicates(looked.thumbs, sides=looked.sides, warn=reporter.warn)),
     )
 
 
