@@ -100,8 +100,8 @@ def whole(bursts: int, size: int) -> list[list[int]]:
 
 
 def test_bursts_stay_whole_however_many_pairs_they_make() -> None:
-    # 13,500 pairs; a limit of 8,000 pairs in all once left a third of these bursts in parts.
-    assert near_duplicates(frames(300, 10)) == whole(300, 10)
+    # 10,800 pairs; a limit of 8,000 in all once left some of these bursts in parts.
+    assert near_duplicates(frames(240, 10)) == whole(240, 10)
 
 
 def test_pairs_link_the_groups() -> None:
