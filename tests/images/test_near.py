@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from tests.drawn import photos
+from whatsit.images import neighbours
 from whatsit.images.audit import faults, measure
-from whatsit.images.near import are_near, near_duplicates
+from whatsit.images.near import are_near, near_duplicates, near_pairs
 
 
 def save(image: Image.Image, quality: int = 85) -> bytes:
@@ -83,3 +84,83 @@ def test_small_pictures_are_not_compared(pictures: list[Image.Image]) -> None:
     thumbs = np.stack([thumb(data) for data in [*map(save, pictures), save(pictures[0], 40)]])
     assert near_duplicates(thumbs, sides=[200] * len(thumbs)) == [[0, len(pictures)]]
     assert near_duplicates(thumbs, sides=[20] * len(thumbs)) == []
+
+
+def frames(bursts: int, size: int, seed: int = 0) -> np.ndarray:
+    """Thumbnails `[bursts * size, 32, 32]` of scenes that are all different, each seen `size` times with other noise."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(size=(bursts, 8, 8)).repeat(4, axis=1).repeat(4, axis=2)
+    scenes = 128 + 40 * coarse + 8 * rng.normal(size=(bursts, 32, 32))
+    seen = scenes[:, None] + 2 * rng.normal(size=(bursts, size, 32, 32))
+    return np.clip(seen, 0, 255).astype(np.uint8).reshape(-1, 32, 32)
+
+
+def whole(bursts: int, size: int) -> list[list[int]]:
+    return [list(range(start, start + size)) for start in range(0, bursts * size, size)]
+
+
+def test_bursts_stay_whole_however_many_pairs_they_make() -> None:
+    # 10,800 pairs; a limit of 8,000 in all once left some of these bursts in parts.
+    assert near_duplicates(frames(240, 10)) == whole(240, 10)
+
+
+def test_pairs_link_the_groups() -> None:
+    pairs = near_pairs(frames(5, 4))
+    assert pairs.dtype == np.int64
+    assert (pairs[:, 0] < pairs[:, 1]).all()
+    assert near_pairs(frames(1, 1)).shape == (0, 2)
+    linked = {number: {number} for number in range(20)}
+    for first, second in pairs.tolist():
+        joined = linked[first] | linked[second]
+        linked.update(dict.fromkeys(joined, joined))
+    assert sorted({tuple(sorted(group)) for group in linked.values()}) == [tuple(group) for group in whole(5, 4)]
+
+
+def test_chain_of_frames_is_one_group() -> None:
+    rng = np.random.default_rng(0)
+    ends = 128 + 40 * rng.normal(size=(2, 8, 8)).repeat(4, axis=1).repeat(4, axis=2) + 8 * rng.normal(size=(2, 32, 32))
+    ends[1] += ends[0].mean() - ends[1].mean()
+    steps = np.linspace(0, 1, 40)[:, None, None]
+    chain = np.clip((1 - steps) * ends[0] + steps * ends[1], 0, 255).astype(np.uint8)
+    assert not are_near(chain[:1], chain[-1:]).any()
+    assert near_duplicates(np.concatenate([chain, frames(20, 1, seed=1)])) == [list(range(40))]
+
+
+def test_flat_images_leave_the_others_to_be_found() -> None:
+    rng = np.random.default_rng(0)
+    flat = rng.integers(126, 130, (3000, 32, 32), np.uint8)
+    assert near_duplicates(np.concatenate([flat, frames(3, 2)])) == [[3000, 3001], [3002, 3003], [3004, 3005]]
+
+
+def test_many_copies_do_not_hide_what_else_is_near() -> None:
+    first, second = frames(1, 2)
+    thumbs = np.concatenate([first[None].repeat(100, axis=0), second[None].repeat(100, axis=0), frames(20, 1, seed=1)])
+    assert near_duplicates(thumbs) == [list(range(200))]
+
+
+def test_index_of_cells_finds_what_exact_search_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    thumbs = frames(60, 5)
+    exact = near_duplicates(thumbs)
+    monkeypatch.setattr(neighbours, "EXACT", 100)
+    assert near_duplicates(thumbs) == exact == whole(60, 5)
+
+
+def test_frame_that_moved_is_near(pictures: list[Image.Image]) -> None:
+    width, height = pictures[0].size
+    for number, picture in enumerate(pictures[:6]):
+        moved = picture.crop((int(0.03 * width), int(0.03 * height), width, height))
+        still = picture.crop((0, 0, int(0.97 * width), int(0.97 * height)))
+        assert are_near(thumb(save(still))[None], thumb(save(moved))[None]).all(), number
+        assert not are_near(thumb(save(pictures[number + 6]))[None], thumb(save(moved))[None]).any(), number
+
+
+def test_what_was_not_compared_is_told() -> None:
+    told: list[str] = []
+    near_duplicates(frames(30, 10), warn=told.append)
+    assert told == []
+    assert near_duplicates(frames(1, 100), warn=told.append) == whole(1, 100)
+    assert told == [
+        "100 images have so many near-duplicates that only the nearest 64 of each were compared: "
+        "a group of them may be found in several parts"
+    ]

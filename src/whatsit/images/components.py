@@ -13,18 +13,19 @@ _SAMPLE = 2000  # vectors that the components are computed from
 _ROWS = 4096  # vectors that are float32 at a time
 
 
-def principal_components(vectors: npt.NDArray[Any], count: int) -> tuple[Floats, Floats]:
+def principal_components(vectors: npt.NDArray[Any], count: int, *, centred: bool = True) -> tuple[Floats, Floats]:
     """The `count` directions of the largest variance, in which most of the distances lie.
 
     Args:
         vectors: of any number type, `[N, F]`; never copied as a whole.
         count: at most F and N.
+        centred: take the mean away; without it, what all vectors share is one of the directions.
 
     Returns:
-        The centred vectors in these directions, float32 `[N, count]`, and the variance of each direction, ascending.
+        The vectors, centred or not, in these directions, float32 `[N, count]`, and the variance of each direction, ascending.
     """
     some = vectors[np.sort(np.random.default_rng(0).permutation(len(vectors))[:_SAMPLE])].astype(np.float32)
-    mean = some.mean(axis=0)
+    mean = some.mean(axis=0) if centred else np.zeros(some.shape[1], np.float32)
     some -= mean
     if len(some) < some.shape[1]:  # of the two products that have the same variances, the smaller one
         variances, sides = np.linalg.eigh(some @ some.T / len(some))

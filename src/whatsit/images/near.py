@@ -1,217 +1,212 @@
-"""Which pictures of a data set are nearly the same: saved again, resized, cut, or shot a moment later.
+"""Which images of a data set are near-duplicates: saved again, resized, cut, or shot a moment later.
 
-Candidates are found by similar thumbnails and, where they are given, by similar features of a network. Each pair is then
-looked at: is one thumbnail, or a cut of it, found in the other?
+Candidates are the nearest neighbours by thumbnail and, where they are given, by features of a network. The best
+candidates are looked at first (`images/matching.py`); those that other pairs have already joined are not looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.images.components import principal_components
 from whatsit.images.decode import Pixels
-from whatsit.images.scan import Picture
+from whatsit.images.matching import Compare, are_near, are_same, are_shifted, hold_cuts, standard
+from whatsit.images.neighbours import Neighbours
 
-Floats = npt.NDArray[np.float32]
+Pairs = npt.NDArray[np.int64]  # [P, 2]
 
-ALIKE = 0.97  # correlation of two whole thumbnails
-ALIKE_CUT = 0.88  # of a thumbnail with a part of the other; of 985 pairs of similar cats and dogs 984 stay below 0.85
-ALIKE_DETAIL = (
-    0.6  # of what is fine in them; of 300 cuts all were above 0.62; of pairs in CIFAR-10 999 in 1,000 share a label
-)
-ALIKE_LIGHT = 4.0  # difference of the mean luminance, of 255
-ALIKE_SPREAD = 1.15  # times the other's standard deviation
+__all__ = ["SMALLEST", "are_near", "near_duplicates", "near_pairs"]
+
 SMALLEST = 24  # pixels of the shorter side
 _SAME = 2  # difference of samples of one enlarged pixel
-_PERHAPS = 0.75  # of half as large thumbnails, from which the whole ones are looked at; of 150 cuts none was below 0.82
-CUTS = tuple(share / 40 for share in range(39, 23, -1))  # of the side, that a cut may have kept: 0.975 to 0.6
-_NEAR_THUMBS = 0.94  # correlation from which thumbnails are looked at
-_NEAR_FEATURES = 0.60  # cosine from which features are, once their mean is taken away
-_DIMENSIONS = 96
-_BLOCK = 512  # vectors that are compared with all others at a time
-_PAIRS = 64  # pairs that are looked at at a time
-_MOST = 6  # candidates of a picture
-_MOST_PAIRS = 8000  # candidates in all, of each kind; looking at one takes some 1 ms
 _FLAT = 3.0  # standard deviation of a thumbnail without content, about which correlation says nothing
+_MORE = 4  # times as many neighbours are compared of an image whose farthest neighbour was still a near-duplicate
+_ROUND = 4096  # pairs after which those that others have joined are left out
 
 
 def near_duplicates(
-    thumbs: Pixels, features: npt.NDArray[Any] | None = None, sides: Sequence[int] | None = None
+    thumbs: Pixels,
+    features: npt.NDArray[Any] | None = None,
+    sides: Sequence[int] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[list[int]]:
     """Return the groups of images that are near-duplicates, each two or more numbers, ascending.
 
     Arguments as for `near_pairs`.
     """
-    parents = list(range(len(thumbs)))
-    for first, second in near_pairs(thumbs, features, sides).tolist():
-        _join(parents, first, second)
-    groups: dict[int, list[int]] = {}
-    for number in range(len(thumbs)):
-        groups.setdefault(_root(parents, number), []).append(number)
-    return [group for group in groups.values() if len(group) > 1]
+    groups = _Groups(len(thumbs))
+    groups.join(near_pairs(thumbs, features, sides, warn))
+    roots = groups.roots()
+    order = np.argsort(roots, kind="stable")
+    bounds = np.flatnonzero(np.diff(roots[order])) + 1
+    return [group.tolist() for group in np.split(order, bounds) if len(group) > 1]
 
 
 def near_pairs(
-    thumbs: Pixels, features: npt.NDArray[Any] | None = None, sides: Sequence[int] | None = None
-) -> npt.NDArray[np.int64]:
+    thumbs: Pixels,
+    features: npt.NDArray[Any] | None = None,
+    sides: Sequence[int] | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Pairs:
     """Return verified pairs of near-duplicates whose connected components are the groups.
 
     Args:
-        thumbs: luminance uint8 `[N, T, T]`.
+        thumbs: luminance uint8 `[N, T, T]`, T even.
         features: float `[N, F]`, of any network; finds cuts that thumbnails alone do not.
-        sides: the shorter side of each picture in pixels; those below `SMALLEST` show too little to be told apart by it.
+        sides: the shorter side of each image in pixels; those below `SMALLEST` show too little to be told apart by it.
+        warn: is called with a sentence where images have more near-duplicates than were looked at.
 
     Returns:
-        int64 `[P, 2]`, the smaller number first.
+        int64 `[P, 2]`, the smaller number first, sorted. Not every pair of a group is among them.
     """
-    count = len(thumbs)
-    if count < 2:
+    usable = _usable(thumbs, sides)
+    if len(usable) < 2:
         return np.empty((0, 2), np.int64)
-    pairs = _most_similar(thumbs.reshape(count, -1), _NEAR_THUMBS)
+    copied, numbers = _copies(thumbs, usable)
+    search = _Search(thumbs[numbers])
+    search.run(standard(search.thumbs).reshape(len(numbers), -1), _BY_THUMBS[0])
+    search.run(search.thumbs.reshape(len(numbers), -1), _BY_THUMBS[1])
     if features is not None:
-        pairs |= _most_similar(features, _NEAR_FEATURES)
-    flat = {place for place in set(chain(*pairs)) if thumbs[place].std() < _FLAT or _is_enlarged(thumbs[place])}
-    if sides is not None:
-        flat.update(place for place, side in enumerate(sides) if side < SMALLEST)
-    looked = np.array(sorted(pair for pair in pairs if not flat.intersection(pair)), np.int64).reshape(-1, 2)
-    return looked[are_near(thumbs[looked[:, 0]], thumbs[looked[:, 1]])]
+        search.run(features[numbers], _BY_FEATURES)
+    if search.unfinished and warn:
+        warn(
+            f"{search.unfinished:,} images have so many near-duplicates that only the nearest {search.most} of each were "
+            "compared: a group of them may be found in several parts"
+        )
+    pairs = np.concatenate([copied, *(numbers[pairs] for pairs in search.found)])
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def _is_enlarged(thumb: Pixels) -> bool:
-    """Whether it shows pixels made large, of a picture that was below `SMALLEST` once: blocks of 2 x 2 samples are alike."""
-    blocks = thumb.reshape(thumb.shape[0] // 2, 2, thumb.shape[1] // 2, 2).astype(np.int16)
-    return int((blocks.max(axis=(1, 3)) - blocks.min(axis=(1, 3))).max()) <= _SAME
+def _usable(thumbs: Pixels, sides: Sequence[int] | None) -> npt.NDArray[np.int64]:
+    """The numbers of the images with enough content to be compared."""
+    good = np.ones(len(thumbs), bool) if sides is None else np.asarray(sides) >= SMALLEST
+    for start in range(0, len(thumbs), _ROUND):
+        some = thumbs[start : start + _ROUND]
+        good[start : start + _ROUND] &= (some.std(axis=(1, 2), dtype=np.float32) >= _FLAT) & ~_are_enlarged(some)
+    return np.flatnonzero(good)
 
 
-def are_near(first: Pixels, second: Pixels) -> npt.NDArray[np.bool_]:
-    """For each pair of thumbnails, uint8 `[P, T, T]` each, whether one is the other or a cut of it; bool `[P]`."""
-    found: npt.NDArray[np.bool_] = (_correlation(first, second) >= ALIKE) & _agree(first, second)
-    for whole, part in ((first, second), (second, first)):
-        left = np.flatnonzero(~found)
-        perhaps = left[_holds(_halved(whole[left]), _halved(part[left]), _PERHAPS, whole_story=False)]
-        found[perhaps] = _holds(whole[perhaps], part[perhaps], ALIKE_CUT)
-    return found
-
-
-def _holds(
-    whole: npt.NDArray[Any], part: npt.NDArray[Any], least: float, *, whole_story: bool = True
-) -> npt.NDArray[np.bool_]:
-    """Which of the pairs have a window with at least this correlation, at any of the sides, that also agrees otherwise."""
-    found = np.zeros(len(whole), bool)
-    for share in CUTS:
-        left = np.flatnonzero(~found)
-        for start in range(0, len(left), _PAIRS):
-            places = left[start : start + _PAIRS]
-            alike, window, small = _best_window(whole[places], part[places], round(share * whole.shape[1]))
-            good = alike >= least
-            if whole_story and good.any():
-                good[good] = _agree(window[good], small[good])
-            found[places] = good
-    return found
-
-
-def _halved(thumbs: Pixels) -> Floats:
-    """Each 2 x 2 samples as their mean."""
+def _are_enlarged(thumbs: Pixels) -> npt.NDArray[np.bool_]:
+    """Which show pixels made large, of an image that was below `SMALLEST` once: blocks of 2 x 2 samples are alike."""
     count, height, width = thumbs.shape
-    small: Floats = thumbs.reshape(count, height // 2, 2, width // 2, 2).mean(axis=(2, 4), dtype=np.float32)
-    return small
+    blocks = thumbs.reshape(count, height // 2, 2, width // 2, 2)
+    spread: Pixels = blocks.max(axis=(2, 4)) - blocks.min(axis=(2, 4))
+    enlarged: npt.NDArray[np.bool_] = spread.max(axis=(1, 2)) <= _SAME
+    return enlarged
 
 
-def _best_window(
-    whole: npt.NDArray[Any], part: npt.NDArray[Any], side: int
-) -> tuple[Floats, npt.NDArray[Any], npt.NDArray[Any]]:
-    """The correlation of each `part`, made smaller, with that window of its `whole` which is most like it; and both."""
-    shrink = _shrink(part.shape[1], side)
-    small = shrink @ part.astype(np.float32) @ shrink.T
-    windows = np.lib.stride_tricks.sliding_window_view(whole.astype(np.float32), (side, side), axis=(1, 2))
-    windows = windows.reshape(len(whole), -1, side * side)
-    variances = np.einsum("ijk,ijk->ij", windows, windows) - windows.sum(axis=2) ** 2 / side**2
-    alike = (windows @ _standard(small).reshape(len(part), -1, 1))[..., 0] / np.sqrt(np.maximum(variances, 1.0))
-    best = alike.argmax(axis=1)
-    rows = np.arange(len(best))
-    return alike[rows, best], windows[rows, best].reshape(-1, side, side), small
+def _copies(thumbs: Pixels, usable: npt.NDArray[np.int64]) -> tuple[Pairs, npt.NDArray[np.int64]]:
+    """Pairs of images with the same thumbnail, and the images less those copies, which would fill the lists of neighbours."""
+    firsts: dict[bytes, int] = {}
+    pairs = [(firsts.setdefault(thumbs[number].tobytes(), number), number) for number in usable.tolist()]
+    copied = np.array([pair for pair in pairs if pair[0] != pair[1]], np.int64).reshape(-1, 2)
+    return copied, np.array(list(firsts.values()), np.int64)
 
 
-def _correlation(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Floats:
-    found: Floats = np.einsum("ijk,ijk->i", _standard(first), _standard(second))
-    return found
+@dataclass(frozen=True)
+class _Reach:
+    """Which neighbours of an image are compared with it."""
+
+    least: float  # cosine of what may be the same, or shifted
+    count: int  # of these neighbours, nearest first
+    least_cut: float  # cosine of what may be a cut; looking at one takes 50 times as long
+    cuts: int  # of these neighbours
+    centred: bool  # whether cosines are taken less the mean of all
 
 
-def _agree(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Whether they agree also in what is fine in them, which two evening skies do not, and in how light and how flat they are."""
-    fine = _correlation(_fine(first), _fine(second)) >= ALIKE_DETAIL
-    light = np.abs(first.mean(axis=(1, 2)) - second.mean(axis=(1, 2))) <= ALIKE_LIGHT
-    spread = np.log((first.std(axis=(1, 2)) + 1) / (second.std(axis=(1, 2)) + 1))
-    agreed: npt.NDArray[np.bool_] = fine & light & (np.abs(spread) <= np.log(ALIKE_SPREAD))
-    return agreed
+# The correlation of two thumbnails finds frames of one scene, also where all images show that scene; the cosine less the mean
+# of all finds cuts where many share a background. At lower bounds, drawn fruit on the same table are called cuts of each other.
+_BY_THUMBS = (_Reach(0.80, 16, 0.94, 6, centred=False), _Reach(0.94, 16, 0.94, 6, centred=True))
+_BY_FEATURES = _Reach(0.60, 6, 0.60, 24, centred=True)
 
 
-def _fine(pictures: npt.NDArray[Any]) -> Floats:
-    """Less the mean of 3 x 3 samples around each."""
-    height, width = pictures.shape[1:]
-    padded = np.pad(pictures.astype(np.float32), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    around = sum(padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3))
-    fine: Floats = np.asarray(pictures - np.asarray(around) / 9, np.float32)
-    return fine
+class _Search:
+    """Goes through candidates, joins those that are near-duplicates, and remembers the pairs."""
+
+    def __init__(self, thumbs: Pixels) -> None:
+        self.thumbs = thumbs
+        self.groups = _Groups(len(thumbs))
+        self.found: list[Pairs] = []
+        self.unfinished = 0  # images with more near-duplicates than were looked at
+        self.most = 0  # neighbours that were looked at of each of these
+
+    def run(self, vectors: npt.NDArray[Any], reach: _Reach) -> None:
+        """Compare each image with its nearest neighbours, and with more where all of them are near-duplicates."""
+        index = Neighbours(vectors, centred=reach.centred)
+        numbers, before = np.arange(len(vectors)), 0
+        for count in (reach.count, reach.count * _MORE):
+            nearest, cosines = index.nearest(numbers, count, reach.least)
+            left = _pairs(numbers, nearest[:, before:])
+            for compare in (are_same, are_shifted):
+                left = self._compare(left, compare)
+            cuts = np.where(cosines >= reach.least_cut, nearest, -1)[:, before : reach.cuts]
+            self._compare(_among(left, _pairs(numbers, cuts)), hold_cuts)
+            roots, last = self.groups.roots(), nearest[:, -1]
+            numbers, before = numbers[(last >= 0) & (roots[last] == roots[numbers])], count
+            if not len(numbers):
+                return
+        if len(numbers) > self.unfinished:
+            self.unfinished, self.most = len(numbers), before
+
+    def _compare(self, pairs: Pairs, compare: Compare) -> Pairs:
+        """Join what is near; returns the pairs that are not."""
+        others = []
+        for start in range(0, len(pairs), _ROUND):
+            some = pairs[start : start + _ROUND]
+            roots = self.groups.roots()
+            some = some[roots[some[:, 0]] != roots[some[:, 1]]]
+            near = compare(self.thumbs[some[:, 0]], self.thumbs[some[:, 1]])
+            self.groups.join(some[near])
+            self.found.append(some[near])
+            others.append(some[~near])
+        return np.concatenate(others) if others else pairs
 
 
-def _shrink(size: int, side: int) -> Floats:
-    """What makes `side` samples of `size`, each the mean of what it covers."""
-    edges = np.linspace(0, size, side + 1)
-    places = np.arange(size)
-    covered = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
-    weights: Floats = (np.maximum(covered, 0) * side / size).astype(np.float32)
-    return weights
+def _pairs(numbers: npt.NDArray[np.int64], nearest: npt.NDArray[np.int64]) -> Pairs:
+    """Each pair once, the smaller number first; the nearest of all come first, which make most groups whole."""
+    pairs = np.stack([np.tile(numbers, nearest.shape[1]), nearest.ravel(order="F")], axis=1)
+    pairs = np.sort(pairs[pairs[:, 1] >= 0], axis=1)
+    _, places = np.unique(_keys(pairs), return_index=True)
+    ordered: Pairs = pairs[np.sort(places)]
+    return ordered
 
 
-def _standard(pictures: npt.NDArray[Any]) -> Floats:
-    """`[N, h, w]` with mean 0 and length 1 each, so that a product's sum is their correlation."""
-    values: Floats = pictures.astype(np.float32)
-    values = values - values.mean(axis=(1, 2), keepdims=True)
-    values /= np.maximum(np.sqrt((values**2).sum(axis=(1, 2), keepdims=True)), 1e-6)
-    return values
+def _among(pairs: Pairs, others: Pairs) -> Pairs:
+    """The pairs that are also among the others."""
+    return pairs[np.isin(_keys(pairs), _keys(others))]
 
 
-def _most_similar(vectors: npt.NDArray[Any], least: float) -> set[tuple[int, int]]:
-    """Pairs `(i, j)`, i < j, whose vectors, centred, have at least this cosine; of many the `_MOST_PAIRS` most similar."""
-    vectors, _ = principal_components(vectors, min(_DIMENSIONS, *vectors.shape))
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-    found = sorted(_similar(vectors, least), reverse=True)[:_MOST_PAIRS]
-    return {(first, second) for _, first, second in found}
+def _keys(pairs: Pairs) -> npt.NDArray[np.int64]:
+    """One number for each pair."""
+    keys: npt.NDArray[np.int64] = (pairs[:, 0] << 32) | pairs[:, 1]
+    return keys
 
 
-def _similar(vectors: Floats, least: float) -> Iterator[tuple[float, int, int]]:
-    """The cosine and the numbers of each pair of vectors of length 1; of each picture at most its `_MOST` nearest."""
-    for start in range(0, len(vectors), _BLOCK):
-        block = vectors[start : start + _BLOCK] @ vectors[start:].T
-        rows, columns = np.divmod(np.flatnonzero(block >= least), block.shape[1])
-        rows, columns = rows[columns > rows], columns[columns > rows]
-        values = block[rows, columns]
-        order = np.lexsort((-values, rows))
-        rows, columns, values = rows[order], columns[order], values[order]
-        bounds = [0, *(np.flatnonzero(np.diff(rows)) + 1).tolist(), len(rows)]
-        for begin, end in pairwise(bounds):
-            for place in range(begin, min(begin + _MOST, end)):
-                yield float(values[place]), int(rows[place]) + start, int(columns[place]) + start
+class _Groups:
+    """Disjoint sets of numbers; the smallest stands for each set."""
 
+    def __init__(self, count: int) -> None:
+        self._parents = list(range(count))
 
-def _root(parents: list[int], place: int) -> int:
-    while parents[place] != place:
-        parents[place] = parents[parents[place]]
-        place = parents[place]
-    return place
+    def join(self, pairs: Pairs) -> None:
+        for first, second in pairs.tolist():
+            first, second = self._root(first), self._root(second)
+            self._parents[max(first, second)] = min(first, second)
 
+    def roots(self) -> npt.NDArray[np.int64]:
+        """The number that stands for the set of each, `[N]`."""
+        roots = np.array(self._parents, np.int64)
+        while not np.array_equal(roots, further := roots[roots]):
+            roots = further
+        return roots
 
-def _join(parents: list[int], first: int, second: int) -> None:
-    first, second = _root(parents, first), _root(parents, second)
-    parents[max(first, second)] = min(first, second)
-
-
-def representatives(pictures: Sequence[Picture], groups: Iterable[Sequence[int]]) -> dict[bytes, bytes]:
-    """Of the digest of each picture in a group, the digest that stands for the group: for `split`."""
-    return {pictures[place].digest: pictures[group[0]].digest for group in groups for place in group}
+    def _root(self, number: int) -> int:
+        parents = self._parents
+        while parents[number] != number:
+            parents[number] = parents[parents[number]]
+            number = parents[number]
+        return number

@@ -89,7 +89,7 @@ def cross_validate(
     if any(picture.split for picture in dataset.pictures):
         raise DataError(f"{folder}: these pictures come with splits; cross-validation needs to deal them itself")
     plan = make_plan(recipe, None, None, seed, settings or {})
-    parts = _deal(dataset, folds)
+    parts = _deal(dataset, folds, reporter)
     total = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
     with tempfile.TemporaryDirectory(prefix="whatsit-") as scratch:
         for fold in range(folds):
@@ -124,11 +124,12 @@ def _confusion(dataset: Dataset, plan: Recipe, folder: Path) -> npt.NDArray[np.i
     return found
 
 
-def _deal(dataset: Dataset, folds: int) -> Sequence[int]:
+def _deal(dataset: Dataset, folds: int, reporter: Reporter) -> Sequence[int]:
     """The fold of each picture: every class alike in all, near-duplicates and groups in one; -1 for the unreadable."""
     looked = audit(dataset)
     digests = [picture.digest for picture in looked.pictures]
-    near = connect((digests[i], digests[j]) for i, j in near_pairs(looked.thumbs, sides=looked.sides).tolist())
+    pairs = near_pairs(looked.thumbs, sides=looked.sides, warn=reporter.warn)
+    near = connect((digests[i], digests[j]) for i, j in pairs.tolist())
     alike = with_column(looked.pictures, near)
     by_class: dict[str, dict[bytes, list[Picture]]] = {label: {} for label in dataset.classes}
     for picture in looked.pictures:

@@ -57,7 +57,8 @@ def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
     looked = audit(dataset, reporter.stage("Looking for near-duplicates"))
     readable = without_unreadable(dataset, looked.unreadable[len(dataset.unreadable) :])
     digests = [picture.digest for picture in looked.pictures]
-    pairs = [(digests[i], digests[j]) for i, j in near_pairs(looked.thumbs, sides=looked.sides).tolist()]
+    near = near_pairs(looked.thumbs, sides=looked.sides, warn=reporter.warn)
+    pairs = [(digests[i], digests[j]) for i, j in near.tolist()]
     alike = connect(pairs)
     copies: Named = {**dataset.leakage.copies, **copies_in_test(readable.pictures)}
     return with_leakage(_split(readable, seed, pairs, looked), pairs, alike, copies)

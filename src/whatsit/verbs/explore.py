@@ -123,7 +123,8 @@ def explore(
         name, reason = looked.unreadable[0]
         raise DataError(f"{data}: none of {len(looked.unreadable):,} pictures can be read, such as {name}: {reason}")
     features = _features(dataset, looked, reporter)
-    groups = near_duplicates(looked.thumbs, features, looked.sides)
+    given_up: list[str] = []
+    groups = near_duplicates(looked.thumbs, features, looked.sides, given_up.append)
     settled = {image for image, _, _ in decided}  # a person looked at these already
     findings = [
         *_unreadable(looked),
@@ -139,7 +140,7 @@ def explore(
         counts={name: labels for name, labels in counts.items() if labels},
         sizes=tuple((one.height, one.width) for one in looked.measures),
         findings=findings,
-        notes=(*dataset.notes, *_imbalance(dataset), *_unjudged(dataset, features)),
+        notes=(*dataset.notes, *_imbalance(dataset), *_unjudged(dataset, features), *given_up),
         fingerprint=lying.fingerprint(),
     )
     bad = _bad(findings, kinds) if quarantine else []

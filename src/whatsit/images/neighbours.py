@@ -1,0 +1,85 @@
+"""The nearest neighbours of vectors: all compared with all where they are few, by an index of cells where they are many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whatsit.images.components import principal_components
+
+Floats = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
+
+EXACT = 10_000  # vectors up to which all are compared with all, which takes a second
+_DIMENSIONS = 96
+_BLOCK = 512  # vectors that are compared with all others at a time
+_PROBED = 12  # cells that are searched, of about the square root of the number of vectors
+_LEARNED = 64  # vectors of each cell that its centre is learned from
+
+
+class Neighbours:
+    """An index of vectors by the cosine between them, in their principal components.
+
+    Few vectors, or any number where faiss is not installed, are compared exactly, in quadratic time. Many are found in
+    the cells of an inverted file (Jégou et al., "Product quantization for nearest neighbor search", 2011, without the
+    quantization), which gives the same answer each time, unlike graphs that are built on several threads.
+    """
+
+    def __init__(self, vectors: npt.NDArray[Any], *, centred: bool) -> None:
+        """Index the vectors, `[N, F]` of any number type, less their mean where `centred`."""
+        self.vectors, _ = principal_components(vectors, min(_DIMENSIONS, *vectors.shape), centred=centred)
+        self.vectors /= np.maximum(np.linalg.norm(self.vectors, axis=1, keepdims=True), 1e-6)
+        self._cells = None if len(vectors) <= EXACT else _cells(self.vectors)
+
+    def nearest(self, numbers: Numbers, count: int, least: float) -> tuple[Numbers, Floats]:
+        """Return the `count` nearest others of some vectors, nearest first.
+
+        Args:
+            numbers: which vectors, int64 `[M]`.
+            count: of neighbours, at least 1.
+            least: the smallest cosine of a neighbour.
+
+        Returns:
+            Their numbers, int64 `[M, count]`, -1 where a vector has fewer, and their cosines, float32 `[M, count]`.
+        """
+        found = np.full((len(numbers), count), -1, np.int64)
+        similar = np.full((len(numbers), count), -1, np.float32)
+        for start in range(0, len(numbers), _BLOCK):
+            block = numbers[start : start + _BLOCK]
+            rows, others, cosines = self._similar(block, count, least)
+            rows, others, cosines = (values[others != block[rows]] for values in (rows, others, cosines))
+            order = np.lexsort((others, -cosines, rows))
+            rows, others, cosines = rows[order], others[order], cosines[order]
+            ranks = np.arange(len(rows)) - np.searchsorted(rows, rows)
+            near = ranks < count
+            found[start + rows[near], ranks[near]] = others[near]
+            similar[start + rows[near], ranks[near]] = cosines[near]
+        return found, similar
+
+    def _similar(self, block: Numbers, count: int, least: float) -> tuple[Numbers, Numbers, Floats]:
+        """The row in the block, the number and the cosine of what is at least as similar, in any order."""
+        if self._cells is None:
+            products = self.vectors[block] @ self.vectors.T
+            rows, others = np.divmod(np.flatnonzero(products >= least), products.shape[1])
+            return rows, others, products[rows, others]
+        cosines, numbers = self._cells.search(self.vectors[block], count + 1)
+        rows, columns = np.nonzero((numbers >= 0) & (cosines >= least))
+        return rows, numbers[rows, columns], cosines[rows, columns]
+
+
+def _cells(vectors: Floats) -> Any:
+    """An index of faiss; None where it is not installed."""
+    try:
+        import faiss
+    except ImportError:
+        return None
+    count, dimensions = vectors.shape
+    cells = round(np.sqrt(count))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimensions), dimensions, cells, faiss.METRIC_INNER_PRODUCT)
+    index.cp.max_points_per_centroid = _LEARNED
+    index.nprobe = min(_PROBED, cells)
+    index.train(vectors)
+    index.add(vectors)
+    return index
