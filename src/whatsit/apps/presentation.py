@@ -38,7 +38,6 @@ def run_json(run: Run) -> dict[str, Any]:
         "run": str(run.folder),
         "model": str(run.model),
         "test": tested_json(run.test),
-        "leakage": run.leakage.to_json(),
         "seconds": run.seconds,
         "recipe": run.recipe.name,
     }
