@@ -100,7 +100,9 @@ def train(dataset: Dataset, way: str, seed: int) -> Trained:
 
     with tempfile.TemporaryDirectory() as folder:
         recipe = replace(load("fast"), seed=seed, class_weights=way)
-        return train_by_recipe(dataset, recipe, Path(folder), Clock(None, SILENT.say), time.perf_counter(), SILENT)
+        return train_by_recipe(
+            dataset, recipe, Path(folder), Clock(None, SILENT.say), time.perf_counter(), SILENT, trial=True
+        )  # the head alone
 
 
 def logits_of(trained: Trained, split: str) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from whatsit.errors import DataError, UsageError
 from whatsit.images.audit import Audit, audit
 from whatsit.images.datasets import FILES, load_named
 from whatsit.images.edits import apply_edits, read_edits
-from whatsit.images.groups import connect
+from whatsit.images.groups import Alike, connect, without_giants
 from whatsit.images.leakage import copies_in_test, with_leakage
 from whatsit.images.near import near_pairs
 from whatsit.images.scan import SPLITS, Dataset, Named, describe_strays, scan, take_fingerprints, without_unreadable
@@ -61,25 +61,37 @@ def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
     pairs = [(digests[i], digests[j]) for i, j in near.tolist()]
     alike = connect(pairs)
     copies: Named = {**dataset.leakage.copies, **copies_in_test(readable.pictures)}
-    return with_leakage(_split(readable, seed, pairs, looked), pairs, alike, copies)
+    return with_leakage(_split(readable, seed, alike, looked), pairs, alike, copies)
 
 
-def _split(dataset: Dataset, seed: int, pairs: Sequence[tuple[bytes, bytes]], looked: Audit) -> Dataset:
+def _split(dataset: Dataset, seed: int, near: Alike, looked: Audit) -> Dataset:
     """Split with near-duplicates on one side and, where every class can be dealt like that, whole sequences."""
-    settled = {picture.split for picture in dataset.pictures} == {*SPLITS} or any(p.group for p in dataset.pictures)
-    found = [] if settled else find_sequences(looked.pictures, looked.thumbs)
+    dealt = [picture for picture in dataset.pictures if picture.split in (None, "train")]
+    if {picture.split for picture in dataset.pictures} == {*SPLITS}:
+        return split(dataset, seed)
+    alike, giants = without_giants(dealt, near)
+    for label, count in giants.items():
+        note = (
+            f"{count:,} pictures of the class '{label}' look nearly the same, as those of a fixed camera do; they lie on both "
+            f"sides of the split, so the accuracy may flatter: test with pictures of another day (whatsit evaluate), or say what "
+            f"belongs together (the column 'group' of a CSV)"
+        )
+        dataset = replace(dataset, notes=(*dataset.notes, note))
+    found = [] if any(picture.group for picture in dealt) else find_sequences(looked.pictures, looked.thumbs)
     if sequences := [group for group in found if looked.pictures[group[0]].split in (None, "train")]:
         digests = [picture.digest for picture in looked.pictures]
         frames = [(digests[group[0]], digests[place]) for group in sequences for place in group[1:]]
         with contextlib.suppress(DataError):  # too few sequences in a class; without them it may do
-            kept = split(dataset, seed, alike=connect([*pairs, *frames]))
+            kept = split(
+                dataset, seed, alike=connect([*frames, *((stands, digest) for digest, stands in alike.items())])
+            )
             names = [looked.pictures[place].name for place in sequences[0][:2]]
             note = (
                 f"{len(sequences):,} groups of pictures, such as {names[0]} and {names[1]}, are frames of one sequence by their "
                 f"names and by what they show; each stays on one side of a split (the column 'group' of a CSV decides otherwise)"
             )
             return replace(kept, notes=(*kept.notes, note))
-    return split(dataset, seed, alike=connect(pairs))
+    return split(dataset, seed, alike=alike)
 
 
 def _exists(text: str) -> bool:
