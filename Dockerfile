@@ -1,9 +1,9 @@
 # The web app and the service, without TensorFlow. See "Docker" in README.md; tests/test_docker.py performs these steps without Docker.
 FROM python:3.12-slim AS build
-COPY pyproject.toml README.md LICENSE /source/
+COPY pyproject.toml constraints.txt README.md LICENSE /source/
 COPY src /source/src
 RUN python -m venv /opt/whatsit \
-    && /opt/whatsit/bin/python -m pip install --no-cache-dir --disable-pip-version-check "/source[app,serve]" \
+    && /opt/whatsit/bin/python -m pip install --no-cache-dir --disable-pip-version-check --constraint /source/constraints.txt "/source[app,serve]" \
     && /opt/whatsit/bin/python -m pip uninstall --yes --disable-pip-version-check pip
 
 FROM python:3.12-slim

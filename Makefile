@@ -3,14 +3,21 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+# The versions that were tested. Empty: what the package index has today (see `newest`).
+CONSTRAINTS ?= constraints.txt
 
-.PHONY: demo test check format clean
+.PHONY: demo test newest check format clean
 
 demo: $(READY)  ## train on embedded digits, measure, predict a picture
 	$(BIN)/whatsit demo
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+newest:  ## all checks and tests with the newest versions; where they pass, those become the tested ones
+	$(MAKE) check test VENV=.venv-newest CONSTRAINTS=
+	(grep '^#' constraints.txt; .venv-newest/bin/python -m pip freeze --exclude-editable) > constraints.new
+	mv constraints.new constraints.txt
 
 check: $(READY)  ## format, lint, strict types
 	$(BIN)/ruff format --check .
@@ -21,12 +28,12 @@ format: $(READY)  ## mend the format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "whatsit needs Python 3.11 or newer; say which with: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[all,dev]'
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-newest .pytest_cache .mypy_cache .ruff_cache
