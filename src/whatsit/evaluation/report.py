@@ -18,11 +18,11 @@ TEMPLATE = Path(__file__).parent / "report.html.jinja"
 
 
 def draw_plots(exam: Examination) -> dict[str, bytes]:
-    """Every plot of the report as a PNG file, by name."""
+    """Every plot of the report as a PNG file, by name; of a single epoch there is no curve."""
     test, classes = exam.test, exam.bundle.classes
     stage = [row for row in exam.history if row["stage"] == exam.best["stage"]]
-    return {
-        "history": plots.history(stage, int(exam.best["epoch"])),
+    curve = {"history": plots.history(stage, int(exam.best["epoch"]))} if len(stage) > 1 else {}
+    return curve | {
         "per_class": plots.per_class(test.figures),
         "confusion": plots.confusion(test.figures),
         "roc": plots.roc(test.labels, test.probabilities, classes),

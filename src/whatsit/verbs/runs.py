@@ -73,7 +73,9 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]]) 
 class RunRecord:
     """What a run folder tells beyond its model; empty where a file is missing or is not one of ours."""
 
-    history: tuple[dict[str, float], ...] = ()  # of the kept stage: epoch, loss, accuracy, val_loss, val_accuracy, ...
+    history: tuple[
+        dict[str, float], ...
+    ] = ()  # of the kept stage, () of a single epoch: epoch, loss, accuracy, val_loss, val_accuracy, ...
     best_epoch: int | None = None  # the one that was kept
     mistakes: tuple[MistakeRecord, ...] = ()
     checks: tuple[Check, ...] = ()  # the criteria that it was held against when it was made
@@ -140,6 +142,8 @@ def _read_history(path: Path, stage: str) -> tuple[dict[str, float], ...]:
             rows = [row for row in csv.DictReader(file) if row["stage"] == stage]
         history = tuple({name: float(value) for name, value in row.items() if name != "stage"} for row in rows)
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return ()
+    if len(history) < 2:
         return ()
     return history if all(math.isfinite(value) for row in history for value in row.values()) else ()
 
