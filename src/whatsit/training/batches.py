@@ -53,18 +53,18 @@ def class_weights(counts: npt.NDArray[Any], way: str) -> Floats:
 
     Args:
         counts: int `[K]`, the training examples of each class.
-        way: `none`: all alike. `balanced`: in inverse proportion to the examples of the class, so that every class counts
-            alike. `sqrt`: to their square root, halfway. `effective`: to the effective number of examples (Cui et al. 2019,
-            with beta 0.999).
+        way: `none`: all alike. `effective`, and `auto`, which means it: in inverse proportion to the effective number of examples
+            of the class (Cui et al. 2019, with beta 0.999), which for a few hundred is nearly their number and never above 1,000.
+            `sqrt`: to their square root. `balanced`: to their number, so that every class counts alike.
     """
     n = np.maximum(counts, 1).astype(np.float64)
     by_way = {
-        "auto": np.ones_like(n),
         "none": np.ones_like(n),
-        "balanced": 1.0 / n,
-        "sqrt": 1.0 / np.sqrt(n),
         "effective": (1.0 - EFFECTIVE_BETA) / (1.0 - EFFECTIVE_BETA**n),
+        "sqrt": 1.0 / np.sqrt(n),
+        "balanced": 1.0 / n,
     }
+    by_way["auto"] = by_way["effective"]
     weights = by_way[way]
     scaled: Floats = (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
     return scaled
