@@ -71,6 +71,15 @@ def test_what_looks_wrong_stands_in_red_before_all_else(hostile_run: Run) -> Non
     assert wrong < page.text.index("A linear probe on the features of a pretrained network is right for 101.0%")
 
 
+def test_model_that_was_fitted_in_one_step_has_no_curve(hostile_run: Run) -> None:
+    exam = hostile_run.examination
+    assert exam is not None
+    best = {**exam.best, "stage": "probe", "epoch": 1}
+    probed = replace(exam, best=best, history=[*exam.history, best])
+    page = Page(render(probed, draw_plots(probed)))
+    assert "fitted in one step, as a linear probe of the frozen features" in page.text
+
+
 def test_sound_model_has_no_alarm(hostile_run: Run) -> None:
     exam = hostile_run.examination
     assert exam is not None

@@ -53,9 +53,9 @@ def class_weights(counts: npt.NDArray[Any], way: str) -> Floats:
 
     Args:
         counts: int `[K]`, the training examples of each class.
-        way: `none`: all alike. `effective`, and `auto`, which means it: in inverse proportion to the effective number of examples
-            of the class (Cui et al. 2019, with beta 0.999), which for a few hundred is nearly their number and never above 1,000.
-            `sqrt`: to their square root. `balanced`: to their number, so that every class counts alike.
+        way: `none`: all alike. `sqrt`, and `auto`, which means it: in inverse proportion to the square root of the examples of
+            the class. `effective`: to their effective number (Cui et al. 2019, with beta 0.999). `balanced`: to their number, so
+            that every class counts alike.
     """
     n = np.maximum(counts, 1).astype(np.float64)
     by_way = {
@@ -64,7 +64,7 @@ def class_weights(counts: npt.NDArray[Any], way: str) -> Floats:
         "sqrt": 1.0 / np.sqrt(n),
         "balanced": 1.0 / n,
     }
-    by_way["auto"] = by_way["effective"]
+    by_way["auto"] = by_way["sqrt"]  # see docs/training-notes.md, "Unbalanced classes"
     weights = by_way[way]
     scaled: Floats = (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
     return scaled

@@ -52,7 +52,9 @@ class Recipe:
     l2: float = 0.0  # times half the squared kernels, added to the loss
     label_smoothing: float = 0.0
     averaging: float = 0.0  # decay of the moving average of the weights that is kept; 0: none
-    class_weights: str = "auto"  # auto, effective: by the effective number of examples; sqrt; balanced: all alike; none
+    class_weights: str = (
+        "auto"  # of examples: auto, sqrt: 1 / root of the class's number; effective; balanced: 1 / number; none
+    )
     early_stopping_patience: int = 10  # epochs without a better validation loss before training stops (plateau)
     reduce_patience: int = 5  # epochs without a better validation loss before the learning rate falls (plateau)
     reduce_factor: float = 0.5
