@@ -15,8 +15,9 @@ from __future__ import annotations
 import io
 import stat
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from PIL import Image, UnidentifiedImageError
 from whatsit.errors import ImageError
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-Source: TypeAlias = bytes | bytearray | memoryview | str | Path | Image.Image
+Source: TypeAlias = bytes | bytearray | memoryview | str | Path | Image.Image | npt.NDArray[Any] | BinaryIO
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _ENDINGS = {
@@ -61,19 +62,19 @@ _TRANSPOSE = {
 }
 _QUARTER_TURNED = frozenset([5, 6, 7, 8])
 
-# Pillow warns at a size below MAX_PIXELS, which here is an error of our own, and of damaged metadata, which do not
-# matter to the pixels.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+_Result = TypeVar("_Result")
 
 
 def decode(source: Source, size: tuple[int, int] | None = None, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Read one picture as RGB.
 
     Args:
-        source: a path, the bytes of a file, or a PIL image (which is left as it was). Formats: `FORMATS`. A PIL image
-            that was opened but not loaded yet counts as its file; of a loaded one only the pixels are left, so step 1
-            of the rule is passed over.
+        source: a path, the bytes of a file, a file opened for reading bytes (read from where it stands), a PIL image (which
+            is left as it was), or an array. Formats: `FORMATS`. A PIL image that was opened but not loaded yet counts as
+            its file; of a loaded one, and of an array, only the pixels are left, so step 1 of the rule is passed over.
+            Arrays are uint8 or bool `[H, W]` or `[H, W, 1]` (grey), `[H, W, 3]` (RGB) or `[H, W, 4]` (RGB and
+            opacity, laid on white), 0..255.
         size: wanted `(height, width)` in pixels; `None` for the picture's own.
         max_pixels: of the whole picture, as its file has it; at most `MAX_PIXELS`.
 
@@ -81,14 +82,18 @@ def decode(source: Source, size: tuple[int, int] | None = None, *, max_pixels: i
         uint8 array `(height, width, 3)`, values 0..255, channels red, green, blue; it owns its memory and is writable.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, of another format, or has more than `max_pixels`.
+        ImageError: the file is missing, empty, truncated, of another format, or has more than `max_pixels`; or the array has
+            another shape or data type.
+        TypeError: `source` is none of these.
     """
+    if isinstance(source, np.ndarray):
+        source = _image_of(source)
     if isinstance(source, Image.Image):
-        data = _unread_file(source)
+        image, data = source, _unread_file(source)
         if data is None:
-            return _convert(source, size, max_pixels, may_draft=False)
+            return _undisturbed(lambda: _convert(image, size, max_pixels, may_draft=False))
     else:
-        data = read_file(source) if isinstance(source, str | Path) else bytes(source)
+        data = _bytes_of(source)
     if not data:
         raise ImageError("the file is empty (0 bytes)", "empty")
     if len(data) > MAX_BYTES:
@@ -96,8 +101,55 @@ def decode(source: Source, size: tuple[int, int] | None = None, *, max_pixels: i
     pixels = _ready_jpeg(data, size, max_pixels)
     if pixels is not None:
         return pixels
+    return _undisturbed(lambda: _decode_file(data, size, max_pixels))
+
+
+def _decode_file(data: bytes, size: tuple[int, int] | None, max_pixels: int) -> Pixels:
     with _open(data) as image:
         return _convert(image, size, max_pixels, may_draft=True)
+
+
+def _undisturbed(work: Callable[[], _Result]) -> _Result:
+    """Do what Pillow may warn in, of metadata or a size that do not matter here, also where warnings are errors."""
+    try:
+        return work()
+    except Warning:
+        with warnings.catch_warnings():  # of the whole process: only where somebody made warnings errors
+            warnings.simplefilter("ignore")
+            return work()
+
+
+def _image_of(array: npt.NDArray[Any]) -> Image.Image:
+    """An array of pixels as a PIL image. Raises `ImageError` for other shapes and data types."""
+    channels = 1 if array.ndim == 2 else array.shape[-1] if array.ndim == 3 else 0
+    if array.dtype not in (np.uint8, np.bool_) or channels not in (1, 3, 4) or not array.size:
+        raise ImageError(
+            f"an array must be uint8, 0 to 255, of shape [height, width], or [height, width, 3] for RGB, or "
+            f"[height, width, 4] with opacity; received {array.dtype} {list(array.shape)}",
+            "format",
+        )
+    pixels = array.astype(np.uint8) * np.uint8(255) if array.dtype == np.bool_ else array
+    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if array.ndim == 3 and channels == 1 else pixels))
+
+
+def _bytes_of(source: Any) -> bytes:
+    """The bytes of a file that is given as its path, its bytes, or open."""
+    if isinstance(source, str | Path):
+        return read_file(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if not hasattr(source, "read"):
+        raise TypeError(
+            "a picture must be a path, bytes, an open file, a PIL image or an array (uint8 [height, width, 3]); "
+            f"received {type(source).__name__}"
+        )
+    try:
+        data = source.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"the open file cannot be read: {error}") from None
+    if not isinstance(data, bytes):
+        raise TypeError("an open file must give bytes; open it with open(path, 'rb')")
+    return data
 
 
 def _ready_jpeg(data: bytes, size: tuple[int, int] | None, max_pixels: int) -> Pixels | None:
@@ -138,6 +190,10 @@ def picture_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int
     """The `(height, width)` in pixels, upright, that a file's header promises; raises `ImageError` like `decode`."""
     if not data:
         raise ImageError("the file is empty (0 bytes)", "empty")
+    return _undisturbed(lambda: _picture_size(data, max_pixels))
+
+
+def _picture_size(data: bytes, max_pixels: int) -> tuple[int, int]:
     with _open(data) as image:
         _require_few_pixels(image, max_pixels)
         # Pillow decodes a PNG to see whether there is an orientation behind the pixels.
@@ -150,15 +206,18 @@ def ending_of(data: bytes) -> str:
     """The usual ending of a file's name by its contents, such as `.jpg`; raises `ImageError` like `decode`."""
     if not data:
         raise ImageError("the file is empty (0 bytes)", "empty")
-    with _open(data) as image:
+    with _undisturbed(lambda: _open(data)) as image:
         return _ENDINGS.get(image.format or "", ".jpg")
 
 
-def file_of(image: Image.Image) -> bytes:
-    """A file that `decode` reads as it reads this PIL image: its own where it was not loaded yet, else a PNG.
+def file_of(source: Source) -> bytes:
+    """A file that `decode` reads as it reads this source: its own where it has one, else a PNG.
 
-    Raises `ImageError` like `decode`.
+    Raises `ImageError` and `TypeError` like `decode`.
     """
+    image = _image_of(source) if isinstance(source, np.ndarray) else source
+    if not isinstance(image, Image.Image):
+        return _bytes_of(image)
     data = _unread_file(image)
     if data is not None:
         return data
@@ -196,7 +255,9 @@ def _open(data: bytes) -> Image.Image:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise _not_a_picture(data) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Warning:
+        raise
+    except Image.DecompressionBombError:
         raise ImageError(
             f"the picture is too large; at most {MAX_PIXELS:,} pixels are read", "too_many_pixels"
         ) from None
@@ -242,6 +303,8 @@ def _orientation(image: Image.Image) -> int:
         return 1  # known from the header already; asking again would cost a quarter of a small picture's time
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Warning:
+        raise
     except Exception:  # malformed EXIF: any parser error; the picture itself is fine
         return 1
 
@@ -275,7 +338,7 @@ def _convert(
             image = image.transpose(_TRANSPOSE[orientation])
         # From the packed bytes: three times faster than the array interface, and the copy belongs to the caller.
         return np.frombuffer(bytearray(image.tobytes()), np.uint8).reshape(image.height, image.width, 3)
-    except MemoryError:
+    except (MemoryError, Warning):
         raise
     except Exception as error:  # a damaged body can raise anything at all in a codec
         raise ImageError(f"the picture is damaged or cut short: {_reason(error)}", "damaged") from None
