@@ -7,13 +7,17 @@ service is all there is, what libraries print and warn is silenced.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 
 _AT_HOME = threading.Event()
 _SILENCE = threading.RLock()  # two threads that take turns out of order would leave a descriptor silent for good
@@ -73,6 +77,24 @@ def environment(values: Mapping[str, str], *, always: bool = False) -> Iterator[
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = former
+
+
+def unwarned(read: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+    """Make a function indifferent to warnings that are errors in this process: where one stops it, it begins again.
+
+    For what Pillow warns of, metadata and sizes that do not matter here. The function must let `Warning` pass.
+    """
+
+    @functools.wraps(read)
+    def indifferent(*given: _Given.args, **named: _Given.kwargs) -> _Result:
+        try:
+            return read(*given, **named)
+        except Warning:
+            with warnings.catch_warnings():  # for all threads, so only where somebody made warnings errors
+                warnings.simplefilter("ignore")
+                return read(*given, **named)
+
+    return indifferent
 
 
 def keep_after_fork(item: Any) -> None:

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import io
 import stat
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +23,11 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from whatsit.errors import ImageError
+from whatsit.images.sources import Readable, readable
+from whatsit.images.sources import Source as Source
+from whatsit.process import unwarned
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-Source: TypeAlias = bytes | bytearray | memoryview | str | Path | Image.Image | npt.NDArray[Any] | BinaryIO
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _ENDINGS = {
@@ -63,18 +63,13 @@ _TRANSPOSE = {
 _QUARTER_TURNED = frozenset([5, 6, 7, 8])
 
 
-_Result = TypeVar("_Result")
-
-
 def decode(source: Source, size: tuple[int, int] | None = None, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Read one picture as RGB.
 
     Args:
-        source: a path, the bytes of a file, a file opened for reading bytes (read from where it stands), a PIL image (which
-            is left as it was), or an array. Formats: `FORMATS`. A PIL image that was opened but not loaded yet counts as
-            its file; of a loaded one, and of an array, only the pixels are left, so step 1 of the rule is passed over.
-            Arrays are uint8 or bool `[H, W]` or `[H, W, 1]` (grey), `[H, W, 3]` (RGB) or `[H, W, 4]` (RGB and
-            opacity, laid on white), 0..255.
+        source: a path, the bytes of a file, an open file, a PIL image (which is left as it was), or an array (see
+            `readable`). Formats: `FORMATS`. A PIL image that was opened but not loaded yet counts as its file; of a
+            loaded one, and of an array, only the pixels are left, so step 1 of the rule is passed over.
         size: wanted `(height, width)` in pixels; `None` for the picture's own.
         max_pixels: of the whole picture, as its file has it; at most `MAX_PIXELS`.
 
@@ -82,18 +77,21 @@ def decode(source: Source, size: tuple[int, int] | None = None, *, max_pixels: i
         uint8 array `(height, width, 3)`, values 0..255, channels red, green, blue; it owns its memory and is writable.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, of another format, or has more than `max_pixels`; or the array has
-            another shape or data type.
-        TypeError: `source` is none of these.
+        ImageError: the file is missing, empty, truncated, of another format, or has more than `max_pixels`; or an array
+            has another shape or data type.
+        TypeError: the source is none of these.
     """
-    if isinstance(source, np.ndarray):
-        source = _image_of(source)
+    return _decode(readable(source, MAX_BYTES), size, max_pixels)
+
+
+@unwarned
+def _decode(source: Readable, size: tuple[int, int] | None, max_pixels: int) -> Pixels:
     if isinstance(source, Image.Image):
-        image, data = source, _unread_file(source)
+        data = _unread_file(source)
         if data is None:
-            return _undisturbed(lambda: _convert(image, size, max_pixels, may_draft=False))
+            return _convert(source, size, max_pixels, may_draft=False)
     else:
-        data = _bytes_of(source)
+        data = read_file(source) if isinstance(source, str | Path) else source
     if not data:
         raise ImageError("the file is empty (0 bytes)", "empty")
     if len(data) > MAX_BYTES:
@@ -101,55 +99,8 @@ def decode(source: Source, size: tuple[int, int] | None = None, *, max_pixels: i
     pixels = _ready_jpeg(data, size, max_pixels)
     if pixels is not None:
         return pixels
-    return _undisturbed(lambda: _decode_file(data, size, max_pixels))
-
-
-def _decode_file(data: bytes, size: tuple[int, int] | None, max_pixels: int) -> Pixels:
     with _open(data) as image:
         return _convert(image, size, max_pixels, may_draft=True)
-
-
-def _undisturbed(work: Callable[[], _Result]) -> _Result:
-    """Do what Pillow may warn in, of metadata or a size that do not matter here, also where warnings are errors."""
-    try:
-        return work()
-    except Warning:
-        with warnings.catch_warnings():  # of the whole process: only where somebody made warnings errors
-            warnings.simplefilter("ignore")
-            return work()
-
-
-def _image_of(array: npt.NDArray[Any]) -> Image.Image:
-    """An array of pixels as a PIL image. Raises `ImageError` for other shapes and data types."""
-    channels = 1 if array.ndim == 2 else array.shape[-1] if array.ndim == 3 else 0
-    if array.dtype not in (np.uint8, np.bool_) or channels not in (1, 3, 4) or not array.size:
-        raise ImageError(
-            f"an array must be uint8, 0 to 255, of shape [height, width], or [height, width, 3] for RGB, or "
-            f"[height, width, 4] with opacity; received {array.dtype} {list(array.shape)}",
-            "format",
-        )
-    pixels = array.astype(np.uint8) * np.uint8(255) if array.dtype == np.bool_ else array
-    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if array.ndim == 3 and channels == 1 else pixels))
-
-
-def _bytes_of(source: Any) -> bytes:
-    """The bytes of a file that is given as its path, its bytes, or open."""
-    if isinstance(source, str | Path):
-        return read_file(source)
-    if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source)
-    if not hasattr(source, "read"):
-        raise TypeError(
-            "a picture must be a path, bytes, an open file, a PIL image or an array (uint8 [height, width, 3]); "
-            f"received {type(source).__name__}"
-        )
-    try:
-        data = source.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"the open file cannot be read: {error}") from None
-    if not isinstance(data, bytes):
-        raise TypeError("an open file must give bytes; open it with open(path, 'rb')")
-    return data
 
 
 def _ready_jpeg(data: bytes, size: tuple[int, int] | None, max_pixels: int) -> Pixels | None:
@@ -186,14 +137,11 @@ def decode_within(data: bytes, side: int) -> Pixels:
     return decode(data, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
+@unwarned
 def picture_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """The `(height, width)` in pixels, upright, that a file's header promises; raises `ImageError` like `decode`."""
     if not data:
         raise ImageError("the file is empty (0 bytes)", "empty")
-    return _undisturbed(lambda: _picture_size(data, max_pixels))
-
-
-def _picture_size(data: bytes, max_pixels: int) -> tuple[int, int]:
     with _open(data) as image:
         _require_few_pixels(image, max_pixels)
         # Pillow decodes a PNG to see whether there is an orientation behind the pixels.
@@ -202,22 +150,29 @@ def _picture_size(data: bytes, max_pixels: int) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
+@unwarned
 def ending_of(data: bytes) -> str:
     """The usual ending of a file's name by its contents, such as `.jpg`; raises `ImageError` like `decode`."""
     if not data:
         raise ImageError("the file is empty (0 bytes)", "empty")
-    with _undisturbed(lambda: _open(data)) as image:
+    with _open(data) as image:
         return _ENDINGS.get(image.format or "", ".jpg")
 
 
 def file_of(source: Source) -> bytes:
-    """A file that `decode` reads as it reads this source: its own where it has one, else a PNG.
+    """A file that `decode` reads as it reads this source: its own where it has one that was not loaded yet, else a PNG.
 
     Raises `ImageError` and `TypeError` like `decode`.
     """
-    image = _image_of(source) if isinstance(source, np.ndarray) else source
+    return _file_of(readable(source, MAX_BYTES))
+
+
+@unwarned
+def _file_of(image: Readable) -> bytes:
+    if isinstance(image, bytes):
+        return image
     if not isinstance(image, Image.Image):
-        return _bytes_of(image)
+        return read_file(image)
     data = _unread_file(image)
     if data is not None:
         return data

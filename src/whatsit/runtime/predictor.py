@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import read_bundle
@@ -118,8 +119,7 @@ class Predictor:
             ImageError: a picture cannot be read; the message says which. `predict_each` goes on instead.
             UsageError: the coverage is out of range, or the model cannot promise any.
         """
-        single_array = isinstance(pictures, np.ndarray) and pictures.ndim != 4
-        if single_array or not isinstance(pictures, Sequence | np.ndarray) or isinstance(pictures, str | bytes):
+        if _is_single(pictures):
             raise TypeError(
                 "predict takes a list of pictures and gives a list of predictions; write predict([picture])"
             )
@@ -232,3 +232,10 @@ def _answers(outputs: Outputs) -> list[Answer]:
 
 def _name(picture: Source, place: int) -> str:
     return str(picture) if isinstance(picture, str | Path) else f"picture {place + 1}"
+
+
+def _is_single(pictures: object) -> bool:
+    """Whether this is one picture, not several: an array of several has a dimension more."""
+    if isinstance(pictures, np.ndarray):
+        return pictures.dtype != object and pictures.ndim != 4
+    return isinstance(pictures, str | bytes | bytearray | memoryview | Path | Image.Image) or hasattr(pictures, "read")
