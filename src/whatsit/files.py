@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+import secrets
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,16 +29,14 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+        handle, temporary = _new_beside(path)
     except OSError as error:
         raise disk_error(path, error) from None
-    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         if isinstance(error, ConnectionError | TimeoutError):
@@ -45,6 +44,19 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise disk_error(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _new_beside(path: Path) -> tuple[int, Path]:
+    """A new file in the folder of another, opened for writing, as accessible as any file that this user makes.
+
+    The system applies the process's umask. `tempfile` makes files that only their owner reads, and to look at the umask is to
+    change it for a moment, for every thread.
+    """
+    while True:
+        temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")
+        with contextlib.suppress(FileExistsError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+            return os.open(temporary, flags | getattr(os, "O_NOFOLLOW", 0), 0o666), temporary
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -109,9 +121,3 @@ def cache_folder() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "whatsit" / "Cache"
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "whatsit"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

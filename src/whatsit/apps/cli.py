@@ -30,6 +30,7 @@ from whatsit.apps.presentation import (
 from whatsit.apps.process import run_guarded
 from whatsit.apps.terminal import TerminalReporter, err, out, table
 from whatsit.errors import ImageError, UsageError, WhatsitError
+from whatsit.process import own_process
 
 app = typer.Typer(
     name="whatsit",
@@ -46,6 +47,7 @@ Runtime = Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")]
 
 def main() -> None:
     """Run the command line; no mistake of the user's shows a traceback."""
+    own_process()
     run_guarded(app)
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import atexit
 import base64
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before it is imported: nothing is sent out
 
 import gradio as gr
 from starlette.middleware import Middleware

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from whatsit.bundle.format import Bundle
 from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitError, suggest
 from whatsit.files import write_bytes, write_text
-from whatsit.progress import silent_descriptor
+from whatsit.process import silent_descriptor
 
 Images = npt.NDArray[np.uint8]
 REJECTED = "-REJECTED"

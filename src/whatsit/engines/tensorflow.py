@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from whatsit.engines import EngineError, Images
 from whatsit.engines.exported import OUTPUT, Infer, Probabilities
-from whatsit.progress import silent_descriptor
+from whatsit.process import environment, silent_descriptor
 
 # What an exported Keras model is made of: a file with another layer is not ours, and might run code of its own.
 LAYERS = frozenset(
@@ -38,9 +38,13 @@ _FUNCTIONS = ("function", "Lambda", "__lambda__")
 
 def load_keras() -> Any:
     """Keras with the TensorFlow backend, which greets on stderr whatever its log level."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with silent_descriptor(2):
+    if "keras" in sys.modules:
+        return importlib.import_module("keras")
+    backend, level = (
+        environment({"KERAS_BACKEND": "tensorflow"}, always=True),
+        environment({"TF_CPP_MIN_LOG_LEVEL": "3"}),
+    )
+    with backend, level, silent_descriptor(2):
         return importlib.import_module("keras")
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import io
 import stat
-import warnings
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,9 +23,11 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from whatsit.errors import ImageError
+from whatsit.images.sources import Readable, readable
+from whatsit.images.sources import Source as Source
+from whatsit.process import unwarned
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-Source: TypeAlias = bytes | bytearray | memoryview | str | Path | Image.Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _ENDINGS = {
@@ -61,19 +62,14 @@ _TRANSPOSE = {
 }
 _QUARTER_TURNED = frozenset([5, 6, 7, 8])
 
-# Pillow warns at a size below MAX_PIXELS, which here is an error of our own, and of damaged metadata, which do not
-# matter to the pixels.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-
 
 def decode(source: Source, size: tuple[int, int] | None = None, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Read one picture as RGB.
 
     Args:
-        source: a path, the bytes of a file, or a PIL image (which is left as it was). Formats: `FORMATS`. A PIL image
-            that was opened but not loaded yet counts as its file; of a loaded one only the pixels are left, so step 1
-            of the rule is passed over.
+        source: a path, the bytes of a file, an open file, a PIL image (which is left as it was), or an array (see
+            `readable`). Formats: `FORMATS`. A PIL image that was opened but not loaded yet counts as its file; of a
+            loaded one, and of an array, only the pixels are left, so step 1 of the rule is passed over.
         size: wanted `(height, width)` in pixels; `None` for the picture's own.
         max_pixels: of the whole picture, as its file has it; at most `MAX_PIXELS`.
 
@@ -81,14 +77,21 @@ def decode(source: Source, size: tuple[int, int] | None = None, *, max_pixels: i
         uint8 array `(height, width, 3)`, values 0..255, channels red, green, blue; it owns its memory and is writable.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, of another format, or has more than `max_pixels`.
+        ImageError: the file is missing, empty, truncated, of another format, or has more than `max_pixels`; or an array
+            has another shape or data type.
+        TypeError: the source is none of these.
     """
+    return _decode(readable(source, MAX_BYTES), size, max_pixels)
+
+
+@unwarned
+def _decode(source: Readable, size: tuple[int, int] | None, max_pixels: int) -> Pixels:
     if isinstance(source, Image.Image):
         data = _unread_file(source)
         if data is None:
             return _convert(source, size, max_pixels, may_draft=False)
     else:
-        data = read_file(source) if isinstance(source, str | Path) else bytes(source)
+        data = read_file(source) if isinstance(source, str | Path) else source
     if not data:
         raise ImageError("the file is empty (0 bytes)", "empty")
     if len(data) > MAX_BYTES:
@@ -134,6 +137,7 @@ def decode_within(data: bytes, side: int) -> Pixels:
     return decode(data, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
+@unwarned
 def picture_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """The `(height, width)` in pixels, upright, that a file's header promises; raises `ImageError` like `decode`."""
     if not data:
@@ -146,6 +150,7 @@ def picture_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
+@unwarned
 def ending_of(data: bytes) -> str:
     """The usual ending of a file's name by its contents, such as `.jpg`; raises `ImageError` like `decode`."""
     if not data:
@@ -154,11 +159,20 @@ def ending_of(data: bytes) -> str:
         return _ENDINGS.get(image.format or "", ".jpg")
 
 
-def file_of(image: Image.Image) -> bytes:
-    """A file that `decode` reads as it reads this PIL image: its own where it was not loaded yet, else a PNG.
+def file_of(source: Source) -> bytes:
+    """A file that `decode` reads as it reads this source: its own where it has one that was not loaded yet, else a PNG.
 
-    Raises `ImageError` like `decode`.
+    Raises `ImageError` and `TypeError` like `decode`.
     """
+    return _file_of(readable(source, MAX_BYTES))
+
+
+@unwarned
+def _file_of(image: Readable) -> bytes:
+    if isinstance(image, bytes):
+        return image
+    if not isinstance(image, Image.Image):
+        return read_file(image)
     data = _unread_file(image)
     if data is not None:
         return data
@@ -196,7 +210,9 @@ def _open(data: bytes) -> Image.Image:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise _not_a_picture(data) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Warning:
+        raise
+    except Image.DecompressionBombError:
         raise ImageError(
             f"the picture is too large; at most {MAX_PIXELS:,} pixels are read", "too_many_pixels"
         ) from None
@@ -242,6 +258,8 @@ def _orientation(image: Image.Image) -> int:
         return 1  # known from the header already; asking again would cost a quarter of a small picture's time
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Warning:
+        raise
     except Exception:  # malformed EXIF: any parser error; the picture itself is fine
         return 1
 
@@ -275,7 +293,7 @@ def _convert(
             image = image.transpose(_TRANSPOSE[orientation])
         # From the packed bytes: three times faster than the array interface, and the copy belongs to the caller.
         return np.frombuffer(bytearray(image.tobytes()), np.uint8).reshape(image.height, image.width, 3)
-    except MemoryError:
+    except (MemoryError, Warning):
         raise
     except Exception as error:  # a damaged body can raise anything at all in a codec
         raise ImageError(f"the picture is damaged or cut short: {_reason(error)}", "damaged") from None
