@@ -253,7 +253,7 @@ def _open(file: File) -> Image.Image:
         return read_pnm(file.data)
     if file.format == "HEIF":
         return _open_heif(file.data)
-    if file.format not in Image.OPEN:  # modules of the usual formats are there already
+    if file.format not in Image.OPEN:
         importlib.import_module(f"PIL.{_PLUGINS.get(file.format, file.format.title())}ImagePlugin")
     image = Image.open(io.BytesIO(file.data), formats=(file.format,))
     if file.format in _SIZED and image.size != file.size:
