@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.bundle.format import InputSpec
 from whatsit.engines.exported import Infer, Probabilities
 from whatsit.errors import DataError
 from whatsit.images.batches import decode_batches

@@ -26,6 +26,11 @@ _ENDINGS = (
     *(".jp2", ".j2k", ".jpc", ".j2c", ".jpf", ".jpx"),
 )
 EXTENSIONS = frozenset(_ENDINGS)
+# For `accept=` of a page and the content types of the service: what browsers call each format.
+CONTENT_TYPES = (
+    *("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/x-portable-anymap"),
+    *("image/avif", "image/heic", "image/heif", "image/jp2", "image/x-tga", "image/vnd.microsoft.icon"),
+)
 MAX_SIDE = 65_535  # pixels, of formats whose decoders compute with whole rows
 
 _SAVE_AS = "save the picture as JPEG or PNG"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whatsit.bundle.format import Bundle
+from whatsit.bundle.format import Bundle, InputSpec
 from whatsit.bundle.read import run_folder
 from whatsit.engines import Images
 from whatsit.errors import DataError, UsageError
