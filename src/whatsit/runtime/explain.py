@@ -56,7 +56,7 @@ class Explainer:
         classes = self.predictor.classes
         if label is not None and label not in classes:
             raise UsageError(f"the model does not know the class '{label}'; its classes: {', '.join(classes[:20])}")
-        pixels = decode(picture, self.predictor.size)
+        pixels = decode(picture, self.predictor.size, rule=self.predictor.rule)
         place = None if label is None else [classes.index(label)]
         [answer], maps = self.evidence(pixels[None], place)
         prediction = self.predictor.to_prediction(answer)

@@ -78,6 +78,7 @@ class Predictor:
         self.bundle = model if isinstance(model, Bundle) else read_bundle(model)
         self.classes = self.bundle.classes
         self.size = (self.bundle.input.height, self.bundle.input.width)
+        self.rule = self.bundle.input.resize  # by which its pictures are read: one of `images.decode.RULES`
         self._settings: dict[str, Any] = {"runtime": runtime, "precision": precision, "threads": threads}
         self._tells_unknown = self.bundle.unknown is not None
         self._engine = self.open_engine("probabilities", *(["ood_score"] if self._tells_unknown else []))
@@ -134,13 +135,13 @@ class Predictor:
 
     def _one(self, picture: Source) -> Answer:
         try:
-            pixels = decode(picture, self.size)
+            pixels = decode(picture, self.size, rule=self.rule)
         except ImageError as error:
             raise ImageError(f"{_name(picture, 0)}: {error}", error.reason) from None
         return self.answer(pixels[None])[0]
 
     def answer(self, pixels: Images) -> list[Answer]:
-        """For pictures decoded by `decode(picture, self.size)`, uint8 `[N, H, W, 3]`: N answers."""
+        """For pictures decoded by `decode(picture, self.size, rule=self.rule)`, uint8 `[N, H, W, 3]`: N answers."""
         return _answers(self._engine.run(pixels))
 
     def stream(self, batches: Iterable[Images]) -> Iterator[list[Answer]]:
@@ -168,7 +169,7 @@ class Predictor:
         waiting: deque[Batch[Item]] = deque()
 
         def inputs() -> Iterator[Images]:
-            for batch in decode_batches(items, read, self.size, batch_size=8):
+            for batch in decode_batches(items, read, self.size, batch_size=8, rule=self.rule):
                 waiting.append(batch)
                 if len(batch.pixels):
                     yield batch.pixels
