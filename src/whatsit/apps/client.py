@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from PIL import Image
-
 from whatsit.errors import ImageError, UsageError, WhatsitError
 from whatsit.images.decode import Source, file_of
 from whatsit.runtime.predictor import Prediction
