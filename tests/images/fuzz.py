@@ -76,12 +76,10 @@ def damaged(data: bytes, chance: random.Random) -> bytes:  # noqa: C901  (a list
             file[at] = chance.randrange(256)
         elif how == 1:
             file[at] ^= 1 << chance.randrange(8)
-        elif how == 2:  # a number of two or four bytes that is at the edge of something
-            number = chance.choice([0, 1, 2, 255, 256, 32767, 65535])
-            file[at : at + 2] = struct.pack(chance.choice("<>") + "H", number)
-        elif how == 3:
-            number = chance.choice([0, 1, 65535, 65536, 2**31 - 1, 2**32 - 1])
-            file[at : at + 4] = struct.pack(chance.choice("<>") + "I", number)
+        elif how in (2, 3):  # a number of two or four bytes that is at the edge of something
+            kind = chance.choice("HI")
+            number = chance.choice([0, 1, 2, 255, 256, 32767, 65535, *([65536, 2**31 - 1, 2**32 - 1] * (kind == "I"))])
+            file[at : at + struct.calcsize(kind)] = struct.pack(chance.choice("<>") + kind, number)
         elif how == 4:
             del file[at : at + chance.randint(1, 40)]
         elif how == 5:

@@ -401,6 +401,6 @@ def _deep_grey_to_rgb(image: Image.Image, rule: str) -> Image.Image:
     grey = np.empty(deep.shape, np.uint8)
     rows = max(1, _BLOCK // max(1, image.width))
     for top in range(0, len(deep), rows):  # in parts: as a whole, a large picture would take gigabytes of float64
-        samples = np.nan_to_num(deep[top : top + rows].astype(np.float64))
+        samples = np.nan_to_num(deep[top : top + rows]).astype(np.float64)
         grey[top : top + rows] = np.clip(np.rint(samples * (255.0 / white)), 0, 255)
     return Image.fromarray(grey).convert("RGB")

@@ -26,7 +26,7 @@ _ENDINGS = (
     *(".jp2", ".j2k", ".jpc", ".j2c", ".jpf", ".jpx"),
 )
 EXTENSIONS = frozenset(_ENDINGS)
-# For `accept=` of a page and the content types of the service: what browsers call each format.
+# What browsers call each format.
 CONTENT_TYPES = (
     *("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/x-portable-anymap"),
     *("image/avif", "image/heic", "image/heif", "image/jp2", "image/x-tga", "image/vnd.microsoft.icon"),
