@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -41,5 +42,9 @@ def eight_bits(picture):
 
 def say(probabilities):
     """Print the most probable class and its probability."""
+    if hasattr(
+        sys.stdout, "reconfigure"
+    ):  # a terminal or file that cannot show the label's letters gets \u0e01 and the like
+        sys.stdout.reconfigure(errors="backslashreplace")
     best = int(np.argmax(probabilities))
     print(f"{LABELS[best]} {probabilities[best]:.4f}")
