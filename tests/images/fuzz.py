@@ -62,7 +62,7 @@ def originals() -> list[bytes]:
     return files
 
 
-def damaged(data: bytes, chance: random.Random) -> bytes:  # noqa: C901  (a list of kinds of damage)
+def damaged(data: bytes, chance: random.Random) -> bytes:
     """The file with some of its bytes, numbers or parts changed; most changes are near its beginning."""
     file = bytearray(data)
     for _ in range(chance.randint(1, 6)):

@@ -3,6 +3,7 @@
 import io
 import json
 import pathlib
+import sys
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -75,5 +76,9 @@ def to_srgb(picture):
 
 def say(probabilities):
     """Print the most probable class and its probability."""
+    if hasattr(
+        sys.stdout, "reconfigure"
+    ):  # a terminal or file that cannot show the label's letters gets \u0e01 and the like
+        sys.stdout.reconfigure(errors="backslashreplace")
     best = int(np.argmax(probabilities))
     print(f"{LABELS[best]} {probabilities[best]:.4f}")
