@@ -12,7 +12,7 @@ demo: $(READY)  ## train on embedded digits, measure, predict a picture
 	$(BIN)/whatsit demo
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal --durations=25
 
 newest:  ## all checks and tests with the newest versions; where they pass, those become the tested ones
 	$(MAKE) check test VENV=.venv-newest CONSTRAINTS=
