@@ -12,7 +12,7 @@ demo: $(READY)  ## train on embedded digits, measure, predict a picture
 	$(BIN)/whatsit demo
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal --durations=25
 
 fuzz: $(READY)  ## an hour of damaged and odd pictures, for the decoders to survive
 	PYTHONPATH=src $(BIN)/python -m tests.images.fuzz 3600

@@ -23,6 +23,22 @@ from whatsit.progress import Reporter
 
 ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 SHARED = Path(__file__).parent.parent.parent / "shared"
+NO_CHROMIUM = "Chromium is not installed"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Count the processors that may be used: `-n auto` alone counts two threads of one core as one."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what was not tested for want of a browser."""
+    skipped = [report for report in terminalreporter.getreports("skipped") if NO_CHROMIUM in str(report.longrepr)]
+    if skipped:
+        terminalreporter.write_line(
+            f"Skipped for want of a browser: {len(skipped)}; to have them tested, install Chromium "
+            "(Debian, Ubuntu: apt-get install chromium)"
+        )
 
 
 @pytest.fixture(autouse=True, scope="session")
