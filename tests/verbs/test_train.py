@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -209,14 +210,18 @@ def test_pictures_that_cannot_be_read_do_not_stop_the_forecast(
     assert run.test.n >= 3
 
 
-def test_tuning_that_gains_nothing_is_not_kept_and_that_is_told(shapes_folder: Path, tmp_path: Path) -> None:
-    settings = {"size": 32, "epochs": 4, "finetune_epochs": 1, "finetune_layers": 3, "finetune_learning_rate": 1e-8}
+def test_tuning_that_gains_nothing_is_not_kept_and_that_is_told(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Handed in: on some processors a training that hardly moves is better by its rounding, for every picture a little.
+    monkeypatch.setattr("whatsit.training.finetune.tune", lambda head: head.trained)
+    settings = {"size": 32, "epochs": 4, "finetune_epochs": 1, "finetune_layers": 3}
     listener = Listener()
     run = whatsit.train(
         shapes_folder, recipe="finetune", out=tmp_path / "run", settings=settings, report=False, reporter=listener
     )
     assert any("the frozen network with its head is kept" in text for text in listener.said)
-    assert json.loads((run.folder / "metrics.json").read_text())["best_epoch"]["stage"].startswith("head")
+    assert json.loads((run.folder / "metrics.json").read_text())["best_epoch"]["stage"].startswith(("head", "probe"))
 
 
 def test_no_mirror_images_means_nowhere(shapes_folder: Path, tmp_path: Path) -> None:
@@ -230,19 +235,17 @@ def _history(run: Run) -> list[dict[str, str]]:
     return list(csv.DictReader((run.folder / "history.csv").read_text().splitlines()))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_resumed_run_is_the_one_that_was_begun(interrupted: Path) -> None:
+    begun: list[tuple[dict[str, Any], str]] = [
         ({"recipe": "scratch"}, "this run was begun with name = baseline, now scratch is asked for"),
         ({"settings": {"epochs": 4}, "recipe": "baseline"}, "epochs = 3, now 4 is asked for; leave it out to go on"),
         ({"seed": 9}, "this run was begun with seed 0, now 9 is asked for"),
         ({"time_limit": "1h"}, "this run was begun with no time limit, now a time limit of 1 h 0 min is asked for"),
         ({"limit": 5}, "this run was begun with --limit None, now 5 is asked for"),
-    ],
-)
-def test_resumed_run_is_the_one_that_was_begun(interrupted: Path, options: dict[str, object], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        whatsit.train(interrupted.parent / "data", out=interrupted, resume=True, **options)
+    ]
+    for options, message in begun:
+        with pytest.raises(UsageError, match=message):
+            whatsit.train(interrupted.parent / "data", out=interrupted, resume=True, **options)
     assert whatsit.train(interrupted.parent / "data", out=interrupted, resume=True, report=False).test.n == 9
 
 
@@ -317,18 +320,29 @@ def test_unfinished_run_is_not_written_over(interrupted: Path) -> None:
         whatsit.train(interrupted.parent / "data", out=interrupted)
 
 
-@pytest.fixture
-def interrupted(shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The place of a run of 3 epochs that was stopped after training, with its own copy of the data."""
+@pytest.fixture(scope="module")
+def stopped(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data`, and `run.unfinished` of 3 epochs that was stopped after training."""
 
     def stops(*_: object) -> None:
         raise KeyboardInterrupt
 
-    shutil.copytree(shapes_folder, tmp_path / "data")
-    with monkeypatch.context() as patch:
+    folder = tmp_path_factory.mktemp("stopped")
+    shutil.copytree(shapes_folder, folder / "data")
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shipping, "golden_pictures", stops)
         with pytest.raises(KeyboardInterrupt):
-            whatsit.train(tmp_path / "data", recipe="baseline", out=tmp_path / "run", settings={"epochs": 3})
+            whatsit.train(folder / "data", recipe="baseline", out=folder / "run", settings={"epochs": 3})
+    return folder
+
+
+@pytest.fixture
+def interrupted(stopped: Path, tmp_path: Path) -> Path:
+    """The place of `stopped`'s run, moved here together with its data."""
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    job = tmp_path / "run.unfinished" / "job.json"
+    told = json.loads(job.read_text())
+    job.write_text(json.dumps(told | {"source": str((tmp_path / "data").resolve())}))
     return tmp_path / "run"
 
 
