@@ -6,13 +6,16 @@ READY = $(VENV)/.ready
 # The versions that were tested. Empty: what the package index has today (see `newest`).
 CONSTRAINTS ?= constraints.txt
 
-.PHONY: demo test newest check format clean
+.PHONY: demo test newest fuzz check format clean
 
 demo: $(READY)  ## train on embedded digits, measure, predict a picture
 	$(BIN)/whatsit demo
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n auto --dist worksteal --durations=25
+
+fuzz: $(READY)  ## an hour of damaged and odd pictures, for the decoders to survive
+	PYTHONPATH=src $(BIN)/python -m tests.images.fuzz 3600
 
 newest:  ## all checks and tests with the newest versions; where they pass, those become the tested ones
 	$(MAKE) check test VENV=.venv-newest CONSTRAINTS=

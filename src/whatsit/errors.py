@@ -22,12 +22,23 @@ class ImageError(WhatsitError):
     """One picture cannot be read: it is empty, truncated, too large, or no picture at all.
 
     `reason` is the same in a word, for those who say it in another language: `empty`, `too_many_bytes`, `too_many_pixels`,
-    `heic`, `format`, `damaged` or `unreadable`.
+    `heic` (its reader is not installed), `format` (no picture, or a format that is not read), `unsupported` (a kind of an
+    allowed format that is not read), `damaged`, `memory` or `unreadable`.
     """
 
     def __init__(self, message: str, reason: str = "unreadable") -> None:
         super().__init__(message)
         self.reason = reason
+
+    @classmethod
+    def damaged(cls, why: str) -> ImageError:
+        """Return the error for a picture of which a part is missing or wrong."""
+        return cls(f"the picture is damaged or cut short: {why}", "damaged")
+
+    @classmethod
+    def unsupported(cls, what: str) -> ImageError:
+        """Return the error for a kind of an allowed format that no decoder is given: `what` is such as "a 12-bit JPEG"."""
+        return cls(f"this is {what}, which is not read; save the picture as an ordinary JPEG or PNG", "unsupported")
 
 
 class RecipeError(UsageError):

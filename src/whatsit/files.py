@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
+import logging
 import os
 import re
+import secrets
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,16 +33,14 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+        handle, temporary = _new_beside(path)
     except OSError as error:
         raise disk_error(path, error) from None
-    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         if isinstance(error, ConnectionError | TimeoutError):
@@ -45,6 +48,19 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise disk_error(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _new_beside(path: Path) -> tuple[int, Path]:
+    """A new file in the folder of another, opened for writing, as accessible as any file that this user makes.
+
+    The system applies the process's umask. `tempfile` makes files that only their owner reads, and to look at the umask is to
+    change it for a moment, for every thread.
+    """
+    while True:
+        temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")
+        with contextlib.suppress(FileExistsError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+            return os.open(temporary, flags | getattr(os, "O_NOFOLLOW", 0), 0o666), temporary
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -101,17 +117,59 @@ def disk_error(path: Path, error: OSError) -> DiskError:
 
 
 def cache_folder() -> Path:
-    """Where downloads and computed features are kept: `$WHATSIT_CACHE`, or the user's cache folder."""
+    """Where downloads and computed features are kept: `$WHATSIT_CACHE`, or the user's cache folder.
+
+    Where the user has none that can be written (no home, as in a container, or a read-only one), it is a folder among the
+    temporary ones, and a warning says so once.
+    """
     if chosen := os.environ.get("WHATSIT_CACHE"):
         return Path(chosen)
-    if sys.platform == "darwin":
-        return Path("~/Library/Caches/whatsit").expanduser()
+    usual = _usual_cache()
+    return usual if usual and _can_be_written(usual) else _temporary_cache(usual)
+
+
+def _usual_cache() -> Path | None:
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "whatsit" / "Cache"
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "whatsit"
+        place = os.path.join(os.environ.get("LOCALAPPDATA") or "~/AppData/Local", "whatsit", "Cache")  # noqa: PTH118 - as below
+    elif sys.platform == "darwin":
+        place = "~/Library/Caches/whatsit"
+    else:
+        place = os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "whatsit")  # noqa: PTH118 - as below
+    whole = os.path.expanduser(place)  # noqa: PTH111 - which leaves the ~ where nobody knows the home, and raises nothing
+    return Path(whole) if os.path.isabs(whole) else None  # noqa: PTH117
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _can_be_written(folder: Path) -> bool:
+    """Whether a folder can be written, or made."""
+    there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
+    return there is not None and os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)  # noqa: PTH112 - never raises
+
+
+@functools.cache
+def _temporary_cache(instead_of: Path | None) -> Path:
+    """A folder of this user's own among the temporary files; said once in a process."""
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    try:
+        folder = Path(tempfile.gettempdir(), f"whatsit-{user}")
+        if not _is_own(folder):
+            folder = Path(tempfile.mkdtemp(prefix="whatsit-"))
+    except OSError:  # there is no place for temporary files either: nothing is kept
+        return instead_of or Path(os.devnull, "whatsit")
+    why = f"{instead_of} cannot be written" if instead_of else "this user has no home folder"
+    logging.getLogger("whatsit").warning(
+        "Note: %s, so downloads and computed features are kept in %s; set WHATSIT_CACHE to choose another place",
+        why,
+        folder,
+    )
+    return folder
+
+
+def _is_own(folder: Path) -> bool:
+    """Make a folder, or see that it is the user's: what others may write into is not to be trusted."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        info = folder.lstat()
+    except OSError:
+        return False
+    mine = not hasattr(os, "getuid") or (info.st_uid == os.getuid() and not info.st_mode & 0o022)
+    return stat.S_ISDIR(info.st_mode) and mine

@@ -52,6 +52,11 @@ def test_version() -> None:
     assert whatsit("--version").stdout.startswith("whatsit 0.")
 
 
+def test_python_m_whatsit_is_the_command_line() -> None:
+    done = subprocess.run([sys.executable, "-m", "whatsit", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, whatsit("--version").stdout)
+
+
 def test_train_json_is_one_document(shapes_folder: Path, tmp_path: Path) -> None:
     done = whatsit("train", shapes_folder, "--out", tmp_path / "run", "--json", *QUICK)
     assert done.returncode == 0, done.stderr

@@ -102,5 +102,6 @@ def test_epochs_are_events_for_tensorboard(shapes_folder: Path, tmp_path: Path) 
     run = whatsit.train(shapes_folder, out=tmp_path / "run", settings=settings, report=False, tensorboard=True)
     events = EventAccumulator(str(run.folder / "tensorboard" / "validation"))
     events.Reload()
-    assert set(events.Tags()["tensors"]) == {f"head-last/{tag}" for tag in ("loss", "accuracy", "calibrated_loss")}
+    # A linear probe is a stage of its own where it ships.
+    assert {f"head-last/{tag}" for tag in ("loss", "accuracy", "calibrated_loss")} <= set(events.Tags()["tensors"])
     assert [event.step for event in events.Tensors("head-last/loss")] == [1, 2]

@@ -179,11 +179,10 @@ def test_small_jpeg_has_the_very_pixels_that_pillow_gives(
     [
         (b"", "empty"),
         (b"just some words, named .jpg", "text, not a picture"),
-        (b"\x00\x01\x02\x03" * 50, "not a picture in an allowed format (JPEG, PNG, WEBP, GIF, BMP, TIFF)"),
-        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00" + b"\x01" * 40, "HEIC"),
+        (b"\x00\x01\x02\x03" * 50, "not a picture in an allowed format (JPEG, PNG, WEBP, GIF, BMP, TIFF, PPM,"),
         (encode(PICTURE, "JPEG")[:400], "damaged or cut short"),
         (encode(PICTURE, "PNG")[:-40], "damaged or cut short"),
-        (encode(PICTURE, "PPM"), "not a picture in an allowed format"),
+        (encode(PICTURE, "PPM")[:-40], "damaged or cut short"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_plain_words(data: bytes, message: str) -> None:
@@ -284,7 +283,6 @@ def test_decode_within_turns_by_exif() -> None:
     [
         (b"", "empty"),
         (b"words", "format"),
-        (b"\x00\x00\x00\x18ftypheic" + bytes(40), "heic"),
         (encode(np.zeros((90, 90, 3), np.uint8), "JPEG")[:300], "damaged"),
     ],
 )

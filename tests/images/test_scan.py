@@ -153,8 +153,8 @@ def test_strays_are_passed_over_and_counted(make_folder: Maker) -> None:
     dataset = scan(make_folder({**FOUR, **strays}))
     assert len(dataset.pictures) == 4
     assert dataset.passed_over == {
-        "hidden files": 3, ".db files": 1, ".txt files": 1, "files without an ending": 1,
-        "pictures outside any class folder": 1,
+        "hidden files": 1, "hidden folders": 1, "Thumbs.db files": 1, "__MACOSX folders": 1, ".txt files": 1,
+        "files without an ending": 1, "pictures outside any class folder": 1,
     }  # fmt: skip
 
 
@@ -181,10 +181,8 @@ def test_typical_size_is_the_median(make_folder: Maker) -> None:
     ("files", "message"),
     [
         ({}, "no pictures found"),
-        ({"notes.txt": b"x"}, "no pictures found .*passed over: 1 .txt files"),
+        ({"notes.txt": b"x"}, "no pictures found .*passed over: 1 .txt file$"),
         ({"1.png": A, "2.png": B}, "pictures must lie in class folders"),
-        ({"cat/1.png": A}, "only one class, 'cat'"),
-        ({"photos/cat/1.png": A}, "only one class, 'cat'"),
     ],
 )
 def test_folders_that_are_no_data_set(
@@ -215,7 +213,6 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         ("path,label\n1.png,\x1b[31mred\n", "line 2: .*control characters"),
         ("path,label,split\n1.png,cat,tset\n", "line 2: the split 'tset' is unknown"),
         ("path,label,split\n1.png,cat,train\n2.png,dog,\n", "filled in every row or in none"),
-        ("path,label\n1.png,cat\n", "only one class, 'cat'"),
     ],
 )
 def test_bad_csv(make_folder: Maker, text: str, message: str) -> None:

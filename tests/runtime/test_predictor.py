@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
+import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -156,3 +160,73 @@ def test_graph_that_answers_no_probabilities_is_refused(baseline_run: Run) -> No
     predictor = Predictor(dataclasses.replace(bundle, graph=model.SerializeToString()))
     with pytest.raises(ModelError, match="something else than probabilities from 0 to 1; it is damaged"):
         predictor.predict(PICTURES)
+
+
+def test_arrays_and_open_files_get_the_answer_of_the_file(predictor: Predictor) -> None:
+    pixels = np.asarray(Image.open(io.BytesIO(PICTURES[0])).convert("RGB"))
+    [expected] = predictor.predict([PICTURES[0]])
+    for pictures in ([pixels], pixels[None], [io.BytesIO(PICTURES[0])]):
+        [answer] = predictor.predict(pictures)
+        assert dict(answer.top) == pytest.approx(dict(expected.top), abs=1e-6)
+    assert len(predictor.predict([pixels, pixels[..., 0]])) == 2
+
+
+@pytest.mark.parametrize(
+    "picture", [np.zeros((8, 8, 3), np.uint8), io.BytesIO(PICTURES[0]), Image.new("RGB", (8, 8))], ids=type
+)
+def test_single_picture_of_any_sort_instead_of_a_list_is_a_mistake(predictor: Predictor, picture: object) -> None:
+    with pytest.raises(TypeError, match=r"predict\(\[picture\]\)"):
+        predictor.predict(picture)
+
+
+def test_float_array_is_refused_with_its_place(predictor: Predictor) -> None:
+    with pytest.raises(ImageError, match=r"picture 2: an array must be uint8.*received float64 \[8, 8, 3\]"):
+        predictor.predict([PICTURES[0], np.zeros((8, 8, 3))])
+
+
+def test_pickled_it_is_its_path_and_settings(predictor: Predictor) -> None:
+    content = pickle.dumps(predictor)
+    assert len(content) < 2000  # bytes; the model is some hundred thousand
+    again = pickle.loads(content)
+    assert again.runtime == predictor.runtime
+    assert again.predict(PICTURES[:3]) == predictor.predict(PICTURES[:3])
+
+
+def test_pickled_it_finds_its_file_from_another_folder(
+    baseline_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(baseline_run.model.parent)
+    content = pickle.dumps(Predictor(baseline_run.model.name))
+    monkeypatch.chdir(tmp_path)
+    assert len(pickle.loads(content).predict(PICTURES[:1])) == 1
+
+
+FORKS = """
+import multiprocessing, sys, warnings
+import whatsit
+from whatsit.bundle.read import read_bundle
+
+path, runtime = sys.argv[1:]
+pictures = [item.data for item in read_bundle(path).golden] * 3
+predictor = whatsit.load(path, runtime=runtime)
+probabilities = [answer.probability for answer in predictor.predict(pictures)]
+
+def work(_):
+    found = [answer.probability for answer in predictor.predict(pictures)]
+    alone = whatsit.load(path, runtime=runtime).predict(pictures[:1])[0].probability  # opened after the fork
+    return max(abs(a - b) for a, b in zip([*found, alone], [*probabilities, probabilities[0]]))
+
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(max(pool.map_async(work, range(4)).get(50)))
+predictor.predict(pictures)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("runtime", available())
+def test_forked_processes_are_answered(runtime: str, baseline_run: Run) -> None:
+    """As in `gunicorn --preload`, a PyTorch `DataLoader` or a `Pool` on Linux. Runtimes' threads stay in the parent."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKS, str(baseline_run.model), runtime]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) <= 1e-4

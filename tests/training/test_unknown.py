@@ -15,7 +15,7 @@ def known(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Features of three classes: a centre each, eight common directions of change, a little noise."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 3
-    return CENTRES[labels] + rng.normal(0, 1, (count, 8)) @ MIX + rng.normal(0, 0.05, (count, 40)), labels
+    return CENTRES[labels] + rng.normal(0, 1, (count, 8)) @ MIX + rng.normal(0, 0.15, (count, 40)), labels
 
 
 def test_new_pictures_of_the_classes_score_about_one() -> None:

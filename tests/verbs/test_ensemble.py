@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 import whatsit
 from tests.conftest import encode, shapes
 from whatsit.bundle.read import read_bundle
+from whatsit.bundle.write import write_bundle
 from whatsit.errors import DataError, UsageError
+from whatsit.images.decode import RULES
 from whatsit.verbs.ensemble import Ensemble
 from whatsit.verbs.train import Run
 
@@ -101,3 +104,13 @@ def test_models_that_do_not_belong_together_are_refused(
             whatsit.ensemble(models, tmp_path / "out")
     with pytest.raises(UsageError, match="exists already"):
         whatsit.ensemble([baseline_run.folder, other_run.folder], tmp_path)
+
+
+def test_members_that_read_pictures_by_different_rules_are_refused(
+    baseline_run: Run, other_run: Run, tmp_path: Path
+) -> None:
+    old = Path(shutil.copytree(other_run.folder, tmp_path / "old"))
+    bundle = read_bundle(old)
+    write_bundle(replace(bundle, input=replace(bundle.input, resize=RULES[0])), old / "model.whatsit")
+    with pytest.raises(UsageError, match="different rules"):
+        whatsit.ensemble([baseline_run.folder, old], tmp_path / "out")

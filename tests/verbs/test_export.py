@@ -304,3 +304,10 @@ def test_a_model_beside_a_run_is_not_of_that_run(baseline_run: Run, tmp_path: Pa
     other = shutil.copy(run / "model.whatsit", run / "other.whatsit")
     with pytest.raises(UsageError, match="say where they are with --data"):
         whatsit.export(other, "openvino-int8")
+
+
+def test_folder_with_brackets_in_its_name(baseline_run: Run, tmp_path: Path) -> None:
+    """TensorFlow takes brackets in the name of a folder for a pattern."""
+    [exported] = whatsit.export(baseline_run.model, "saved-model", out=tmp_path / "ex [1]")
+    assert exported.path.is_dir()
+    assert exported.max_difference < 1e-4

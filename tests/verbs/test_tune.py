@@ -88,7 +88,10 @@ def test_best_run_is_as_good_in_validation_as_its_trial(tuned: Tuning) -> None:
     rows = list(csv.DictReader((tuned.folder / "best" / "history.csv").read_text().splitlines()))
     trial = list(csv.DictReader((tuned.folder / "trials" / f"{tuned.best.number:04d}.csv").read_text().splitlines()))
     key = "val_calibrated_loss"
-    assert [float(row[key]) for row in rows] == pytest.approx([float(row[key]) for row in trial], abs=1e-3)
+    # Trials have no linear probe, which ships from the best run where it is better still.
+    assert [float(row[key]) for row in rows if row["stage"] != "probe"] == pytest.approx(
+        [float(row[key]) for row in trial], abs=1e-3
+    )
 
 
 def test_study_is_a_model_and_its_run_is_listed(tuned: Tuning, shapes_folder: Path) -> None:

@@ -28,8 +28,9 @@ from whatsit.apps.presentation import (
     run_json,
 )
 from whatsit.apps.process import run_guarded
-from whatsit.apps.terminal import TerminalReporter, err, out, table
-from whatsit.errors import ImageError, UsageError, WhatsitError
+from whatsit.apps.terminal import LineReporter, TerminalReporter, err, out, table
+from whatsit.errors import ImageError, WhatsitError
+from whatsit.process import own_process
 
 app = typer.Typer(
     name="whatsit",
@@ -46,6 +47,7 @@ Runtime = Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")]
 
 def main() -> None:
     """Run the command line; no mistake of the user's shows a traceback."""
+    own_process()
     run_guarded(app)
 
 
@@ -220,9 +222,8 @@ def predict(
     from whatsit.verbs.predict import predict
 
     source = remote(model, runtime) if model.startswith(("http://", "https://")) else model
-    failed = count = 0
-    for name, answer in predict(source, images, top=top, coverage=coverage, runtime=runtime):
-        count += 1
+    failed = 0
+    for name, answer in predict(source, images, top=top, coverage=coverage, runtime=runtime, reporter=LineReporter()):
         if isinstance(answer, ImageError):
             failed += 1
             if as_json:
@@ -233,8 +234,6 @@ def predict(
             out(as_document({"image": name, **answer_json(answer)}))
         else:
             out(f"{name}: {answer_line(answer)}")
-    if not count:
-        raise UsageError(f"no pictures found in {', '.join(images)[:200]}")
     if failed:
         sys.exit(1)
 

@@ -72,7 +72,8 @@ def _print(found: object) -> None:
     assert isinstance(found, Exploration)
     labels = found.by_label()
     most, least = max(labels.values()), min(labels.values())
-    out(f"{found.total:,} pictures in {len(labels):,} classes, {least:,} to {most:,} in each")
+    classes = f"{len(labels):,} classes" if len(labels) > 1 else "1 class"
+    out(f"{found.total:,} pictures in {classes}, {least:,} to {most:,} in each")
     for note in found.notes:
         out(f"Note: {note}")
     rows = [

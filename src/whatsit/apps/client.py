@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from PIL import Image
-
 from whatsit.errors import ImageError, UsageError, WhatsitError
-from whatsit.images.decode import Source, file_of, read_file
+from whatsit.images.decode import Source, file_of
 from whatsit.runtime.predictor import Prediction
 
 Item = TypeVar("Item")
@@ -186,7 +184,7 @@ def _lots(items: Iterable[Item], read: Callable[[Item], Source]) -> Iterator[lis
     size = 0
     for item in items:
         try:
-            data: bytes | ImageError = _file_of(read(item))
+            data: bytes | ImageError = file_of(read(item))
         except ImageError as error:
             data = error
         length = len(data) if isinstance(data, bytes) else 0
@@ -197,12 +195,6 @@ def _lots(items: Iterable[Item], read: Callable[[Item], Source]) -> Iterator[lis
         size += length
     if lot:
         yield lot
-
-
-def _file_of(picture: Source) -> bytes:
-    if isinstance(picture, str | Path):
-        return read_file(picture)
-    return file_of(picture) if isinstance(picture, Image.Image) else bytes(picture)
 
 
 def _form(files: list[bytes]) -> tuple[bytes, str]:

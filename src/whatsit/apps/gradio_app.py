@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import atexit
 import base64
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before it is imported: nothing is sent out
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -27,6 +24,7 @@ from whatsit.apps.words import WORDS, Words, language_of
 from whatsit.errors import ImageError, ModelError, WhatsitError
 from whatsit.evaluation.wording import plain
 from whatsit.files import write_bytes
+from whatsit.images.formats import EXTENSIONS
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.overlay import FONT
 from whatsit.runtime.predictor import Prediction, Predictor
@@ -147,7 +145,7 @@ def build(predictor: Predictor, name: str = "") -> gr.Blocks:
             camera.stream(look, camera, [seen, seen_shares], stream_every=0.2, show_progress="hidden", api_name=False)
         with gr.Tab(_TEXT("gradio_many")):
             files = _without_addresses(
-                gr.File(file_count="multiple", file_types=["image"], label=_TEXT("gradio_files"))
+                gr.File(file_count="multiple", file_types=["image", *sorted(EXTENSIONS)], label=_TEXT("gradio_files"))
             )
             table = gr.Dataframe(interactive=False, label=_TEXT("gradio_answers"))
             sheet = gr.File(label=_TEXT("gradio_csv"), interactive=False)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from whatsit.bundle.read import BEST, find_bundle
 from whatsit.errors import MissingBundleError, UsageError
+from whatsit.images.walk import list_folder
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,11 @@ def find_models(paths: Iterable[str | Path]) -> list[Entry]:
     for path in map(Path, paths):
         with contextlib.suppress(OSError, ValueError):  # a path that cannot be looked at holds no model
             if path.is_dir() and not (path / "model.whatsit").is_file():
-                studies = [bundle.parent.parent for bundle in path.glob(f"*/{BEST}/model.whatsit")]
-                inside = [bundle.parent for bundle in path.glob("*/model.whatsit")] + list(path.glob("*.whatsit"))
+                folders, files = list_folder(path)
+                below = [path / name for name in folders]
+                studies = [folder for folder in below if os.path.isfile(folder / BEST / "model.whatsit")]  # noqa: PTH113 - never raises
+                inside = [folder for folder in below if os.path.isfile(folder / "model.whatsit")]  # noqa: PTH113 - as above
+                inside += [path / name for name in files if name.endswith(".whatsit")]
                 inside = [path] if (path / BEST / "model.whatsit").is_file() else inside + studies
                 found |= dict.fromkeys(sorted(inside, key=_age))
             elif path.exists():

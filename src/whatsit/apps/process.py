@@ -20,7 +20,7 @@ def run_guarded(app: Any) -> None:
     """Run a command line, a Typer application; every error becomes one line and an exit code."""
     _prepare()
     try:
-        app(standalone_mode=False)
+        app(prog_name="whatsit", standalone_mode=False)
     except _WRONG_OPTIONS as error:
         _refuse(error)
     except UsageError as error:

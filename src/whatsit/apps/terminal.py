@@ -73,6 +73,16 @@ class TerminalReporter(Reporter):
         self._console.print(printable(text), markup=False, emoji=False)
 
 
+class LineReporter(Reporter):
+    """Lines on stderr and no bars, for work that answers as it goes."""
+
+    def say(self, text: str) -> None:
+        err(text)
+
+    def warn(self, text: str) -> None:
+        err(f"Note: {text}")
+
+
 def _own_stderr() -> TextIO | None:
     """A terminal's stderr by a descriptor of its own, so that bars move while converters are silenced."""
     if sys.stderr is None or not sys.stderr.isatty():

@@ -24,6 +24,7 @@ from whatsit import __version__
 from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import BEST, read_bundle, run_folder
 from whatsit.errors import ImageError, MissingExtraError, UsageError, WhatsitError
+from whatsit.process import environment
 from whatsit.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 EXPERIMENT = "whatsit"
 _FILES = ("report.html", "metrics.json", "recipe.toml", "history.csv", "split.csv", "unreadable.csv")
 _SAME = "whatsit.run"  # the tag by which a run is found again
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing is told to other hosts
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # where our JSON goes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default a dead server is waited for for minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
 _PARAM = 6000  # characters that MLflow takes of a parameter
 
 
@@ -106,12 +113,8 @@ def require_mlflow() -> None:
 
 
 def _mlflow() -> Any:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing is told to other hosts
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where our JSON goes
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a dead server is waited for for minutes
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     try:
-        with warnings.catch_warnings():
+        with environment(_SETTINGS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import mlflow
             import mlflow.pyfunc
@@ -128,7 +131,7 @@ def _store(mlflow: Any, address: str) -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     mlflow.set_tracking_uri(address)
     try:
-        with warnings.catch_warnings():
+        with environment(_SETTINGS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for logger in loggers:
                 logger.setLevel(logging.ERROR)

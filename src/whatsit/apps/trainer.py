@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from whatsit.errors import DataError, WhatsitError
+from whatsit.process import own_process
 from whatsit.progress import SILENT, Reporter
 
 FEW = 200  # pictures; of fewer, the accuracy is cross-validated
@@ -168,6 +169,7 @@ def _most_mixed(classes: tuple[str, ...], confusion: tuple[tuple[int, ...], ...]
 
 def main() -> None:
     """Do the jobs that come on stdin until it ends."""
+    own_process()
     with _alone() as out:
         with contextlib.suppress(Exception):  # it is told with the first job
             from whatsit.models.backend import load_keras

@@ -75,7 +75,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "classify.source": ("Where is the picture?", "เลือกรูปจากไหน"),
     "classify.files": ("From files", "จากไฟล์"),
     "classify.camera": ("Take a photo", "ถ่ายรูป"),
-    "classify.upload": ("Pictures (JPG, PNG, WebP, GIF, BMP or TIFF)", "รูปภาพ (JPG, PNG, WebP, GIF, BMP หรือ TIFF)"),
+    "classify.upload": (
+        "Pictures ({formats})",
+        "รูปภาพ ({formats})",
+    ),
     "classify.shoot": ("Point the camera at one thing and take the photo", "หันกล้องไปที่สิ่งเดียว แล้วกดถ่ายรูป"),
     "classify.empty": (
         "Drop one picture, or a hundred. The answer appears here.",
@@ -134,12 +137,20 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "รูปใหญ่เกินไป: อ่านได้ไม่เกิน {millions} ล้านพิกเซล กรุณาย่อรูปแล้วลองใหม่",
     ),
     "error.heic": (
-        "Photos in HEIC or AVIF cannot be read. Save the photo as JPG or PNG and try again.",
-        "ยังอ่านรูป HEIC และ AVIF ไม่ได้ กรุณาบันทึกเป็น JPG หรือ PNG แล้วลองใหม่",
+        "Photos in HEIC cannot be read here. Save the photo as JPG or PNG and try again.",
+        "ที่นี่อ่านรูป HEIC ไม่ได้ กรุณาบันทึกเป็น JPG หรือ PNG แล้วลองใหม่",
     ),
     "error.format": (
-        "This is not a picture in a format we read (JPG, PNG, WebP, GIF, BMP, TIFF).",
-        "ไฟล์นี้ไม่ใช่รูปในชนิดที่อ่านได้ (JPG, PNG, WebP, GIF, BMP, TIFF)",
+        "This is not a picture in a format we read ({formats}). Save it as JPG or PNG and try again.",
+        "ไฟล์นี้ไม่ใช่รูปในชนิดที่อ่านได้ ({formats}) กรุณาบันทึกเป็น JPG หรือ PNG แล้วลองใหม่",
+    ),
+    "error.unsupported": (
+        "This kind of picture file cannot be read. Save it as an ordinary JPG or PNG and try again.",
+        "ยังอ่านไฟล์รูปแบบนี้ไม่ได้ กรุณาบันทึกเป็น JPG หรือ PNG ธรรมดาแล้วลองใหม่",
+    ),
+    "error.memory": (
+        "The picture needs more memory than there is. Make it smaller and try again.",
+        "หน่วยความจำไม่พอสำหรับรูปนี้ กรุณาย่อรูปแล้วลองใหม่",
     ),
     "error.damaged": (
         "The picture is damaged or cut short. Copy or download it again and try once more.",

@@ -26,7 +26,8 @@ import numpy.typing as npt
 from whatsit.bundle.format import Bundle
 from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitError, suggest
 from whatsit.files import write_bytes, write_text
-from whatsit.progress import silent_descriptor
+from whatsit.images.decode import RULES
+from whatsit.process import silent_descriptor
 
 Images = npt.NDArray[np.uint8]
 REJECTED = "-REJECTED"
@@ -267,6 +268,7 @@ class Exporter:
                 "Decode the first frame; an RGB or grey JPEG at least twice as large at 1/2, 1/4 or 1/8 (Pillow's draft).",
                 "Lay transparent pictures on white; make palette, grey and CMYK pictures RGB; scale 16-bit samples to 8.",
                 "Stretch to the size (on its side if it will be turned), antialiased and bilinear (Pillow's BILINEAR).",
+                *(["Turn the colours of a colour profile into sRGB."] if spec.resize != RULES[0] else []),
                 "Turn by the EXIF orientation.",
             ],
         }

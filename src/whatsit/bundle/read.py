@@ -28,7 +28,7 @@ from whatsit.bundle.format import (
 )
 from whatsit.bundle.onnx_check import check_graph
 from whatsit.errors import BundleError, MissingBundleError
-from whatsit.images.decode import RESIZE_RULE
+from whatsit.images.decode import RULES
 from whatsit.images.scan import is_plain
 
 _GOLDEN_FILE = re.compile(r"golden/[0-9]{2}\.[a-z]{3,4}")
@@ -150,7 +150,7 @@ def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
     size = InputSpec(int(spec["height"]), int(spec["width"]), str(spec["resize"]))
     if not (1 <= size.height <= _MAX_SIDE and 1 <= size.width <= _MAX_SIDE):
         raise BundleError(f"{name}: its input size {size.height} x {size.width} is out of range")
-    if size.resize != RESIZE_RULE or spec["channels"] != "RGB" or spec["dtype"] != "uint8":
+    if size.resize not in RULES or spec["channels"] != "RGB" or spec["dtype"] != "uint8":
         raise BundleError(
             f"{name}: this whatsit cannot prepare pictures by the rule '{size.resize[:50]}'; update whatsit"
         )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.engines import EngineError, Images
-from whatsit.progress import silent_descriptor
+from whatsit.process import silent_descriptor
 
 
 class LiteRT:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 from whatsit.engines import EngineError, Images, Outputs
+from whatsit.process import environment, keep_after_fork
 
 # From 1.29 it would otherwise tell Microsoft of its use, and keep an identity in the user's home. Windows does not heed the
 # variable; there the function below switches it off.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-import onnxruntime
+with environment({"ORT_DISABLE_TELEMETRY": "1"}):
+    import onnxruntime
 
 onnxruntime.disable_telemetry_events()
 
@@ -23,25 +23,33 @@ class ONNXRuntimeEngine:
     runtime = "onnxruntime"
 
     def __init__(self, graph: bytes, outputs: tuple[str, ...], threads: int | None) -> None:
+        self.outputs = outputs
+        self._graph, self._threads = graph, threads
+        self._session, self._process = self._open(), os.getpid()
+        missing = set(outputs) - {output.name for output in self._session.get_outputs()}
+        if missing:
+            raise EngineError(f"the graph has no output '{missing.pop()}'")
+        self._input = self._session.get_inputs()[0].name
+        self._run_options = onnxruntime.RunOptions()
+        self._run_options.only_execute_path_to_fetches = True
+
+    def _open(self) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         # Idle worker threads must not spin: the cores are needed for decoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if threads:
-            options.intra_op_num_threads = threads
+        if self._threads:
+            options.intra_op_num_threads = self._threads
         try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime's own exceptions share no base but Exception
             raise EngineError(f"ONNX Runtime refuses the graph: {str(error).splitlines()[0][:200]}") from None
-        self._input = self._session.get_inputs()[0].name
-        missing = set(outputs) - {output.name for output in self._session.get_outputs()}
-        if missing:
-            raise EngineError(f"the graph has no output '{missing.pop()}'")
-        self.outputs = outputs
-        self._run_options = onnxruntime.RunOptions()
-        self._run_options.only_execute_path_to_fetches = True
+        keep_after_fork(session)
+        return session
 
     def run(self, images: Images) -> Outputs:
+        if self._process != os.getpid():  # forked since: the threads of the session stayed behind
+            self._session, self._process = self._open(), os.getpid()
         return cast(Outputs, self._session.run(list(self.outputs), {self._input: images}, self._run_options))
 
     def stream(self, batches: Iterable[Images]) -> Iterator[Outputs]:

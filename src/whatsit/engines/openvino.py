@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
 from collections import deque
@@ -13,12 +14,19 @@ from typing import Any
 import numpy as np
 
 from whatsit.engines import EngineError, Images, Outputs
+from whatsit.engines.onnxruntime import ONNXRuntimeEngine
+from whatsit.process import keep_after_fork
 
 # Without it OpenVINO is as it was, but for telling Google Analytics that it was imported and leaving an identity in the
 # user's home. What whatsit does is nobody else's business, and it is to work without a network.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-
-import openvino  # noqa: E402
+_absent = "openvino_telemetry" not in sys.modules
+if _absent:
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+try:
+    import openvino
+finally:
+    if _absent:
+        del sys.modules["openvino_telemetry"]
 
 _PRECISION = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -27,7 +35,18 @@ _PRECISION = {"float32": "f32", "bfloat16": "bf16"}
 def _core() -> openvino.Core:
     """The only one of the process, never freed: its processor plugin lends the main thread a stack for signals, and takes it
     away when a core ends, after which the next signal kills the process."""
-    return openvino.Core()
+    _used_in.append(os.getpid())
+    core = openvino.Core()
+    keep_after_fork(core)
+    return core
+
+
+_used_in: list[int] = []  # the process that `_core` was made in
+
+
+def _forked() -> bool:
+    """Whether OpenVINO was used in the process that this one was forked from. Its threads are not here: work would never end."""
+    return bool(_used_in) and _used_in[0] != os.getpid()
 
 
 def has_bfloat16() -> bool:
@@ -38,14 +57,20 @@ def has_bfloat16() -> bool:
 class OpenVINOEngine:
     """See `Engine`. A single batch is spread over all cores; in a stream every core works on a batch of its own.
 
-    The graph is ONNX in memory, or a file of ONNX or OpenVINO's own format.
+    The graph is ONNX in memory, or a file of ONNX or OpenVINO's own format. In a process that was forked from one that used
+    OpenVINO, ONNX Runtime runs the graph in float32 instead, or `EngineError` is raised where it is a file.
     """
 
     runtime = "openvino"
 
     def __init__(self, graph: bytes | Path, outputs: tuple[str, ...], precision: str, threads: int | None) -> None:
-        self._core = _core()
         self.outputs = outputs
+        self._graph, self._threads = graph, threads
+        self._replacement: ONNXRuntimeEngine | None = None
+        if _forked():
+            self._in_fork()
+            return
+        self._core = _core()
         self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISION[precision]}
         if threads:
             self._settings["INFERENCE_NUM_THREADS"] = threads
@@ -56,6 +81,7 @@ class OpenVINOEngine:
             self._latency = self._compile("LATENCY")
         except Exception as error:  # OpenVINO raises RuntimeError and ValueError alike
             raise EngineError(f"OpenVINO refuses the graph: {str(error).strip().splitlines()[-1][:200]}") from None
+        keep_after_fork(self._latency)
         self._throughput: Any = None
         self._lock = threading.Lock()
         self._idle: list[Any] = []  # requests that no thread uses now; making one costs ten times what a small run does
@@ -63,11 +89,25 @@ class OpenVINOEngine:
     def _compile(self, hint: str) -> Any:
         return self._core.compile_model(self._model, "CPU", {**self._settings, "PERFORMANCE_HINT": hint})
 
+    def _in_fork(self) -> ONNXRuntimeEngine:
+        """What runs the graph in a forked process."""
+        if self._replacement is None:
+            if isinstance(self._graph, Path):
+                raise EngineError(
+                    f"{self._graph}: OpenVINO was used before this process was forked, and cannot run in it; open the file in a "
+                    "process of its own (multiprocessing: the start method 'spawn')"
+                )
+            self._replacement = ONNXRuntimeEngine(self._graph, self.outputs, self._threads)
+        return self._replacement
+
     def run(self, images: Images) -> Outputs:
+        if _forked():
+            return self._in_fork().run(images)
         try:
             request = self._idle.pop()
         except IndexError:
             request = self._latency.create_infer_request()
+            keep_after_fork(request)
         images = _shareable(images)
         request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
         request.infer()
@@ -76,12 +116,18 @@ class OpenVINOEngine:
         return results
 
     def stream(self, batches: Iterable[Images]) -> Iterator[Outputs]:
+        if _forked():
+            yield from self._in_fork().stream(batches)
+            return
         with self._lock:
             if self._throughput is None:
                 self._throughput = self._compile("THROUGHPUT")
+                keep_after_fork(self._throughput)
         jobs = self._throughput.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         # One request more than work at once, so that no core waits while a result is collected.
         idle = deque(self._throughput.create_infer_request() for _ in range(jobs + 1))
+        for request in idle:
+            keep_after_fork(request)
         busy: deque[tuple[Any, Any]] = deque()  # with its input, which must live as long as the work on it
         for images in batches:
             if not idle:

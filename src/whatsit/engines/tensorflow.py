@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import importlib
 import json
-import os
+import shutil
+import sys
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from whatsit.engines import EngineError, Images
 from whatsit.engines.exported import OUTPUT, Infer, Probabilities
-from whatsit.progress import silent_descriptor
+from whatsit.process import environment, silent_descriptor
 
 # What an exported Keras model is made of: a file with another layer is not ours, and might run code of its own.
 LAYERS = frozenset(
@@ -38,9 +43,13 @@ _FUNCTIONS = ("function", "Lambda", "__lambda__")
 
 def load_keras() -> Any:
     """Keras with the TensorFlow backend, which greets on stderr whatever its log level."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with silent_descriptor(2):
+    if "keras" in sys.modules:
+        return importlib.import_module("keras")
+    backend, level = (
+        environment({"KERAS_BACKEND": "tensorflow"}, always=True),
+        environment({"TF_CPP_MIN_LOG_LEVEL": "3"}),
+    )
+    with backend, level, silent_descriptor(2):
         return importlib.import_module("keras")
 
 
@@ -95,7 +104,8 @@ def open_saved_model(path: Path) -> Infer:
 
     if strange := _strange_part((path / "saved_model.pb").read_bytes()):
         raise EngineError(f"{path}: refused, because {strange} is none that whatsit exports")
-    loaded = tf.saved_model.load(str(path))  # kept: its signatures do not keep it
+    with _plainly_named(path) as folder:
+        loaded = tf.saved_model.load(str(folder))  # kept: its signatures do not keep it
     serve = loaded.signatures["serving_default"]
 
     def infer(images: Images, loaded: Any = loaded) -> Probabilities:
@@ -103,6 +113,16 @@ def open_saved_model(path: Path) -> Infer:
         return found
 
     return infer
+
+
+@contextlib.contextmanager
+def _plainly_named(folder: Path) -> Iterator[Path]:
+    """A folder under a name that TensorFlow does not take for a pattern, as it does where one has brackets or a star."""
+    if not glob.has_magic(str(folder.resolve())) and "\\" not in str(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(shutil.copytree(folder, Path(temporary) / "saved_model"))
 
 
 def _strange_part(content: bytes) -> str | None:

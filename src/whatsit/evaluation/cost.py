@@ -18,6 +18,7 @@ import numpy as np
 from whatsit.engines import Images
 from whatsit.engines.exported import Infer, Probabilities
 from whatsit.errors import WhatsitError
+from whatsit.process import own_process
 from whatsit.runtime.predictor import Answer, Predictor
 
 BATCH = 32
@@ -140,5 +141,6 @@ def _peak_mb() -> float | None:
 
 
 if __name__ == "__main__":
+    own_process()
     result = measure(Job(**json.loads(sys.argv[1])))
     sys.stdout.write(json.dumps(asdict(result)) + "\n")

@@ -180,7 +180,8 @@ def find_mistakes(explainer: Explainer, dataset: Dataset, test: Evaluation, coun
     for place in worst:
         picture = test.pictures[place]
         data = dataset.read(picture)
-        _, maps = explainer.evidence(decode(data, explainer.predictor.size)[None], [given[place]])
+        pixels = decode(data, explainer.predictor.size, rule=explainer.predictor.rule)
+        _, maps = explainer.evidence(pixels[None], [given[place]])
         found.append(
             Mistake(
                 picture.name,
@@ -206,7 +207,8 @@ def measure_coverage(predictor: Predictor, test: Evaluation) -> list[Coverage]:
     return found
 
 
-def sample_pixels(dataset: Dataset, test: Evaluation, size: tuple[int, int], count: int) -> npt.NDArray[np.uint8]:
-    """Some test pictures, evenly spread over the set, decoded: uint8 `[N, H, W, 3]`."""
+def sample_pixels(dataset: Dataset, test: Evaluation, predictor: Predictor, count: int) -> npt.NDArray[np.uint8]:
+    """Some test pictures, evenly spread over the set, as the model takes them: uint8 `[N, H, W, 3]`."""
     places = np.linspace(0, len(test.pictures) - 1, min(count, len(test.pictures))).round().astype(int)
-    return np.stack([decode(dataset.read(test.pictures[place]), size) for place in places])
+    read = (dataset.read(test.pictures[place]) for place in places)
+    return np.stack([decode(data, predictor.size, rule=predictor.rule) for data in read])

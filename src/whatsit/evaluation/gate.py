@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.bundle.format import InputSpec
 from whatsit.engines.exported import Infer, Probabilities
 from whatsit.errors import DataError
 from whatsit.images.batches import decode_batches
@@ -58,7 +59,7 @@ def answers_of(
     models: Mapping[str, Infer],
     dataset: Dataset,
     pictures: Sequence[Picture],
-    size: tuple[int, int],
+    spec: InputSpec,
     progress: Callable[[int, int], None],
 ) -> tuple[npt.NDArray[Any], dict[str, Probabilities]]:
     """The labels `[N]` of the readable pictures, and the probabilities `[N, K]` of each model; each is decoded once.
@@ -68,7 +69,7 @@ def answers_of(
     read: list[Picture] = []
     found: dict[str, list[Probabilities]] = {name: [] for name in models}
     done = 0
-    for batch in decode_batches(pictures, dataset.read, size):
+    for batch in decode_batches(pictures, dataset.read, (spec.height, spec.width), rule=spec.resize):
         read += batch.good
         if len(batch.pixels):
             for name, infer in models.items():

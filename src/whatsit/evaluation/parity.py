@@ -127,7 +127,7 @@ def golden_pixels(bundle: Bundle) -> tuple[Images, Floats]:
         raise BundleError("this model holds no golden pictures, so there is nothing to verify it with")
     size = (bundle.input.height, bundle.input.width)
     try:
-        pixels = np.stack([decode(golden.data, size) for golden in bundle.golden])
+        pixels = np.stack([decode(golden.data, size, rule=bundle.input.resize) for golden in bundle.golden])
     except ImageError as error:
         raise BundleError(f"a golden picture of this model is damaged: {error}") from None
     return pixels, np.array([golden.probabilities for golden in bundle.golden])
@@ -145,7 +145,7 @@ def make_proof(bundle: Bundle) -> Proof:
     ]
     others = dict(variants([decode_within(golden.data, _SIDE) for golden in bundle.golden]))
     reference = Predictor(bundle, runtime=REFERENCE)
-    other_pixels = np.stack([decode(data, reference.size) for data in others.values()])
+    other_pixels = np.stack([decode(data, reference.size, rule=reference.rule) for data in others.values()])
     wanted += [reference.answer(other_pixels[i : i + 1])[0] for i in range(len(others))]
     return Proof(
         (*(golden.file for golden in bundle.golden), *others),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from whatsit.images.decode import Pixels
 
@@ -31,6 +31,10 @@ def variants(pictures: Sequence[Pixels]) -> Iterator[tuple[str, bytes]]:
     yield "16-bit.png", _save(_deep(next(sources)), "PNG")
     yield "palette.png", _save(next(sources).quantize(64), "PNG")
     yield "picture.webp", _save(next(sources), "WEBP", quality=90)
+    if features.check("avif"):
+        yield "picture.avif", _save(next(sources), "AVIF", quality=90)
+    yield "picture.ppm", _save(next(sources), "PPM")
+    yield "picture.tga", _save(next(sources), "TGA")
     yield "picture.bmp", _save(next(sources), "BMP")
     large = next(sources)
     scale = LARGE / max(large.size)

@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from whatsit.errors import ImageError
-from whatsit.images.decode import MAX_PIXELS, Pixels, Source, decode
+from whatsit.errors import ImageError, WhatsitError
+from whatsit.images.decode import MAX_PIXELS, RESIZE_RULE, Pixels, Source, as_image_error, decode
 
 TINY = 64 * 64  # pixels
 
@@ -46,16 +46,22 @@ class Batch(Generic[Item]):
 
 
 def decode_lot(
-    lot: list[Item], read: Callable[[Item], Source], size: tuple[int, int], max_pixels: int = MAX_PIXELS
+    lot: list[Item],
+    read: Callable[[Item], Source],
+    size: tuple[int, int],
+    max_pixels: int = MAX_PIXELS,
+    rule: str = RESIZE_RULE,
 ) -> Batch[Item]:
     """Decode a few pictures at the wanted `(height, width)`; unreadable ones, and larger ones, get their errors."""
     pixels = np.empty((len(lot), *size, 3), np.uint8)
     errors: dict[int, ImageError] = {}
     for place, item in enumerate(lot):
         try:
-            pixels[place - len(errors)] = decode(read(item), size, max_pixels=max_pixels)
-        except ImageError as error:
-            errors[place] = error
+            pixels[place - len(errors)] = decode(read(item), size, max_pixels=max_pixels, rule=rule)
+        except Exception as error:  # one picture never costs more than itself
+            if isinstance(error, WhatsitError) and not isinstance(error, ImageError):
+                raise
+            errors[place] = as_image_error(error)
     return Batch(lot, errors, pixels[: len(lot) - len(errors)])
 
 
@@ -66,17 +72,19 @@ def decode_batches(
     *,
     batch_size: int = 16,
     workers: int | None = None,
+    rule: str = RESIZE_RULE,
 ) -> Iterator[Batch[Item]]:
     """Decode pictures to `size` (height, width), in order, on threads that stay a few batches ahead.
 
     Tiny pictures are decoded by one thread by default, larger ones by two: the codec of a tiny one is done before
     another thread could have taken over.
 
-    `read` gives what `decode` takes, and may itself raise `ImageError`. At most `3 * workers` batches are in memory.
+    `read` gives what `decode` takes, and may itself raise `ImageError`; `rule` is one of `decode.RULES`.
+    At most `3 * workers` batches are in memory.
     """
 
     def work(lot: list[Item]) -> Batch[Item]:
-        return decode_lot(lot, read, size)
+        return decode_lot(lot, read, size, rule=rule)
 
     workers = workers or (1 if size[0] * size[1] <= TINY else 2)
     source = iter(items)

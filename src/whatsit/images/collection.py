@@ -15,8 +15,10 @@ from typing import Any
 
 from whatsit.errors import DataError, UsageError
 from whatsit.files import disk_error, write_bytes, write_text
-from whatsit.images.decode import EXTENSIONS, decode, ending_of
-from whatsit.images.scan import MAX_LABEL, SPLIT_NAMES, is_plain
+from whatsit.images.decode import decode, ending_of
+from whatsit.images.layout import SPLIT_NAMES
+from whatsit.images.scan import MAX_LABEL, is_plain
+from whatsit.images.walk import has_picture_ending, list_folder
 
 PUT_AWAY = ".put-away"
 WAITING = ".waiting"
@@ -49,7 +51,7 @@ class Collection:
         """The classes, sorted, also those without pictures yet."""
         if not self.folder.is_dir():
             return []
-        return sorted(path.name for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return list_folder(self.folder)[0]
 
     def add_label(self, label: str) -> str:
         """Make a class, and give its name as it is kept. Raises `DataError` where the name will not do."""
@@ -87,7 +89,7 @@ class Collection:
     def pictures(self, label: str) -> list[Path]:
         """Of a class, the newest last."""
         try:
-            found = [path for path in (self.folder / self._name(label)).iterdir() if _is_picture(path)]
+            found = _pictures_in(self.folder / self._name(label))
             return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
         except OSError:
             return []
@@ -144,7 +146,7 @@ class Collection:
 
     def _waiting_files(self) -> list[Path]:
         folder = self.folder / WAITING
-        found = [path for path in folder.iterdir() if _is_picture(path)] if folder.is_dir() else []
+        found = _pictures_in(folder) if folder.is_dir() else []
         return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
@@ -164,8 +166,8 @@ def name_of_class(label: str) -> str:
     return label
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+def _pictures_in(folder: Path) -> list[Path]:
+    return [folder / name for name in list_folder(folder)[1] if has_picture_ending(name)]
 
 
 def _plain_name(name: str) -> str:

@@ -1,22 +1,27 @@
 """The only decoder. Training, evaluation, the command line, the API and the apps all read pictures through it.
 
-The rule, which is part of every model (it is written into the bundle as `RESIZE_RULE`):
+The rule, which is part of every model (its name is written into the bundle):
 
-1. The first frame is decoded. A JPEG at least twice as large as what is wanted, in both directions, is decoded at 1/2,
-   1/4 or 1/8 of its size by the codec itself.
+1. The first frame is decoded, of an icon its largest picture. A JPEG at least twice as large as what is wanted, in both
+   directions, is decoded at 1/2, 1/4 or 1/8 of its size by the codec itself.
 2. Transparent pictures are laid on white; palette, grey and CMYK pictures become RGB; 16-bit samples are scaled to 8.
-   Colour profiles are ignored.
 3. The picture is stretched to the wanted size with an antialiased bilinear filter (Pillow's `BILINEAR`).
-4. The EXIF orientation is applied, that of a TIFF before step 3. Malformed EXIF counts as none.
+4. Colours of a colour profile become sRGB (`images/colour.py`). A damaged profile counts as none.
+5. The EXIF orientation is applied, that of a TIFF before step 3. Malformed EXIF counts as none.
+
+Models of an older rule read by that one: the first, `stretch-bilinear-antialias`, has no step 4 (and takes neither grey of
+12 bits in 16, nor that of 0.0 to 1.0, for what it is).
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
 import io
 import stat
-import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,32 +29,41 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from whatsit.errors import ImageError
+from whatsit.images.colour import transform_of
+from whatsit.images.formats import EXTENSIONS as EXTENSIONS
+from whatsit.images.formats import FORMATS as FORMATS
+from whatsit.images.formats import File, recognize
+from whatsit.images.jpeg import is_cut_off
+from whatsit.images.pnm import read_pnm
+from whatsit.images.sources import Readable, readable
+from whatsit.images.sources import Source as Source
+from whatsit.process import unwarned
+
+if TYPE_CHECKING:
+    from PIL.ImageCms import ImageCmsTransform
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-Source: TypeAlias = bytes | bytearray | memoryview | str | Path | Image.Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-_ENDINGS = {
-    "JPEG": ".jpg",
-    "MPO": ".jpg",
-    "PNG": ".png",
-    "WEBP": ".webp",
-    "GIF": ".gif",
-    "BMP": ".bmp",
-    "TIFF": ".tiff",
-}
-EXTENSIONS = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"],
-)
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 1024 * 1024
-RESIZE_RULE = "stretch-bilinear-antialias"
+RULES = ("stretch-bilinear-antialias", "stretch-bilinear-antialias-srgb")  # the newest last
+RESIZE_RULE = RULES[-1]
 
 _SMALL_FILE = 64 * 1024
 _BLOCK = 1 << 20  # samples
 _ORIENTATION_TAG = 0x0112
-# What begins the chunks of a PNG that may hold an orientation.
-_PNG_ORIENTATIONS = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+# What may hold an orientation, in Pillow's words.
+_ORIENTATION_KEYS = frozenset(["exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"])
+# Modes whose pictures a colour profile of a kind is for.
+_PROFILED = {
+    **dict.fromkeys(("RGB", "RGBA", "RGBX", "RGBa", "P", "PA"), "RGB"),
+    **dict.fromkeys(("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L"), "L"),
+    "CMYK": "CMYK",
+}
+_TWELVE_BITS = 4095
+# Formats whose decoders give the size of the header and nothing else: another one means that two parsers disagree.
+_SIZED = frozenset(["JPEG", "PNG", "WEBP", "JPEG2000"])
+_PLUGINS = {"JPEG2000": "Jpeg2K", "WEBP": "WebP"}  # whose modules are not called as their formats
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -61,67 +75,100 @@ _TRANSPOSE = {
 }
 _QUARTER_TURNED = frozenset([5, 6, 7, 8])
 
-# Pillow warns at a size below MAX_PIXELS, which here is an error of our own, and of damaged metadata, which do not
-# matter to the pixels.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 
 
-def decode(source: Source, size: tuple[int, int] | None = None, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+def as_image_error(error: Exception) -> ImageError:
+    """Return whatever a decoder, a runtime or a library raised as the error of its picture."""
+    if isinstance(error, ImageError):
+        return error
+    if isinstance(error, MemoryError):
+        return ImageError("the picture needs more memory than there is", "memory")
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return ImageError(f"the picture is too large; at most {MAX_PIXELS:,} pixels are read", "too_many_pixels")
+    if isinstance(error, UnidentifiedImageError):
+        return ImageError.damaged("its header cannot be read")
+    text = " ".join(str(error).split())[:120]
+    if not text or not isinstance(error, OSError | ValueError | SyntaxError | EOFError):
+        text = f"{type(error).__name__} {text}".strip()
+    return ImageError.damaged(text)
+
+
+def _image_errors(read: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+    """The one place where what a decoder raises becomes an `ImageError`."""
+
+    @functools.wraps(read)
+    def guarded(*given: _Given.args, **named: _Given.kwargs) -> _Result:
+        try:
+            return read(*given, **named)
+        except Exception as error:  # damaged files raise anything at all in parsers
+            raise as_image_error(error) from None
+
+    return guarded
+
+
+def decode(
+    source: Source,
+    size: tuple[int, int] | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    rule: str = RESIZE_RULE,
+) -> Pixels:
     """Read one picture as RGB.
 
     Args:
-        source: a path, the bytes of a file, or a PIL image (which is left as it was). Formats: `FORMATS`. A PIL image
-            that was opened but not loaded yet counts as its file; of a loaded one only the pixels are left, so step 1
-            of the rule is passed over.
+        source: a path, the bytes of a file, an open file, a PIL image (which is left as it was), or an array (see
+            `readable`). Formats: `FORMATS`. A PIL image that was opened but not loaded yet counts as its file; of a
+            loaded one only the pixels and the colour profile are left, of an array the pixels, so step 1 of the rule is
+            passed over.
         size: wanted `(height, width)` in pixels; `None` for the picture's own.
         max_pixels: of the whole picture, as its file has it; at most `MAX_PIXELS`.
+        rule: one of `RULES`: that of the model, the newest where there is none yet.
 
     Returns:
         uint8 array `(height, width, 3)`, values 0..255, channels red, green, blue; it owns its memory and is writable.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, of another format, or has more than `max_pixels`.
+        ImageError: the file is missing, empty, truncated, of another format, or has more than `max_pixels`; or an array
+            has another shape or data type.
+        TypeError: the source is none of these.
     """
+    if size is not None and min(size) < 1:
+        raise ValueError(f"size must be two positive numbers (height, width), received {size}")
+    if rule not in RULES:
+        raise ValueError(f"there is no rule '{rule}' for reading pictures; there are {', '.join(RULES)}")
+    return _decode(readable(source, MAX_BYTES), size, max_pixels, rule)
+
+
+@_image_errors
+@unwarned
+def _decode(source: Readable, size: tuple[int, int] | None, max_pixels: int, rule: str) -> Pixels:
     if isinstance(source, Image.Image):
         data = _unread_file(source)
         if data is None:
-            return _convert(source, size, max_pixels, may_draft=False)
+            return _convert(source, size, max_pixels, rule)
     else:
-        data = read_file(source) if isinstance(source, str | Path) else bytes(source)
-    if not data:
-        raise ImageError("the file is empty (0 bytes)", "empty")
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"the file has {len(data):,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
-    pixels = _ready_jpeg(data, size, max_pixels)
+        data = read_file(source) if isinstance(source, str | Path) else source
+    file = _recognize(data, max_pixels)
+    pixels = _ready_jpeg(file, size)
     if pixels is not None:
         return pixels
-    with _open(data) as image:
-        return _convert(image, size, max_pixels, may_draft=True)
+    with _open(file) as image:
+        return _convert(image, size, max_pixels, rule, file)
 
 
-def _ready_jpeg(data: bytes, size: tuple[int, int] | None, max_pixels: int) -> Pixels | None:
+def _ready_jpeg(file: File, size: tuple[int, int] | None) -> Pixels | None:
     """A small JPEG that has the wanted size and nothing to apply, by the codec alone; None for any other.
 
     The same library as Pillow's, without Pillow's work around it, which for a picture of 32 pixels is five times as
     much as decoding. The pixels are the same to the bit; a test holds that.
     """
-    if (
-        not data.startswith(b"\xff\xd8\xff")
-        or len(data) > _SMALL_FILE
-        or b"Exif\0" in data
-        or b"ns.adobe.com/xap" in data
-    ):
+    if not file.plain or len(file.data) > _SMALL_FILE or (size and (size[1], size[0]) != file.size):
         return None
     try:
-        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
-        if (
-            colors not in ("YCbCr", "Gray")
-            or height * width > max_pixels
-            or (size or (height, width)) != (height, width)
-        ):
-            return None
-        pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
+        pixels: Pixels = simplejpeg.decode_jpeg(file.data, "RGB", fastdct=False, fastupsample=False)
     except ValueError:
         return None  # Pillow has the words for what is wrong
     return pixels
@@ -134,42 +181,51 @@ def decode_within(data: bytes, side: int) -> Pixels:
     return decode(data, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
+@_image_errors
+@unwarned
 def picture_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """The `(height, width)` in pixels, upright, that a file's header promises; raises `ImageError` like `decode`."""
-    if not data:
-        raise ImageError("the file is empty (0 bytes)", "empty")
-    with _open(data) as image:
-        _require_few_pixels(image, max_pixels)
-        # Pillow decodes a PNG to see whether there is an orientation behind the pixels.
-        plain = image.format == "PNG" and not any(start in data for start in _PNG_ORIENTATIONS)
-        turned = not plain and _orientation(image) in _QUARTER_TURNED
+    with _open(_recognize(data, max_pixels)) as image:
+        _require_few_pixels(image.size, max_pixels)
+        turned = _orientation(image) in _QUARTER_TURNED
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
+@_image_errors
+@unwarned
 def ending_of(data: bytes) -> str:
     """The usual ending of a file's name by its contents, such as `.jpg`; raises `ImageError` like `decode`."""
-    if not data:
-        raise ImageError("the file is empty (0 bytes)", "empty")
-    with _open(data) as image:
-        return _ENDINGS.get(image.format or "", ".jpg")
+    return _recognize(data, MAX_PIXELS).ending
 
 
-def file_of(image: Image.Image) -> bytes:
-    """A file that `decode` reads as it reads this PIL image: its own where it was not loaded yet, else a PNG.
+def file_of(source: Source) -> bytes:
+    """A file that `decode` reads as it reads this source: its own where it has one that was not loaded yet, else a PNG.
 
-    Raises `ImageError` like `decode`.
+    Raises `ImageError` and `TypeError` like `decode`.
     """
+    return _file_of(readable(source, MAX_BYTES))
+
+
+@_image_errors
+@unwarned
+def _file_of(image: Readable) -> bytes:
+    if isinstance(image, bytes):
+        return image
+    if not isinstance(image, Image.Image):
+        return read_file(image)
     data = _unread_file(image)
     if data is not None:
         return data
-    pixels = _convert(image, None, MAX_PIXELS, may_draft=False, upright=False)
-    if not pixels.size:
-        raise ImageError("the picture has no pixels", "damaged")
+    if not image.width or not image.height:
+        raise ImageError.damaged("it has no pixels")
+    profile = image.info.get("icc_profile")
+    kept = _transform(image, profile) is not None and _PROFILED[image.mode] == "RGB"
+    pixels = _convert(image, None, MAX_PIXELS, RULES[0] if kept else RESIZE_RULE, upright=False)
     orientation = _orientation(image)
     turn = Image.Exif()  # `decode` turns pictures after it has resized them
     turn[_ORIENTATION_TAG] = orientation if orientation in _TRANSPOSE else 1
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", exif=turn)
+    Image.fromarray(pixels).save(file, "PNG", exif=turn, icc_profile=profile if kept else None)
     return file.getvalue()
 
 
@@ -191,17 +247,42 @@ def read_file(path: str | Path) -> bytes:
         raise ImageError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _open(data: bytes) -> Image.Image:
+def _recognize(data: bytes, max_pixels: int) -> File:
+    """A file that may be given to its decoder."""
+    if not data:
+        raise ImageError("the file is empty (0 bytes)", "empty")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"the file has {len(data):,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
+    file = recognize(data)
+    if file.size:
+        _require_few_pixels(file.size, max_pixels)
+    return file
+
+
+def _open(file: File) -> Image.Image:
+    if file.format == "PNM":
+        return read_pnm(file.data)
+    if file.format == "HEIF":
+        return _open_heif(file.data)
+    if file.format not in Image.OPEN:
+        importlib.import_module(f"PIL.{_PLUGINS.get(file.format, file.format.title())}ImagePlugin")
+    image = Image.open(io.BytesIO(file.data), formats=(file.format,))
+    if file.format in _SIZED and image.size != file.size:
+        raise ImageError.damaged("it has two headers that differ")
+    return image
+
+
+def _open_heif(data: bytes) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise _not_a_picture(data) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        from pillow_heif import HeifImageFile
+    except ImportError:
         raise ImageError(
-            f"the picture is too large; at most {MAX_PIXELS:,} pixels are read", "too_many_pixels"
+            "HEIC pictures need the package 'pillow-heif', which is not installed; install it with: pip install "
+            "'whatsit[heic]', or save the picture as JPEG or PNG",
+            "heic",
         ) from None
-    except Exception as error:  # a damaged header can raise anything at all in a parser
-        raise ImageError(f"the picture is damaged or cut short: {_reason(error)}", "damaged") from None
+    image: Image.Image = HeifImageFile(io.BytesIO(data))
+    return image
 
 
 def _unread_file(image: Image.Image) -> bytes | None:
@@ -219,82 +300,82 @@ def _unread_file(image: Image.Image) -> bytes | None:
     return data
 
 
-def _not_a_picture(data: bytes) -> ImageError:
-    allowed = ", ".join(FORMATS)
-    head = data[:512]
-    if b"ftyphei" in head[:16] or b"ftypmif1" in head[:16] or b"ftypavif" in head[:16]:
-        return ImageError(f"HEIC and AVIF pictures are not read; save it as one of: {allowed}", "heic")
-    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
-        return ImageError(f"the file holds text, not a picture; allowed formats: {allowed}", "format")
-    words = f"the file is not a picture in an allowed format ({allowed}), or its first bytes are damaged"
-    return ImageError(words, "format")
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())[:120]
-    return text or type(error).__name__
-
-
 def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
         return 1  # Pillow turns these itself, when it loads them
-    if image.format in ("JPEG", "WEBP", "GIF", "BMP") and not ("exif" in image.info or "xmp" in image.info):
+    if image.format and not (image.info.keys() & _ORIENTATION_KEYS):
         return 1  # known from the header already; asking again would cost a quarter of a small picture's time
     try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+        return int(Image.Image.getexif(image).get(_ORIENTATION_TAG, 1))  # that of a PNG would decode the pixels
+    except Warning:
+        raise
     except Exception:  # malformed EXIF: any parser error; the picture itself is fine
         return 1
 
 
-def _require_few_pixels(image: Image.Image, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
+def _require_few_pixels(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
         raise ImageError(
-            f"the picture has {image.width:,} x {image.height:,} pixels; at most {max_pixels:,} in all are read",
-            "too_many_pixels",
+            f"the picture has {width:,} x {height:,} pixels; at most {max_pixels:,} in all are read", "too_many_pixels"
         )
 
 
 def _convert(
-    image: Image.Image, size: tuple[int, int] | None, max_pixels: int, *, may_draft: bool, upright: bool = True
+    image: Image.Image,
+    size: tuple[int, int] | None,
+    max_pixels: int,
+    rule: str,
+    file: File | None = None,
+    *,
+    upright: bool = True,
 ) -> Pixels:
-    _require_few_pixels(image, max_pixels)
-    if size is not None and min(size) < 1:
-        raise ValueError(f"size must be two positive numbers (height, width), received {size}")
+    """The pixels of an image; `file` is what it was opened from, where it was not loaded yet."""
+    _require_few_pixels(image.size, max_pixels)
     orientation = _orientation(image)
-    try:
-        if size is not None:
-            height, width = size[::-1] if orientation in _QUARTER_TURNED else size
-            if may_draft and image.format == "JPEG" and image.mode in ("RGB", "L"):
-                image.draft(None, (width, height))
-            image = _to_rgb(image)
-            if image.size != (width, height):
-                image = image.resize((width, height), Image.Resampling.BILINEAR)
-        else:
-            image = _to_rgb(image)
-        if upright and orientation in _TRANSPOSE:
-            image = image.transpose(_TRANSPOSE[orientation])
-        # From the packed bytes: three times faster than the array interface, and the copy belongs to the caller.
-        return np.frombuffer(bytearray(image.tobytes()), np.uint8).reshape(image.height, image.width, 3)
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged body can raise anything at all in a codec
-        raise ImageError(f"the picture is damaged or cut short: {_reason(error)}", "damaged") from None
+    transform = None
+    if rule != RULES[0] and (file is None or file.has_profile):
+        transform = _transform(image, (file and file.profile) or image.info.get("icc_profile"))
+    wanted = None
+    if size is not None:
+        wanted = size if orientation in _QUARTER_TURNED else size[::-1]
+        if file and image.format == "JPEG" and image.mode in ("RGB", "L"):
+            image.draft(None, wanted)
+    image.load()
+    if file and file.format == "JPEG" and _ends_in_grey(image) and is_cut_off(file.data):
+        raise ImageError.damaged("the file ends before the picture does")
+    if transform is None or image.mode != "CMYK":
+        image = _to_rgb(image, rule)
+    if wanted and image.size != wanted:
+        image = image.resize(wanted, Image.Resampling.BILINEAR)
+    if transform is not None:
+        image = transform.apply(image.getchannel(0) if transform.input_mode == "L" else image)
+    if upright and orientation in _TRANSPOSE:
+        image = image.transpose(_TRANSPOSE[orientation])
+    # From the packed bytes: three times faster than the array interface, and the copy belongs to the caller.
+    return np.frombuffer(bytearray(image.tobytes()), np.uint8).reshape(image.height, image.width, 3)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _transform(image: Image.Image, profile: object) -> ImageCmsTransform | None:
+    mode = _PROFILED.get(image.mode)
+    return transform_of(profile, mode) if profile and mode else None
+
+
+def _ends_in_grey(image: Image.Image) -> bool:
+    """Whether the last pixel has the grey that libjpeg fills up with what is missing."""
+    return image.getpixel((image.width - 1, image.height - 1)) in (128, (128, 128, 128))
+
+
+def _to_rgb(image: Image.Image, rule: str) -> Image.Image:
     mode = image.mode
     if mode.startswith("I") or mode == "F":
-        return _deep_grey_to_rgb(image)
+        return _deep_grey_to_rgb(image, rule)
     if mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         return _on_white(image)
-    if mode == "RGB":
-        image.load()
-        return image
-    return image.convert("RGB")
+    return image if mode == "RGB" else image.convert("RGB")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    image.load()
     result = Image.new("RGB", image.size)
     rows = max(1, _BLOCK // max(1, image.width))
     for top in range(0, image.height, rows):  # in parts, as the whole would be in memory four times
@@ -304,16 +385,22 @@ def _on_white(image: Image.Image) -> Image.Image:
     return result
 
 
-def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
-    """16-bit grey: 65535 is white. Other deep samples (32-bit, float): 0..255 where they fit, else their own maximum."""
+def _deep_grey_to_rgb(image: Image.Image, rule: str) -> Image.Image:
+    """Grey of 16 or 32 bits, or of floats.
+
+    Of 16 bits: 65535 is white, or 4095 where nothing is brighter, as of cameras of 12 bits. Others: 1 is white where
+    floats are not above it, 255 where they fit, else their own maximum.
+    """
     deep: npt.NDArray[Any] = np.asarray(image)
+    most = float(np.nan_to_num(deep).max(initial=0.0))
+    guess = rule != RULES[0] and most > 0
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        white = 65535.0
+        white = 4095.0 if guess and most <= _TWELVE_BITS and image.format != "JPEG2000" else 65535.0
     else:
-        white = max(255.0, float(np.nan_to_num(deep).max(initial=0.0)))
+        white = 1.0 if guess and image.mode == "F" and most <= 1 else max(255.0, most)
     grey = np.empty(deep.shape, np.uint8)
     rows = max(1, _BLOCK // max(1, image.width))
     for top in range(0, len(deep), rows):  # in parts: as a whole, a large picture would take gigabytes of float64
-        samples = np.nan_to_num(deep[top : top + rows].astype(np.float64))
+        samples = np.nan_to_num(deep[top : top + rows]).astype(np.float64)
         grey[top : top + rows] = np.clip(np.rint(samples * (255.0 / white)), 0, 255)
     return Image.fromarray(grey).convert("RGB")

@@ -1,38 +1,30 @@
 """From DATA, in any of its forms, to a list of pictures with labels.
 
-DATA is a folder of class folders; a folder with `train/`, `validation|valid|val/`, `test/` of class folders; a zip or
-tar of either; a CSV with the columns `path,label[,split][,group]`; or the name of a data set (see `images/datasets.py`).
+DATA is a folder of class folders, perhaps in splits (see `images/layout.py`); a zip or tar of one; a CSV with the columns
+`path,label[,split][,group]` (see `images/csv_rows.py`); or the name of a data set (see `images/datasets.py`).
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from whatsit.errors import DataError, ImageError
-from whatsit.files import from_spreadsheet
+from whatsit.images.csv_rows import Row, read_rows
 from whatsit.images.decode import EXTENSIONS
-from whatsit.images.stores import FolderStore, Store, TarStore, ZipStore
+from whatsit.images.layout import SPLIT_NAMES, Layout, find_layout, split_of
+from whatsit.images.stores import FolderStore, Store, TarStore, ZipStore, pictures_in
+from whatsit.images.walk import LeftOut, describe, holds_pictures
 
 SPLITS = ("train", "validation", "test")
 MAX_LABEL = 200
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-    "testing": "test",
-}
 _ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
@@ -73,6 +65,9 @@ class Dataset:
     classes: tuple[str, ...]  # sorted; a label's number is its place here
     passed_over: Counter[str] = field(default_factory=Counter)  # stray files, by kind
     unreadable: tuple[tuple[str, str], ...] = ()  # (name, reason)
+    barren: tuple[
+        str, ...
+    ] = ()  # of class folders whose pictures are all in a format that is not read, a sentence each
     notes: tuple[str, ...] = ()  # what else the user should know, a sentence each
     listed: tuple[Picture, ...] = ()  # as DATA lists them, before any was left out
     leakage: Leakage = Leakage()  # from the other splits into test; known once it is split
@@ -104,7 +99,7 @@ def scan(data: str | Path, *, progress: Callable[[int, int], None] | None = None
     a picture decodes is seen when it is decoded, once, by whoever needs its pixels.
 
     Raises:
-        DataError: DATA does not exist, holds no pictures or fewer than two classes, or is a hostile archive.
+        DataError: DATA does not exist, holds no pictures, does not tell classes from splits, or is a hostile archive.
     """
     path = Path(data)
     try:
@@ -128,80 +123,83 @@ def scan(data: str | Path, *, progress: Callable[[int, int], None] | None = None
 
 
 def _list_archive(source: str, path: Path) -> Dataset:
-    if path.suffix.lower() != ".zip":
-        return list_folders(source, TarStore(path))
-    store = ZipStore(path)
-    return replace(list_folders(source, store), notes=store.notes)
+    store = ZipStore(path) if path.suffix.lower() == ".zip" else TarStore(path)
+    dataset = list_folders(source, store)
+    return replace(dataset, notes=(*store.notes, *dataset.notes))
 
 
 def list_folders(source: str, store: Store) -> Dataset:
-    """A data set from a store whose first folder level (below a split, where there are splits) is the class."""
-    passed_over: Counter[str] = Counter()
-    names = [name for name in store.names() if not _is_stray(name, passed_over)]
+    """A data set from a store whose folders are the classes, or splits of them: see `images/layout.py`."""
+    left_out = LeftOut()
+    names = list(pictures_in(store, left_out))
     if not names:
-        strays = f"; passed over: {describe_strays(passed_over)}" if passed_over else ""
-        raise DataError(f"{source}: no pictures found ({', '.join(sorted(EXTENSIONS))}){strays}")
-    depth = _depth_of_classes(names)
-    tops = {parts[depth].lower() for parts in map(_parts, names) if len(parts) > depth + 1}
-    is_split = bool(tops) and tops <= SPLIT_NAMES.keys() and any(SPLIT_NAMES[top] == "train" for top in tops)
-    is_split = is_split and any(len(_parts(name)) > depth + 2 for name in names)
-    below = {parts[depth].lower() for parts in map(_parts, names) if len(parts) > depth + 2}
-    if not is_split and {"train", "test"} <= {SPLIT_NAMES.get(top) for top in below}:
-        odd = sorted(tops - SPLIT_NAMES.keys())[0]
+        told = [f"passed over: {describe(left_out.kinds)}"] if left_out.kinds else []
+        told += left_out.sentences()
         raise DataError(
-            f"{source}: beside the folders train and test lies '{odd}'; move it elsewhere, or it would be a class"
+            f"{source}: no pictures found ({', '.join(sorted(EXTENSIONS))}){''.join(f'; {one}' for one in told)}"
         )
+    layout = find_layout(names, source)
     pictures = []
     for name in names:
-        parts = _parts(name)
-        level = depth + 1 if is_split else depth
-        if len(parts) <= level + 1:
-            passed_over["pictures outside any class folder"] += 1
+        place = layout.place(name)
+        if place is None:
+            left_out.kinds["pictures outside any class folder"] += 1
             continue
-        split = SPLIT_NAMES[parts[depth].lower()] if is_split else None
-        pictures.append(Picture(name, _clean_label(parts[level], source, name), split))
-    return _dataset(source, store, pictures, passed_over)
+        label, split = place
+        pictures.append(Picture(name, _clean_label(label, source, name), split))
+    if not pictures:
+        raise DataError(
+            f"{source}: pictures must lie in class folders, such as {source}/cat/1.jpg and {source}/dog/1.jpg; "
+            f"found {describe(left_out.kinds)}"
+        )
+    dataset = _dataset(source, store, pictures, left_out.kinds)
+    barren = _barren(layout, left_out, dataset.classes)
+    return replace(dataset, notes=(*left_out.sentences(), *barren), barren=tuple(one for one in barren if barren[one]))
+
+
+def _barren(layout: Layout, left_out: LeftOut, classes: Iterable[str]) -> dict[str, bool]:
+    """A sentence for each class folder that gave no picture, and whether it holds pictures in a format that is not read."""
+    known = set(classes)
+    troubles = dict(left_out.troubles)
+    found: dict[str, bool] = {}
+    for folder in (*left_out.folders, *troubles):
+        of_class = layout.class_of_folder(folder)
+        if of_class is None or unicodedata.normalize("NFC", of_class[0].strip()) in known:
+            continue
+        label, place = of_class
+        kinds = left_out.below(place)
+        inside = next(
+            (f"{name}: {why}" for name, why in troubles.items() if name.startswith(f"{place}/")), "it is empty"
+        )
+        reason = troubles.get(place) or (f"only {describe(kinds)}" if kinds else inside)
+        found[f"the class folder '{label}' holds no picture that can be read: {reason}"] = holds_pictures(kinds)
+    return found
 
 
 def _dataset(source: str, store: Store, pictures: list[Picture], passed_over: Counter[str]) -> Dataset:
     classes = tuple(sorted({picture.label for picture in pictures}))
-    if not classes:
-        raise DataError(
-            f"{source}: pictures must lie in class folders, such as {source}/cat/1.jpg and {source}/dog/1.jpg; "
-            f"found {describe_strays(passed_over)}"
-        )
-    if len(classes) < 2:
-        raise DataError(
-            f"{source}: only one class, '{classes[0]}', was found; a classifier needs at least two class folders"
-        )
     return Dataset(source, store, tuple(pictures), classes, passed_over)
 
 
 def _list_csv(path: Path) -> Dataset:
-    pictures: list[Picture] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = file.readline()
-            file.seek(0)
-            # Spreadsheets of many countries write semicolons.
-            rows = csv.DictReader(file, delimiter=max(",;\t", key=header.count))
-            columns = [column.strip().lower() for column in rows.fieldnames or []]
-            missing = [column for column in ("path", "label") if column not in columns]
-            if missing:
-                found = ", ".join(columns)[:200] or "none"
-                raise DataError(f"{path}: the column '{missing[0]}' is missing; columns found: {found}")
-            rows.fieldnames = columns
-            pictures = list(_csv_pictures(path, rows))
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: the CSV file is not in UTF-8; save it again as 'CSV UTF-8'") from None
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: the CSV file cannot be read: {error}") from None
+    pictures = [_listed(path, row) for row in read_rows(path)]
     if not pictures:
         raise DataError(f"{path}: the CSV file lists no pictures")
     pictures, notes = _each_once(str(path), pictures)
     if len({picture.split is None for picture in pictures}) > 1:
         raise DataError(f"{path}: the column 'split' must be filled in every row or in none")
     return replace(_dataset(str(path), FolderStore(path.parent), pictures, Counter()), notes=notes)
+
+
+def _listed(path: Path, row: Row) -> Picture:
+    split = split_of(row.split) if row.split else None
+    if row.split and split is None:
+        allowed = ", ".join(SPLIT_NAMES)
+        raise DataError(
+            f"{path}: {row.where}: the split '{row.split[:50]}' is unknown; allowed: {allowed}, or none at all"
+        )
+    label = _clean_label(row.label, str(path), row.where)
+    return Picture(row.path, label, split, group=unicodedata.normalize("NFC", row.group) or None)
 
 
 def _each_once(source: str, rows: Iterable[Picture]) -> tuple[list[Picture], tuple[str, ...]]:
@@ -225,21 +223,6 @@ def _each_once(source: str, rows: Iterable[Picture]) -> tuple[list[Picture], tup
     return list(kept.values()), (note,) if again else ()
 
 
-def _csv_pictures(path: Path, rows: csv.DictReader[str]) -> Iterator[Picture]:
-    for row in rows:
-        where = f"line {rows.line_num}"
-        name = from_spreadsheet((row.get("path") or "").strip())
-        split = (row.get("split") or "").strip().lower()
-        if not name:
-            raise DataError(f"{path}: {where}: the column 'path' is empty")
-        if split and split not in SPLIT_NAMES:
-            allowed = ", ".join(SPLIT_NAMES)
-            raise DataError(f"{path}: {where}: the split '{split[:50]}' is unknown; allowed: {allowed}, or none at all")
-        label = _clean_label(from_spreadsheet((row.get("label") or "").strip()), str(path), where)
-        group = unicodedata.normalize("NFC", from_spreadsheet((row.get("group") or "").strip()))
-        yield Picture(name, label, SPLIT_NAMES.get(split), group=group or None)
-
-
 def _clean_label(label: str, source: str, where: str) -> str:
     label = unicodedata.normalize("NFC", label.strip())
     if not label:
@@ -256,38 +239,6 @@ def _clean_label(label: str, source: str, where: str) -> str:
 def is_plain(text: str) -> bool:
     """Whether a text is valid Unicode without line breaks and other control characters."""
     return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    return PurePosixPath(name).parts
-
-
-def _is_stray(name: str, passed_over: Counter[str]) -> bool:
-    parts = _parts(name)
-    if any(part.startswith(".") or part == "__MACOSX" for part in parts):
-        passed_over["hidden files"] += 1
-        return True
-    ending = PurePosixPath(name).suffix.lower()
-    if ending in EXTENSIONS:
-        return False
-    passed_over[f"{ending} files" if ending else "files without an ending"] += 1
-    return True
-
-
-def describe_strays(passed_over: Counter[str]) -> str:
-    """Such as `3 .txt files, 1 hidden files`."""
-    return ", ".join(f"{count:,} {kind}" for kind, count in passed_over.most_common(6)) or "nothing"
-
-
-def _depth_of_classes(names: list[str]) -> int:
-    """How many folders wrap everything, as the one that an archive's contents are often put in."""
-    depth = 0
-    while True:
-        tops = {parts[depth] for parts in map(_parts, names) if len(parts) > depth + 1}
-        wrapped = all(len(_parts(name)) > depth + 2 for name in names)
-        if len(tops) != 1 or not wrapped:
-            return depth
-        depth += 1
 
 
 def take_fingerprints(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:

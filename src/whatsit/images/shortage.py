@@ -7,9 +7,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from whatsit.errors import DataError
-from whatsit.images.scan import SPLIT_NAMES, SPLITS, Dataset, Picture
+from whatsit.images.layout import split_of
+from whatsit.images.scan import SPLITS, Dataset, Picture
 
 _PURPOSES = {"train": "train", "validation": "validate", "test": "test"}
+
+
+def require_trainable(dataset: Dataset) -> None:
+    """Raise `DataError` where there is only one class, or a class folder has only pictures in a format that is not read."""
+    if dataset.barren:
+        raise DataError(f"{dataset.source}: {dataset.barren[0]}; or move the folder elsewhere")
+    if len(dataset.classes) < 2:
+        raise DataError(
+            f"{dataset.source}: only one class, '{dataset.classes[0]}', was found; a classifier needs at least two class folders"
+        )
 
 
 def require_training_pictures(dataset: Dataset) -> None:
@@ -129,7 +140,7 @@ def _place(dataset: Dataset, picture: Picture) -> str:
     """Where a picture's split lies: the folder by its own name, or the split of a CSV file."""
     if not dataset.source.lower().endswith(".csv"):
         for part in picture.name.split("/"):
-            if SPLIT_NAMES.get(part.lower()) == picture.split:
+            if split_of(part) == picture.split:
                 return f"{part}/"
     return f"the {picture.split} split"
 

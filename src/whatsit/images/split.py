@@ -11,7 +11,7 @@ import numpy as np
 from whatsit.errors import DataError
 from whatsit.images.groups import Alike, with_column
 from whatsit.images.scan import SPLITS, Dataset, Picture
-from whatsit.images.shortage import require_enough, require_training_pictures, with_untested_noted
+from whatsit.images.shortage import require_enough, require_trainable, require_training_pictures, with_untested_noted
 
 FRACTIONS = (0.70, 0.15, 0.15)
 MOST_VALIDATION = 5000  # pictures: an accuracy of 90 % has a standard error of 0.4 points then; train gets the others
@@ -37,6 +37,7 @@ def split(
     Raises:
         DataError: a class has no training pictures, or too few different pictures to be in every split.
     """
+    require_trainable(dataset)
     dataset = dataset if dataset.listed else replace(dataset, listed=dataset.pictures)
     given = {picture.split for picture in dataset.pictures}
     dataset = _without_conflicts(dataset)

@@ -16,16 +16,19 @@ import threading
 import weakref
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from whatsit.errors import DataError, ImageError
 from whatsit.images.decode import MAX_BYTES, read_file
+from whatsit.images.walk import LeftOut, pictures_among, pictures_below, walk
 
 # An archive may unpack to this many times its own size before it is taken for a bomb; pictures hardly compress.
 MAX_RATIO = 200
 RATIO_MATTERS_FROM = 64 * 1024 * 1024
+_LINKS = "links in the archive"
 _SAYS_UTF8 = 0x800  # the flag of a member of a zip whose name is in UTF-8
 
 
@@ -42,32 +45,19 @@ class Store(Protocol):
 
 
 class FolderStore:
-    """The files below a folder. Links are followed, loops are not."""
+    """The files below a folder, listed by the one walk."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def names(self) -> list[str]:
         try:
-            return sorted(self._walk(self.root, "", frozenset()))
+            return list(walk(self.root, LeftOut()))
         except OSError as error:
-            raise DataError(f"{error.filename or self.root}: the folder cannot be read: {error.strerror}") from None
-
-    def _walk(self, folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-        info = folder.stat()
-        identity = (info.st_dev, info.st_ino)
-        if identity in above:
-            return
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = prefix + entry.name
-                if entry.is_dir():
-                    yield from self._walk(Path(entry.path), name + "/", above | {identity})
-                elif entry.is_file():
-                    yield name
+            raise DataError(f"{self.root}: the folder cannot be read: {error.strerror or error}") from None
 
     def read(self, name: str) -> bytes:
-        return read_file(self.root / name)
+        return read_linked(self.root / name)
 
 
 class MemoryStore:
@@ -81,6 +71,28 @@ class MemoryStore:
 
     def read(self, name: str) -> bytes:
         return self._files[name]
+
+
+def read_linked(path: Path) -> bytes:
+    """Read a file in a folder; of a link whose target is missing the `ImageError` says so."""
+    try:
+        return read_file(path)
+    except ImageError as error:
+        if error.reason == "unreadable" and path.is_symlink() and not path.exists():
+            raise ImageError("it is a link, and the file that it leads to is missing") from None
+        raise
+
+
+def pictures_in(store: Store, left_out: LeftOut) -> Iterator[str]:
+    """Yield the names of the pictures in a store, in order; what is left out is noted. Raises `DataError`."""
+    if isinstance(store, FolderStore):
+        yield from pictures_below(store.root, left_out)
+        return
+    if isinstance(store, ZipStore | TarStore):
+        left_out.kinds.update(store.passed_over)
+        yield from pictures_among(sorted([*store.names(), *store.folders]), left_out)
+        return
+    yield from pictures_among(store.names(), left_out)
 
 
 class _FileAt:
@@ -113,14 +125,20 @@ class ZipStore:
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
             raise DataError(f"{path}: the zip archive cannot be read, it may be cut short: {error}") from None
         self._members: dict[str, zipfile.ZipInfo] = {}
+        self.folders: list[str] = []  # that have an entry of their own, with `/` at the end
+        self.passed_over: Counter[str] = Counter()
         doubtful = []
         for info in members:
             name, certain = _name_of(info)
-            if not name.endswith("/"):
-                _check_zip_member(path, name, info)
-                if not stat.S_ISLNK(info.external_attr >> 16):
-                    self._members[name] = info
-                    doubtful += [] if certain else [name]
+            if name.endswith("/"):
+                self.folders.append(name)
+                continue
+            _check_zip_member(path, name, info)
+            if stat.S_ISLNK(info.external_attr >> 16):
+                self.passed_over[_LINKS] += 1
+            else:
+                self._members[name] = info
+                doubtful += [] if certain else [name]
         _check_ratio(path, sum(info.file_size for info in members))
         self.notes = _notes(doubtful)
 
@@ -156,11 +174,19 @@ class TarStore:
                 self._read_at = _FileAt(plain)
         except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
             raise DataError(f"{path}: the tar archive cannot be read, it may be cut short: {error}") from None
+        self.notes: tuple[str, ...] = ()
+        self.folders: list[str] = []  # that have an entry of their own, with `/` at the end
+        self.passed_over: Counter[str] = Counter()
         self._places: dict[str, tuple[int, int]] = {}
         for member in members:
             _check_member_name(path, member.name)
+            name = member.name.removeprefix("./")
             if member.isreg() and not member.issparse():
-                self._places[member.name.removeprefix("./")] = (member.offset_data, member.size)
+                self._places[name] = (member.offset_data, member.size)
+            elif member.isdir() and name not in ("", "."):
+                self.folders.append(f"{name}/")
+            elif member.issym() or member.islnk():
+                self.passed_over[_LINKS] += 1
 
     def names(self) -> list[str]:
         return sorted(self._places)

@@ -56,7 +56,7 @@ BACKBONES = {
 
 def backbones_at_hand() -> list[str]:
     """The backbones that need no download: the default one, and those that Keras has downloaded before."""
-    kept = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+    kept = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")) / "models"  # noqa: PTH111 - never raises
     return [
         name for name, backbone in BACKBONES.items() if name == DEFAULT or (kept / (backbone.file or "-")).is_file()
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,15 +45,18 @@ class Explainer:
         if len(features) != 4 or features[0] != 2 or weights != (2, len(predictor.classes), features[-1]):
             raise ModelError(f"this model cannot be explained: its maps {features} and weights {weights} do not fit")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Explainer, (self.predictor,)
+
     def explain(self, picture: Source, label: str | None = None) -> Explanation:
-        """Explain the most probable class of a picture (path, bytes or PIL image), or the class `label`.
+        """Explain the most probable class of a picture (see `decode`), or the class `label`.
 
         Raises `ImageError` for an unreadable picture, `UsageError` for a class that the model does not know.
         """
         classes = self.predictor.classes
         if label is not None and label not in classes:
             raise UsageError(f"the model does not know the class '{label}'; its classes: {', '.join(classes[:20])}")
-        pixels = decode(picture, self.predictor.size)
+        pixels = decode(picture, self.predictor.size, rule=self.predictor.rule)
         place = None if label is None else [classes.index(label)]
         [answer], maps = self.evidence(pixels[None], place)
         prediction = self.predictor.to_prediction(answer)

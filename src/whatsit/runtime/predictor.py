@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import read_bundle
@@ -47,7 +49,9 @@ class Prediction:
 class Predictor:
     """A model that is ready to answer.
 
-    Thread-safe. Loads no TensorFlow. Answers are the same, to 1e-4, by every runtime and in every batch size.
+    Thread-safe. Loads no TensorFlow. Answers are the same, to 1e-4, by every runtime and in every batch size. It may be handed
+    to other processes: forked ones open the graph anew (with ONNX Runtime, as OpenVINO does not survive a fork), and pickled it
+    is its path and settings, or its bundle where it was opened from one.
     """
 
     def __init__(
@@ -70,14 +74,19 @@ class Predictor:
             BundleError: the file cannot be trusted or read.
             EngineError: the runtime is not installed. Later, `ModelError`: the graph's answers are no probabilities.
         """
+        self._source = model if isinstance(model, Bundle) else Path(model).absolute()
         self.bundle = model if isinstance(model, Bundle) else read_bundle(model)
         self.classes = self.bundle.classes
         self.size = (self.bundle.input.height, self.bundle.input.width)
+        self.rule = self.bundle.input.resize  # by which its pictures are read: one of `images.decode.RULES`
         self._settings: dict[str, Any] = {"runtime": runtime, "precision": precision, "threads": threads}
         self._tells_unknown = self.bundle.unknown is not None
         self._engine = self.open_engine("probabilities", *(["ood_score"] if self._tells_unknown else []))
         self.runtime = self._engine.runtime
         self._check_answer()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(type(self), self._source, **self._settings), ()
 
     def open_engine(self, *outputs: str) -> Engine:
         """Another way into the same graph, by the same runtime: for those who need other outputs of it."""
@@ -101,7 +110,8 @@ class Predictor:
         """Answer for each picture.
 
         Args:
-            pictures: paths, bytes of files, or PIL images. A list, even for one.
+            pictures: paths, bytes of files, open files, PIL images, or arrays (uint8 `[H, W, 3]` or `[H, W]`; see `decode`).
+                A list, even for one.
             top: how many classes to name in `Prediction.top`.
             coverage: also give the set of classes that holds the true one with this probability, between 0 and 1, for
                 pictures like the test pictures (split conformal prediction).
@@ -110,7 +120,7 @@ class Predictor:
             ImageError: a picture cannot be read; the message says which. `predict_each` goes on instead.
             UsageError: the coverage is out of range, or the model cannot promise any.
         """
-        if isinstance(pictures, str | bytes | Path):
+        if _is_single(pictures):
             raise TypeError(
                 "predict takes a list of pictures and gives a list of predictions; write predict([picture])"
             )
@@ -125,13 +135,13 @@ class Predictor:
 
     def _one(self, picture: Source) -> Answer:
         try:
-            pixels = decode(picture, self.size)
+            pixels = decode(picture, self.size, rule=self.rule)
         except ImageError as error:
             raise ImageError(f"{_name(picture, 0)}: {error}", error.reason) from None
         return self.answer(pixels[None])[0]
 
     def answer(self, pixels: Images) -> list[Answer]:
-        """For pictures decoded by `decode(picture, self.size)`, uint8 `[N, H, W, 3]`: N answers."""
+        """For pictures decoded by `decode(picture, self.size, rule=self.rule)`, uint8 `[N, H, W, 3]`: N answers."""
         return _answers(self._engine.run(pixels))
 
     def stream(self, batches: Iterable[Images]) -> Iterator[list[Answer]]:
@@ -159,7 +169,7 @@ class Predictor:
         waiting: deque[Batch[Item]] = deque()
 
         def inputs() -> Iterator[Images]:
-            for batch in decode_batches(items, read, self.size, batch_size=8):
+            for batch in decode_batches(items, read, self.size, batch_size=8, rule=self.rule):
                 waiting.append(batch)
                 if len(batch.pixels):
                     yield batch.pixels
@@ -223,3 +233,10 @@ def _answers(outputs: Outputs) -> list[Answer]:
 
 def _name(picture: Source, place: int) -> str:
     return str(picture) if isinstance(picture, str | Path) else f"picture {place + 1}"
+
+
+def _is_single(pictures: object) -> bool:
+    """Whether this is one picture, not several: an array of several has a dimension more."""
+    if isinstance(pictures, np.ndarray):
+        return pictures.dtype != object and pictures.ndim != 4
+    return isinstance(pictures, str | bytes | bytearray | memoryview | Path | Image.Image) or hasattr(pictures, "read")

@@ -128,7 +128,9 @@ class Trained:
         import keras
 
         embed = keras.Model(self.features.input, self.features.outputs[1])
-        seen = [in_slices(embed, apply_view(pixels, view)) for view in self.test_views]
+        # Eight at a time: Keras holds every map of a slice until its last layer is done.
+        parts = [pixels[start : start + 8] for start in range(0, len(pixels), 8)]
+        seen = [np.concatenate([in_slices(embed, apply_view(one, view)) for one in parts]) for view in self.test_views]
         scaled = logits_of_views(self.head, seen).astype(np.float64) / self.temperature
         shares: npt.NDArray[np.float64] = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.bundle.export import FORMATS, Exporter, Format, megabytes_of, parse_formats, require
-from whatsit.bundle.format import Bundle
+from whatsit.bundle.format import Bundle, InputSpec
 from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.engines import available
 from whatsit.engines.exported import Probabilities
@@ -93,10 +93,9 @@ def benchmark(
     targets = parse_formats(formats) if formats else list(FORMATS.values())
     bundle = read_bundle(model)
     dataset = reopen(model, bundle, data, reporter)
-    size = (bundle.input.height, bundle.input.width)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        labels = _write_pixels(dataset, size, pictures, folder / "pixels.npy", reporter)
+        labels = _write_pixels(dataset, bundle.input, pictures, folder / "pixels.npy", reporter)
         ways = list(_ways(Path(model), bundle, targets, dataset, folder, reporter))
         files = str(folder / "pixels.npy"), str(folder / "answers.npy")
         rows: list[Row] = []
@@ -114,7 +113,7 @@ def benchmark(
             reference = found if reference is None else reference
             rows.append(Row(way.name, compare(labels, found, reference), megabytes_of(way.path), cost, way.int8))
         progress(len(ways), len(ways))
-    return Benchmark(tuple(rows), len(labels), size, tuple(advice(rows)))
+    return Benchmark(tuple(rows), len(labels), (bundle.input.height, bundle.input.width), tuple(advice(rows)))
 
 
 def drawing_path(model: str | Path, path: Path | None) -> Path:
@@ -147,7 +146,7 @@ def draw(result: Benchmark, path: Path) -> None:
 
 
 def _write_pixels(
-    dataset: Dataset, size: tuple[int, int], most: int, path: Path, reporter: Reporter
+    dataset: Dataset, spec: InputSpec, most: int, path: Path, reporter: Reporter
 ) -> npt.NDArray[np.int64]:
     """Some test pictures as pixels in a file; their labels."""
     pictures = dataset.of("test")
@@ -156,11 +155,12 @@ def _write_pixels(
         pictures = [pictures[i] for i in np.sort(chosen)]
     if not pictures:
         raise DataError(f"{dataset.source}: there is no test picture to measure on")
+    size = (spec.height, spec.width)
     pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (len(pictures), *size, 3))
     progress = reporter.stage("Reading test pictures")
     read: list[Picture] = []
     done = 0
-    for batch in decode_batches(pictures, dataset.read, size):
+    for batch in decode_batches(pictures, dataset.read, size, rule=spec.resize):
         pixels[len(read) : len(read) + len(batch.pixels)] = batch.pixels
         read += batch.good
         done += len(batch.lot)
@@ -181,8 +181,7 @@ def _ways(
 ) -> Iterator[_Way]:
     for runtime in available():
         yield _Way(f"whatsit ({runtime})", BUNDLE, find_bundle(model), runtime)
-    size = (bundle.input.height, bundle.input.width)
-    exporter = Exporter(bundle, lambda: sample_pixels(dataset, size))
+    exporter = Exporter(bundle, lambda: sample_pixels(dataset, bundle.input))
     progress = reporter.stage("Exporting")
     for number, target in enumerate(targets):
         progress(number, len(targets))

@@ -15,9 +15,11 @@ from whatsit.images.edits import apply_edits, read_edits
 from whatsit.images.groups import Alike, connect, without_giants
 from whatsit.images.leakage import copies_in_test, with_leakage
 from whatsit.images.near import near_pairs
-from whatsit.images.scan import SPLITS, Dataset, Named, describe_strays, scan, take_fingerprints, without_unreadable
+from whatsit.images.scan import SPLITS, Dataset, Named, scan, take_fingerprints, without_unreadable
 from whatsit.images.sequences import find_sequences
+from whatsit.images.shortage import require_trainable
 from whatsit.images.split import split
+from whatsit.images.walk import describe
 from whatsit.progress import Reporter
 
 
@@ -52,8 +54,10 @@ def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
     cannot be decoded are left out.
 
     Raises:
-        DataError: no picture of a split that DATA came with can be read; else as `split` does.
+        DataError: there is only one class, a class folder gave no picture, or no picture of a split that DATA came with can be
+            read; else as `split` does.
     """
+    require_trainable(dataset)
     looked = audit(dataset, reporter.stage("Looking for near-duplicates"))
     readable = without_unreadable(dataset, looked.unreadable[len(dataset.unreadable) :])
     digests = [picture.digest for picture in looked.pictures]
@@ -103,21 +107,25 @@ def _exists(text: str) -> bool:
 
 def tell_about(dataset: Dataset, reporter: Reporter) -> None:
     """Say what was found, and what was left out and why."""
-    reporter.say(f"{len(dataset.pictures):,} pictures in {len(dataset.classes)} classes: {_some(dataset.classes)}")
+    classes = f"{len(dataset.classes)} classes" if len(dataset.classes) > 1 else "1 class"
+    reporter.say(f"{len(dataset.pictures):,} pictures in {classes}: {_some(dataset.classes)}")
     if dataset.passed_over:
-        reporter.say(f"Passed over: {describe_strays(dataset.passed_over)}")
+        reporter.say(f"Passed over: {describe(dataset.passed_over)}")
     for note in dataset.notes:
         reporter.warn(note)
     tell_unreadable(dataset.unreadable, reporter)
 
 
 def tell_unreadable(unreadable: Iterable[tuple[str, str]], reporter: Reporter) -> None:
-    """Name the first few pictures that could not be read, with the reason."""
-    unreadable = list(unreadable)
-    for name, reason in unreadable[:5]:
-        reporter.warn(f"{name} was left out: {reason}")
-    if len(unreadable) > 5:
-        reporter.warn(f"{len(unreadable) - 5:,} more pictures were left out")
+    """Say which pictures could not be read and why: an example for each of the first few reasons, and how many more there are."""
+    names: dict[str, list[str]] = {}
+    for name, reason in unreadable:
+        names.setdefault(reason, []).append(name)
+    for reason, some in list(names.items())[:5]:
+        more = f" and {len(some) - 1:,} more were" if len(some) > 1 else " was"
+        reporter.warn(f"{some[0]}{more} left out: {reason}")
+    if rest := sum(len(some) for some in list(names.values())[5:]):
+        reporter.warn(f"{rest:,} more pictures were left out")
 
 
 def _some(names: tuple[str, ...], count: int = 10) -> str:

@@ -22,7 +22,6 @@ from whatsit.evaluation.evaluate import evaluate_pictures
 from whatsit.evaluation.metrics import Figures
 from whatsit.evaluation.speed import measure_speed, megabytes
 from whatsit.files import disk_error, move_into_place, write_text
-from whatsit.images.decode import RESIZE_RULE
 from whatsit.images.scan import Dataset, count_by_label, label_numbers
 from whatsit.models.unknown import METHOD
 from whatsit.progress import SILENT, Reporter
@@ -150,6 +149,11 @@ def _open_all(models: Sequence[str | Path]) -> list[Bundle]:
             raise UsageError(f"{model} and {models[0]} have different classes, such as '{strange}'")
         if bundle.classes != bundles[0].classes:
             raise UsageError(f"{model} and {models[0]} have their classes in different orders")
+        if bundle.input.resize != bundles[0].input.resize:
+            raise UsageError(
+                f"{model} and {models[0]} read pictures by different rules, as one was trained with an older whatsit; train "
+                f"that one anew"
+            )
         if bundle.unknown is None:
             raise UsageError(f"{model}: this model has no score for strangers; train it anew with this whatsit")
         if folder is None or not splits_of(folder):
@@ -210,10 +214,11 @@ def _merged(bundles: Sequence[Bundle], votes: Sequence[Vote], sharpness: float, 
     size = tuple(max(getattr(bundle.input, side) for bundle, _ in heard) for side in ("height", "width"))
     members = [Member(bundle.graph, vote.weight, sharpness / bundle.temperature) for bundle, vote in heard]
     classes = json.dumps(dataset.classes, ensure_ascii=False)
-    graph = merge(members, (size[0], size[1]), {"resize": RESIZE_RULE, "classes": classes})
+    rule = heard[0][0].input.resize  # the same for all
+    graph = merge(members, (size[0], size[1]), {"resize": rule, "classes": classes})
     return Bundle(
         classes=dataset.classes,
-        input=InputSpec(size[0], size[1], RESIZE_RULE),
+        input=InputSpec(size[0], size[1], rule),
         graph=graph.SerializeToString(),
         unknown=UnknownRule(METHOD, float("inf"), 1.0),  # until the shipped graph has been seen at work
         provenance=_provenance(bundles, votes, dataset),

@@ -8,7 +8,7 @@ from whatsit.bundle.read import run_folder
 from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
 from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Predictor
-from whatsit.verbs.data import open_data, require_classes, tell_unreadable
+from whatsit.verbs.data import open_data, require_classes, tell_about, tell_unreadable
 from whatsit.verbs.run_data import splits_of
 
 
@@ -21,6 +21,7 @@ def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", repo
     """
     predictor = Predictor(model, runtime=runtime)
     dataset = open_data(data, reporter)
+    tell_about(dataset, reporter)
     require_classes(dataset, predictor.classes)
     pictures = dataset.of("test") or list(dataset.pictures)
     folder = run_folder(model)
@@ -31,5 +32,5 @@ def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", repo
             f"the honest ones are in {folder}/metrics.json"
         )
     evaluation = evaluate_pictures(predictor, dataset, pictures, reporter.stage("Evaluating"))
-    tell_unreadable((*dataset.unreadable, *evaluation.failed), reporter)
+    tell_unreadable(evaluation.failed, reporter)
     return evaluation

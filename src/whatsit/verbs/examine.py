@@ -52,7 +52,7 @@ def examine(
     curve = learning_curve_of(probed, network, width, seed, reporter)
     steps = reporter.stage("Questioning the model")
     explainer = Explainer(predictor)
-    shortcuts = look_for_shortcuts(explainer, sample_pixels(dataset, test, predictor.size, PICTURES))
+    shortcuts = look_for_shortcuts(explainer, sample_pixels(dataset, test, predictor, PICTURES))
     steps(1, 3)
     strangers = meet_strangers(predictor, test.ood_scores)
     steps(2, 3)

@@ -18,6 +18,7 @@ from whatsit.images.edits import apply_edits, in_force, read_edits
 from whatsit.images.near import near_duplicates
 from whatsit.images.quarantine import Moved, move_aside, put_back, quarantine_folder
 from whatsit.images.scan import SPLITS, Dataset, Picture, count_by_label, label_numbers
+from whatsit.images.walk import describe
 from whatsit.progress import SILENT, Reporter
 from whatsit.verbs.data import scan_data, tell_about
 from whatsit.verbs.workplace import run_name
@@ -140,7 +141,7 @@ def explore(
         counts={name: labels for name, labels in counts.items() if labels},
         sizes=tuple((one.height, one.width) for one in looked.measures),
         findings=findings,
-        notes=(*dataset.notes, *_imbalance(dataset), *_unjudged(dataset, features), *given_up),
+        notes=(*_passed_over(dataset), *dataset.notes, *_imbalance(dataset), *_unjudged(dataset, features), *given_up),
         fingerprint=lying.fingerprint(),
     )
     bad = _bad(findings, kinds) if quarantine else []
@@ -279,6 +280,10 @@ def _imbalance(dataset: Dataset) -> list[str]:
     return [
         f"the classes are uneven: {counts[most]:,} pictures of '{most}', {counts[least]:,} of '{least}'; more of those help most"
     ]
+
+
+def _passed_over(dataset: Dataset) -> list[str]:
+    return [f"passed over: {describe(dataset.passed_over)}"] if dataset.passed_over else []
 
 
 def _unjudged(dataset: Dataset, features: Any) -> list[str]:

@@ -80,9 +80,8 @@ def export(
     bundle = read_bundle(model)
     golden = golden_pixels(bundle)
     dataset = reopen(model, bundle, data, reporter) if any(target.int8 for target in targets) else None
-    size = (bundle.input.height, bundle.input.width)
     folder = Path(out) if out else export_folder(model)
-    exporter = Exporter(bundle, (lambda: sample_pixels(dataset, size)) if dataset else None)
+    exporter = Exporter(bundle, (lambda: sample_pixels(dataset, bundle.input)) if dataset else None)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; choose another place with --out")
     exporter.require_own(folder, targets)
@@ -147,7 +146,7 @@ def _gate(bundle: Bundle, path: Path, dataset: Dataset, target: Format, reporter
         {"int8": open_exported(path), "float": by_float},
         dataset,
         dataset.of("test"),
-        (bundle.input.height, bundle.input.width),
+        bundle.input,
         reporter.stage(f"Testing {target.name}"),
     )
     if len(labels) < len(dataset.of("test")):

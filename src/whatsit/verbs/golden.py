@@ -16,6 +16,7 @@ from whatsit.runtime.predictor import Predictor
 
 MAX_FILE = 128 * 1024  # bytes; a larger picture is kept as a smaller PNG
 MAX_SIDE = 512
+NOT_EVERYWHERE = (".heic", ".avif", ".jp2")  # what Pillow does not read on every machine
 
 
 def golden_pictures(bundle: Bundle, dataset: Dataset, pictures: Sequence[Picture]) -> tuple[Golden, ...]:
@@ -25,7 +26,7 @@ def golden_pictures(bundle: Bundle, dataset: Dataset, pictures: Sequence[Picture
     chosen = list(islice(in_turn, GOLDEN_COUNT))
     files = [_keepable(dataset.read(picture)) for picture in chosen]
     predictor = Predictor(bundle, runtime=REFERENCE)
-    answers = [predictor.answer(decode(data, predictor.size)[None])[0] for data, _ in files]
+    answers = [predictor.answer(decode(data, predictor.size, rule=predictor.rule)[None])[0] for data, _ in files]
     return tuple(
         Golden(
             f"{number:02d}.{ending}",
@@ -39,9 +40,10 @@ def golden_pictures(bundle: Bundle, dataset: Dataset, pictures: Sequence[Picture
 
 
 def _keepable(data: bytes) -> tuple[bytes, str]:
-    """The file itself with its ending, or a smaller PNG of it."""
-    if len(data) <= MAX_FILE:
-        return data, ending_of(data).removeprefix(".")
+    """The file itself with its ending, or a PNG of it, smaller where it is large."""
+    ending = ending_of(data)
+    if len(data) <= MAX_FILE and ending not in NOT_EVERYWHERE:
+        return data, ending.removeprefix(".")
     pixels = decode(data)
     scale = min(1.0, MAX_SIDE / max(pixels.shape))
     height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])

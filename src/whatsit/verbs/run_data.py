@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whatsit.bundle.format import Bundle
+from whatsit.bundle.format import Bundle, InputSpec
 from whatsit.bundle.read import run_folder
 from whatsit.engines import Images
 from whatsit.errors import DataError, UsageError
@@ -84,8 +84,8 @@ def _split_anew(dataset: Dataset, bundle: Bundle, reporter: Reporter) -> Dataset
     return replace(dataset, pictures=tuple(replace(picture, split="test") for picture in dataset.pictures))
 
 
-def sample_pixels(dataset: Dataset, size: tuple[int, int]) -> Images:
-    """Some training pictures (of a model alone: of all) as pixels, spread over the classes: uint8 `[N, H, W, 3]`.
+def sample_pixels(dataset: Dataset, spec: InputSpec) -> Images:
+    """Some training pictures (of a model alone: of all) as the model takes them, spread over the classes: uint8 `[N, H, W, 3]`.
 
     Raises `DataError` where none can be read.
     """
@@ -96,7 +96,8 @@ def sample_pixels(dataset: Dataset, size: tuple[int, int]) -> Images:
         ranked.append((ranks[pictures[place].label], int(place), pictures[place]))
         ranks[pictures[place].label] += 1
     chosen = [picture for _, _, picture in sorted(ranked)[:SAMPLES]]
-    parts = [batch.pixels for batch in decode_batches(chosen, dataset.read, size)]
+    size = (spec.height, spec.width)
+    parts = [batch.pixels for batch in decode_batches(chosen, dataset.read, size, rule=spec.resize)]
     pixels = np.concatenate(parts) if parts else np.empty((0, *size, 3), np.uint8)
     if not len(pixels):
         raise DataError(f"{dataset.source}: no training picture of this model can be read")

@@ -24,7 +24,7 @@ from tests.browser import free_port
 from tests.conftest import encode
 from whatsit.apps.api.batching import Batcher
 from whatsit.apps.api.models import Models, parse_models
-from whatsit.apps.api.server import read_keys, serve
+from whatsit.apps.api.server import SWITCH, Server, read_keys, serve
 from whatsit.apps.network import HOST, listening
 from whatsit.errors import UsageError
 from whatsit.runtime.predictor import Answer, Predictor
@@ -182,6 +182,16 @@ def test_port_is_held_while_the_models_load(baseline_run: Run, monkeypatch: pyte
     monkeypatch.setattr(Models, "load_all", load_all)
     with pytest.raises(UsageError, match=f"another cannot be served on {HOST}, port {port}"):
         serve([baseline_run.folder], port=port)
+
+
+def test_threads_take_turns_more_often_only_while_the_service_runs(
+    baseline_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, within = sys.getswitchinterval(), []
+    monkeypatch.setattr(Server, "run", lambda *_: within.append(sys.getswitchinterval()))
+    serve([baseline_run.folder], port=free_port())
+    assert within == [pytest.approx(SWITCH)]
+    assert sys.getswitchinterval() == before
 
 
 def test_sigterm_after_a_reload_ends_calmly(baseline_run: Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 
 from whatsit.apps.api.service import Service
 from whatsit.apps.words import LANGUAGES, Words, language_of
+from whatsit.images.formats import EXTENSIONS
 from whatsit.runtime.overlay import FONT
 
 _FOLDER = Path(__file__).parent / "static"
@@ -38,6 +39,9 @@ def routes(service: Service) -> APIRouter:
     """The page and its script."""
     router = APIRouter(include_in_schema=False)
     page = (_FOLDER / "index.html").read_text(encoding="utf-8")
+    page = page.replace(
+        "{{formats}}", ",".join(("image/*", *sorted(EXTENSIONS)))
+    )  # browsers do not know each as a picture
     script = (_FOLDER / "page.js").read_bytes()
 
     @router.get("/")

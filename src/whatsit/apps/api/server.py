@@ -62,8 +62,12 @@ def serve(
         service.models.load_all()
         server = make_server(service)
         threading.Thread(target=_tell, args=(server, f"http://{reachable(host)}:{port}", say), daemon=True).start()
+        before = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
-        server.run(sockets)
+        try:
+            server.run(sockets)
+        finally:
+            sys.setswitchinterval(before)
 
 
 def make_server(service: Service) -> Server:

@@ -177,7 +177,7 @@ class _Decoding:
         self.future.add_done_callback(self._drop)
         self.batch: Batch[bytes]  # once the future has its answers
         self._files = files
-        self._size = served.predictor.size
+        self._size, self._rule = served.predictor.size, served.predictor.rule
         self._batcher: Batcher = served.batcher
         self._max_pixels = max_pixels
 
@@ -190,7 +190,7 @@ class _Decoding:
 
     def _decode(self, files: list[bytes]) -> None:
         try:
-            self.batch = decode_lot(files, self._read, self._size, self._max_pixels)
+            self.batch = decode_lot(files, self._read, self._size, self._max_pixels, self._rule)
         except Exception as error:  # such as no memory: the request's own error
             self._tell(functools.partial(self.future.set_exception, error))
             return

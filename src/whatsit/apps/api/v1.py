@@ -18,6 +18,7 @@ from whatsit.apps.api.settings import bad_request
 from whatsit.apps.presentation import answer_json
 from whatsit.errors import ImageError
 from whatsit.images.decode import decode_within, picture_size
+from whatsit.images.formats import CONTENT_TYPES
 from whatsit.runtime.overlay import draw
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -25,8 +26,7 @@ _ONE = {
     "required": True,
     "description": "The file of one picture: as the body itself, or as the only file of a form.",
     "content": {
-        "image/jpeg": _BINARY,
-        "image/png": _BINARY,
+        **dict.fromkeys(CONTENT_TYPES, _BINARY),
         "application/octet-stream": _BINARY,
         "multipart/form-data": {
             "schema": {

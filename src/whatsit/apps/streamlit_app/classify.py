@@ -26,6 +26,7 @@ from whatsit.apps.streamlit_app.shelf import Key, OpenModel
 from whatsit.apps.words import Words
 from whatsit.errors import ImageError, ModelError
 from whatsit.evaluation.wording import plain
+from whatsit.images.formats import FORMATS
 from whatsit.runtime.predictor import Prediction
 
 MAX_PICTURES = 500  # in one drop
@@ -106,7 +107,10 @@ def _bring(visit: Visit, say: Words) -> None:
         chosen = [photo] if photo else []
     else:
         chosen = st.file_uploader(
-            say("classify.upload"), accept_multiple_files=True, key=f"upload{visit.widget}", on_change=_changed
+            say("classify.upload", formats=", ".join(FORMATS)),
+            accept_multiple_files=True,
+            key=f"upload{visit.widget}",
+            on_change=_changed,
         )
     _let_go(visit, frozenset(file.file_id for file in chosen))
     if visit.changed:  # otherwise the field may be empty only because another page was looked at meanwhile

@@ -9,6 +9,7 @@ from whatsit.apps.words import Words
 from whatsit.errors import ImageError
 from whatsit.evaluation.wording import percent, plain
 from whatsit.images.decode import MAX_PIXELS
+from whatsit.images.formats import FORMATS
 from whatsit.runtime.predictor import Prediction
 
 FIRST = 8  # bars shown at once
@@ -90,7 +91,7 @@ def bars(answer: Prediction, start: int = 0, end: int | None = None) -> str:
 
 def reason(error: ImageError, say: Words) -> str:
     """Why a picture could not be read, as text."""
-    return say(f"error.{error.reason}", millions=MAX_PIXELS // 1_000_000)
+    return say(f"error.{error.reason}", millions=MAX_PIXELS // 1_000_000, formats=", ".join(FORMATS))
 
 
 def failure(name: str, error: ImageError, say: Words) -> str:

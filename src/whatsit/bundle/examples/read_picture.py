@@ -1,14 +1,18 @@
 """How whatsit reads a picture, with Pillow and NumPy alone (the rule is in preprocess.json)."""
 
+import io
 import json
 import pathlib
+import sys
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 HERE = pathlib.Path(__file__).parent
 LABELS = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
-WIDTH, HEIGHT = json.loads((HERE / "preprocess.json").read_text(encoding="utf-8"))["size"]
+RULE = json.loads((HERE / "preprocess.json").read_text(encoding="utf-8"))
+WIDTH, HEIGHT = RULE["size"]
+NEW = RULE["resize"].endswith("-srgb")  # colour profiles count, and grey of 12 bits in 16 and of 0.0 to 1.0 is known
 TURNED = (5, 6, 7, 8)  # EXIF orientations of pictures that lie on their side
 
 
@@ -21,25 +25,60 @@ def read(path):
     size = (HEIGHT, WIDTH) if exif.get(0x0112) in TURNED else (WIDTH, HEIGHT)
     if picture.format == "JPEG" and picture.mode in ("RGB", "L"):
         picture.draft(None, size)  # a large one is decoded smaller
+    transform = to_srgb(picture) if NEW else None
     if picture.mode.startswith("I") or picture.mode == "F":  # 16 or 32 bits
         picture = eight_bits(picture)
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    picture = picture.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+    if transform is None or picture.mode != "CMYK":
+        picture = picture.convert("RGB")
+    picture = picture.resize(size, Image.Resampling.BILINEAR)
+    if transform:
+        picture = transform.apply(picture.getchannel(0) if transform.input_mode == "L" else picture)
     picture.getexif().update(exif)
     return np.asarray(ImageOps.exif_transpose(picture))[None]
 
 
 def eight_bits(picture):
-    """16-bit grey: 65535 is white. Other deep samples (32-bit, float): 0..255 where they fit, else their own maximum."""
+    """16-bit grey: 65535 is white, or 4095 where all fits. Others: 1 of floats or 255 where all fits, else the maximum."""
     deep = np.nan_to_num(np.asarray(picture)).astype(np.float64)
-    of_16 = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG")
-    white = 65535.0 if of_16 else max(255.0, float(deep.max()))
+    most, guess = float(deep.max()), NEW and deep.max() > 0
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
+        white = 4095.0 if guess and most <= 4095 and picture.format != "JPEG2000" else 65535.0
+    else:
+        white = 1.0 if guess and picture.mode == "F" and most <= 1 else max(255.0, most)
     return Image.fromarray(np.clip(np.rint(deep * (255.0 / white)), 0, 255).astype(np.uint8))
+
+
+def to_srgb(picture):
+    """What turns the colours of the picture's profile into sRGB; None where it has none, or it moves none by more than 2."""
+    profile, mode = picture.info.get("icc_profile"), picture.mode.split(";")[0]
+    mode = {"1": "L", "I": "L", "F": "L", "LA": "L", "CMYK": "CMYK", "YCbCr": "", "LAB": "", "HSV": ""}.get(mode, mode)
+    mode = "RGB" if mode[0:1] in ("R", "P") else mode
+    if not profile or {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}.get(profile[16:20], "none") != mode:
+        return None
+    intent, points = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        srgb = ImageCms.createProfile("sRGB")
+        transform = ImageCms.buildTransform(profile, srgb, mode, "RGB", intent, points | ImageCms.Flags.NOCACHE)
+        levels = np.linspace(0, 255, 9).round().astype(np.uint8)
+        colours = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(27, 27, 3)
+        if mode == "L":
+            colours = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+        image = Image.fromarray(colours)
+        moved = np.asarray(transform.apply(image.getchannel(0) if mode == "L" else image)) if mode != "CMYK" else 255
+    except ImageCms.PyCMSError:
+        return None
+    return transform if np.abs(np.subtract(moved, colours, dtype=int)).max() > 2 else None
 
 
 def say(probabilities):
     """Print the most probable class and its probability."""
+    if hasattr(
+        sys.stdout, "reconfigure"
+    ):  # a terminal or file that cannot show the label's letters gets \u0e01 and the like
+        sys.stdout.reconfigure(errors="backslashreplace")
     best = int(np.argmax(probabilities))
     print(f"{LABELS[best]} {probabilities[best]:.4f}")

@@ -1,0 +1,61 @@
+"""What people hand in as an image, such as arrays and open files, as something that the one decoder reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from whatsit.errors import ImageError
+
+Source: TypeAlias = bytes | bytearray | memoryview | str | Path | Image.Image | npt.NDArray[Any] | BinaryIO
+Readable: TypeAlias = bytes | str | Path | Image.Image
+
+
+def readable(source: Source, most: int) -> Readable:
+    """Return arrays as PIL images and open files as their bytes, of which at most `most + 1` are read.
+
+    Arrays are uint8 or bool, `[H, W]` or `[H, W, 1]` (grey), `[H, W, 3]` (RGB) or `[H, W, 4]` (RGB and opacity), 0..255. Files
+    are read from where they stand.
+
+    Raises:
+        ImageError: an array of another shape or data type, or a file that cannot be read.
+        TypeError: anything else, such as a number.
+    """
+    if isinstance(source, str | Path | Image.Image):
+        return source
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, np.ndarray | np.generic):
+        return _image_of(np.asarray(source))
+    if not hasattr(source, "read"):
+        raise TypeError(
+            "a picture must be a path, bytes, an open file, a PIL image or an array (uint8 [height, width, 3]); "
+            f"received {type(source).__name__}"
+        )
+    return _contents_of(source, most)
+
+
+def _image_of(array: npt.NDArray[Any]) -> Image.Image:
+    channels = 1 if array.ndim == 2 else array.shape[-1] if array.ndim == 3 else 0
+    if array.dtype not in (np.uint8, np.bool_) or channels not in (1, 3, 4) or not array.size:
+        raise ImageError(
+            "an array must be uint8, 0 to 255, of shape [height, width], [height, width, 3] for RGB, or "
+            f"[height, width, 4] with opacity; received {array.dtype} {list(array.shape)}",
+            "format",
+        )
+    pixels = array.astype(np.uint8) * np.uint8(255) if array.dtype == np.bool_ else array
+    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if array.ndim == 3 and channels == 1 else pixels))
+
+
+def _contents_of(file: BinaryIO, most: int) -> bytes:
+    try:
+        data = file.read(most + 1)
+    except (OSError, ValueError) as error:  # ValueError where it is closed already
+        raise ImageError(f"the open file cannot be read: {error}") from None
+    if not isinstance(data, bytes):
+        raise TypeError("an open file must give bytes; open it with open(path, 'rb')")
+    return data
