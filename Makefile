@@ -6,13 +6,16 @@ READY = $(VENV)/.ready
 # The versions that were tested. Empty: what the package index has today (see `newest`).
 CONSTRAINTS ?= constraints.txt
 
-.PHONY: demo test newest fuzz check format clean
+.PHONY: demo test test-isa newest fuzz check format clean
 
 demo: $(READY)  ## train on embedded digits, measure, predict a picture
 	$(BIN)/whatsit demo
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n auto --dist worksteal --durations=25
+
+test-isa: $(READY)  ## what trains, verifies and exports, as other processors compute it: a line a setting
+	$(BIN)/python -m tests.isa
 
 fuzz: $(READY)  ## an hour of damaged and odd pictures, for the decoders to survive
 	PYTHONPATH=src $(BIN)/python -m tests.images.fuzz 3600

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
 import pickle
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +26,28 @@ from whatsit.progress import Reporter
 ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 SHARED = Path(__file__).parent.parent.parent / "shared"
 NO_CHROMIUM = "Chromium is not installed"
+# What `tests/isa.py` says to the tests, and to nothing else.
+SEED = int(os.environ.get("WHATSIT_TEST_SEED", "0"))  # is added to the seeds of trainings
+for _name in os.environ.get("WHATSIT_TEST_WITHOUT", "").split():
+    sys.modules[_name] = None  # type: ignore[assignment]  # as if it were not installed
+if os.environ.get("WHATSIT_TEST_THREADS") != "all":
+    # One thread a process, as every core has a test process of its own: a fifth less work. Libraries look when they are loaded.
+    for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(_name, "1")
 
 
 def pytest_xdist_auto_num_workers() -> int:
     """Count the processors that may be used: `-n auto` alone counts two threads of one core as one."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs OpenVINO where it is not."""
+    if importlib.util.find_spec("openvino") is None:
+        for item in items:
+            values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+            if item.get_closest_marker("openvino") or any("openvino" in str(value) for value in values):
+                item.add_marker(pytest.mark.skip(reason="OpenVINO is not installed"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -164,7 +183,7 @@ def baseline_run(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory):
     return made_once(
         tmp_path_factory,
         "baseline",
-        lambda out: whatsit.train(shapes_folder, recipe="baseline", out=out, seed=1, settings=settings),
+        lambda out: whatsit.train(shapes_folder, recipe="baseline", out=out, seed=1 + SEED, settings=settings),
     )
 
 
@@ -191,7 +210,7 @@ def _hostile(out: Path):
             lines.append(f'{name},"{label}"')
     (root / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
     settings = {"epochs": 3, "batch_size": 8, "rotation": 0.0, "shear": 0.0, "zoom": 0.0}
-    return whatsit.train(root / "labels.csv", recipe="baseline", out=out, settings=settings)
+    return whatsit.train(root / "labels.csv", recipe="baseline", out=out, seed=SEED, settings=settings)
 
 
 def data_of(run: Any) -> Path:
@@ -207,7 +226,7 @@ def fruit_run(tmp_path_factory: pytest.TempPathFactory):
     def make(out: Path):
         folder = write_files(out.with_name("fruit-data") / "ผลไม้", photos(12))
         settings = {"views": ["original"], "epochs": 12}
-        return whatsit.train(folder, out=out, seed=1, settings=settings, report=False)
+        return whatsit.train(folder, out=out, seed=1 + SEED, settings=settings, report=False)
 
     return made_once(tmp_path_factory, "fruit", make)
 

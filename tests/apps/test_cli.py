@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.command import whatsit, whatsit_alone
 from tests.conftest import encode, shapes
 from whatsit.apps.cli_models import verify
 from whatsit.evaluation.parity import Parity
@@ -19,12 +20,6 @@ from whatsit.training.recipe import parse_settings
 from whatsit.verbs.train import Run, train
 
 QUICK = ["--no-report", "--set", "epochs=2", "--set", "size=64", "--set", "features=last", "--set", "views=original"]
-
-
-def whatsit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "whatsit.apps.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 
 @pytest.fixture
@@ -35,7 +30,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def test_help_names_every_verb() -> None:
-    done = whatsit("--help")
+    done = whatsit_alone("--help")
     assert done.returncode == 0
     for verb in (
         "demo",
@@ -113,7 +108,7 @@ def test_file_names_cannot_steer_the_terminal_or_break_the_output(baseline_run: 
     name = os.fsencode(tmp_path) + b"/\x1b[31m\xff.png"
     with open(name, "wb") as file:  # noqa: PTH123 - a name of bytes
         file.write(encode(shapes("disc", 7)))
-    done = whatsit("predict", baseline_run.model, os.fsdecode(name))
+    done = whatsit_alone("predict", baseline_run.model, os.fsdecode(name))
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     assert json.loads(whatsit("predict", baseline_run.model, os.fsdecode(name), "--json").stdout)["label"]
@@ -158,11 +153,13 @@ def test_prediction_sets_on_request(baseline_run: Run, picture: Path) -> None:
 
 
 def test_export_prints_a_table_and_json(baseline_run: Run, tmp_path: Path) -> None:
-    done = whatsit("export", baseline_run.folder, "--format", "onnx,openvino-int8", "--out", tmp_path)
+    done = whatsit_alone("export", baseline_run.folder, "--format", "onnx,openvino-int8", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1].split()[:2] == ["onnx", str(tmp_path / "model.onnx")]
     assert "pass" in done.stdout.splitlines()[2]
-    done = whatsit("export", baseline_run.folder, "--format", "tflite,h5,openvino-int8", "--out", tmp_path, "--json")
+    # In a process of its own, for what converters in C++ write.
+    options = ["--format", "tflite,h5,openvino-int8", "--out", tmp_path, "--json"]
+    done = whatsit_alone("export", baseline_run.folder, *options)
     assert [one["format"] for one in json.loads(done.stdout)] == ["tflite", "h5", "openvino-int8"]
     few = f"Note: the gate saw only {baseline_run.test.n} test pictures, too few to tell a loss of one point\n"
     assert done.stderr == few  # and nothing of the libraries
@@ -200,7 +197,7 @@ def test_rejected_export_exits_1_and_says_what_to_try(baseline_run: Run, tmp_pat
                 encode(np.full((32, 32, 3), i, np.uint8) ^ len(label))
             )
     model = shutil.copy(baseline_run.model, tmp_path / "mine.whatsit")
-    done = whatsit("export", model, "--format", "openvino-int8", "--data", data, "--json")
+    done = whatsit_alone("export", model, "--format", "openvino-int8", "--data", data, "--json")
     [one] = json.loads(done.stdout)
     assert (done.returncode, one["rejected"]) == (1, True)
     assert one["file"].endswith("mine-export/openvino_int8-REJECTED/model.xml")

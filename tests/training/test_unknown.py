@@ -6,6 +6,8 @@ import pytest
 from whatsit.evaluation.metrics import auroc
 from whatsit.training.unknown import enough_rows, fit_mahalanobis
 
+pytestmark = pytest.mark.isa
+
 RNG = np.random.default_rng(0)
 CENTRES = RNG.normal(0, 1, (3, 40))
 MIX = RNG.normal(0, 0.15, (8, 40))

@@ -30,6 +30,7 @@ def test_repeated_run_is_the_same(baseline_run: Run, tmp_path: Path) -> None:
         assert mine[1:] == pytest.approx(before[1:], abs=1e-4)
 
 
+@pytest.mark.usefixtures("instant")
 def test_pictures_that_came_later_are_left_out(baseline_run: Run, shapes_folder: Path, tmp_path: Path) -> None:
     more = shutil.copytree(shapes_folder, tmp_path / "more")
     shutil.copy(more / "disc" / "00.png", more / "rows" / "late.png")
@@ -37,6 +38,7 @@ def test_pictures_that_came_later_are_left_out(baseline_run: Run, shapes_folder:
     assert (again.folder / "split.csv").read_text() == (baseline_run.folder / "split.csv").read_text()
 
 
+@pytest.mark.usefixtures("instant")
 def test_what_was_decided_since_changes_nothing(baseline_run: Run, shapes_folder: Path, tmp_path: Path) -> None:
     data = shutil.copytree(shapes_folder, tmp_path / "data")
     add_edits(data, [Edit(*key_of(scan(data).pictures[0]), "exclude")])

@@ -40,6 +40,8 @@ def exported(baseline_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dic
     return {one.format: one for one in found}
 
 
+@pytest.mark.isa
+@pytest.mark.openvino  # which is among the formats
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("count", [1, 32])
 def test_every_format_answers_like_the_model(
