@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +107,11 @@ def test_failed_download_says_which_file_and_where(monkeypatch: pytest.MonkeyPat
     assert "'vgg16' could not be downloaded; fetch https://example.org/a/vgg16_notop.h5" in message
     assert "put it at ~/.keras/models/vgg16_notop.h5 or pass --weights PATH" in message
     assert "'efficientnet-lite0' needs no download" in message
+
+
+def test_training_has_a_precision_that_tensorflow_computes_in() -> None:
+    """Also where its oneDNN is held below what the processor has."""
+    code = "from whatsit.models.backend import layer_policy, load_keras; load_keras(); print(layer_policy())"
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.split()[-1] == "float32"
