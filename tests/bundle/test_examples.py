@@ -14,7 +14,9 @@ EXAMPLES = Path(whatsit.bundle.__file__).parent / "examples"
 def test_label_that_the_output_cannot_show_is_escaped(tmp_path: Path) -> None:
     shutil.copy(EXAMPLES / "read_picture.py", tmp_path)
     (tmp_path / "labels.txt").write_text("แมว\nหมา\n", encoding="utf-8")
-    (tmp_path / "preprocess.json").write_text('{"size": [8, 8]}', encoding="utf-8")
+    (tmp_path / "preprocess.json").write_text(
+        '{"size": [8, 8], "resize": "stretch-bilinear-antialias-srgb"}', encoding="utf-8"
+    )
     done = subprocess.run(
         [sys.executable, "-c", "import read_picture; read_picture.say([0.9, 0.1])"],
         cwd=tmp_path,
