@@ -102,7 +102,7 @@ def test_full_disk_costs_the_cache_and_nothing_else(cache: Kept, monkeypatch: py
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.tempfile, "mkstemp", full)
+    monkeypatch.setattr(files.secrets, "token_hex", full)  # a name is drawn for every file that is begun
     warnings: list[str] = []
     found = run(dataset(), FakeEngine(), cache, warn=warnings.append)
     assert len(found.views["original"]) == 20

@@ -18,7 +18,6 @@ from __future__ import annotations
 import functools
 import importlib
 import io
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
@@ -35,8 +34,10 @@ from whatsit.images.formats import FORMATS as FORMATS
 from whatsit.images.formats import File, recognize
 from whatsit.images.jpeg import is_cut_off
 from whatsit.images.pnm import read_pnm
+from whatsit.images.sources import MAX_BYTES as MAX_BYTES
 from whatsit.images.sources import Readable, readable
 from whatsit.images.sources import Source as Source
+from whatsit.images.sources import read_file as read_file
 from whatsit.process import unwarned
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000
-MAX_BYTES = 256 * 1024 * 1024
 RULES = ("stretch-bilinear-antialias", "stretch-bilinear-antialias-srgb")  # the newest last
 RESIZE_RULE = RULES[-1]
 
@@ -227,24 +227,6 @@ def _file_of(image: Readable) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", exif=turn, icc_profile=profile if kept else None)
     return file.getvalue()
-
-
-def read_file(path: str | Path) -> bytes:
-    """The bytes of a file; raises `ImageError` in plain words where it cannot be read."""
-    path = Path(path)
-    try:
-        info = path.stat()
-        if info.st_size > MAX_BYTES:
-            raise ImageError(f"the file has {info.st_size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
-        if stat.S_ISDIR(info.st_mode):
-            raise ImageError("this is a folder, not a picture")
-        if not stat.S_ISREG(info.st_mode):
-            raise ImageError("this is a device or a pipe, not a picture")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ImageError("there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise ImageError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _recognize(data: bytes, max_pixels: int) -> File:

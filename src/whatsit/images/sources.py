@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -13,6 +14,8 @@ from whatsit.errors import ImageError
 
 Source: TypeAlias = bytes | bytearray | memoryview | str | Path | Image.Image | npt.NDArray[Any] | BinaryIO
 Readable: TypeAlias = bytes | str | Path | Image.Image
+
+MAX_BYTES = 256 * 1024 * 1024  # of a file
 
 
 def readable(source: Source, most: int) -> Readable:
@@ -59,3 +62,21 @@ def _contents_of(file: BinaryIO, most: int) -> bytes:
     if not isinstance(data, bytes):
         raise TypeError("an open file must give bytes; open it with open(path, 'rb')")
     return data
+
+
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a file; raises `ImageError` in plain words where it cannot be read."""
+    path = Path(path)
+    try:
+        info = path.stat()
+        if info.st_size > MAX_BYTES:
+            raise ImageError(f"the file has {info.st_size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
+        if stat.S_ISDIR(info.st_mode):
+            raise ImageError("this is a folder, not a picture")
+        if not stat.S_ISREG(info.st_mode):
+            raise ImageError("this is a device or a pipe, not a picture")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError("there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise ImageError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None

@@ -24,6 +24,7 @@ from whatsit.evaluation.speed import Speed, measure_speed, megabytes
 from whatsit.files import write_text
 from whatsit.images.decode import RESIZE_RULE
 from whatsit.images.scan import Dataset, count_by_label
+from whatsit.images.shortage import require_trainable
 from whatsit.images.split import limit as limit_pictures
 from whatsit.models.unknown import METHOD
 from whatsit.progress import SILENT, Reporter
@@ -126,6 +127,7 @@ def train(
         again.warn(reporter)
     else:
         dataset = open_data(data, reporter)
+    require_trainable(dataset)
     require_outside(data, Path(out) if out else RUNS)
     name = order.asked.name if order.asked else None
     with unfinished_run(out, str(data), name) if resume else new_run(out, str(data), name or "fast") as place:
