@@ -84,7 +84,8 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"unknown settings: {', '.join(unknown)}; allowed: {', '.join(SETTINGS)}")
         return 2
-    return 0 if all([run(name) for name in names or SETTINGS]) else 1
+    results = [run(name) for name in names or SETTINGS]  # all of them, also after one that fails
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":
