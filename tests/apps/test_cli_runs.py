@@ -21,6 +21,7 @@ def whatsit(*arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.usefixtures("instant")
 def test_tune_says_what_it_chose_and_what_is_next(shapes_folder: Path, tmp_path: Path) -> None:
     text = whatsit("tune", shapes_folder, "--out", tmp_path / "tune", "--trials", 2, "--search", "hidden=8,16", *SMALL)
     assert "Trials:         2 (2 done)" in text

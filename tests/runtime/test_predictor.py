@@ -47,7 +47,7 @@ def test_single_picture_instead_of_a_list_is_a_mistake(predictor: Predictor) -> 
 def test_learned_what_it_was_shown(predictor: Predictor) -> None:
     answers = predictor.predict(PICTURES)
     right = [a.label == kind for a, kind in zip(answers, ["disc", "rows", "columns"] * 7, strict=True)]
-    assert sum(right) >= 18
+    assert sum(right) >= 18  # of 21; seeds 0 to 19: 21
 
 
 def test_batch_equals_one_by_one(predictor: Predictor) -> None:

@@ -22,7 +22,7 @@ def known(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_new_pictures_of_the_classes_score_about_one() -> None:
     distance = fit_mahalanobis(*known(900, 1), 3)
-    assert distance.score(known(300, 2)[0]).mean() == pytest.approx(1.0, abs=0.1)
+    assert distance.score(known(300, 2)[0]).mean() == pytest.approx(1.0, abs=0.15)  # seen over 20 draws: 1.035 to 1.072
 
 
 def test_strangers_score_higher_than_new_pictures_of_the_classes() -> None:
@@ -31,7 +31,7 @@ def test_strangers_score_higher_than_new_pictures_of_the_classes() -> None:
     between = near[::3][:100] * 0.5 + near[1::3][:100] * 0.5  # half one class, half another
     for strangers in (between, RNG.normal(0, 1, (100, 40)), np.zeros((100, 40)), -near):
         scores = np.concatenate([distance.score(strangers), distance.score(near)])
-        assert auroc(np.arange(len(scores)) < len(strangers), scores) > 0.99
+        assert auroc(np.arange(len(scores)) < len(strangers), scores) > 0.99  # seen over 20 draws: 1.0
 
 
 def test_brightness_of_the_features_does_not_count() -> None:
