@@ -79,3 +79,9 @@ def test_prediction_sets_hold_what_they_promise(coverage: float) -> None:
         own = probabilities[np.arange(150, 300), labels[150:]]
         held.append((own >= conformal.smallest(coverage)).mean())
     assert np.mean(held) == pytest.approx(coverage, abs=0.015)
+
+
+def test_less_by_a_rounding_error_is_not_clearly_less() -> None:
+    losses = np.linspace(0.1, 2.0, 30)
+    assert not clearly_less(losses - 1e-7, losses, errors=2)
+    assert clearly_less(losses - 0.01, losses, errors=2)

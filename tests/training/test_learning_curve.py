@@ -20,14 +20,13 @@ def curve(noise: float, count: int = 640):
 def test_easy_classes_are_learned_from_the_first_pictures() -> None:
     found = curve(0.3)
     assert found.pictures == (40, 80, 160, 320, 640)
-    assert min(found.accuracy) >= 0.95  # seen over 20 draws: 1.0
+    assert min(found.accuracy) >= 0.99  # seen over 20 draws: 1.0
     assert found.recall.shape == (5, 4)
 
 
 def test_hard_classes_gain_from_more_pictures() -> None:
-    found = curve(2.5)
-    # Seen over 20 draws: 0.08 more and above, at most 0.86 in the end.
-    assert found.accuracy[0] + 0.03 < found.accuracy[-1] < 0.95
+    found = curve(4.0)  # over 20 draws: 0.12 to 0.19 more, at most 0.65 in the end
+    assert found.accuracy[0] + 0.1 < found.accuracy[-1] < 0.99
     assert found.recall[-1].mean() == pytest.approx(found.accuracy[-1])
 
 

@@ -86,7 +86,7 @@ def stop_after(epoch: int) -> Callable[[dict[str, Any], int], None]:
 def test_it_learns_and_every_epoch_is_noted(tmp_path: Path) -> None:
     fitted = train(tmp_path, Recipe(epochs=8, learning_rate=0.01))
     assert [row["epoch"] for row in rows(tmp_path)] == [str(i) for i in range(1, 9)]
-    assert fitted.best["val_accuracy"] >= 0.75  # seeds 0 to 19: 0.87 to 0.90
+    assert fitted.best["val_accuracy"] >= 0.8  # seeds 0 to 19: 0.87 to 0.90
 
 
 def test_logits_are_those_of_the_kept_weights(tmp_path: Path) -> None:

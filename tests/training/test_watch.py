@@ -27,6 +27,10 @@ def test_rising_training_loss() -> None:
     assert "learning rate" in sign
 
 
+def test_tiny_loss_that_rises_a_little_is_no_sign() -> None:
+    assert signs_of_trouble(replace(GOOD, epochs=(epoch(1, 0.002), epoch(2, 0.03)))) == ()
+
+
 def test_no_better_than_always_the_largest_class() -> None:
     sign = signs_of_trouble(replace(GOOD, predicted=np.zeros(30, int)))[0]
     assert "always saying 'cat' would be for 66.7%" in sign

@@ -34,7 +34,7 @@ EXPERIMENT = "whatsit"
 _FILES = ("report.html", "metrics.json", "recipe.toml", "history.csv", "split.csv", "unreadable.csv")
 _SAME = "whatsit.run"  # the tag by which a run is found again
 _SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing is told to other hosts
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing is sent to other hosts
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # where our JSON goes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default a dead server is waited for for minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",

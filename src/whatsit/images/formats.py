@@ -2,7 +2,7 @@
 
 A decoder is native code: a file that it was not made for can end the process, or cost gigabytes. So there is a list of
 what is let through (format, kind of compression, bits, components, sides), and everything else is refused with the
-reason. What lies beside the pixels (text, previews, animation, colour profiles that are damaged) never decides about
+reason. Whatever else a file holds (text, previews, animation, colour profiles that are damaged) never decides about
 them: it is left out, or ignored.
 """
 

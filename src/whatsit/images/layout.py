@@ -96,7 +96,7 @@ def find_layout(names: Iterable[str], source: str) -> Layout:
     """Find out which folders are classes and which are splits, from the names of all pictures.
 
     Raises:
-        DataError: it cannot be told, or a folder lies beside the splits that would be taken for a class.
+        DataError: the names do not say which folder is which split, or a folder next to the splits would become a class.
     """
     top = _tree(names)
     wrapper: list[str] = []
@@ -220,7 +220,7 @@ def _refuse_doubles(tops: Mapping[str, _Folder], source: str) -> None:
         inside = set(map(_folded, _level_of_classes(name, folder)[1].below))
         if len(inside) > 1 and not folder.pictures and inside <= folded - {_folded(name)}:
             raise DataError(
-                f"{source}: the folder '{name}' holds {_few(inside)} again, which lie beside it too; "
+                f"{source}: the folder '{name}' holds {_few(inside)} again, which are next to it too; "
                 f"remove one of the two, or it would be a class"
             )
 

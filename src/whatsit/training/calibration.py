@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 PRIOR = 0.5
+NOTHING = 1e-4  # nats, or share of errors: one image of 10,000
 
 
 def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> tuple[float, float]:
@@ -47,9 +48,13 @@ def calibrated_losses(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt
 
 
 def clearly_less(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], errors: float) -> bool:
-    """Whether the mean of `one` is below that of `other` by more than so many standard errors of the paired differences."""
+    """Return whether the mean of `one`, `[N]`, is clearly below that of `other` for the same images.
+
+    Clearly is by more than so many standard errors of the paired differences, and by more than `NOTHING`: what is less for
+    every image by a rounding error has hardly a standard error.
+    """
     gain = other - one
-    return bool(gain.mean() > errors * gain.std() / np.sqrt(len(gain)))
+    return bool(gain.mean() > max(errors * gain.std() / np.sqrt(len(gain)), NOTHING))
 
 
 def beats(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> bool:

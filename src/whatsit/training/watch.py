@@ -11,6 +11,7 @@ import numpy.typing as npt
 from whatsit.training.history import Epoch
 
 RISING = 1.1  # the last training loss against the first
+RISEN = 0.05  # nats, below which a rise is the noise of few steps
 FAR_BELOW = 0.1  # of training accuracy below a linear probe's on images that it never saw
 ENOUGH = 3  # validation images of a class, without one of which being predicted as it says something
 NAMED = 3  # classes by name in a warning
@@ -41,7 +42,7 @@ def signs_of_trouble(outcome: Outcome) -> tuple[str, ...]:
 
 def _rising_loss(outcome: Outcome) -> str:
     losses = [float(epoch["loss"]) for epoch in outcome.epochs]
-    if len(losses) < 2 or losses[-1] <= RISING * losses[0]:
+    if len(losses) < 2 or losses[-1] <= max(RISING * losses[0], losses[0] + RISEN):
         return ""
     return (
         f"the training loss rose from {losses[0]:.3f} to {losses[-1]:.3f}: the learning rate is likely too high; try a lower one "
