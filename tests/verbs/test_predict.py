@@ -27,14 +27,14 @@ def test_folder_tells_what_was_passed_over(baseline_run: Run, tmp_path: Path) ->
     listener = Listener()
     assert len(list(predict(baseline_run.model, [str(root)], reporter=listener))) == 1
     assert listener.said == [
-        "Passed over: 2 .psd files (save them as JPEG or PNG), 1 @eaDir folder, 1 file without an ending"
+        "Passed over: 2 .psd files (save as JPEG or PNG with the painting program), 1 @eaDir folder, 1 file without an ending"
     ]
 
 
 def test_folder_without_a_readable_picture_is_wrong_use(baseline_run: Run, tmp_path: Path) -> None:
     root = write_files(tmp_path / "raw", {"1.nef": b"x"})
     with pytest.raises(
-        UsageError, match=r"no pictures that can be read in .*raw; passed over: 1 \.nef file \(save it as"
+        UsageError, match=r"no pictures that can be read in .*raw; passed over: 1 \.nef file \(develop, or save as"
     ):
         list(predict(baseline_run.model, [str(root)]))
 

@@ -56,17 +56,30 @@ def test_easy_classes_are_learned_by_both_recipes(baseline_run: Run, fast_run: R
     assert fast_run.test.accuracy >= 0.9
 
 
-def test_frames_of_a_sequence_stay_on_one_side(tmp_path: Path) -> None:
+def _write_sequences(folder: Path, **classes: list[int]) -> None:
+    """Write, for each class, a sequence of four frames, in which the light grows, of each of these scenes."""
     rng = np.random.default_rng(0)
-    for kind in ("a", "b"):
-        for track in range(6):
-            scene = rng.integers(0, 200, (8, 8, 3)).repeat(6, axis=0).repeat(6, axis=1)
+    for kind, scenes in classes.items():
+        drawn = [rng.integers(0, 200, (8, 8, 3)).repeat(6, axis=0).repeat(6, axis=1) for _ in range(max(scenes) + 1)]
+        for track, number in enumerate(scenes):
+            scene = drawn[number]
             for frame in range(4):
                 light, noise = 0.5 + 0.15 * frame, rng.normal(0, 6, scene.shape)
                 pixels = np.clip(scene * light + noise, 0, 255).astype(np.uint8)
-                path = tmp_path / kind / f"{track:03d}_{frame:03d}.png"
+                path = folder / kind / f"{track:03d}_{frame:03d}.png"
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(encode(pixels))
+
+
+def test_too_few_sequences_to_keep_each_on_one_side_are_told(tmp_path: Path) -> None:
+    _write_sequences(tmp_path, a=[0, 1, 2, 3], b=[0, 0, 1, 1])  # near-duplicates make two groups of the four of b
+    dataset = split_data(open_data(tmp_path, SILENT), 0, SILENT)
+    assert {picture.split for picture in dataset.pictures} == {"train", "validation", "test"}
+    assert any("frames of one sequence" in note and "may flatter" in note for note in dataset.notes)
+
+
+def test_frames_of_a_sequence_stay_on_one_side(tmp_path: Path) -> None:
+    _write_sequences(tmp_path, a=[0, 1, 2, 3, 4, 5], b=[0, 1, 2, 3, 4, 5])
     dataset = split_data(open_data(tmp_path, SILENT), 0, SILENT)
     sides: dict[tuple[str, str], set[str | None]] = {}
     for picture in dataset.pictures:

@@ -71,18 +71,17 @@ _OUTSIDE: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"mdat", "a video", _FRAMES),
     (0, b"PK\x03\x04", "a zip archive or an office document", "unpack it first"),
 )
-# Endings of such files, for those who list folders.
+# What to do with such files, by their endings, for those who list folders.
 OUTSIDE_ENDINGS = {
-    **dict.fromkeys((".svg", ".svgz"), f"drawings (SVG): {_SAVE_AS}"),
-    **dict.fromkeys((".pdf", ".ps", ".eps"), f"documents: {_PAGES}"),
+    **dict.fromkeys((".svg", ".svgz", ".ai", ".jxl", ".jxr", ".exr", ".hdr", ".dds"), "save as JPEG or PNG"),
+    **dict.fromkeys((".pdf", ".ps", ".eps"), "save the pages as JPEG or PNG"),
     **dict.fromkeys(
-        (".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f"),
-        f"cameras' raw files: {_EXPORT}",
+        (".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".raf", ".raw", ".orf", ".rw2", ".pef", ".srw", ".x3f"),
+        "develop, or save as JPEG or PNG with the camera's program",
     ),
-    **dict.fromkeys((".dcm", ".dicom"), "DICOM files: export them as PNG with their viewer"),
-    **dict.fromkeys((".psd", ".psb", ".xcf"), f"files of a painting program: {_SAVE_AS} there"),
-    **dict.fromkeys((".jxl", ".exr", ".hdr", ".dds"), _SAVE_AS),
-    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"), f"videos: {_FRAMES}"),
+    **dict.fromkeys((".dcm", ".dicom"), "export as PNG with their viewer"),
+    **dict.fromkeys((".psd", ".psb", ".xcf"), "save as JPEG or PNG with the painting program"),
+    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"), _FRAMES),
 }
 _HEIC_BRANDS = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"])
 _CODESTREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000: its start and size markers

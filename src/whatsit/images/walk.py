@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from whatsit.errors import DataError
-from whatsit.images.decode import EXTENSIONS
+from whatsit.images.formats import EXTENSIONS, OUTSIDE_ENDINGS
 
 Identity = tuple[int, int]  # of a folder: its device and its number there
 
@@ -36,14 +36,6 @@ _SYSTEM_FILES = {
     name.casefold(): name
     for name in ("Thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "Picasa.ini", "Icon\r")
 }
-# Endings of pictures that are not read; which of them are, grows.
-_OTHER_PICTURES = frozenset(
-    (
-        ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".jxr", ".psd", ".xcf", ".svg", ".pdf", ".eps",
-        ".ai", ".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dcm", ".tga", ".ico", ".ppm", ".pgm",
-        ".pbm", ".pnm", ".exr", ".hdr", ".mpo",
-    )
-)  # fmt: skip
 _BACK = "links that lead back to a folder above"
 _SPECIAL = "pipes or devices"
 NO_ENDING = "files without an ending"
@@ -171,26 +163,22 @@ def has_picture_ending(name: str) -> bool:
 
 
 def describe(kinds: Mapping[str, int]) -> str:
-    """Return such as `3 .heic files (save them as JPEG), 1 hidden file`."""
+    """Return such as `3 .svg files (save as JPEG or PNG), 1 hidden file`."""
     ordered = Counter(kinds).most_common()
-    words = [f"{count:,} {_one(kind) if count == 1 else kind}{_advice(kind, count)}" for kind, count in ordered[:6]]
+    words = [f"{count:,} {_one(kind) if count == 1 else kind}{_advice(kind)}" for kind, count in ordered[:6]]
     if others := sum(count for _, count in ordered[6:]):
         words.append(f"{others:,} {'other' if others == 1 else 'others'}")
     return ", ".join(words) or "nothing"
 
 
 def holds_pictures(kinds: Iterable[str]) -> bool:
-    """Whether some of these kinds are pictures in a format that is not read."""
-    return any(_is_other_picture(kind) for kind in kinds)
+    """Whether some of these kinds hold pictures that are not read, such as drawings, documents or videos."""
+    return any(kind.removesuffix(" files") in OUTSIDE_ENDINGS for kind in kinds)
 
 
-def _is_other_picture(kind: str) -> bool:
-    ending = kind.removesuffix(" files")
-    return ending in _OTHER_PICTURES and ending not in EXTENSIONS
-
-
-def _advice(kind: str, count: int) -> str:
-    return f" (save {'it' if count == 1 else 'them'} as JPEG or PNG)" if _is_other_picture(kind) else ""
+def _advice(kind: str) -> str:
+    advice = OUTSIDE_ENDINGS.get(kind.removesuffix(" files"))
+    return f" ({advice})" if advice else ""
 
 
 def _one(kind: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 from collections.abc import Iterable
 from dataclasses import replace
@@ -85,16 +84,23 @@ def _split(dataset: Dataset, seed: int, near: Alike, looked: Audit) -> Dataset:
     if sequences := [group for group in found if looked.pictures[group[0]].split in (None, "train")]:
         digests = [picture.digest for picture in looked.pictures]
         frames = [(digests[group[0]], digests[place]) for group in sequences for place in group[1:]]
-        with contextlib.suppress(DataError):  # too few sequences in a class; without them it may do
-            kept = split(
-                dataset, seed, alike=connect([*frames, *((stands, digest) for digest, stands in alike.items())])
-            )
-            names = [looked.pictures[place].name for place in sequences[0][:2]]
+        names = [looked.pictures[place].name for place in sequences[0][:2]]
+        said = (
+            f"{len(sequences):,} groups of pictures, such as {names[0]} and {names[1]}, are frames of one sequence by their "
+            f"names and by what they show"
+        )
+        together = connect([*frames, *((stands, digest) for digest, stands in alike.items())])
+        try:
+            kept = split(dataset, seed, alike=together)
+        except DataError:  # a class of too few sequences; picture by picture it may do
+            kept = split(dataset, seed, alike=alike)
             note = (
-                f"{len(sequences):,} groups of pictures, such as {names[0]} and {names[1]}, are frames of one sequence by their "
-                f"names and by what they show; each stays on one side of a split (the column 'group' of a CSV decides otherwise)"
+                f"{said}; a class has too few of them to keep each on one side of the split, so the accuracy may flatter: bring "
+                f"pictures of other occasions"
             )
-            return replace(kept, notes=(*kept.notes, note))
+        else:
+            note = f"{said}; each stays on one side of a split (the column 'group' of a CSV decides otherwise)"
+        return replace(kept, notes=(*kept.notes, note))
     return split(dataset, seed, alike=alike)
 
 
