@@ -19,6 +19,7 @@ from whatsit.evaluation.parity import Parity
 from whatsit.training.recipe import parse_settings
 from whatsit.verbs.train import Run, train
 
+ROOT = Path(__file__).parents[2]
 QUICK = ["--no-report", "--set", "epochs=2", "--set", "size=64", "--set", "features=last", "--set", "views=original"]
 
 
@@ -277,20 +278,25 @@ def test_mistakes_get_one_line_and_the_right_exit_code(
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
-LONG = ["--set", "epochs=9999", "--set", "early_stopping_patience=9999"]
+def _waiting(folder: Path, data: Path, *before: str) -> subprocess.Popen[str]:
+    """A training that has begun and waits, in a process of its own."""
+    command = [*before, sys.executable, "-m", "tests.waiting", "train", str(data), "--out", str(folder / "run")]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, **pipes)
+    assert process.stdout
+    assert process.stdout.readline() == "training\n"
+    return process
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_from_outside_it_says_one_line_and_how_to_go_on(
     shapes_folder: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    command = [sys.executable, "-m", "whatsit.apps.cli", "train", str(shapes_folder), "--out", "run", *LONG]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        while not (tmp_path / "run.unfinished" / "history.csv").exists():
-            assert process.poll() is None
+    with _waiting(tmp_path, shapes_folder) as process:
         os.kill(process.pid, number)
         try:
-            _, errors = process.communicate(timeout=60)
+            process.wait(timeout=60)  # its input stays open: only the signal ends it
+            errors = process.stderr.read()
         finally:
             process.kill()
     assert process.returncode == 1
@@ -298,6 +304,26 @@ def test_stopped_from_outside_it_says_one_line_and_how_to_go_on(
     assert "go on with the same command and --resume" in errors
     assert "Traceback" not in errors
     assert [path.name for path in tmp_path.iterdir()] == ["run.unfinished"]
+
+
+def test_nohup_is_respected(shapes_folder: Path, tmp_path: Path) -> None:
+    with _waiting(tmp_path, shapes_folder, "sh", "-c", 'trap "" HUP; exec "$@"', "sh") as process:
+        os.kill(process.pid, signal.SIGHUP)
+        process.stdin.write("still there?\n")
+        process.stdin.flush()
+        said = process.stdout.readline()
+        process.kill()
+    assert said == "training\n"
+
+
+TRAINING = """
+import json, sys
+import whatsit
+from whatsit.progress import Reporter
+class Said(Reporter):
+    def epoch(self, entry): print(entry["stage"], entry["epoch"], flush=True)
+whatsit.train(sys.argv[1], out=sys.argv[2], reporter=Said(), **json.loads(sys.argv[3]))
+"""
 
 
 @pytest.mark.parametrize(
@@ -317,13 +343,13 @@ def test_killed_run_goes_on_and_ends_like_an_undisturbed_one(
     """`kill -9` once an epoch of the last stage is saved; figures equal up to the order in which threads add."""
     wanted = {"recipe": recipe, "settings": parse_settings(settings), "report": False}
     undisturbed = train(shapes_folder, out=tmp_path / "whole", **wanted)
-    options = ["--recipe", recipe, "--no-report", *[part for text in settings for part in ("--set", text)]]
-    command = [sys.executable, "-m", "whatsit.apps.cli", "train", str(shapes_folder), "--out", "cut", *options]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
-        history = tmp_path / "cut.unfinished" / "history.csv"
-        while not history.exists() or f"{stage},2," not in history.read_text():
+    command = [sys.executable, "-c", TRAINING, str(shapes_folder), "cut", json.dumps(wanted)]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        while process.stdout.readline() != f"{stage} 2\n":
             assert process.poll() is None
         process.kill()
+    assert process.returncode == -signal.SIGKILL
     resumed = train(shapes_folder, out=tmp_path / "cut", resume=True, **wanted)
     assert resumed.test.loss == pytest.approx(undisturbed.test.loss, abs=1e-3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "whole"]
@@ -334,17 +360,6 @@ def test_time_limit_shortens_the_plan_and_is_told(shapes_folder: Path, tmp_path:
     done = whatsit("train", str(shapes_folder), "--out", "run", "--time-limit", "8s", "--json", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "of the 9999 that the recipe wants" in done.stderr
-
-
-def test_nohup_is_respected(shapes_folder: Path, tmp_path: Path) -> None:
-    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-m", "whatsit.apps.cli", "train",
-               str(shapes_folder), "--out", "run", *QUICK]  # fmt: skip
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True) as process:
-        while not list(tmp_path.glob("run.unfinished")):
-            assert process.poll() is None
-        os.kill(process.pid, signal.SIGHUP)
-        assert process.wait(timeout=60) == 0
-    assert (tmp_path / "run" / "model.whatsit").is_file()
 
 
 def test_demo(tmp_path: Path) -> None:
