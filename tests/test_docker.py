@@ -77,7 +77,8 @@ def install(place: Path) -> None:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copied.parent.mkdir(parents=True, exist_ok=True)
             copy(ROOT / name, copied)
-    steps = steps.replace("/opt/whatsit", str(place)).replace("/source", str(source)).replace("--no-cache-dir ", "")
+    steps = steps.replace("/opt/whatsit", str(place)).replace("/source", str(source))
+    steps = steps.replace("--no-cache-dir", "--no-compile")  # as modules are compiled when they are used, too
     for step in steps.split("&&"):
         words = shlex.split(step)
         command = [sys.executable if words[0] == "python" else words[0], *words[1:]]

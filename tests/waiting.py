@@ -1,4 +1,4 @@
-"""`whatsit train`, whose training only waits: `python -m tests.waiting train ...`, for what a process meets from outside.
+"""`whatsit`, whose training only waits: `python -m tests.waiting train ...`, for what a process meets from outside.
 
 It writes the first lines of its history, says `training` to stdout, and waits; each line to stdin is answered by `training`.
 """
@@ -14,7 +14,7 @@ from whatsit.apps import cli
 from whatsit.models import backend
 
 
-def train_by_recipe(_dataset: Any, _recipe: Any, folder: Path, *_: Any) -> None:
+def train_by_recipe(_dataset: Any, _recipe: Any, folder: Path, *_: Any, **__: Any) -> None:
     """Write the beginning of a history, and wait for a signal."""
     (folder / "history.csv").write_text("epoch,loss\n1,0.5\n")
     print("training", flush=True)

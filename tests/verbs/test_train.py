@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 import whatsit
-from tests.conftest import SEED, Listener, encode, shapes
+from tests.conftest import SEED, Listener, encode, made_once, shapes
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import DataError, RecipeError, UsageError
 from whatsit.progress import SILENT
@@ -23,15 +23,15 @@ from whatsit.verbs import shipping
 from whatsit.verbs import train as train_verb
 from whatsit.verbs.data import open_data, split_data
 from whatsit.verbs.train import Run
-from whatsit.verbs.verify import verify
 
 FAST = {"epochs": 3, "size": 64, "features": "last", "views": ["original"]}
 
 
 @pytest.fixture(scope="module")
 def fast_run(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return whatsit.train(
-        shapes_folder, out=tmp_path_factory.mktemp("runs") / "fast", seed=SEED, settings={"epochs": 20}
+    settings = {"epochs": 20}
+    return made_once(
+        tmp_path_factory, "fast", lambda out: whatsit.train(shapes_folder, out=out, seed=SEED, settings=settings)
     )
 
 
@@ -170,35 +170,18 @@ def test_same_seed_same_figures(shapes_folder: Path, tmp_path: Path, recipe: str
 @pytest.mark.isa
 @pytest.mark.parametrize("backbone", ["mobilenetv2", "vgg16", "resnet50"])
 def test_other_backbones_are_fine_tuned_end_to_end(shapes_folder: Path, tmp_path: Path, backbone: str) -> None:
-    run = whatsit.train(
-        shapes_folder,
-        recipe="finetune",
-        backbone=backbone,
-        weights="none",
-        out=tmp_path / "run",
-        seed=SEED,
-        limit=4,
-        settings={"size": 32, "epochs": 1, "finetune_epochs": 1},
-        report=False,
-    )
+    """With random weights: what they answer is not asked, but training compares the network with what ships."""
+    settings = {"size": 32, "epochs": 1, "finetune_epochs": 1}
+    options = {"backbone": backbone, "weights": "none", "seed": SEED, "limit": 4, "settings": settings}
+    run = whatsit.train(shapes_folder, recipe="finetune", out=tmp_path / "run", report=False, **options)
     assert read_bundle(run.model).provenance["recipe"]["model"] == backbone
-    assert all(parity.passed for parity in verify(run.model))
-
-
-def test_mobilenetv2_is_fine_tuned_with_the_shared_weights(
-    shared_data: Path, shapes_folder: Path, tmp_path: Path
-) -> None:
-    run = whatsit.train(
-        shapes_folder,
-        recipe="finetune",
-        backbone="mobilenetv2",
-        weights=shared_data.parent / "weights" / "mobilenet_v2_1.0_no_top.weights.h5",
-        out=tmp_path / "run",
-        settings={"size": 96, "epochs": 12, "finetune_epochs": 2},
-        report=False,
-    )
-    assert run.test.accuracy >= 0.85
     assert [row["stage"] for row in _history(run)][-1] == "finetune"
+
+
+def test_mobilenetv2_learns_with_the_shared_weights(shared_data: Path, shapes_folder: Path, tmp_path: Path) -> None:
+    weights = shared_data.parent / "weights" / "mobilenet_v2_1.0_no_top.weights.h5"
+    options = {"backbone": "mobilenetv2", "weights": weights, "settings": {"size": 96, "epochs": 12}}
+    assert whatsit.train(shapes_folder, out=tmp_path / "run", report=False, **options).test.accuracy >= 0.85
 
 
 @pytest.mark.isa
@@ -217,23 +200,22 @@ def test_mobilenetv2_is_fine_tuned_with_the_shared_weights(
     ],
 )
 def test_fine_tuning_ships_what_it_trained(shapes_folder: Path, tmp_path: Path, settings: dict[str, object]) -> None:
-    """The float32 graph with folded norms says what the tuned network said of the validation pictures."""
+    """Training fails where the float32 graph with folded norms does not say what the tuned network does."""
     size = {"size": 64, "epochs": 8, "finetune_epochs": 3, "finetune_batch_size": 8, "finetune_learning_rate": 0.001}
     run = whatsit.train(
         shapes_folder, recipe="finetune", out=tmp_path / "run", seed=SEED, settings={**size, **settings}, report=False
     )
     assert run.test.accuracy >= 0.85
     assert {row["stage"] for row in _history(run)} >= {"finetune"}
-    assert all(parity.passed for parity in verify(run.model))
 
 
 def test_pictures_that_cannot_be_read_do_not_stop_the_forecast(
     make_folder: Callable[[dict[str, bytes]], Path], shape_files: dict[str, bytes], tmp_path: Path
 ) -> None:
     bad = {f"disc/0-{number:03}.png": f"{number}".encode() for number in range(120)}  # whole batches of them
-    run = whatsit.train(
-        make_folder({**shape_files, **bad}), time_limit="30s", out=tmp_path / "run", settings={"epochs": 1, "size": 32}
-    )
+    settings = {"epochs": 1, "size": 32}
+    data = make_folder({**shape_files, **bad})
+    run = whatsit.train(data, time_limit="30s", out=tmp_path / "run", settings=settings, report=False)
     assert run.test.n >= 3
 
 
@@ -248,6 +230,7 @@ def test_tuning_that_gains_nothing_is_not_kept_and_that_is_told(shapes_folder: P
     assert json.loads((run.folder / "metrics.json").read_text())["best_epoch"]["stage"].startswith(("head", "probe"))
 
 
+@pytest.mark.usefixtures("instant")
 def test_no_mirror_images_means_nowhere(shapes_folder: Path, tmp_path: Path) -> None:
     settings = {"size": 32, "epochs": 1, "finetune_epochs": 1, "flip": False}
     run = whatsit.train(shapes_folder, recipe="finetune", out=tmp_path / "run", settings=settings, report=False)

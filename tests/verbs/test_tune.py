@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,16 +18,16 @@ import numpy as np
 import pytest
 
 import whatsit
-from tests.conftest import Impatient
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import RecipeError, UsageError, WhatsitError
 from whatsit.training import train as training
 from whatsit.training.loop import TrainingError
-from whatsit.training.search import Choice, Span, written
+from whatsit.training.search import Choice, Span
 from whatsit.verbs.runs import list_runs
 from whatsit.verbs.study import Study
 from whatsit.verbs.tune import Tuning
 
+ROOT = Path(__file__).parents[2]
 SMALL = {"epochs": 4, "size": 64, "features": "last", "views": ["original"], "test_time_flip": False}
 SEARCH = ("hidden=256,16,32", "dropout=0.0..0.5", "learning_rate=1e-4..1e-2")
 
@@ -109,14 +106,13 @@ def test_study_is_a_model_and_its_run_is_listed(tuned: Tuning, shapes_folder: Pa
 
 
 def test_test_pictures_are_not_seen_by_trials(
-    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    instant: Any, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    really = training.train_by_recipe
 
-    def listening(dataset, recipe, folder, *rest, **options):
+    def listening(dataset: Any, *rest: Any, **options: Any) -> Any:
         seen.append(bool(dataset.of("test")))
-        return really(dataset, recipe, folder, *rest, **options)
+        return instant(dataset, *rest, **options)
 
     monkeypatch.setattr(training, "train_by_recipe", listening)
     whatsit.tune(shapes_folder, out=tmp_path / "tune", trials=2, settings=SMALL, search=SEARCH, report=False)
@@ -143,14 +139,16 @@ def test_more_trials_of_a_study_whose_time_is_over_have_no_limit(
 
 
 def test_begun_best_run_is_gone_on_with_before_anything_else(
-    tuned: Tuning, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    instant: Any, tuned: Tuning, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = shutil.copytree(tuned.folder, tmp_path / "ending")
     shutil.rmtree(folder / "best")
     tell(folder, time_limit=600.0, trials=None, made=None)
     monkeypatch.setattr("whatsit.verbs.trials.Trials.left", lambda self: 0.0)
+    monkeypatch.setattr(training, "train_by_recipe", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        whatsit.tune(shapes_folder, out=folder, resume=True, report=False, reporter=Impatient("head-last"))
+        whatsit.tune(shapes_folder, out=folder, resume=True, report=False)
+    monkeypatch.setattr(training, "train_by_recipe", instant)
     monkeypatch.setattr("whatsit.verbs.trials.Trials.left", lambda self: 600.0)
     another = len(tuned.trials) + 1
     tell(folder, trials=another)  # would be made else
@@ -177,33 +175,16 @@ def test_finished_study_is_not_trained_again(tuned: Tuning, shapes_folder: Path)
     assert (tuned.folder / "best" / "model.whatsit").stat().st_mtime_ns == before
 
 
+@pytest.mark.usefixtures("instant")
 def test_killed_study_goes_on_with_the_trial_that_was_cut_off(shapes_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "tune"
-    settings = SMALL | {"epochs": 12, "early_stopping_patience": 12, "batch_size": 1}
-    words = [
-        part
-        for key, value in settings.items()
-        for part in ("--set", f"{key}={written(tuple(value) if isinstance(value, list) else value)}")
-    ]
-    words += [part for text in SEARCH for part in ("--search", text)]
-    command = [
-        sys.executable,
-        "-m",
-        "whatsit.apps.cli",
-        "tune",
-        shapes_folder,
-        "--out",
-        folder,
-        "--trials",
-        "2",
-        *words,
-    ]
-    process = subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not list(folder.glob("trials/*/history.csv")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    command = [sys.executable, "-m", "tests.waiting", "tune", str(shapes_folder), "--out", str(folder), "--trials", "2"]
+    command += [part for text in SEARCH for part in ("--search", text)]
+    pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "training\n"
+        process.kill()
     done = whatsit.tune(shapes_folder, out=folder, resume=True, report=False)
     assert done.trials[0].number == 0
     assert len(done.trials) == 2

@@ -4,6 +4,7 @@ import math
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,14 @@ import pytest
 from PIL import Image
 
 import whatsit
-from tests.verbs.test_train import Listener
+from tests.conftest import Listener
 from whatsit.bundle.read import read_bundle
 from whatsit.engines import EngineError
 from whatsit.errors import UsageError
 from whatsit.evaluation.parity import Parity, make_proof
 from whatsit.runtime.predictor import Answer, Prediction, Predictor
 from whatsit.verbs.train import Run
-from whatsit.verbs.verify import verify
+from whatsit.verbs.verify import Entry, EntryPoint, verify
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,11 @@ def run(baseline_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def by_way(results: Sequence[Parity]) -> dict[str, Parity]:
     """By the way's name, in which a number of files is "all"."""
     return {re.sub(r", \d+ files", ", all files", result.way): result for result in results}
+
+
+def opening(answer: Entry) -> EntryPoint:
+    """A way that needs nothing to be opened."""
+    return lambda model: nullcontext(answer)
 
 
 @pytest.mark.isa
@@ -71,38 +77,40 @@ def test_the_pictures_come_in_every_kind_of_file(run: Path) -> None:
 
 
 def test_an_entry_point_that_answers_otherwise_fails(run: Path) -> None:
-    def lazy(model: Path, files: Sequence[Path]) -> list[Prediction]:
+    predictor = Predictor(run)
+
+    def lazy(files: Sequence[Path]) -> list[Prediction]:
         """Forgets to turn pictures by their EXIF orientation."""
-        predictor = Predictor(model)
         pictures = [Image.fromarray(np.asarray(Image.open(file).convert("RGB"))) for file in files]
         return predictor.predict(pictures, top=len(predictor.classes))
 
-    results = by_way(verify(run, entry_points={"lazy app": lazy}))
+    results = by_way(verify(run, entry_points={"lazy app": opening(lazy)}))
     assert not results["lazy app, all files"].passed
     assert results["onnxruntime, one by one"].passed
 
 
 def test_an_entry_point_that_loses_a_picture_fails(run: Path) -> None:
-    results = by_way(verify(run, entry_points={"forgetful": lambda model, files: []}))
+    results = by_way(verify(run, entry_points={"forgetful": opening(lambda files: [])}))
     assert (results["forgetful, all files"].passed, results["forgetful, all files"].top1_agreement) == (False, 0.0)
 
 
 def test_an_entry_point_that_forgets_what_is_unknown_fails(run: Path) -> None:
-    def trusting(model: Path, files: Sequence[Path]) -> list[Prediction]:
-        predictor = Predictor(model)
+    predictor = Predictor(run)
+
+    def trusting(files: Sequence[Path]) -> list[Prediction]:
         return [replace(one, unknown=False) for one in predictor.predict(files, top=len(predictor.classes))]
 
-    results = by_way(verify(run, entry_points={"trusting": trusting}))
+    results = by_way(verify(run, entry_points={"trusting": opening(trusting)}))
     assert results["trusting, all files"].top1_agreement == 1.0
     assert not results["trusting, all files"].passed
 
 
 def test_an_entry_point_that_breaks_fails_and_is_told(run: Path) -> None:
-    def broken(model: Path, files: Sequence[Path]) -> list[Prediction]:
+    def broken(files: Sequence[Path]) -> list[Prediction]:
         raise EngineError("no more")
 
     listener = Listener()
-    results = by_way(verify(run, entry_points={"broken": broken}, reporter=listener))
+    results = by_way(verify(run, entry_points={"broken": opening(broken)}, reporter=listener))
     assert not results["broken"].passed
     assert listener.warned == ["broken: no more"]
 

@@ -6,15 +6,17 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from whatsit.apps.client import Client
+from whatsit.bundle.read import read_bundle
 from whatsit.engines import EngineError
 from whatsit.evaluation.parity import Parity
 from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Prediction, Predictor
-from whatsit.verbs.verify import EntryPoint
+from whatsit.verbs.verify import Entry, EntryPoint
 from whatsit.verbs.verify import verify as verify_by
 
 
@@ -44,44 +46,63 @@ def _entry_points() -> dict[str, EntryPoint]:
     return found
 
 
-def _by_python(model: Path, files: Sequence[Path]) -> list[Prediction]:
+@contextmanager
+def _by_python(model: Path) -> Iterator[Entry]:
     predictor = Predictor(model)
-    return predictor.predict(files, top=len(predictor.classes))
+    yield lambda files: predictor.predict(files, top=len(predictor.classes))
 
 
-def _by_command_line(model: Path, files: Sequence[Path]) -> list[Prediction]:
-    options = ["--json", "--top", str(len(Predictor(model).classes)), "--", str(model), *map(str, files)]
+@contextmanager
+def _by_command_line(model: Path) -> Iterator[Entry]:
+    """A process for each question."""
     # -P: nothing is imported from the folder that the user happens to be in.
-    command = [sys.executable, "-P", "-m", "whatsit.apps.cli", "predict", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own, on our own files
-    if done.returncode:
-        raise EngineError(f"whatsit predict ended with exit code {done.returncode}: {done.stderr.strip()[-200:]}")
-    found = []
-    for line in map(json.loads, done.stdout.splitlines()):
-        top = tuple((one["label"], float(one["probability"])) for one in line["top"])
-        found.append(Prediction(line["label"], line["probability"], line["unknown"], top))
-    return found
+    command = [sys.executable, "-P", "-m", "whatsit.apps.cli", "predict", "--json"]
+    command += ["--top", str(len(read_bundle(model).classes)), "--", str(model)]
+
+    def answer(files: Sequence[Path]) -> list[Prediction]:
+        done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True, check=False)  # noqa: S603 - our own, on our own files
+        if done.returncode:
+            raise EngineError(f"whatsit predict ended with exit code {done.returncode}: {done.stderr.strip()[-200:]}")
+        found = []
+        for line in map(json.loads, done.stdout.splitlines()):
+            top = tuple((one["label"], float(one["probability"])) for one in line["top"])
+            found.append(Prediction(line["label"], line["probability"], line["unknown"], top))
+        return found
+
+    yield answer
 
 
-def _by_service(model: Path, files: Sequence[Path]) -> list[Prediction]:
+@contextmanager
+def _by_service(model: Path) -> Iterator[Entry]:
     """Over a connection: a service on this computer, and its client."""
     from whatsit.apps.api.server import running
+    from whatsit.apps.api.settings import Settings
 
-    with running([f"m={model}"]) as url, Client(url) as client:
-        return client.predict(files, top=len(Predictor(model).classes))
+    classes = len(read_bundle(model).classes)
+    settings = Settings(watch=0.0, drain=0.0, max_batch=8)  # the best batch is not looked for
+    with running([f"m={model}"], settings) as url, Client(url) as client:
+        yield lambda files: client.predict(files, top=classes)
 
 
-def _by_gradio(model: Path, files: Sequence[Path]) -> list[Prediction]:
+@contextmanager
+def _by_gradio(model: Path) -> Iterator[Entry]:
     """As the Gradio app does with an upload."""
     from whatsit.apps.gradio_app import answer_uploads
 
-    return answer_uploads(Predictor(model), files)
+    predictor = Predictor(model)
+    yield lambda files: answer_uploads(predictor, files)
 
 
-def _by_web_app(model: Path, files: Sequence[Path]) -> list[Prediction]:
+@contextmanager
+def _by_web_app(model: Path) -> Iterator[Entry]:
     from whatsit.apps.answers import Brought, answer_all
 
-    lot = answer_all(Predictor(model), [Brought(file.name, file.read_bytes()) for file in files])
-    for failed in lot.failed:
-        raise EngineError(f"{failed.brought.name}: {failed.answer}")
-    return [one.answer for one in lot.answered if isinstance(one.answer, Prediction)]
+    predictor = Predictor(model)
+
+    def answer(files: Sequence[Path]) -> list[Prediction]:
+        lot = answer_all(predictor, [Brought(file.name, file.read_bytes()) for file in files])
+        for failed in lot.failed:
+            raise EngineError(f"{failed.brought.name}: {failed.answer}")
+        return [one.answer for one in lot.answered if isinstance(one.answer, Prediction)]
+
+    yield answer

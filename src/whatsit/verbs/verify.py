@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from whatsit.bundle.export import Exporter, find_exported, require
@@ -16,8 +17,9 @@ from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Prediction
 from whatsit.verbs.export import export_folder
 
-# From a model and pictures as files to an answer for each, as a user of that way gets it, with every class in its top.
-EntryPoint = Callable[[Path, Sequence[Path]], list[Prediction]]
+# From pictures as files to an answer for each, as a user of a way gets it, with every class in its top.
+Entry = Callable[[Sequence[Path]], list[Prediction]]
+EntryPoint = Callable[[Path], AbstractContextManager[Entry]]  # opens a model
 
 SINGLE = 8  # of so many pictures one goes alone through every entry point, which may be a process that has to start
 
@@ -37,7 +39,7 @@ def verify(
     Args:
         model: a run folder or a `.whatsit` file.
         exports: the folder with its exported files; `export` in the run folder by default.
-        entry_points: by name, the ways that a picture's file can take.
+        entry_points: by name, what opens the model for a way that a picture's file can take.
         reporter: is told about progress, and warned of files that cannot be verified here.
 
     Raises:
@@ -67,12 +69,12 @@ def verify(
     progress(1, ways)
     with tempfile.TemporaryDirectory() as temporary:
         files = _write(proof, Path(temporary))
-        for number, (name, answer) in enumerate((entry_points or {}).items(), 2):
+        for number, (name, entry_point) in enumerate((entry_points or {}).items(), 2):
             try:
-                one_by_one = [found for file in files[::SINGLE] for found in answer(find_bundle(model), [file])]
-                results.append(proof.some(SINGLE).compare_predictions(f"{name}, one by one", one_by_one))
-                all_at_once = answer(find_bundle(model), files)
-                results.append(proof.compare_predictions(f"{name}, {len(files)} files", all_at_once))
+                with entry_point(find_bundle(model)) as answer:
+                    one_by_one = [found for file in files[::SINGLE] for found in answer([file])]
+                    results.append(proof.some(SINGLE).compare_predictions(f"{name}, one by one", one_by_one))
+                    results.append(proof.compare_predictions(f"{name}, {len(files)} files", answer(files)))
             except WhatsitError as error:
                 reporter.warn(f"{name}: {error}")
                 results.append(proof.failed(name))
