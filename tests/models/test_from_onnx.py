@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from whatsit.models.from_onnx import to_keras
 load_keras()
 import keras  # noqa: E402
 
+made_once = functools.cache(make)  # for tests that only read it
 VIEWS = {"plain": ("original",), "moved": ("original", "flip-1", "flip+1")}
 
 
@@ -31,7 +33,7 @@ def graph_of(model: keras.Model, views: Sequence[str] = ("original",)) -> bytes:
 def test_rebuilt_and_saved_it_answers_like_the_graph(
     kind: str, views: Sequence[str], ending: str, tmp_path: Path
 ) -> None:
-    graph = graph_of(make(kind), views)
+    graph = graph_of(made_once(kind), views)
     to_keras(graph).save(tmp_path / f"model.{ending}")
     again = keras.models.load_model(tmp_path / f"model.{ending}")
     [wanted] = open_engine(graph, ["probabilities"], runtime="onnxruntime").run(PIXELS)
@@ -52,7 +54,7 @@ def test_every_backbone_can_be_rebuilt(name: str) -> None:
 
 def test_a_mirror_image_made_by_a_slice_is_read_too() -> None:
     """As bundles of older versions have it."""
-    graph = graph_of(make("simple-cnn"), ("original", "flip"))
+    graph = graph_of(made_once("simple-cnn"), ("original", "flip"))
     model = load_from_string(graph)
     [gather] = [node for node in model.graph.node if node.op_type == "Gather"]
     names = ["starts", "ends", "axes", "steps"]
@@ -64,7 +66,7 @@ def test_a_mirror_image_made_by_a_slice_is_read_too() -> None:
 
 
 def test_an_operator_that_it_does_not_know_is_named() -> None:
-    model = load_from_string(graph_of(make("simple-cnn")))
+    model = load_from_string(graph_of(made_once("simple-cnn")))
     for node in model.graph.node:
         if node.op_type == "Softmax":
             node.CopyFrom(helper.make_node("LpNormalization", list(node.input), list(node.output)))
@@ -73,7 +75,7 @@ def test_an_operator_that_it_does_not_know_is_named() -> None:
 
 
 def test_a_value_that_nothing_gives_is_named() -> None:
-    model = load_from_string(graph_of(make("simple-cnn")))
+    model = load_from_string(graph_of(made_once("simple-cnn")))
     del model.graph.node[1]
     with pytest.raises(ModelError, match="damaged: nothing gives"):
         to_keras(model.SerializeToString())
