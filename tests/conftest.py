@@ -37,8 +37,8 @@ if os.environ.get("WHATSIT_TEST_THREADS") != "all":
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Count the processors that may be used: `-n auto` alone counts two threads of one core as one."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """One more than the processors that may be used, as browsers and services are waited for. `-n auto` alone counts cores."""
+    return 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
