@@ -7,8 +7,6 @@ size). Outputs: `probabilities` (FP32 `[N, K]`), `label` (BYTES `[N]`), `unknown
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import itertools
 import math
@@ -21,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from whatsit.apps.api.base64_text import read_base64
 from whatsit.apps.api.settings import RefusedError, Settings, bad_request, too_large
 from whatsit.engines import Images
 from whatsit.runtime.predictor import Answer, Predictor
@@ -198,10 +197,13 @@ def _files_of_binary(tail: memoryview, count: int) -> list[bytes]:
 def _files_of_json(data: list[Any], count: int) -> list[bytes]:
     if len(data) != count:
         raise bad_request(f"'image' has the shape [{count}], but its data hold {len(data):,} pictures")
-    try:
-        return [base64.b64decode(text, validate=True) for text in data]
-    except (binascii.Error, TypeError, ValueError):
-        raise bad_request("the pictures of 'image' must be base64 text, or binary data") from None
+    files = []
+    for place, text in enumerate(data, 1):
+        try:
+            files.append(read_base64(text))
+        except ValueError as error:
+            raise bad_request(f"picture {place} of 'image' {error}") from None
+    return files
 
 
 def _pixels_of_json(data: list[Any], count: int) -> Images:
