@@ -71,7 +71,7 @@ def create_app(service: Service) -> ASGIApp:
     return CORSMiddleware(  # around everything: a browser asks whether it may ask without a key
         front,
         allow_origins=service.settings.origins,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "HEAD", "POST"],
         allow_headers=["*"],
         expose_headers=["X-Request-ID", "Retry-After", "Inference-Header-Content-Length"],
     )
@@ -107,9 +107,10 @@ def _handle_errors(app: FastAPI, service: Service) -> None:
             404: f"there is nothing at {request.url.path[:200]}; see /openapi.json",
             405: f"{request.method[:20]} is not possible at {request.url.path[:200]}",
         }
-        return answer(
-            RefusedError(error.status_code, words.get(error.status_code, error.detail), "http", error.headers)
-        )
+        headers = dict(error.headers or {})
+        if "GET" in headers.get("Allow", "").split(", "):
+            headers["Allow"] += ", HEAD"
+        return answer(RefusedError(error.status_code, words.get(error.status_code, error.detail), "http", headers))
 
     @app.exception_handler(ClientGoneError)
     async def gone(_: Request, error: ClientGoneError) -> Response:

@@ -70,6 +70,10 @@ class Front:
             name: value for name, value in scope["headers"] if name in (b"x-request-id", b"x-api-key", b"authorization")
         }
         call = _Call(self._id(headers.get(b"x-request-id", b"")), send)
+        if scope["method"] == "HEAD":
+            # As GET, without the body (RFC 9110, 9.3.2). A copy, as the server below looks at its own for what it is to send.
+            scope = {**scope, "method": "GET"}
+            call.bare = True
         try:
             self._admit(scope, headers)
             await self._answer(scope, receive, call.send)
@@ -118,7 +122,8 @@ class Front:
     def _tell(self, scope: Scope, call: _Call, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", None) or "none"
         metrics = self._service.metrics
-        method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
+        asked = "HEAD" if call.bare else scope["method"]
+        method = asked if asked in ("GET", "POST", "HEAD", "OPTIONS") else "other"
         metrics.requests.labels(route, method, str(call.status)).inc()
         metrics.seconds.labels(route).observe(seconds)
         if scope["path"] not in _HEALTH:
@@ -126,7 +131,7 @@ class Front:
                 "request",
                 id=call.id,
                 client=(scope.get("client") or ("",))[0],
-                method=scope["method"],
+                method=asked,
                 path=scope["path"][:200],
                 status=call.status,
                 ms=round(1000 * seconds, 2),
@@ -139,12 +144,15 @@ class _Call:
     def __init__(self, number: str, send: Send) -> None:
         self.id = number
         self.status = 0  # until the answer begins
+        self.bare = False  # whether its body is left out
         self._send = send
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.id.encode())]
+        elif self.bare:
+            message = {**message, "body": b""}
         await self._send(message)
 
     async def fail(self, error: RefusedError) -> None:
@@ -152,7 +160,7 @@ class _Call:
         if not self.status:
             status, body, headers = error_answer(error)
             await self.send({"type": "http.response.start", "status": status, "headers": headers})
-            await self._send({"type": "http.response.body", "body": body})
+            await self.send({"type": "http.response.body", "body": body})
 
 
 def error_answer(error: RefusedError) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
