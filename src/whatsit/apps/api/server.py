@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from whatsit.apps.address import url
+from whatsit.apps.address import bare_host, url
 from whatsit.apps.api.app import create_app
 from whatsit.apps.api.front import error_answer
 from whatsit.apps.api.service import Service
@@ -57,12 +58,13 @@ def serve(
     Raises `UsageError` or `BundleError` where a model cannot be opened or the address cannot be had.
     """
     settings = settings or Settings()
+    host = bare_host(host or "") or HOST
+    settings = replace(settings, host=host)
     service = Service(models, settings, runtime=runtime)
-    host = host or HOST
     with listening("the service", host, [port] if port else PORTS) as (sockets, port):
         service.models.load_all()
         server = make_server(service)
-        threading.Thread(target=_tell, args=(server, url(host, port), say), daemon=True).start()
+        threading.Thread(target=_tell, args=(server, url(host, port, settings.root_path), say), daemon=True).start()
         before = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
         try:

@@ -31,6 +31,9 @@ class Settings:
     keys: tuple[str, ...] = ()  # of which a request must bring one; none: everybody may ask
     admin_token: str | None = None  # for loading and unloading models; None: nobody may
     origins: tuple[str, ...] = ()  # whose pages may ask (CORS)
+    host: str | None = None  # what the service is bound to; None: not known
+    allowed_hosts: tuple[str, ...] = ()  # the names under which it may be asked, beside its own (see names.py)
+    root_path: str = ""  # the path below which a proxy serves it, such as /pets
 
 
 class RefusedError(Exception):
