@@ -11,6 +11,7 @@ from whatsit.errors import UsageError
 
 # Reserved for one's own computer (RFC 6761) or one's own network (ICANN, 2024): Docker and Podman call the computer
 # `host.docker.internal` and `host.containers.internal`. Nobody can register them for a page.
+# A name without a dot is one of the own network too: a container's, a line in /etc/hosts.
 _RESERVED = (".localhost", ".internal")
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]*))(?::\d*)?")
 _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
@@ -47,9 +48,11 @@ class Names:
 
     def _is_own(self, text: str) -> bool:
         name = plain_name(text)
+        if not _NAME.fullmatch(name) and numeric(name) is None:
+            return False
         if "*" in self._allowed or numeric(name) is not None:
             return True
-        if name in self._own or name.endswith(_RESERVED):
+        if name in self._own or "." not in name or name.endswith(_RESERVED):
             return True
         return any(name == one or (one.startswith("*.") and name.endswith(one[1:])) for one in self._allowed)
 
