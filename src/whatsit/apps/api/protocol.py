@@ -71,7 +71,7 @@ class Transport(asyncio.Transport):
         self._line.pause_reading()
 
     def resume_reading(self) -> None:
-        if not self._protocol.has_ended:  # its end would be read once more
+        if self._protocol.is_read:
             self._line.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -104,9 +104,9 @@ class Protocol(HttpToolsProtocol):
         self._refused = False
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the client has said that it sends no more."""
-        return self._ended
+    def is_read(self) -> bool:
+        """Whether more is read: not while requests wait for their turn, nor after the client's last byte."""
+        return not (self._ended or self._held)
 
     @property
     def is_sending(self) -> bool:
@@ -171,7 +171,7 @@ class Protocol(HttpToolsProtocol):
         """Read and forget what the client still sends, as long as a request may take to arrive."""
         self._held.clear()
         self._forget()
-        self.flow.resume_reading()
+        self.transport.resume_reading()
         self._hearing = self.loop.call_later(self.settings.arrival, self.transport.drop)
 
     # What arrives
@@ -193,7 +193,8 @@ class Protocol(HttpToolsProtocol):
 
     def _hold(self, data: bytes) -> None:
         self._held += data
-        self.flow.pause_reading()
+        # Not by `flow`, as uvicorn goes on reading after every answer: each would let in more than it has answered.
+        self.transport.pause_reading()
 
     def _feed(self, data: bytes) -> None:
         """Hand the parser no more than one request at a time: what follows waits until that one is answered."""
@@ -229,9 +230,9 @@ class Protocol(HttpToolsProtocol):
             return
         data = bytes(self._held)
         self._held.clear()
-        if not self._ended:
-            self.flow.resume_reading()
         self._feed(data)
+        if not self._held and not self.flow.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
         if self._ended and not self._is_busy and not self._held and not self.transport.is_closing():
             self._end()
 
