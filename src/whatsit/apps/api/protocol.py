@@ -10,6 +10,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from whatsit.apps.api.front import error_answer
+from whatsit.apps.api.open_files import Room
 from whatsit.apps.api.settings import RefusedError, Settings
 
 MAX_HEAD = 64 * 1024  # bytes of a request's address and headers
@@ -19,7 +20,6 @@ _LEAST = 512  # of a body in chunks, so that empty lines in it do not make many 
 _BLANK = re.compile(rb"\n\r?\n")  # the end of a head, and of a body in chunks
 _BEGINNING = b"HTTP/1.1 "  # of every answer
 _FEEL = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between its letters, where they are sent ahead
-_LATECOMERS = 100  # connections beyond the limit that still hear why they are refused
 
 
 class Transport(asyncio.Transport):
@@ -87,6 +87,7 @@ class Protocol(HttpToolsProtocol):
     """
 
     settings = Settings()
+    room = Room(settings.max_connections)
     transport: Transport
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -117,9 +118,9 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Transport(transport, self))
-        limit = self.settings.max_connections
-        if len(self.connections) > limit:
-            self._ended = len(self.connections) > limit + _LATECOMERS
+        beyond = len(self.connections) - self.room.connections
+        if beyond > 0:
+            self._ended = beyond > self.room.latecomers
             words = {"connection": "close", "retry-after": "1"}
             self._refuse(RefusedError(503, "too many connections; try again in a second", "connections", words))
         else:

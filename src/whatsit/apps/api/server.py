@@ -20,6 +20,7 @@ import uvicorn
 
 from whatsit.apps.address import bare_host, url
 from whatsit.apps.api.app import create_app
+from whatsit.apps.api.open_files import make_room
 from whatsit.apps.api.protocol import Protocol
 from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import Settings
@@ -72,9 +73,10 @@ def serve(
 
 def make_server(service: Service) -> Server:
     """A server for a service whose models are loaded, to be run with sockets."""
+    room = make_room(service.settings.max_connections)
     config = uvicorn.Config(
         create_app(service),
-        http=type("Protocol", (Protocol,), {"settings": service.settings}),
+        http=type("Protocol", (Protocol,), {"settings": service.settings, "room": room}),
         loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
         ws="none",
         lifespan="on",
@@ -82,7 +84,7 @@ def make_server(service: Service) -> Server:
         log_level="critical",  # the service has its own log
         access_log=False,
         server_header=False,
-        backlog=2048,
+        backlog=room.backlog,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=max(1, math.floor(service.settings.grace - service.settings.drain)),
     )
