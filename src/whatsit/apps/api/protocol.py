@@ -19,6 +19,7 @@ _PIECE = 64 * 1024  # bytes that the parser gets at once
 _LEAST = 512  # of a body in chunks, so that empty lines in it do not make many small pieces
 _BLANK = re.compile(rb"\n\r?\n")  # the end of a head, and of a body in chunks
 _BEGINNING = b"HTTP/1.1 "  # of every answer
+_LAST_PATIENCE = 1.0  # seconds, once the service is to end
 _FEEL = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between its letters, where they are sent ahead
 
 
@@ -103,6 +104,7 @@ class Protocol(HttpToolsProtocol):
         self._held = bytearray()  # requests that came before the last one was answered
         self._ended = False  # the client sends no more
         self._refused = False
+        self._patience = self.settings.arrival  # seconds for which a client is heard out
 
     @property
     def is_read(self) -> bool:
@@ -166,6 +168,7 @@ class Protocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             self.transport.drop()
         else:
+            self._patience = min(self._patience, _LAST_PATIENCE)
             super().shutdown()
 
     def hear_out(self) -> None:
@@ -173,7 +176,7 @@ class Protocol(HttpToolsProtocol):
         self._held.clear()
         self._forget()
         self.transport.resume_reading()
-        self._hearing = self.loop.call_later(self.settings.arrival, self.transport.drop)
+        self._hearing = self.loop.call_later(self._patience, self.transport.drop)
 
     # What arrives
 
