@@ -25,7 +25,11 @@ def serve(
         ),
     ],
     host: Annotated[
-        str | None, typer.Option(help="The address to serve on; 127.0.0.1, this computer only, by default.")
+        str | None,
+        typer.Option(
+            help="The address to serve on; 127.0.0.1, this computer only, by default; 0.0.0.0 for every IPv4 address, "
+            ":: for IPv6 too."
+        ),
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="8000 or the next free one by default.")] = None,
     api_key_file: Annotated[
@@ -37,6 +41,21 @@ def serve(
     cors: Annotated[
         list[str] | None,
         typer.Option(metavar="ORIGIN", help="A site whose pages may ask, such as https://shop.example; repeatable."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name under which the service may be asked, such as pets.example or *.example; repeatable. Without it a "
+            "service for this computer only takes this computer's names and addresses, and any other takes all.",
+        ),
+    ] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="The path below which a proxy serves it, such as /pets, whether the proxy takes it away or hands it on.",
+        ),
     ] = None,
     max_batch: Annotated[
         int | None, typer.Option(min=1, max=256, help="Pictures answered together; measured at the start by default.")
@@ -57,6 +76,7 @@ def serve(
 ) -> None:
     """Serve models to programs: REST with batches, and the Open Inference Protocol of KServe and Triton."""
     try:
+        from whatsit.apps.api.names import read_allowed, read_root_path
         from whatsit.apps.api.server import read_keys, serve
         from whatsit.apps.api.settings import MEGABYTE, Settings
     except ImportError as error:
@@ -73,6 +93,8 @@ def serve(
         keys=read_keys(api_key_file) if api_key_file else (),
         admin_token=read_keys(admin_token_file)[0] if admin_token_file else None,
         origins=tuple(cors or ()),
+        allowed_hosts=read_allowed(allow_host or ()),
+        root_path=read_root_path(root_path),
     )
     with contextlib.suppress(Stopped):
         serve(models, host=host, port=port, settings=settings, runtime=runtime, say=err)

@@ -27,7 +27,7 @@ _TEXT: dict[int | str, Any] = {
 }
 _ABOUT = """Says what is in pictures. Send the file of one to `POST /v1/predict`:
 
-    curl --data-binary @cat.jpg http://127.0.0.1:8000/v1/predict
+    curl --data-binary @cat.jpg http://127.0.0.1:8000{root}/v1/predict
 """
 
 
@@ -41,9 +41,14 @@ def create_app(service: Service) -> ASGIApp:
         service.stop()
 
     app = FastAPI(
-        title="whatsit", version=__version__, description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None,
+        title="whatsit",
+        version=__version__,
+        description=_ABOUT.format(root=service.settings.root_path),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
         redirect_slashes=False,
-    )  # fmt: skip
+    )
     _handle_errors(app, service)
     for routes in (page.routes, v1.routes, v2.routes):
         app.include_router(routes(service))
@@ -71,7 +76,7 @@ def create_app(service: Service) -> ASGIApp:
     return CORSMiddleware(  # around everything: a browser asks whether it may ask without a key
         front,
         allow_origins=service.settings.origins,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "HEAD", "POST"],
         allow_headers=["*"],
         expose_headers=["X-Request-ID", "Retry-After", "Inference-Header-Content-Length"],
     )
@@ -104,12 +109,13 @@ def _handle_errors(app: FastAPI, service: Service) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         words = {
-            404: f"there is nothing at {request.url.path[:200]}; see /openapi.json",
+            404: f"there is nothing at {request.url.path[:200]}; see {service.settings.root_path}/openapi.json",
             405: f"{request.method[:20]} is not possible at {request.url.path[:200]}",
         }
-        return answer(
-            RefusedError(error.status_code, words.get(error.status_code, error.detail), "http", error.headers)
-        )
+        headers = dict(error.headers or {})
+        if "GET" in headers.get("Allow", "").split(", "):
+            headers["Allow"] += ", HEAD"
+        return answer(RefusedError(error.status_code, words.get(error.status_code, error.detail), "http", headers))
 
     @app.exception_handler(ClientGoneError)
     async def gone(_: Request, error: ClientGoneError) -> Response:

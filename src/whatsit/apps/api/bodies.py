@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import zlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
@@ -15,6 +18,8 @@ from starlette.types import Message, Receive
 
 from whatsit.apps.api.settings import MEGABYTE, RefusedError, Settings, bad_request, too_large
 
+Result = TypeVar("Result")
+_SMALL = 64 * 1024  # bytes that are unpacked or parsed on the event loop
 _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
@@ -61,6 +66,18 @@ class Bodies:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.memory = Memory(settings.max_memory)
+        # Of its own, as those of the decoders may be busy with pictures for longer than a body may take to arrive.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="body")
+
+    def close(self) -> None:
+        """End the threads, without waiting for them."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def work(self, size: int, do: Callable[[], Result]) -> Result:
+        """Do work over so many bytes: here where they are few, else beside the event loop, which others need."""
+        if size <= _SMALL:
+            return do()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, do)
 
     async def read(self, request: Request, share: Share) -> bytes:
         """The whole body, unpacked.
@@ -109,7 +126,7 @@ class Bodies:
             raise RefusedError(415, f"the content encoding '{coding[:40]}' is not read; allowed: {allowed}", "encoding")
         chunks = self._arriving(request.receive)
         if coding in _WINDOWS:
-            chunks = _unpack(chunks, coding, limit)
+            chunks = self._unpack(chunks, coding, limit)
         total = 0
         async for chunk in chunks:
             total += len(chunk)
@@ -117,6 +134,29 @@ class Bodies:
                 raise too_large(f"the body has more than the {limit:,} bytes that are taken")
             share.take(len(chunk))
             yield chunk
+
+    async def _unpack(
+        self, chunks: AsyncGenerator[bytes, None], coding: str, limit: int
+    ) -> AsyncGenerator[bytes, None]:
+        """Yields at most a megabyte at a time, and no more than one byte beyond the limit."""
+        unpacker = zlib.decompressobj(_WINDOWS[coding])
+        total, most = 0, _SMALL
+        try:
+            async for chunk in chunks:
+                while chunk and total <= limit:
+                    if unpacker.eof:
+                        raise bad_request(f"something follows the end of the {coding} data")
+                    take = functools.partial(unpacker.decompress, chunk, min(most, limit + 1 - total))
+                    part = await self.work(most, take)
+                    total += len(part)
+                    most = MEGABYTE  # what goes on after its first piece may be large
+                    chunk = unpacker.unconsumed_tail or unpacker.unused_data
+                    if part:
+                        yield part
+        except zlib.error:
+            raise bad_request(f"the body is not valid {coding} data") from None
+        if not unpacker.eof and total <= limit:
+            raise bad_request(f"the {coding} data end too early")
 
     async def _arriving(self, receive: Receive) -> AsyncGenerator[bytes, None]:
         ends = asyncio.get_running_loop().time() + self._settings.arrival
@@ -152,23 +192,3 @@ async def _whole_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> 
 def plain(name: str) -> str:
     """A file's name that can be written in UTF-8, whatever its client claims its letters to be."""
     return name.encode("utf-8", "replace").decode()
-
-
-async def _unpack(chunks: AsyncGenerator[bytes, None], coding: str, limit: int) -> AsyncGenerator[bytes, None]:
-    """Yields at most a megabyte at a time, and no more than one byte beyond the limit."""
-    unpacker = zlib.decompressobj(_WINDOWS[coding])
-    total = 0
-    try:
-        async for chunk in chunks:
-            while chunk and total <= limit:
-                if unpacker.eof:
-                    raise bad_request(f"something follows the end of the {coding} data")
-                part = unpacker.decompress(chunk, min(MEGABYTE, limit + 1 - total))
-                total += len(part)
-                chunk = unpacker.unconsumed_tail or unpacker.unused_data
-                if part:
-                    yield part
-    except zlib.error:
-        raise bad_request(f"the body is not valid {coding} data") from None
-    if not unpacker.eof and total <= limit:
-        raise bad_request(f"the {coding} data end too early")

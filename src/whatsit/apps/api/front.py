@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whatsit.apps.api.bodies import ClientGoneError
+from whatsit.apps.api.names import names_of, plain_name
 from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import RefusedError, overloaded
 from whatsit.errors import ImageError, MissingExtraError, ModelError, UsageError
@@ -35,6 +36,7 @@ INTERNAL = RefusedError(
     500, "an error inside the service; its log has it under the X-Request-ID of this answer", "internal"
 )
 _WORK = re.compile(r"/v1/(predict|explain)|/v2/models/.*/infer$")
+_LOOKED_AT = frozenset((b"x-request-id", b"x-api-key", b"authorization", b"host"))
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -60,19 +62,28 @@ class Front:
         self._keys = [digest(key) for key in service.settings.keys]
         self._count = 0
         self._started = int(time.time())
+        settings = service.settings
+        self._names = names_of(settings.host, settings.allowed_hosts, keys=bool(settings.keys))
+        self._root = settings.root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        headers = {
-            name: value for name, value in scope["headers"] if name in (b"x-request-id", b"x-api-key", b"authorization")
-        }
+        headers = {name: value for name, value in scope["headers"] if name in _LOOKED_AT}
         call = _Call(self._id(headers.get(b"x-request-id", b"")), send)
+        if scope["method"] == "HEAD":
+            # As GET, without the body (RFC 9110, 9.3.2). A copy, as the server below looks at its own for what it is to send.
+            scope = {**scope, "method": "GET"}
+            call.bare = True
+        path = scope["path"]
+        if self._root:
+            path = self._below(path)
+            scope = {**scope, "path": self._root + path, "root_path": self._root}
         try:
-            self._admit(scope, headers)
-            await self._answer(scope, receive, call.send)
+            self._admit(scope["method"], path, headers)
+            await self._answer(path, scope, receive, call.send)
         except ClientGoneError:
             self._service.metrics.rejections.labels("client_gone").inc()
             call.status = 499  # nobody reads it; nginx calls it so
@@ -85,12 +96,18 @@ class Front:
                 refusal = INTERNAL
             self._service.metrics.rejections.labels(refusal.reason).inc()
             await call.fail(refusal)
-        self._tell(scope, call, time.perf_counter() - began)
+        self._tell(path, scope, call, time.perf_counter() - began)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _below(self, path: str) -> str:
+        """A path as the routes know it, whether the proxy takes its own part away or not."""
+        if path == self._root:
+            return "/"
+        return path[len(self._root) :] if path.startswith(self._root + "/") else path
+
+    async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST" and not scope["query_string"]:
             for pattern, work in self._shortcuts:
-                if found := pattern.fullmatch(scope["path"]):
+                if found := pattern.fullmatch(path):
                     scope["route"] = work
                     response = await work.handle(Request(scope, receive), **found.groupdict())
                     await response(scope, receive, send)
@@ -104,30 +121,34 @@ class Front:
         self._count += 1
         return f"{self._started:x}-{self._count:x}"
 
-    def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
-        path = scope["path"]
+    def _admit(self, method: str, path: str, headers: dict[bytes, bytes]) -> None:
+        if self._names and not self._names.has(headers.get(b"host", b"")):
+            name = plain_name(headers[b"host"].decode("latin-1"))[:100]
+            words = f"this service does not know the name '{name}'; if it is yours, start it with --allow-host {name}"
+            raise RefusedError(403, words, "host", {"connection": "close"})
         if self._service.draining and path not in _HEALTH:
             words = "the service is stopping; ask another one"
             raise RefusedError(503, words, "stopping", {"connection": "close", "retry-after": "5"})
         if self._keys and path not in OPEN and not is_allowed(headers, self._keys):
             words = "an API key is needed, in the header X-API-Key or as Authorization: Bearer KEY"
             raise RefusedError(401, words, "unauthorized", {"www-authenticate": "Bearer"})
-        if scope["method"] == "POST" and self._service.models.full and _WORK.match(path):
+        if method == "POST" and self._service.models.full and _WORK.match(path):
             raise overloaded()  # already here: under overload most requests end so, and it is to cost little
 
-    def _tell(self, scope: Scope, call: _Call, seconds: float) -> None:
+    def _tell(self, path: str, scope: Scope, call: _Call, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", None) or "none"
         metrics = self._service.metrics
-        method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
+        asked = "HEAD" if call.bare else scope["method"]
+        method = asked if asked in ("GET", "POST", "HEAD", "OPTIONS") else "other"
         metrics.requests.labels(route, method, str(call.status)).inc()
         metrics.seconds.labels(route).observe(seconds)
-        if scope["path"] not in _HEALTH:
+        if path not in _HEALTH:
             self._service.log.write(
                 "request",
                 id=call.id,
                 client=(scope.get("client") or ("",))[0],
-                method=scope["method"],
-                path=scope["path"][:200],
+                method=asked,
+                path=path[:200],
                 status=call.status,
                 ms=round(1000 * seconds, 2),
             )
@@ -139,12 +160,15 @@ class _Call:
     def __init__(self, number: str, send: Send) -> None:
         self.id = number
         self.status = 0  # until the answer begins
+        self.bare = False  # whether its body is left out
         self._send = send
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.id.encode())]
+        elif self.bare:
+            message = {**message, "body": b""}
         await self._send(message)
 
     async def fail(self, error: RefusedError) -> None:
@@ -152,7 +176,7 @@ class _Call:
         if not self.status:
             status, body, headers = error_answer(error)
             await self.send({"type": "http.response.start", "status": status, "headers": headers})
-            await self._send({"type": "http.response.body", "body": body})
+            await self.send({"type": "http.response.body", "body": body})
 
 
 def error_answer(error: RefusedError) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:

@@ -42,6 +42,9 @@ def routes(service: Service) -> APIRouter:
     page = page.replace(
         "{{formats}}", ",".join(("image/*", *sorted(EXTENSIONS)))
     )  # browsers do not know each as a picture
+    # Below a proxy's path the page may be at /pets, without the slash that its links would need.
+    root = service.settings.root_path
+    page = page.replace("{{base}}", f'<base href="{html.escape(root)}/">' if root else "")
     script = (_FOLDER / "page.js").read_bytes()
 
     @router.get("/")

@@ -12,26 +12,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from whatsit.apps.address import bare_host, url
 from whatsit.apps.api.app import create_app
-from whatsit.apps.api.front import error_answer
+from whatsit.apps.api.open_files import make_room
+from whatsit.apps.api.protocol import Protocol
 from whatsit.apps.api.service import Service
-from whatsit.apps.api.settings import RefusedError, Settings
+from whatsit.apps.api.settings import Settings
 from whatsit.apps.api.telemetry import Log
-from whatsit.apps.network import HOST, listening, reachable
+from whatsit.apps.network import HOST, listening
 from whatsit.errors import UsageError
 
 PORTS = range(8000, 8050)
 # Seconds after which a thread that computes in Python lets another one. The default of 5 ms is as long as a picture takes: under
 # load the model's thread would wait so long for the event loop after every batch.
 SWITCH = 0.0005
-_MAX_HEAD = 64 * 1024  # bytes of a request's address and headers
 
 
 def serve(
@@ -56,12 +56,13 @@ def serve(
     Raises `UsageError` or `BundleError` where a model cannot be opened or the address cannot be had.
     """
     settings = settings or Settings()
+    host = bare_host(host or "") or HOST
+    settings = replace(settings, host=host)
     service = Service(models, settings, runtime=runtime)
-    host = host or HOST
     with listening("the service", host, [port] if port else PORTS) as (sockets, port):
         service.models.load_all()
         server = make_server(service)
-        threading.Thread(target=_tell, args=(server, f"http://{reachable(host)}:{port}", say), daemon=True).start()
+        threading.Thread(target=_tell, args=(server, url(host, port, settings.root_path), say), daemon=True).start()
         before = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
         try:
@@ -72,9 +73,10 @@ def serve(
 
 def make_server(service: Service) -> Server:
     """A server for a service whose models are loaded, to be run with sockets."""
+    room = make_room(service.settings.max_connections)
     config = uvicorn.Config(
         create_app(service),
-        http=type("Protocol", (Protocol,), {"settings": service.settings}),
+        http=type("Protocol", (Protocol,), {"settings": service.settings, "room": room}),
         loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
         ws="none",
         lifespan="on",
@@ -82,7 +84,7 @@ def make_server(service: Service) -> Server:
         log_level="critical",  # the service has its own log
         access_log=False,
         server_header=False,
-        backlog=2048,
+        backlog=room.backlog,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=max(1, math.floor(service.settings.grace - service.settings.drain)),
     )
@@ -131,116 +133,6 @@ class Server(uvicorn.Server):
 
     def _exit(self) -> None:
         self.should_exit = True
-
-
-class Protocol(HttpToolsProtocol):
-    """A connection that is closed when a request takes too long to arrive, an answer to be taken, or a head is too large."""
-
-    settings = Settings()
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._arrival: asyncio.TimerHandle | None = None
-        self._taking: asyncio.TimerHandle | None = None
-        self._head = 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        if len(self.connections) > self.settings.max_connections:
-            self._refuse(
-                RefusedError(503, "too many connections", "connections", {"connection": "close", "retry-after": "1"})
-            )
-            return
-        self._expect()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._forget()
-        if self._taking:
-            self._taking.cancel()
-        super().connection_lost(exc)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._head = 0
-        if self._arrival is None:
-            self._expect()
-
-    def on_headers_complete(self) -> None:
-        """What would come after an upgrade is no HTTP: a body there would be taken for the next request."""
-        if self.parser.should_upgrade() and self._brings_body():
-            words = "this service has no Upgrade; send the request without that header"
-            self._refuse(RefusedError(501, words, "http", {"connection": "close"}))
-            return
-        super().on_headers_complete()
-
-    def _brings_body(self) -> bool:
-        return any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
-
-    def on_body(self, body: bytes) -> None:
-        if not self.transport.is_closing():
-            super().on_body(body)
-
-    def _unsupported_upgrade_warning(self) -> None:
-        pass  # the request was answered as if it had not asked
-
-    def on_url(self, url: bytes) -> None:
-        self._measure(url)
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._measure(name)
-        self._measure(value)
-        super().on_header(name, value)
-
-    def _measure(self, part: bytes) -> None:
-        self._head += len(part)
-        if self._head > _MAX_HEAD:
-            raise ValueError("the head is too large")  # the parser answers 400
-
-    def on_message_complete(self) -> None:
-        self._forget()
-        if not self.transport.is_closing():
-            super().on_message_complete()
-
-    def _expect(self) -> None:
-        self._arrival = self.loop.call_later(self.settings.arrival, self._too_slow)
-
-    def _forget(self) -> None:
-        if self._arrival:
-            self._arrival.cancel()
-            self._arrival = None
-
-    def _too_slow(self) -> None:
-        self._arrival = None
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._expect()  # a route reads the body, and has its own clock; what comes after it has not
-            return
-        if self.cycle is None or self.scope is not self.cycle.scope:  # the head of a new request is not whole
-            words = f"the request did not arrive within {self.settings.arrival:g} seconds"
-            self._refuse(RefusedError(408, words, "slow", {"connection": "close"}))
-        else:
-            self.transport.close()  # it was answered, and its rest is of no interest
-
-    def _refuse(self, error: RefusedError) -> None:
-        if not self.transport.is_closing():
-            status, body, headers = error_answer(error)
-            head = [b"HTTP/1.1 %d Refused" % status, *(name + b": " + value for name, value in headers)]
-            self.transport.write(b"\r\n".join([*head, b"", body]))
-            self.transport.close()
-
-    def send_400_response(self, msg: str) -> None:
-        """For what is no HTTP."""
-        self._refuse(RefusedError(400, msg, "http", {"connection": "close"}))
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._taking = self.loop.call_later(self.settings.arrival, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._taking:
-            self._taking.cancel()
-            self._taking = None
 
 
 def _tell(server: Server, address: str, say: Callable[[str], None]) -> None:

@@ -60,6 +60,7 @@ class Service:
         if self._watcher:
             self._watcher.cancel()
         self.models.close()
+        self.bodies.close()
         for pool in (self._decoders, self._loaders):
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -16,6 +16,7 @@ class Settings:
     max_body: int = 64 * MEGABYTE  # bytes of a request's body, unpacked
     max_memory: int = 512 * MEGABYTE  # bytes of all bodies at one time
     max_json: int = 16 * MEGABYTE  # bytes of JSON in a body; larger tensors come as binary data
+    max_values: int = 1_500_000  # numbers, texts, lists and objects in that JSON
     max_pixels: int = 50_000_000  # of a picture
     max_pictures: int = 256  # in one request
     max_connections: int = 2000
@@ -31,6 +32,9 @@ class Settings:
     keys: tuple[str, ...] = ()  # of which a request must bring one; none: everybody may ask
     admin_token: str | None = None  # for loading and unloading models; None: nobody may
     origins: tuple[str, ...] = ()  # whose pages may ask (CORS)
+    host: str | None = None  # what the service is bound to; None: not known
+    allowed_hosts: tuple[str, ...] = ()  # the names under which it may be asked, beside its own (see names.py)
+    root_path: str = ""  # the path below which a proxy serves it, such as /pets
 
 
 class RefusedError(Exception):

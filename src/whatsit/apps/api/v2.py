@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 import zlib
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from whatsit import __version__
 from whatsit.apps.api.front import Shortcut, digest, is_allowed
 from whatsit.apps.api.models import Entry, Served
-from whatsit.apps.api.oip import build_response, inputs_of, outputs_of, parse_request
+from whatsit.apps.api.oip import InferRequest, build_response, inputs_of, outputs_of, parse_request, read_object
 from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import RefusedError, bad_request
 from whatsit.apps.api.v1 import as_json, errors
@@ -83,19 +83,21 @@ def routes(service: Service) -> APIRouter:
         openapi_extra={"requestBody": _TENSORS},
         methods=["POST"],
     )
-    router.add_api_route("/repository/index", v2.index, responses=errors(400, 401), methods=["POST"])
+    router.add_api_route(
+        "/repository/index", v2.index, responses=errors(400, 401, 408, 413, 415, 503), methods=["POST"]
+    )
     router.add_api_route(
         "/repository/models/{name}/load",
         v2.load,
         response_class=Response,
-        responses=errors(400, 401, 403, 404, 503),
+        responses=errors(400, 401, 403, 404, 408, 413, 415, 503),
         methods=["POST"],
     )
     router.add_api_route(
         "/repository/models/{name}/unload",
         v2.unload,
         response_class=Response,
-        responses=errors(400, 401, 403, 404),
+        responses=errors(400, 401, 403, 404, 408, 413, 415, 503),
         methods=["POST"],
     )
     for path in ("/systemsharedmemory/{rest:path}", "/cudasharedmemory/{rest:path}", "/trace/setting", "/logging"):
@@ -160,7 +162,7 @@ class _Routes:
             try:
                 served.gate.check()
                 body = await self._service.bodies.read(request, share)
-                wanted = parse_request(body, request.headers.get(HEADER), served.predictor, self._service.settings)
+                wanted = await self._parsed(body, request.headers.get(HEADER), served)
                 if wanted.pixels is not None:
                     answers = await self._service.answer_pixels(served, wanted.pixels, request.receive, wanted.timeout)
                 else:
@@ -172,18 +174,50 @@ class _Routes:
                 raise
         counts.requests += 1
         counts.last_ms = int(1000 * time.time())
-        return _packed(request, data, head)
+        headers = {} if head is None else {HEADER: str(head)}
+        if coding := _coding(request, data):
+            data = await self._service.bodies.work(len(data), functools.partial(_pack, data, coding))
+            headers["content-encoding"] = coding
+        kind = "application/json" if head is None else "application/octet-stream"
+        return Response(data, headers=headers, media_type=kind)
+
+    async def _parsed(self, body: bytes, header: str | None, served: Served) -> InferRequest:
+        size = int(header) if header and header.isdecimal() and len(header) < 20 else len(body)  # of its JSON
+        parse = functools.partial(parse_request, body, header, served.predictor, self._service.settings)
+        return await self._service.bodies.work(size, parse)
 
     async def index(self, request: Request) -> Response:
         """List the models; with `{"ready": true}` those at work."""
-        with self._service.bodies.memory.share() as share:
-            body = await self._service.bodies.read(request, share)
-        only = _object(body).get("ready", False)
+        only = (await self._object(request)).get("ready", False)
         return as_json([_indexed(entry) for entry in self._service.models.entries if entry.served or only is not True])
+
+    async def _object(self, request: Request) -> dict[str, Any]:
+        """A small JSON object, or none at all."""
+        bodies = self._service.bodies
+        with bodies.memory.share() as share:
+            body = await bodies.read(request, share) or b"{}"
+            return await bodies.work(len(body), functools.partial(read_object, body, self._service.settings))
+
+    async def _without_parameters(self, request: Request, verb: str, *allowed: str) -> None:
+        """Raise `RefusedError` (400) for what the repository extension can ask for beyond a model's own file."""
+        parameters = (await self._object(request)).get("parameters", {})
+        if not isinstance(parameters, dict):
+            raise bad_request("the 'parameters' must be an object")
+        for name in parameters:
+            if name == "config":
+                words = "a model's configuration is in its .whatsit file and cannot be given"
+            elif name.startswith("file:"):
+                words = f"'{name[:80]}': files are not taken from requests; put the .whatsit file where the service reads it"
+            elif name not in allowed:
+                words = f"the parameter '{name[:80]}' is unknown"
+            else:
+                continue
+            raise bad_request(f"{verb}: {words}; nothing was changed", "unsupported")
 
     async def load(self, request: Request, name: str) -> Response:
         """Open a model's file anew; needs the token. Where that fails the model at work goes on."""
         _authorize(self._service, request)
+        await self._without_parameters(request, "load")
         for entry in self._service.models.versions(name):
             try:
                 await self._service.reload(entry)
@@ -194,6 +228,7 @@ class _Routes:
     async def unload(self, request: Request, name: str) -> Response:
         """Take a model out of service; needs the token."""
         _authorize(self._service, request)
+        await self._without_parameters(request, "unload", "unload_dependents")  # of which no model here has any
         for entry in self._service.models.versions(name):
             self._service.models.unload(entry)
             self._service.log.write("unloaded", model=name, version=entry.version)
@@ -210,27 +245,18 @@ def _good(answer: Answer | ImageError, place: int) -> Answer:
     return answer
 
 
-def _packed(request: Request, data: bytes, head: int | None) -> Response:
-    kind = "application/json" if head is None else "application/octet-stream"
-    headers = {} if head is None else {HEADER: str(head)}
+def _coding(request: Request, data: bytes) -> str | None:
+    """How an answer is packed, where its client can read it so and it is worth it."""
+    if len(data) < _PACK_FROM:
+        return None
     parts = request.headers.get("accept-encoding", "").lower().replace(" ", "").split(",")
     wanted = [part.partition(";")[0] for part in parts if not part.endswith((";q=0", ";q=0.0"))]
-    coding = next((coding for coding in ("gzip", "deflate") if coding in wanted), None)
-    if coding and len(data) >= _PACK_FROM:
-        packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS if coding == "gzip" else zlib.MAX_WBITS)
-        data = packer.compress(data) + packer.flush()
-        headers["content-encoding"] = coding
-    return Response(data, headers=headers, media_type=kind)
+    return next((coding for coding in ("gzip", "deflate") if coding in wanted), None)
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(body or b"{}")
-    except orjson.JSONDecodeError as error:
-        raise bad_request(f"the request is not valid JSON: {error}"[:300]) from None
-    if not isinstance(document, dict):
-        raise bad_request("the request must be a JSON object")
-    return document
+def _pack(data: bytes, coding: str) -> bytes:
+    packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS if coding == "gzip" else zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
 
 
 def _authorize(service: Service, request: Request) -> None:

@@ -90,5 +90,5 @@ drop.addEventListener("drop", (event) => {
 });
 byId("key-row").hidden = document.body.dataset.needsKey !== "true";
 byId("key").addEventListener("change", listModels);
-byId("curl").textContent = "curl --data-binary @cat.jpg " + new URL("v1/predict", location.href.split("?")[0]).href;
+byId("curl").textContent = "curl --data-binary @cat.jpg " + new URL("v1/predict", document.baseURI.split("?")[0]).href;
 listModels();
