@@ -63,3 +63,30 @@ def test_address_that_this_computer_does_not_have_is_passed_over(monkeypatch: py
         assert [one.getsockname() for one in sockets] == [(HOST, port)]
     with pytest.raises(UsageError, match="assign"):
         free_port("the app", called(monkeypatch, "192.0.2.1"), [port])
+
+
+def answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
+@pytest.mark.parametrize("host", ["::", "[::]", "0::0"])
+def test_every_address_of_ipv6_is_every_address_of_ipv4_too(host: str) -> None:
+    with listening("the app", host, [0]) as (_, port):
+        assert [answers(one, port) for one in ("::1", HOST)] == [True, True]
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_one_address_of_ipv6_is_that_one(host: str) -> None:
+    with listening("the app", host, [0]) as (_, port):
+        assert [answers(one, port) for one in ("::1", HOST)] == [True, False]
+
+
+def test_host_that_no_socket_takes_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"the app cannot be served on \[nonsense, port 1"):
+        free_port("the app", "[nonsense", [1])

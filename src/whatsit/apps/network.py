@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from whatsit.apps.address import LOCAL, bare_host, is_any, is_private, numeric, url_host
 from whatsit.errors import UsageError
 
-HOST = "127.0.0.1"
+__all__ = ["HOST", "announcement", "free_port", "is_private", "listening", "reachable"]
+
+HOST = LOCAL
+reachable = url_host
 _BACKLOG = 2048  # connections that wait until they are taken
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -20,6 +23,7 @@ _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 def listening(what: str, host: str, ports: Sequence[int]) -> Iterator[tuple[list[socket.socket], int]]:
     """Hold the first port of a host that can be had: a socket for each of the host's addresses, and the port.
 
+    `::` takes IPv4 too, where the system can, as 0.0.0.0 is not to be needed beside it.
     They listen from the start, as a port that is only bound may be another's before it is served. Raises `UsageError`, which
     calls what is to be served `what`.
     """
@@ -42,6 +46,8 @@ def listening(what: str, host: str, ports: Sequence[int]) -> Iterator[tuple[list
 
 def _listen(host: str, port: int, opened: ExitStack) -> list[socket.socket]:
     """At each address of a host that this computer has. Raises `OSError` or `ValueError`."""
+    both = is_any(host) and socket.has_dualstack_ipv6()
+    host = str(numeric(host) or bare_host(host))
     sockets: list[socket.socket] = []
     absent: list[OSError] = []
     for family, kind, protocol, _, place in dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)):
@@ -51,7 +57,7 @@ def _listen(host: str, port: int, opened: ExitStack) -> list[socket.socket]:
             if os.name == "posix":  # elsewhere it would share the port
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not both))
             one.bind(place)
             one.listen(_BACKLOG)
             sockets.append(one)
@@ -70,21 +76,6 @@ def free_port(what: str, host: str, ports: Sequence[int]) -> int:
         return port
 
 
-def reachable(host: str) -> str:
-    """An address for a browser on this machine."""
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound to
-        return HOST
-    return f"[{host}]" if ":" in host else host
-
-
 def announcement(address: str) -> str:
     """What the owner of an app is told once it is there, in both languages."""
     return f"The app is at {address} (Ctrl-C stops it). แอปอยู่ที่ {address} (กด Ctrl-C เพื่อหยุด)"
-
-
-def is_private(host: str) -> bool:
-    """Whether only this computer reaches what is served on a host."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -19,12 +19,13 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from whatsit.apps.address import url
 from whatsit.apps.api.app import create_app
 from whatsit.apps.api.front import error_answer
 from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import RefusedError, Settings
 from whatsit.apps.api.telemetry import Log
-from whatsit.apps.network import HOST, listening, reachable
+from whatsit.apps.network import HOST, listening
 from whatsit.errors import UsageError
 
 PORTS = range(8000, 8050)
@@ -61,7 +62,7 @@ def serve(
     with listening("the service", host, [port] if port else PORTS) as (sockets, port):
         service.models.load_all()
         server = make_server(service)
-        threading.Thread(target=_tell, args=(server, f"http://{reachable(host)}:{port}", say), daemon=True).start()
+        threading.Thread(target=_tell, args=(server, url(host, port), say), daemon=True).start()
         before = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
         try:
