@@ -12,7 +12,6 @@ from pathlib import Path
 import streamlit as st
 
 from whatsit.apps.answers import Lot, address
-from whatsit.apps.network import is_private
 from whatsit.apps.streamlit_app import fragments
 from whatsit.apps.streamlit_app.shelf import OpenModel
 from whatsit.apps.words import Words
@@ -31,10 +30,13 @@ _offered: list[Collection] = []
 _open_to_others: list[bool] = [False]
 
 
-def offer_feedback(folder: str | Path | None, host: str) -> None:
-    """Keep what people say in this folder, or nothing. Raises `UsageError` where it is none."""
+def offer_feedback(folder: str | Path | None, *, is_private: bool) -> None:
+    """Keep what people say in this folder, or nothing; only this computer's users may see it, if only they come.
+
+    Raises `UsageError` where it is none.
+    """
     _offered[:] = [] if folder is None else [Collection(folder)]
-    _open_to_others[:] = [not is_private(host)]
+    _open_to_others[:] = [not is_private]
 
 
 def is_on() -> bool:
