@@ -44,8 +44,9 @@ _OTHER_PICTURES = frozenset(
         ".pbm", ".pnm", ".exr", ".hdr", ".mpo",
     )
 )  # fmt: skip
-_BACK = "links that lead back to a folder above"
-_SPECIAL = "pipes or devices"
+BACK = "links that lead back to a folder above"
+SPECIAL = "pipes or devices"
+HIDDEN_FOLDERS = "hidden folders"
 NO_ENDING = "files without an ending"
 NAMED = 5  # names in a message, of many
 
@@ -103,7 +104,7 @@ def walk(root: str | Path, left_out: LeftOut) -> Iterator[str]:
             try:
                 identity = _identity(path)
                 if any(identity == above for _, above, _ in todo):
-                    left_out.count(prefix[:-1], _BACK)
+                    left_out.count(prefix[:-1], BACK)
                     continue
                 inside = _entries(path, prefix + name, left_out)
             except OSError as error:
@@ -230,7 +231,7 @@ def _entries(folder: str, prefix: str, left_out: LeftOut) -> list[str]:
             elif entry.is_symlink():
                 left_out.troubles.append((prefix + entry.name, reason))
             else:
-                left_out.count(place, _SPECIAL)
+                left_out.count(place, SPECIAL)
     names.sort()  # with the `/`, this is the order of the whole names
     return names
 
@@ -238,7 +239,7 @@ def _entries(folder: str, prefix: str, left_out: LeftOut) -> list[str]:
 def _reserved(name: str, is_folder: bool) -> str | None:
     """What a file or folder that is not the user's own counts as; None for any other."""
     if name.startswith("."):
-        return "hidden folders" if is_folder else "hidden files"
+        return HIDDEN_FOLDERS if is_folder else "hidden files"
     known = (_SYSTEM_FOLDERS if is_folder else _SYSTEM_FILES).get(name.casefold())
     return known and f"{known.strip()} {'folders' if is_folder else 'files'}"
 
