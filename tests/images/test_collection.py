@@ -174,3 +174,9 @@ def test_folder_that_was_there_before_is_taken_as_it_is(tmp_path: Path) -> None:
 
 def test_name_written_in_two_ways_is_one_class(collection: Collection) -> None:
     assert collection.add_label("e\u0301") == collection.add_label("é")
+
+
+def test_link_to_nothing_hides_no_other_picture(collection: Collection) -> None:
+    (collection.folder / "disc" / "gone.jpg").symlink_to(collection.folder / "nowhere.jpg")
+    assert len(collection.pictures("disc")) == 2
+    assert collection.left_out().troubles == [("disc/gone.jpg", "the link leads to nothing, its target is missing")]

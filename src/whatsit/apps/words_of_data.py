@@ -82,6 +82,8 @@ OF_DATA: Mapping[str, tuple[str, str]] = {
     "left.no_ending": ("{n} files without an ending", "ไฟล์ที่ไม่มีนามสกุล {n} ไฟล์"),
     "left.hidden_files": ("{n} hidden files", "ไฟล์ที่ซ่อนอยู่ {n} ไฟล์"),
     "left.hidden_folders": ("{n} hidden folders", "โฟลเดอร์ที่ซ่อนอยู่ {n} โฟลเดอร์"),
+    "left.dangling": ("{name}: the link leads to nothing", "{name}: ลิงก์นี้ไม่มีไฟล์ปลายทาง"),
+    "left.unreadable": ("{name}: the folder cannot be read: {reason}", "{name}: อ่านโฟลเดอร์นี้ไม่ได้: {reason}"),
     "left.others": ("{n} others", "อื่น ๆ {n} รายการ"),
     # What people say of answers
     "feedback.told": (

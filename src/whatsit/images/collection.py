@@ -21,7 +21,7 @@ from whatsit.files import disk_error, write_bytes, write_text
 from whatsit.images.decode import decode, ending_of
 from whatsit.images.layout import SPLIT_NAMES
 from whatsit.images.scan import MAX_LABEL, is_plain
-from whatsit.images.walk import HIDDEN_FOLDERS, LeftOut, has_picture_ending, list_folder, pictures_below
+from whatsit.images.walk import DANGLING, HIDDEN_FOLDERS, LeftOut, has_picture_ending, list_folder, pictures_below
 
 PUT_AWAY = ".put-away"
 WAITING = ".waiting"
@@ -72,8 +72,9 @@ class Collection:
         """What lies in the folder and is no picture of a class, or cannot be read. Raises `DataError`."""
         found = LeftOut()
         if self.folder.is_dir():
-            for _ in pictures_below(self.folder, found):
-                pass
+            for name in pictures_below(self.folder, found):
+                if not (self.folder / name).is_file():
+                    found.troubles.append((name, DANGLING))
             own = sum((self.folder / name).is_dir() for name in (PUT_AWAY, WAITING))
             found.kinds[HIDDEN_FOLDERS] -= own
             found.kinds = +found.kinds
@@ -137,8 +138,7 @@ class Collection:
     def pictures(self, label: str) -> list[Path]:
         """Of a class, the newest last."""
         try:
-            found = _pictures_in(self.folder / self._name(label))
-            return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+            return _pictures_in(self.folder / self._name(label))
         except OSError:
             return []
 
@@ -225,8 +225,7 @@ class Collection:
 
     def _waiting_files(self) -> list[Path]:
         folder = self.folder / WAITING
-        found = _pictures_in(folder) if folder.is_dir() else []
-        return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+        return _pictures_in(folder) if folder.is_dir() else []
 
 
 def name_of_class(label: str) -> str:
@@ -246,7 +245,12 @@ def name_of_class(label: str) -> str:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    return [folder / name for name in list_folder(folder)[1] if has_picture_ending(name)]
+    """The newest last; without those that are gone, as a link to nothing is."""
+    found = []
+    for name in filter(has_picture_ending, list_folder(folder)[1]):
+        with contextlib.suppress(OSError):
+            found.append(((folder / name).stat().st_mtime_ns, name))
+    return [folder / name for _, name in sorted(found)]
 
 
 def _plain_name(name: str) -> str:

@@ -46,6 +46,8 @@ _OTHER_PICTURES = frozenset(
 )  # fmt: skip
 BACK = "links that lead back to a folder above"
 SPECIAL = "pipes or devices"
+DANGLING = "the link leads to nothing, its target is missing"
+UNREADABLE = "the folder cannot be read"
 HIDDEN_FOLDERS = "hidden folders"
 NO_ENDING = "files without an ending"
 NAMED = 5  # names in a message, of many
@@ -108,7 +110,7 @@ def walk(root: str | Path, left_out: LeftOut) -> Iterator[str]:
                     continue
                 inside = _entries(path, prefix + name, left_out)
             except OSError as error:
-                left_out.troubles.append((prefix + name[:-1], f"the folder cannot be read: {error.strerror or error}"))
+                left_out.troubles.append((prefix + name[:-1], f"{UNREADABLE}: {error.strerror or error}"))
                 continue
             left_out.folders.append(prefix + name[:-1])
             todo.append((prefix + name, identity, iter(inside)))
@@ -218,7 +220,7 @@ def _entries(folder: str, prefix: str, left_out: LeftOut) -> list[str]:
                 break
             try:
                 is_folder, is_file = entry.is_dir(), entry.is_file()
-                reason = "the link leads to nothing, its target is missing"
+                reason = DANGLING
             except OSError as error:
                 is_folder = is_file = False
                 reason = f"it cannot be looked at: {error.strerror or error}"

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import encode, shapes
-from whatsit.apps.streamlit_app.left_out import words
+from whatsit.apps.streamlit_app.left_out import trouble, words
 from whatsit.apps.words import Words
 from whatsit.images.collection import Collection
+from whatsit.images.walk import DANGLING, UNREADABLE
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,9 @@ def test_collection_knows_what_it_leaves_out(tmp_path: Path) -> None:
     found = collection.left_out()
     assert found.kinds == {".txt files": 1, "@eaDir folders": 1, "hidden folders": 1}
     assert found.sentences() == ["disc/gone was passed over: the link leads to nothing, its target is missing"]
+
+
+def test_reasons_of_ours_are_said_in_thai() -> None:
+    assert trouble("a/b", DANGLING, Words("th")) == "a/b: ลิงก์นี้ไม่มีไฟล์ปลายทาง"
+    assert trouble("a", f"{UNREADABLE}: no permission", Words("th")) == "a: อ่านโฟลเดอร์นี้ไม่ได้: no permission"
+    assert trouble("a", "it is odd", Words("th")) == "a: it is odd"

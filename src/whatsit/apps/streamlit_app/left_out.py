@@ -9,7 +9,7 @@ import streamlit as st
 from whatsit.apps.streamlit_app import fragments
 from whatsit.apps.words import Words
 from whatsit.images.scan import Dataset
-from whatsit.images.walk import BACK, HIDDEN_FOLDERS, NO_ENDING, SPECIAL, LeftOut, describe
+from whatsit.images.walk import BACK, DANGLING, HIDDEN_FOLDERS, NO_ENDING, SPECIAL, UNREADABLE, LeftOut, describe
 
 _NAMED = {
     BACK: "back",
@@ -23,7 +23,8 @@ _MOST = 6  # kinds and sentences shown
 
 def show(found: LeftOut, say: Words) -> None:
     """Draw what a walk left out."""
-    _draw(found.kinds, found.sentences(), say)
+    told = found.sentences() if say.language == "en" else [trouble(*one, say) for one in found.troubles]
+    _draw(found.kinds, told, say)
 
 
 def show_of(dataset: Dataset, say: Words) -> None:
@@ -51,10 +52,21 @@ def _thai(kind: str, count: int, say: Words) -> str:
     return say(key, n=f"{count:,}", name=name) + advice
 
 
+def trouble(name: str, reason: str, say: Words) -> str:
+    """Return why something could not be read, in the visitor's language where the reason is one of ours."""
+    if reason == DANGLING:
+        return say("left.dangling", name=name)
+    if reason.startswith(UNREADABLE):
+        return say("left.unreadable", name=name, reason=reason.partition(": ")[2])
+    return f"{name}: {reason}"
+
+
 def _draw(kinds: Mapping[str, int], sentences: Iterable[str], say: Words) -> None:
     told = list(sentences)
     if kinds:
         st.html(f'<p class="w-soft">{fragments.safe(say("left.out", what=words(kinds, say)))}</p>')
     if told:
         shown = "\n".join(f"- {fragments.markdown_safe(one)}" for one in told[:_MOST])
+        if (more := len(told) - _MOST) > 0:
+            shown += f"\n- {say('left.others', n=f'{more:,}')}"
         st.warning(f"{say('left.troubles')}\n\n{shown}")
