@@ -2,6 +2,6 @@
 
 from streamlit import App
 
-from whatsit.apps.streamlit_app.server import ROUTES, SCRIPT
+from whatsit.apps.streamlit_app.server import MIDDLEWARE, ROUTES, SCRIPT
 
-app = App(SCRIPT, routes=ROUTES)
+app = App(SCRIPT, routes=ROUTES, middleware=MIDDLEWARE)

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import gradio_client
 import httpx
@@ -14,6 +15,7 @@ from PIL import Image
 
 from tests.browser import free_port, serving
 from tests.drawn import THAI, draw
+from tests.guard import NO_WAY_OUT, guarded
 from whatsit.verbs.train import Run
 
 if TYPE_CHECKING:
@@ -22,12 +24,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def address(fruit_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of `whatsit gradio` with the fruit model."""
+    """Of `whatsit gradio` with the fruit model, which asks no other computer for anything and leaves nothing behind."""
     port = free_port()
-    command = ["whatsit.apps.cli", "gradio", fruit_run.folder, "--no-browser", "--port", port]
     folder = tmp_path_factory.mktemp("gradio")
-    with serving(command, port, folder, health="/", GRADIO_TEMP_DIR=str(folder / "uploads")) as address:
+    log = folder / "asked.txt"
+    command, environment = guarded(
+        log, "whatsit.apps.cli", "gradio", fruit_run.folder, "--no-browser", "--port", port, "--host", "::"
+    )
+    environment |= NO_WAY_OUT | {"GRADIO_TEMP_DIR": str(folder / "uploads")}
+    with serving(command, port, folder, health="/", **environment) as address:
         yield address
+    assert f"The app is at http://[::1]:{port} (" in (folder / "server.log").read_text(encoding="utf-8")
+    assert log.read_text() == ""
+    assert [path for path in (folder / "uploads").rglob("*") if path.is_file()] == []
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +115,16 @@ def test_large_uploads_are_refused(address: str) -> None:
     assert answer.status_code == 413
 
 
+def test_pages_of_other_sites_and_borrowed_names_are_refused(address: str, photo: Path) -> None:
+    files = {"files": ("a.jpg", photo.read_bytes())}
+    answer = httpx.post(f"{address}/gradio_api/upload", files=files, headers={"Origin": "http://evil.example"})
+    assert answer.status_code == 403
+
+
+def test_address_of_ipv6_answers(address: str) -> None:
+    assert httpx.get(address.replace("127.0.0.1", "[::1]")).status_code == 200
+
+
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
     context = browser.new_context(locale="th-TH", viewport={"width": 1280, "height": 900})
@@ -140,3 +159,28 @@ def test_webcam_is_answered_as_it_runs(page: Page) -> None:
     page.get_by_role("button", name="Click to Access Webcam").click()
     page.get_by_role("button", name="capture photo").click()
     page.locator(".w-answer b").last.wait_for()
+
+
+@pytest.mark.parametrize("below", ["/pets", ""])
+def test_page_is_told_its_root_path_whether_the_proxy_took_it_off_or_not(below_pets: str, below: str) -> None:
+    port = urlsplit(below_pets).port
+    assert httpx.get(f"{below_pets}{below}/config").json()["root"] == f"http://127.0.0.1:{port}/pets"
+    shown = {"Host": "lab.example", "X-Forwarded-Proto": "https"}
+    assert httpx.get(f"{below_pets}{below}/config", headers=shown).json()["root"] == "https://lab.example/pets"
+
+
+@pytest.fixture(scope="module")
+def below_pets(baseline_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    command = [
+        "whatsit.apps.cli",
+        "gradio",
+        baseline_run.folder,
+        "--no-browser",
+        "--port",
+        port,
+        "--root-path",
+        "/pets",
+    ]
+    with serving(command, port, tmp_path_factory.mktemp("gradio"), health="/pets/") as address:
+        yield address

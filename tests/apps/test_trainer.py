@@ -9,13 +9,19 @@ import pytest
 
 import whatsit
 from tests.conftest import encode, shapes, write_files
-from whatsit.apps.trainer import Trainer
+from whatsit.apps.trainer import Trainer, TrainingError
 from whatsit.errors import WhatsitError
 
 
 @pytest.fixture(scope="module")
-def trainer() -> Iterator[Trainer]:
-    trainer = Trainer()
+def said() -> list[str]:
+    """What the training process wrote on stderr."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def trainer(said: list[str]) -> Iterator[Trainer]:
+    trainer = Trainer(said.append)
     yield trainer
     trainer.close()
 
@@ -48,3 +54,15 @@ def test_process_that_died_is_started_again(tmp_path: Path) -> None:
     with pytest.raises(WhatsitError, match="only one class"):
         trainer.train(data, tmp_path / "run", lambda doing: None)
     trainer.close()
+
+
+def test_what_nobody_foresaw_is_told_and_its_traceback_goes_to_the_log(
+    trainer: Trainer, said: list[str], tmp_path: Path
+) -> None:
+    names = [(label, number) for label in ("disc", "rows") for number in range(3)]
+    data = write_files(tmp_path / "data", {f"{label}/{n}.png": encode(shapes(label, n)) for label, n in names})
+    with pytest.raises(TrainingError, match=r"ValueError: .*null") as caught:
+        trainer.train(data, tmp_path / "a\0b", lambda doing: None)
+    assert not caught.value.is_foreseen
+    trainer.close()  # the next job starts another
+    assert any("Traceback" in line for line in said)

@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import encode, shapes
 from whatsit.errors import DataError, ImageError, UsageError
 from whatsit.images import collection as module
-from whatsit.images.collection import Collection
+from whatsit.images.collection import Collection, CollectionFullError
 from whatsit.images.scan import scan
 
 
@@ -85,11 +85,74 @@ def test_waiting_pictures_get_their_label_or_are_forgotten(collection: Collectio
     assert len(collection.pictures("rows")) == 1
 
 
-def test_oldest_waiting_pictures_make_room(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_pictures_never_make_room_for_those_of_others(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "MOST_WAITING", 2)
-    for number in range(4):
+    for number in range(2):
         collection.let_wait(encode(shapes("rows", number)), "disc", number / 10, False)
-    assert len(collection.waiting()) == 2
+    with pytest.raises(CollectionFullError, match="2 pictures wait"):
+        collection.let_wait(encode(shapes("rows", 2)), "disc", 0.2, False)
+    assert [one.probability for one in collection.waiting()] == [0.0, 0.1]
+
+
+def test_visitor_does_not_move_what_another_kept(collection: Collection) -> None:
+    data = encode(shapes("rows", 7))
+    assert collection.suggest("cat", data)
+    assert collection.suggest("cat", data)
+    assert not collection.suggest("dog", data)
+    assert [path.read_bytes() for path in collection.pictures("cat")] == [data]
+    assert "dog" not in collection.labels()
+    [waiting] = collection.waiting()
+    assert (waiting.answer, waiting.kept) == ("dog", "cat")
+    assert not collection.suggest("cow", data)  # nor what another has said
+    assert [one.answer for one in collection.waiting()] == ["dog"]
+    collection.settle(waiting.path.name, "dog")  # but the owner does
+    assert (len(collection.pictures("cat")), len(collection.pictures("dog")), collection.waiting()) == (0, 1, [])
+
+
+def test_visitors_label_is_that_of_a_waiting_picture(collection: Collection) -> None:
+    data = encode(shapes("rows", 7))
+    collection.let_wait(data, "disc", 0.4, False)
+    assert collection.suggest("cat", data)
+    assert (len(collection.pictures("cat")), collection.waiting()) == (1, [])
+
+
+def test_room_is_bounded_in_files_and_bytes_beside_what_was_there(tmp_path: Path) -> None:
+    pictures = [encode(shapes("rows", number)) for number in range(5)]
+    (tmp_path / "rows").mkdir()
+    for number in range(20):
+        (tmp_path / "rows" / f"IMG_{number}.png").write_bytes(pictures[0])
+    few = Collection(tmp_path, most_files=3, most_bytes=10**9)
+    assert few.suggest("cat", pictures[0])
+    few.let_wait(pictures[1], "disc", 0.4, False)  # two files
+    with pytest.raises(CollectionFullError, match="holds 3 files"):
+        few.suggest("dog", pictures[2])
+    with pytest.raises(CollectionFullError):
+        few.let_wait(pictures[2], "disc", 0.4, False)
+    assert few.labels() == ["cat", "rows"]
+    assert few.suggest("cat", pictures[1])  # which was there, and now has its label
+    assert few.suggest("cat", pictures[2])
+    small = Collection(tmp_path, most_files=100, most_bytes=sum(map(len, pictures[:4])))
+    assert small.suggest("cat", pictures[3])
+    with pytest.raises(CollectionFullError):
+        small.suggest("cat", pictures[4])
+
+
+def test_room_that_the_owner_makes_is_seen(tmp_path: Path) -> None:
+    collection = Collection(tmp_path, most_files=1, most_bytes=10**9)
+    collection.suggest("cat", encode(shapes("rows", 0)))
+    with pytest.raises(CollectionFullError):
+        collection.suggest("cat", encode(shapes("rows", 1)))
+    collection.pictures("cat")[0].unlink()
+    assert collection.suggest("cat", encode(shapes("rows", 1)))
+
+
+def test_visitors_bring_few_labels(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_LABELS", 2)
+    with pytest.raises(CollectionFullError, match="2 classes already"):
+        collection.suggest("cat", encode(shapes("rows", 7)))
+    assert collection.suggest("disc", encode(shapes("rows", 7)))
 
 
 def test_last_word_about_a_picture_holds(collection: Collection) -> None:
@@ -111,3 +174,9 @@ def test_folder_that_was_there_before_is_taken_as_it_is(tmp_path: Path) -> None:
 
 def test_name_written_in_two_ways_is_one_class(collection: Collection) -> None:
     assert collection.add_label("e\u0301") == collection.add_label("é")
+
+
+def test_link_to_nothing_hides_no_other_picture(collection: Collection) -> None:
+    (collection.folder / "disc" / "gone.jpg").symlink_to(collection.folder / "nowhere.jpg")
+    assert len(collection.pictures("disc")) == 2
+    assert collection.left_out().troubles == [("disc/gone.jpg", "the link leads to nothing, its target is missing")]

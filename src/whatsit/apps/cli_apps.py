@@ -11,6 +11,14 @@ from whatsit.apps.process import Stopped
 from whatsit.apps.terminal import err, out
 from whatsit.errors import MissingExtraError, UsageError
 
+RootPath = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Below which a reverse proxy shows it, such as /pets, or the whole address: https://example.org/pets.",
+    ),
+]
+
 
 def web_app(
     models: Annotated[
@@ -35,6 +43,7 @@ def web_app(
         str | None, typer.Option(help="The address to serve on; 127.0.0.1, this computer only, by default.")
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="8501 or the next free one by default.")] = None,
+    root_path: RootPath = None,
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
 ) -> None:
     """Start the web app: pictures, live camera, how good the model is, teaching, and putting DATA right."""
@@ -47,7 +56,17 @@ def web_app(
     except ImportError as error:
         raise MissingExtraError("the web app", "app", error.name or "streamlit") from None
     with contextlib.suppress(Stopped):
-        run(models or [], data=data, feedback=feedback, teach=teach, host=host, port=port, browser=browser, say=out)
+        run(
+            models or [],
+            data=data,
+            feedback=feedback,
+            teach=teach,
+            host=host,
+            port=port,
+            root_path=root_path,
+            browser=browser,
+            say=out,
+        )
     err("The app has stopped.")
 
 
@@ -57,6 +76,7 @@ def gradio(
         str | None, typer.Option(help="The address to serve on; 127.0.0.1, this computer only, by default.")
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="7860 or the next free one by default.")] = None,
+    root_path: RootPath = None,
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
     runtime: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
 ) -> None:
@@ -66,5 +86,5 @@ def gradio(
     except ImportError as error:
         raise MissingExtraError("the Gradio app", "gradio", error.name or "gradio") from None
     with contextlib.suppress(Stopped):
-        run(model, host=host, port=port, browser=browser, runtime=runtime, say=out)
+        run(model, host=host, port=port, root_path=root_path, browser=browser, runtime=runtime, say=out)
     err("The app has stopped.")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import base64
-import shutil
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,19 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
+from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from whatsit.apps.answers import Brought, answer_all, as_csv, overlay, pixels_to_show
 from whatsit.apps.body_limit import BodyLimit
 from whatsit.apps.model_files import require_models
-from whatsit.apps.network import HOST, announcement, free_port, reachable
+from whatsit.apps.network import HOST
 from whatsit.apps.presentation import answer_json
+from whatsit.apps.serving import serve_app
+from whatsit.apps.site import OwnPages, Site, site_at
 from whatsit.apps.streamlit_app import fragments
+from whatsit.apps.uploads import UploadRoom, upload_folder
 from whatsit.apps.words import WORDS, Words, language_of
 from whatsit.errors import ImageError, ModelError, WhatsitError
 from whatsit.evaluation.wording import plain
 from whatsit.files import write_bytes
 from whatsit.images.formats import EXTENSIONS
+from whatsit.process import environment
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.overlay import FONT
 from whatsit.runtime.predictor import Prediction, Predictor
@@ -35,9 +39,13 @@ MAX_FRAME = 70_000_000  # characters of a data: address
 MAX_BODY = 80_000_000  # bytes of a request that is no upload
 MAX_PICTURES = 500  # in one lot
 MAX_LOT = 1_000_000_000  # bytes of it
+MAX_KEPT = 2_000_000_000  # bytes of all uploads
+MAX_KEPT_FILES = 20_000
 BARS = 8  # classes shown
 EXAMPLES = 8
 WAITING = 64  # questions; more are told to try again
+_UPLOADS, _ANALYTICS = "GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"  # where Gradio looks for its settings
+_UPLOAD = "/upload"  # how the path of uploads ends
 _FORGET = (600, 3600)  # seconds: how often uploads are looked through, and how old they grow
 
 _TEXT = gr.I18n(
@@ -91,11 +99,9 @@ def _local(place: Any) -> Any:
     return place
 
 
-def build(predictor: Predictor, name: str = "") -> gr.Blocks:
-    """The app for a model, not started yet."""
+def build(predictor: Predictor, name: str, folder: Path) -> gr.Blocks:
+    """The app for a model, not started yet; its examples and tables are written into a folder."""
     explainer = _explainer(predictor)
-    folder = Path(tempfile.mkdtemp(prefix="whatsit-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
     def predict(picture: bytes | None, top: float | None) -> dict[str, Any]:
         return answer_json(_answer(predictor, picture, Words("en"), max(1, int(top or 1))))
@@ -159,37 +165,45 @@ def run(
     *,
     host: str | None = None,
     port: int | None = None,
+    root_path: str | None = None,
     browser: bool = False,
     runtime: str = "auto",
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Serve the app until it is stopped; at 127.0.0.1:7860 or the next free port by default. `say` is told the address.
 
-    Raises `BundleError` where the model cannot be read, `UsageError` where there is none or the address cannot be had.
+    With `root_path` it is shown by a reverse proxy, below this path or at this whole address.
+
+    Raises `BundleError` where the model cannot be read, `UsageError` where there is none or the address cannot be had or read.
     """
+    site = site_at(host or HOST, root_path)
     entry = require_models([model])[0]  # of a folder of runs, the newest
     predictor = Predictor(entry.path, runtime=runtime)
-    host = host or HOST
-    port = free_port("the app", host, [port] if port else PORTS)
-    app = start(build(predictor, entry.name), host, port, browser=browser)
-    say(announcement(f"http://{reachable(host)}:{port}"))
-    try:
-        app.block_thread()
-    finally:
-        app.close(verbose=False)
+    with upload_folder(Path(os.environ.get(_UPLOADS) or tempfile.gettempdir())) as folder:
+        uploads, made = folder / "uploads", folder / "made"
+        for place in (uploads, made):
+            place.mkdir()
+        with environment({_UPLOADS: str(uploads), _ANALYTICS: "False"}, always=True):
+            app = build(predictor, entry.name, made)
+            try:
+                serve_app(as_server(app, site, uploads), site, [port] if port else PORTS, browser=browser, say=say)
+            finally:
+                app.close(verbose=False)
 
 
-def start(app: gr.Blocks, host: str, port: int, *, browser: bool = False) -> gr.Blocks:
-    """Serve it from threads of this process, with its limits set."""
-    app.launch(
-        server_name=host,
-        server_port=port,
-        inbrowser=browser,
-        share=False,
-        quiet=True,
-        prevent_thread_lock=True,
+def as_server(app: gr.Blocks, site: Site, uploads: Path) -> ASGIApp:
+    """Return what answers requests: the app with its limits, for the pages of its site, keeping uploads in a folder."""
+    app.has_launched = (
+        True  # which has Gradio look whether a file was uploaded; it is not set for apps that are mounted
+    )
+    app.max_threads = 8
+    app.state_session_capacity = 200
+    mounted: ASGIApp = gr.mount_gradio_app(
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        app,
+        path="/",
+        root_path=site.base or None,
         max_file_size=MAX_FILE,
-        max_threads=8,
         show_error=True,
         ssr_mode=False,
         footer_links=["api"],
@@ -200,10 +214,9 @@ def start(app: gr.Blocks, host: str, port: int, *, browser: bool = False) -> gr.
             primary_hue="emerald", font=["Sarabun", "system-ui", "sans-serif"], font_mono=["Sarabun", "monospace"]
         ),
         css=_style(),
-        state_session_capacity=200,
-        app_kwargs={"middleware": [Middleware(BodyLimit, most=MAX_BODY, most_upload=MAX_LOT, upload="/upload")]},
     )
-    return app
+    limited = BodyLimit(mounted, most=MAX_BODY, most_upload=MAX_LOT, upload=_UPLOAD)
+    return OwnPages(UploadRoom(limited, uploads, upload=_UPLOAD, most=MAX_KEPT, most_files=MAX_KEPT_FILES), site)
 
 
 def answer_uploads(predictor: Predictor, files: Sequence[Path]) -> list[Prediction]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,20 +44,30 @@ class Taught:
 class Trainer:
     """A training process that waits for jobs. Thread-safe: one job at a time."""
 
-    def __init__(self) -> None:
-        """Starts the process, which loads what it needs while nobody waits yet."""
+    def __init__(self, log: Callable[[str], None] = lambda text: None) -> None:
+        """Starts the process, which loads what it needs while nobody waits yet. `log` gets what it writes on stderr."""
         self._lock = threading.Lock()
+        self._log = log
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "whatsit.apps.trainer"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            errors="backslashreplace",
         )
+        self._listening = threading.Thread(target=self._listen, args=(process.stderr,), name="trainer", daemon=True)
+        self._listening.start()
+        return process
+
+    def _listen(self, stream: TextIO) -> None:
+        with stream:
+            for line in stream:
+                self._log(line.rstrip("\n"))
 
     def train(self, data: Path, out: Path, progress: Callable[[str], None]) -> Taught:
         """Train on DATA and measure it. `progress` is told what is being done. Raises `WhatsitError`."""
@@ -80,18 +91,20 @@ class Trainer:
             for line in self._process.stdout:
                 found = json.loads(line)
                 if "error" in found:
-                    raise TrainingError(found["error"])
+                    raise TrainingError(found["error"], is_foreseen=found["foreseen"])
                 if "taught" in found:
                     return taught_from(found["taught"])
                 progress(found["doing"])
         except (OSError, ValueError) as error:
             raise WhatsitError(f"the training process failed: {error}") from None
-        raise WhatsitError("the training process ended unexpectedly; there may be too little memory")
+        code = self._process.wait()
+        raise WhatsitError(f"the training process ended unexpectedly ({code}); there may be too little memory")
 
     def close(self) -> None:
         """End the process."""
         self._process.kill()
         self._process.wait()
+        self._listening.join(2)  # so that its last words are in the log; a process of its own may live on
         for stream in (self._process.stdin, self._process.stdout):
             if stream:
                 with contextlib.suppress(OSError):  # what was not sent yet is of no use any more
@@ -100,6 +113,11 @@ class Trainer:
 
 class TrainingError(WhatsitError):
     """Training said why it cannot go on."""
+
+    def __init__(self, message: str, *, is_foreseen: bool = True) -> None:
+        """Whether the message is for the user; of what was not foreseen, the log knows more."""
+        super().__init__(message)
+        self.is_foreseen = is_foreseen
 
 
 def taught_from(values: dict[str, Any]) -> Taught:
@@ -183,8 +201,12 @@ def main() -> None:
             try:
                 _write(out, {"taught": teach(Path(job["data"]), Path(job["out"]), _Telling(out))})
             except Exception as error:  # whatever it is, the app is to be told
-                words = str(error) if isinstance(error, WhatsitError) else f"{type(error).__name__}: {error}"
-                _write(out, {"error": words})
+                is_foreseen = isinstance(error, WhatsitError)
+                if not is_foreseen:
+                    traceback.print_exc()  # on stderr, which the app writes into its log
+                    sys.stderr.flush()
+                words = str(error) if is_foreseen else f"{type(error).__name__}: {error}"
+                _write(out, {"error": words, "foreseen": is_foreseen})
 
 
 @contextlib.contextmanager

@@ -66,6 +66,25 @@ OF_DATA: Mapping[str, tuple[str, str]] = {
     ),
     "teach.try": ("Try it", "ลองใช้"),
     "teach.download": ("Download the model", "ดาวน์โหลดโมเดล"),
+    "teach.failed": (
+        "The training did not end well: {reason}. The pictures are all still there.",
+        "การฝึกไม่สำเร็จ: {reason} รูปทั้งหมดยังอยู่ครบ",
+    ),
+    "teach.log": ("More about it is in {file}.", "ดูรายละเอียดได้ใน {file}"),
+    # What was passed over
+    "left.out": ("Left out: {what}.", "ไม่ได้ใช้: {what}"),
+    "left.troubles": ("Not everything could be used:", "บางอย่างใช้ไม่ได้:"),
+    "left.files": ("{n} {name} files", "ไฟล์ {name} {n} ไฟล์"),
+    "left.folders": ("{n} {name} folders", "โฟลเดอร์ {name} {n} โฟลเดอร์"),
+    "left.save": (" (save them as JPEG or PNG)", " (บันทึกเป็น JPEG หรือ PNG ก่อน)"),
+    "left.back": ("{n} links that lead back to a folder above", "ลิงก์ที่วนกลับไปโฟลเดอร์ด้านบน {n} ลิงก์"),
+    "left.special": ("{n} pipes or devices", "ไปป์หรืออุปกรณ์ {n} รายการ"),
+    "left.no_ending": ("{n} files without an ending", "ไฟล์ที่ไม่มีนามสกุล {n} ไฟล์"),
+    "left.hidden_files": ("{n} hidden files", "ไฟล์ที่ซ่อนอยู่ {n} ไฟล์"),
+    "left.hidden_folders": ("{n} hidden folders", "โฟลเดอร์ที่ซ่อนอยู่ {n} โฟลเดอร์"),
+    "left.dangling": ("{name}: the link leads to nothing", "{name}: ลิงก์นี้ไม่มีไฟล์ปลายทาง"),
+    "left.unreadable": ("{name}: the folder cannot be read: {reason}", "{name}: อ่านโฟลเดอร์นี้ไม่ได้: {reason}"),
+    "left.others": ("{n} others", "อื่น ๆ {n} รายการ"),
     # What people say of answers
     "feedback.told": (
         "The owner of this app keeps pictures that you mark as wrong, and those it is unsure of, to teach it better; nothing "
@@ -76,6 +95,22 @@ OF_DATA: Mapping[str, tuple[str, str]] = {
     "feedback.what": ("What is it? Choose, or write a new name", "รูปนี้คืออะไร เลือกหรือพิมพ์ชื่อใหม่"),
     "feedback.send": ("Keep the picture under this name", "เก็บรูปไว้ในชื่อนี้"),
     "feedback.thanks": ("Thank you. It is kept under “{label}”.", "ขอบคุณ เก็บไว้ใน “{label}” แล้ว"),
+    "feedback.contested": (
+        "Thank you. Somebody has named this picture otherwise, so “{label}” is noted for the owner to decide.",
+        "ขอบคุณ มีคนตั้งชื่อรูปนี้ไว้เป็นอย่างอื่นแล้ว จึงบันทึก “{label}” ไว้ให้เจ้าของแอปตัดสิน",
+    ),
+    "feedback.full": (
+        "Thank you, but there is no room for more pictures; the owner of this app can make some.",
+        "ขอบคุณ แต่ที่เก็บรูปเต็มแล้ว โปรดแจ้งเจ้าของแอป",
+    ),
+    "queue.contested": (
+        "somebody says “{label}”, and another “{kept}”, where it is kept",
+        "มีคนบอกว่า “{label}” ส่วนอีกคนบอกว่า “{kept}” ซึ่งเก็บไว้ในชื่อนี้",
+    ),
+    "queue.full": (
+        "No more pictures are kept until some of these have their labels.",
+        "จะไม่เก็บรูปเพิ่มจนกว่ารูปเหล่านี้บางส่วนจะมีป้าย",
+    ),
     "queue.title": ("What is on these pictures?", "รูปเหล่านี้คืออะไร"),
     "queue.intro": (
         "Pictures that the model did not know or was unsure of. With a label they go into {folder}, which is data to train with.",

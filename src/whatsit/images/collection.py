@@ -5,24 +5,33 @@ It is DATA as `scan` reads it. What is put away, and what waits for a label, lie
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import re
 import threading
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whatsit.errors import DataError, UsageError
+from whatsit.errors import DataError, UsageError, WhatsitError
 from whatsit.files import disk_error, write_bytes, write_text
 from whatsit.images.decode import decode, ending_of
 from whatsit.images.layout import SPLIT_NAMES
 from whatsit.images.scan import MAX_LABEL, is_plain
-from whatsit.images.walk import has_picture_ending, list_folder
+from whatsit.images.walk import DANGLING, HIDDEN_FOLDERS, LeftOut, has_picture_ending, list_folder, pictures_below
 
 PUT_AWAY = ".put-away"
 WAITING = ".waiting"
-MOST_WAITING = 500  # pictures; the oldest make room
+MOST_WAITING = 500  # pictures; when there are as many, no more are kept until some have their labels
+MOST_LABELS = 1000  # that visitors may bring
+_OURS = re.compile(r"[0-9a-f]{24}\.[a-z0-9]+")  # names of files that came by `Collection`, and of what is said of them
+
+
+class CollectionFullError(WhatsitError):
+    """There is no room for more pictures."""
 
 
 @dataclass(frozen=True)
@@ -33,25 +42,43 @@ class Waiting:
     answer: str  # the model's
     probability: float
     unknown: bool
+    kept: str = ""  # the label under which it lies, where somebody has said another
 
 
 class Collection:
     """Thread-safe within one process. Every file is written whole or not at all."""
 
-    def __init__(self, folder: str | Path) -> None:
-        """The folder is made when the first picture comes. Raises `UsageError` for an empty name, and where something else is."""
+    def __init__(self, folder: str | Path, *, most_files: int | None = None, most_bytes: int | None = None) -> None:
+        """The folder is made when the first picture comes. Raises `UsageError` for an empty name, and where something else is.
+
+        At most so many files and bytes come to those that were there before; after that, `CollectionFullError`.
+        """
         if not str(folder).strip():  # `Path` would take it for the current folder
             raise UsageError("DIR is empty; give a folder to keep pictures in")
         self.folder = Path(folder).resolve()
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(f"{folder}: this is not a folder; choose another place")
         self._writing = threading.Lock()
+        self._most_files, self._most_bytes = most_files, most_bytes
+        self._held: tuple[int, int] | None = None  # files and bytes of ours; counted when first needed
 
     def labels(self) -> list[str]:
         """The classes, sorted, also those without pictures yet."""
         if not self.folder.is_dir():
             return []
         return list_folder(self.folder)[0]
+
+    def left_out(self) -> LeftOut:
+        """What lies in the folder and is no picture of a class, or cannot be read. Raises `DataError`."""
+        found = LeftOut()
+        if self.folder.is_dir():
+            for name in pictures_below(self.folder, found):
+                if not (self.folder / name).is_file():
+                    found.troubles.append((name, DANGLING))
+            own = sum((self.folder / name).is_dir() for name in (PUT_AWAY, WAITING))
+            found.kinds[HIDDEN_FOLDERS] -= own
+            found.kinds = +found.kinds
+        return found
 
     def add_label(self, label: str) -> str:
         """Make a class, and give its name as it is kept. Raises `DataError` where the name will not do."""
@@ -67,12 +94,16 @@ class Collection:
 
         With `alone` it is put away where it lies under another label, or waits for one: the last word holds.
 
-        Raises `ImageError` where it cannot be read, `DataError` where the label will not do, and `DiskError`.
+        Raises `ImageError` where it cannot be read, `DataError` where the label will not do, `CollectionFullError`, and
+        `DiskError`.
         """
         decode(data, (32, 32))
         with self._writing:
-            path = self.folder / self.add_label(label) / _file_name(data)
+            path = self.folder / self._name(label) / _file_name(data)
             if not path.exists():
+                moves = alone and (self.folder / WAITING / path.name).exists()
+                self._take_room(0 if moves else 1, 0 if moves else len(data))
+                self.add_label(label)
                 write_bytes(path, data)
         if alone:
             for other in self.labels():
@@ -80,6 +111,24 @@ class Collection:
                     self.put_away(other, path.name)
             self.settle(path.name, None)
         return path
+
+    def suggest(self, label: str, data: bytes) -> bool:
+        """Keep a picture under the label that a visitor gives it; False where somebody has kept it under another.
+
+        There it stays, and what the visitor says waits for the owner. Raises as `add`.
+        """
+        decode(data, (32, 32))
+        labels = self.labels()
+        label = self._name(label)
+        if label not in labels and len(labels) >= MOST_LABELS:
+            raise CollectionFullError(f"there are {len(labels):,} classes already, which is the most")
+        name = _file_name(data)
+        kept = next((one for one in labels if one != label and (self.folder / one / name).exists()), None)
+        if kept is None:
+            self.add(label, data, alone=True)
+            return True
+        self._wait(data, {"answer": label, "probability": 0.0, "unknown": False, "kept": kept})
+        return False
 
     def _name(self, label: str) -> str:
         """A class that is there already may have any name."""
@@ -89,8 +138,7 @@ class Collection:
     def pictures(self, label: str) -> list[Path]:
         """Of a class, the newest last."""
         try:
-            found = _pictures_in(self.folder / self._name(label))
-            return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+            return _pictures_in(self.folder / self._name(label))
         except OSError:
             return []
 
@@ -115,18 +163,48 @@ class Collection:
     def let_wait(self, data: bytes, answer: str, probability: float, unknown: bool) -> None:
         """Keep a picture that has no label yet for whoever labels it later, with what the model said.
 
-        Raises `ImageError` or `DiskError`.
+        None comes in the place of another. Raises `ImageError`, `CollectionFullError` or `DiskError`.
         """
+        name = _file_name(data)
+        if any((self.folder / label / name).exists() for label in self.labels()):
+            return
+        self._wait(data, {"answer": answer, "probability": probability, "unknown": unknown})
+
+    def _wait(self, data: bytes, said: dict[str, Any]) -> None:
         path = self.folder / WAITING / _file_name(data)
-        said = {"answer": answer, "probability": probability, "unknown": unknown}
         with self._writing:
-            if path.exists() or any((self.folder / label / path.name).exists() for label in self.labels()):
+            if path.exists():
                 return
-            write_text(path.with_suffix(".json"), json.dumps(said, ensure_ascii=False))
+            if len(self._waiting_files()) >= MOST_WAITING:
+                raise CollectionFullError(f"{MOST_WAITING:,} pictures wait for their labels already")
+            text = json.dumps(said, ensure_ascii=False)
+            self._take_room(2, len(data) + len(text.encode()))
+            write_text(path.with_suffix(".json"), text)
             write_bytes(path, data)
-            for old in self._waiting_files()[:-MOST_WAITING]:
-                old.unlink(missing_ok=True)
-                old.with_suffix(".json").unlink(missing_ok=True)
+
+    def _take_room(self, files: int, size: int) -> None:
+        """Count what is about to be written. Raises `CollectionFullError`."""
+        if self._most_files is None or self._most_bytes is None:
+            return
+        for fresh in (False, True):  # the owner may have made room
+            held = self._count() if fresh or self._held is None else self._held
+            self._held = held[0] + files, held[1] + size
+            if self._held[0] <= self._most_files and self._held[1] <= self._most_bytes:
+                return
+            self._held = held
+        most = f"{self._most_files:,} and {self._most_bytes // 1_000_000:,} MB"
+        holds = f"{held[0]:,} files and {held[1] // 1_000_000:,} MB"
+        raise CollectionFullError(f"{self.folder.name} holds {holds} already, of at most {most}")
+
+    def _count(self) -> tuple[int, int]:
+        """Files and bytes below the folder that came by a `Collection`, also those put away and those that wait."""
+        count = size = 0
+        for place, _, names in os.walk(self.folder):
+            for name in filter(_OURS.fullmatch, names):
+                with contextlib.suppress(OSError):
+                    size += Path(place, name).stat().st_size
+                    count += 1
+        return count, size
 
     def waiting(self) -> list[Waiting]:
         """The pictures without a label, those that the model was least sure of first."""
@@ -141,13 +219,13 @@ class Collection:
         if label is not None:
             self.add(label, path.read_bytes(), alone=True)
         with self._writing:
+            self._held = None
             path.unlink(missing_ok=True)
             path.with_suffix(".json").unlink(missing_ok=True)
 
     def _waiting_files(self) -> list[Path]:
         folder = self.folder / WAITING
-        found = _pictures_in(folder) if folder.is_dir() else []
-        return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+        return _pictures_in(folder) if folder.is_dir() else []
 
 
 def name_of_class(label: str) -> str:
@@ -167,7 +245,12 @@ def name_of_class(label: str) -> str:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    return [folder / name for name in list_folder(folder)[1] if has_picture_ending(name)]
+    """The newest last; without those that are gone, as a link to nothing is."""
+    found = []
+    for name in filter(has_picture_ending, list_folder(folder)[1]):
+        with contextlib.suppress(OSError):
+            found.append(((folder / name).stat().st_mtime_ns, name))
+    return [folder / name for _, name in sorted(found)]
 
 
 def _plain_name(name: str) -> str:
@@ -183,6 +266,7 @@ def _file_name(data: bytes) -> str:
 def _read_waiting(path: Path) -> Waiting | None:
     try:
         said: Any = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        return Waiting(path, str(said["answer"]), float(said["probability"]), bool(said["unknown"]))
+        values = str(said["answer"]), float(said["probability"]), bool(said["unknown"])
+        return Waiting(path, *values, kept=str(said.get("kept", "")))
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None

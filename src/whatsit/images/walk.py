@@ -36,8 +36,11 @@ _SYSTEM_FILES = {
     name.casefold(): name
     for name in ("Thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "Picasa.ini", "Icon\r")
 }
-_BACK = "links that lead back to a folder above"
-_SPECIAL = "pipes or devices"
+BACK = "links that lead back to a folder above"
+SPECIAL = "pipes or devices"
+DANGLING = "the link leads to nothing, its target is missing"
+UNREADABLE = "the folder cannot be read"
+HIDDEN_FOLDERS = "hidden folders"
 NO_ENDING = "files without an ending"
 NAMED = 5  # names in a message, of many
 
@@ -95,11 +98,11 @@ def walk(root: str | Path, left_out: LeftOut) -> Iterator[str]:
             try:
                 identity = _identity(path)
                 if any(identity == above for _, above, _ in todo):
-                    left_out.count(prefix[:-1], _BACK)
+                    left_out.count(prefix[:-1], BACK)
                     continue
                 inside = _entries(path, prefix + name, left_out)
             except OSError as error:
-                left_out.troubles.append((prefix + name[:-1], f"the folder cannot be read: {error.strerror or error}"))
+                left_out.troubles.append((prefix + name[:-1], f"{UNREADABLE}: {error.strerror or error}"))
                 continue
             left_out.folders.append(prefix + name[:-1])
             todo.append((prefix + name, identity, iter(inside)))
@@ -205,7 +208,7 @@ def _entries(folder: str, prefix: str, left_out: LeftOut) -> list[str]:
                 break
             try:
                 is_folder, is_file = entry.is_dir(), entry.is_file()
-                reason = "the link leads to nothing, its target is missing"
+                reason = DANGLING
             except OSError as error:
                 is_folder = is_file = False
                 reason = f"it cannot be looked at: {error.strerror or error}"
@@ -218,7 +221,7 @@ def _entries(folder: str, prefix: str, left_out: LeftOut) -> list[str]:
             elif entry.is_symlink():
                 left_out.troubles.append((prefix + entry.name, reason))
             else:
-                left_out.count(place, _SPECIAL)
+                left_out.count(place, SPECIAL)
     names.sort()  # with the `/`, this is the order of the whole names
     return names
 
@@ -226,7 +229,7 @@ def _entries(folder: str, prefix: str, left_out: LeftOut) -> list[str]:
 def _reserved(name: str, is_folder: bool) -> str | None:
     """What a file or folder that is not the user's own counts as; None for any other."""
     if name.startswith("."):
-        return "hidden folders" if is_folder else "hidden files"
+        return HIDDEN_FOLDERS if is_folder else "hidden files"
     known = (_SYSTEM_FOLDERS if is_folder else _SYSTEM_FILES).get(name.casefold())
     return known and f"{known.strip()} {'folders' if is_folder else 'files'}"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser import free_port, serving
+from tests.guard import NO_WAY_OUT, guarded
 from whatsit.verbs.train import Run
 
 if TYPE_CHECKING:
@@ -27,13 +28,18 @@ def app_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def app(fruit_run: Run, baseline_run: Run, hostile_run: Run, app_folder: Path) -> Iterator[str]:
-    """The address of `whatsit app`, with the fruit model first, then the one of shapes and one with hostile names."""
+    """The address of `whatsit app`, with the fruit model first, then the one of shapes and one with hostile names.
+
+    Whatever its visitors did, it has asked no other computer for anything.
+    """
     port = free_port()
     runs = [run.folder for run in (fruit_run, baseline_run, hostile_run)]
-    command = ["whatsit.apps.cli", "app", *runs, "--no-browser", "--port", port]
+    log = app_folder.with_name(f"{app_folder.name}-asked.txt")
+    command, environment = guarded(log, "whatsit.apps.cli", "app", *runs, "--no-browser", "--port", port)
     home = str(app_folder / HOME)
-    with serving(command, port, app_folder, HOME=home, USERPROFILE=home) as address:
+    with serving(command, port, app_folder, HOME=home, USERPROFILE=home, **NO_WAY_OUT, **environment) as address:
         yield address
+    assert log.read_text() == ""
 
 
 @pytest.fixture

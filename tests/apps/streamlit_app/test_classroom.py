@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import encode, shapes
+from whatsit.apps import training_log
+from whatsit.apps.streamlit_app import classroom
 from whatsit.apps.streamlit_app.classroom import Classroom
 from whatsit.apps.trainer import Taught
 from whatsit.errors import WhatsitError
@@ -101,3 +103,52 @@ def test_killed_training_and_odd_folder_names_stand_in_nobodys_way(tmp_path: Pat
     (room.models / "[x]-1.unfinished").mkdir(parents=True)
     train(room)
     assert room.result()[0].run.name == "[x]-2"
+
+
+def test_what_nobody_foresaw_is_shown_and_written_down(room: Classroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(data: Path, out: Path, progress: Callable[[str], None]) -> Taught:
+        raise RuntimeError("the disc is square")
+
+    monkeypatch.setattr(room.trainer, "train", fail)
+    train(room)
+    assert (room.failed, room.is_logged, room.doing) == ("RuntimeError: the disc is square", True, "")
+    log = (room.models / "training.log").read_text(encoding="utf-8")
+    assert "Traceback" in log
+    assert "RuntimeError: the disc is square" in log
+
+
+def test_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_log, "MOST", 100)
+    log = training_log.TrainingLog(tmp_path / "new" / "training.log")
+    for number in range(50):
+        log.write(f"line {number}\nand more")
+    assert sorted(path.name for path in log.path.parent.iterdir()) == ["training.log", "training.log.old"]
+    assert sum(path.stat().st_size for path in log.path.parent.iterdir()) < 400
+    assert "line 49" in log.path.read_text()
+
+
+def test_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    training_log.TrainingLog(tmp_path / "file" / "training.log").write("words")
+
+
+def test_class_is_judged_once_until_its_pictures_change(room: Classroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(room)
+    taught = room.result()[0]
+    before = room.advice(taught)
+    monkeypatch.setattr(classroom, "_thumbs", lambda paths: pytest.fail("a class was judged again"))
+    assert room.advice(taught) == before
+    judged: list[int] = []
+    monkeypatch.setattr(classroom, "_thumbs", lambda paths: judged.append(len(paths)) or [])
+    room.collection.add("disc", encode(shapes("disc", 99)))
+    for _ in range(2):
+        room.advice(taught)
+    assert judged == [5]  # the other class is as it was
+
+
+def test_other_things_among_the_models_are_no_runs(room: Classroom) -> None:
+    for name in (".taught-7", "taught-8.old", "other-9"):
+        (room.models / name).mkdir(parents=True)
+    (room.models / "taught-10").write_bytes(b"a file")
+    train(room)
+    assert room.result()[0].run.name == "taught-1"

@@ -15,6 +15,7 @@ from starlette.formparsers import MultiPartParser
 
 from tests.browser import free_port, serving
 from tests.conftest import encode, shapes
+from tests.guard import guarded
 from whatsit.apps.streamlit_app.live_route import MAX_FRAME
 from whatsit.apps.streamlit_app.server import SCRIPT
 from whatsit.verbs.train import Run
@@ -27,7 +28,7 @@ def post(app: str, model: str, frame: bytes, headers: dict[str, str] = OWN_PAGE)
     place = urlsplit(app)
     connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=20)
     try:
-        connection.request("POST", f"/whatsit/answer?model={quote(model)}", frame, headers)
+        connection.request("POST", f"{place.path}/whatsit/answer?model={quote(model)}", frame, headers)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
     finally:
@@ -84,6 +85,51 @@ def test_page_of_another_origin_gets_no_permission(app: str) -> None:
     connection.close()
 
 
+def upgrade(app: str, origin: str, path: str = "/_stcore/stream") -> int:
+    """Ask for Streamlit's websocket as a page of this origin: the status."""
+    place = urlsplit(app)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=20)
+    asked = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    connection.request("GET", path, headers=asked | {"Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==", "Origin": origin})
+    try:
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://evil.example", 403),
+        ("null", 403),
+        ("http://192.0.2.7:8501", 403),
+        ("", 101),
+        ("http://localhost:1", 101),
+    ],
+)
+def test_only_own_pages_get_the_websocket(app: str, origin: str, status: int) -> None:
+    """Of any other origin, Streamlit asked an outside host for this computer's address; the fixture sees that it does not."""
+    assert upgrade(app, origin or app) == status
+
+
+def test_live_route_is_refused_by_a_borrowed_name(app: str) -> None:
+    """A name that somebody points at this computer: to the browser, the page is the app's own."""
+    status, body = ask(app, "/whatsit/answer?model=baseline", OWN_PAGE | {"host": "evil.example"})
+    assert status == 403
+    assert "is not called evil.example" in body
+
+
+def ask(app: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
+    place = urlsplit(app)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=20)
+    try:
+        connection.request("POST", path, b"", headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
 def test_settings_for_hosting_are_the_apps_own() -> None:
     own = (SCRIPT.parent / ".streamlit" / "config.toml").read_text(encoding="utf-8")
     assert (ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8") == own
@@ -97,9 +143,20 @@ def test_uploads_stay_in_memory() -> None:
 
 def test_hosted_app_answers(baseline_run: Run, tmp_path: Path) -> None:
     port = free_port()
-    command = ["streamlit", "run", ROOT / "app.py", "--server.port", port]
-    with serving(command, port, tmp_path, WHATSIT_MODELS=str(baseline_run.folder), HOME=str(tmp_path)) as address:
-        assert post(address, "baseline", encode(shapes("disc", 7)))[0] == 200
+    log = tmp_path / "asked.txt"
+    options = ["--server.port", port, "--server.address", "0.0.0.0", "--server.baseUrlPath", "pets"]
+    command, environment = guarded(log, "streamlit", "run", ROOT / "app.py", *options)
+    environment |= {"WHATSIT_MODELS": str(baseline_run.folder), "HOME": str(tmp_path)}
+    with serving(command, port, tmp_path, "/pets/_stcore/health", **environment) as address:
+        assert post(f"{address}/pets", "baseline", encode(shapes("disc", 7)))[0] == 200
+        assert upgrade(address, "http://evil.example", "/pets/_stcore/stream") == 403
+    assert log.read_text() == ""
+
+
+def test_nonsense_for_a_root_path_is_one_line(baseline_run: Run) -> None:
+    done = run_app(baseline_run.folder, "--root-path", "/a?b")
+    assert done.returncode == 2
+    assert done.stderr.startswith("whatsit: --root-path '/a?b' is neither a path nor an address")
 
 
 def test_nonsense_for_a_host_is_one_line(baseline_run: Run) -> None:

@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from whatsit.apps.model_files import find_models
+from whatsit.apps.model_files import Entry, find_models
 from whatsit.apps.streamlit_app import shelf
 from whatsit.errors import BundleError, MissingBundleError, UsageError
 from whatsit.verbs.train import Run
@@ -104,3 +106,77 @@ def test_open_model_knows_its_checks_and_its_run(folder: Path, baseline_run: Run
     assert {check.name for check in opened.checks} >= {"class_recall", "seconds_per_picture"}
     assert opened.record.best_epoch is not None
     assert opened.explainer.predictor is opened.predictor
+
+
+def test_name_that_a_page_has_shown_is_found_without_listing_the_disk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHATSIT_MODELS", str(folder))
+    shelf.offered_models()
+    monkeypatch.setattr(shelf, "find_models", lambda paths: pytest.fail("the disk was listed"))
+    assert shelf.offered_model("old").path == folder / "old"
+
+
+def test_name_that_is_not_there_lists_the_disk_once_a_second_at_most(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[object] = []
+    monkeypatch.setattr(shelf, "find_models", lambda paths: listed.append(paths) or [])
+    monkeypatch.setattr(shelf.time, "monotonic", iter([100.0, 100.0, 100.5, 101.5, 101.5]).__next__)
+    shelf.offered_models()
+    assert [shelf.offered_model("none") for _ in range(3)] == [None] * 3
+    assert len(listed) == 3
+
+
+def test_model_that_comes_later_is_found_by_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHATSIT_MODELS", str(folder))
+    shelf.offered_models()
+    shutil.copy(folder / "single.whatsit", folder / "late.whatsit")
+    monkeypatch.setattr(shelf, "_looked", [float("-inf")])
+    assert shelf.offered_model("late").path == folder / "late.whatsit"
+
+
+def test_opening_one_model_holds_up_nobody_else_and_is_done_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, go_on = threading.Event(), threading.Event()
+    opened: list[str] = []
+    really = shelf.OpenModel
+
+    def slow(entry: Entry, key: shelf.Key) -> shelf.OpenModel:
+        opened.append(entry.name)
+        if entry.name == "old":
+            began.set()
+            assert go_on.wait(20)
+        return really(entry, key)
+
+    monkeypatch.setattr(shelf, "OpenModel", slow)
+    [old], [new] = find_models([folder / "old"]), find_models([folder / "new"])
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(shelf.open_model, old) for _ in range(2)]
+        assert began.wait(20)
+        assert shelf.opened_model(old) is None
+        assert shelf.open_model(new).entry is new  # while the other is not open yet
+        go_on.set()
+        assert waiting[0].result() is waiting[1].result() is shelf.opened_model(old)
+    assert opened == ["old", "new"]
+
+
+def test_model_that_could_not_be_opened_is_tried_again(folder: Path, baseline_run: Run) -> None:
+    [single] = find_models([folder / "single.whatsit"])
+    whole = single.path.read_bytes()
+    single.path.write_bytes(bytes(len(whole)))
+    info = single.path.stat()
+    with pytest.raises(BundleError):
+        shelf.open_model(single)
+    single.path.write_bytes(whole)
+    os.utime(single.path, ns=(info.st_atime_ns, info.st_mtime_ns))
+    assert shelf.open_model(single).predictor.classes
+
+
+def test_few_models_are_open_at_once(folder: Path) -> None:
+    entries = []
+    for number in range(4):
+        shutil.copy(folder / "single.whatsit", folder / f"{number}.whatsit")
+        entries += find_models([folder / f"{number}.whatsit"])
+    for entry in entries:
+        shelf.open_model(entry)
+    assert [shelf.opened_model(entry) is not None for entry in entries] == [False, True, True, True]

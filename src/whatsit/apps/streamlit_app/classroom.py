@@ -9,23 +9,27 @@ import hashlib
 import json
 import re
 import threading
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from whatsit.apps.trainer import Taught, Trainer, taught_from
+from whatsit.apps.trainer import Taught, Trainer, TrainingError, taught_from
+from whatsit.apps.training_log import TrainingLog
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.files import write_text
 from whatsit.images.audit import measure
 from whatsit.images.collection import Collection
 from whatsit.images.decode import Pixels
 from whatsit.images.near import near_duplicates
+from whatsit.images.walk import list_folder
 from whatsit.verbs.workplace import UNFINISHED
 
 ENDING = ".models"  # of the folder beside the pictures
 RESULT = "taught.json"
+LOG = "training.log"
 FEWEST = 3  # different pictures of a class
 SOME = 20  # pictures of a class from which more are no longer the first advice
 
@@ -45,10 +49,15 @@ class Classroom:
         """Raises `UsageError` where the folder is something else."""
         self.collection = Collection(folder)
         self.models = self.collection.folder.with_name(self.collection.folder.name + ENDING)
-        self.trainer = trainer or Trainer()
+        self.log = TrainingLog(self.models / LOG)
+        self.trainer = trainer or Trainer(self.log.write)
         self.doing = ""  # what the training is at; empty when none is
         self.failed = ""  # why the last one did not end well
-        self._beginning = threading.Lock()
+        self.is_logged = False  # whether the log knows more of that
+        self._beginning, self._judging = threading.Lock(), threading.Lock()
+        self._monotonous: dict[
+            str, tuple[list[str], bool]
+        ] = {}  # of each class, the pictures that were judged, and how
 
     @property
     def is_ready(self) -> bool:
@@ -61,7 +70,7 @@ class Classroom:
         with self._beginning:
             if self.doing:
                 return None
-            self.doing, self.failed = " ", ""
+            self.doing, self.failed, self.is_logged = " ", "", False
         thread = threading.Thread(target=self._train, name="teach", daemon=True)
         thread.start()
         return thread
@@ -75,7 +84,15 @@ class Classroom:
             document = asdict(taught) | {"run": str(taught.run), "state": state}
             write_text(out / RESULT, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
         except WhatsitError as error:
+            self.is_logged = not (isinstance(error, TrainingError) and error.is_foreseen)
+            if self.is_logged:
+                self.log.write(f"training failed: {error}")
             self.failed = str(error)
+        except (
+            Exception
+        ) as error:  # nobody waits for this thread, so whatever it is must be shown and written down here
+            self.log.write("".join(traceback.format_exception(error)))
+            self.is_logged, self.failed = True, f"{type(error).__name__}: {error}"
         finally:
             self.doing = ""
 
@@ -87,8 +104,8 @@ class Classroom:
         wanted = re.compile(
             re.escape(self.collection.folder.name) + r"-(\d+)" + (f"({re.escape(also)})?" if also else "")
         )
-        paths = list(self.models.iterdir()) if self.models.is_dir() else []
-        return {path: int(found[1]) for path in paths if (found := wanted.fullmatch(path.name))}
+        names = list_folder(self.models)[0] if self.models.is_dir() else []
+        return {self.models / name: int(found[1]) for name in names if (found := wanted.fullmatch(name))}
 
     def result(self) -> tuple[Taught, bool] | None:
         """What came of the newest training, and whether the pictures have changed since; None before the first."""
@@ -121,12 +138,21 @@ class Classroom:
         return found or [Advice("teach.fine", {})]
 
     def _is_monotonous(self, label: str) -> bool:
-        """Whether more than half of the newest pictures of a class are near-duplicates of others."""
+        """Whether more than half of the newest pictures of a class are near-duplicates of others; judged once for each lot."""
         paths = self.collection.pictures(label)[-60:]
-        thumbs = _thumbs(paths)
-        if len(thumbs) < 6:
-            return False
-        return sum(len(group) - 1 for group in near_duplicates(np.stack(thumbs))) > len(thumbs) / 2
+        names = [path.name for path in paths]
+        with self._judging:
+            judged = self._monotonous.get(label)
+            if judged is None or judged[0] != names:
+                judged = self._monotonous[label] = names, _are_alike(paths)
+            return judged[1]
+
+
+def _are_alike(paths: Sequence[Path]) -> bool:
+    thumbs = _thumbs(paths)
+    if len(thumbs) < 6:
+        return False
+    return sum(len(group) - 1 for group in near_duplicates(np.stack(thumbs))) > len(thumbs) / 2
 
 
 def _thumbs(paths: Sequence[Path]) -> list[Pixels]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from whatsit.apps.answers import address
-from whatsit.apps.streamlit_app import charts, fragments
+from whatsit.apps.streamlit_app import charts, fragments, left_out
 from whatsit.apps.streamlit_app.desk import KINDS, Desk, Item, open_desk, renew_desk
 from whatsit.apps.words import Words
 from whatsit.errors import ImageError, WhatsitError
@@ -52,6 +52,7 @@ def _glance(desk: Desk, say: Words) -> None:
             fragments.tile(f"{len(decided):,}", say("data.decided")),
         )
     )
+    left_out.show_of(desk.dataset, say)
     with st.expander(say("data.counts"), icon=":material/bar_chart:"):
         st.altair_chart(charts.counts(counts, say))
 

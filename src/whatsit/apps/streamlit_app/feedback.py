@@ -12,13 +12,12 @@ from pathlib import Path
 import streamlit as st
 
 from whatsit.apps.answers import Lot, address
-from whatsit.apps.network import is_private
 from whatsit.apps.streamlit_app import fragments
 from whatsit.apps.streamlit_app.shelf import OpenModel
 from whatsit.apps.words import Words
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.evaluation.wording import plain
-from whatsit.images.collection import Collection, Waiting
+from whatsit.images.collection import MOST_WAITING, Collection, CollectionFullError, Waiting
 from whatsit.images.decode import decode_within
 from whatsit.runtime.predictor import Prediction
 
@@ -26,15 +25,20 @@ UNSURE = 0.6  # probability below which a picture waits for a label
 AT_ONCE = 12
 FEWEST = 3  # different pictures of each of two classes, to train with
 SIDE = 320  # pixels
+MOST_FILES = 10_000  # that visitors bring
+MOST_BYTES = 2_000_000_000
 
 _offered: list[Collection] = []
 _open_to_others: list[bool] = [False]
 
 
-def offer_feedback(folder: str | Path | None, host: str) -> None:
-    """Keep what people say in this folder, or nothing. Raises `UsageError` where it is none."""
-    _offered[:] = [] if folder is None else [Collection(folder)]
-    _open_to_others[:] = [not is_private(host)]
+def offer_feedback(folder: str | Path | None, *, is_private: bool) -> None:
+    """Keep what people say in this folder, or nothing; only this computer's users may see it, if only they come.
+
+    Raises `UsageError` where it is none.
+    """
+    _offered[:] = [] if folder is None else [Collection(folder, most_files=MOST_FILES, most_bytes=MOST_BYTES)]
+    _open_to_others[:] = [not is_private]
 
 
 def is_on() -> bool:
@@ -74,11 +78,14 @@ def ask(data: bytes, found: Prediction, classes: tuple[str, ...], say: Words) ->
         )
         if st.button(say("feedback.send"), type="primary", disabled=not label, key="send_feedback") and label:
             try:
-                _offered[0].add(label, data, alone=True)
+                is_kept = _offered[0].suggest(label, data)
+            except CollectionFullError:
+                st.warning(say("feedback.full"))
             except WhatsitError as error:
                 st.error(say("failed", reason=fragments.markdown_safe(str(error))))
             else:
-                st.success(say("feedback.thanks", label=fragments.markdown_safe(label)))
+                thanks = "feedback.thanks" if is_kept else "feedback.contested"
+                st.success(say(thanks, label=fragments.markdown_safe(label)))
 
 
 def show(opened: OpenModel, say: Words) -> None:
@@ -100,6 +107,8 @@ def show(opened: OpenModel, say: Words) -> None:
         st.code(f"whatsit train {shlex.quote(str(collection.folder))}", language="bash")
     waiting = collection.waiting()
     st.header(say("queue.waiting", n=len(waiting)), divider="gray")
+    if len(waiting) >= MOST_WAITING:
+        st.warning(say("queue.full"))
     if not waiting:
         st.html(f'<p class="w-soft">{say("queue.empty")}</p>')
     for start in range(0, min(len(waiting), AT_ONCE), 4):
@@ -114,11 +123,12 @@ def _card(one: Waiting, classes: tuple[str, ...], say: Words) -> None:
         picture = address(decode_within(one.path.read_bytes(), SIDE), quality=85)
     except (OSError, ImageError):
         picture = ""
-    about = (
-        say("queue.unknown", label=one.answer)
-        if one.unknown
-        else say("queue.unsure", label=one.answer, share=fragments.share(one.probability))
-    )
+    if one.kept:
+        about = say("queue.contested", label=one.answer, kept=one.kept)
+    elif one.unknown:
+        about = say("queue.unknown", label=one.answer)
+    else:
+        about = say("queue.unsure", label=one.answer, share=fragments.share(one.probability))
     st.html(fragments.card(picture, about, ""))
     st.button(
         fragments.markdown_safe(say("data.it_is", label=one.answer)),

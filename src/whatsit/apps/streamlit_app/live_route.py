@@ -7,13 +7,15 @@ that is wanted makes their browsers ask for a permission that is not given.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anyio
 import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from whatsit.apps.presentation import answer_json
-from whatsit.apps.streamlit_app.shelf import offered_models, open_model
+from whatsit.apps.streamlit_app.shelf import OpenModel, offered_model, open_model, opened_model
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.images.decode import picture_size
 
@@ -22,6 +24,7 @@ HEADER = "x-whatsit"
 MAX_FRAME = 4 * 1024 * 1024  # bytes
 MAX_FRAME_PIXELS = 16_000_000
 _AT_ONCE, _WAITING = 2, 8
+_OPENED_AT_ONCE = 4
 _SECONDS = 10  # in which a frame must have arrived
 
 
@@ -33,7 +36,8 @@ class _TooLargeError(Exception):
     pass
 
 
-_limiter: anyio.CapacityLimiter | None = None
+_limiters: dict[str, anyio.CapacityLimiter] = {}  # they belong to the event loop, which is not there at import
+_being_opened: set[Path] = set()  # models that a frame has asked for
 
 
 async def answer(request: Request) -> JSONResponse:
@@ -66,20 +70,40 @@ async def _body(request: Request) -> bytes:
 
 
 async def _in_turn(model: str, frame: bytes) -> dict[str, object]:
-    global _limiter  # it belongs to the event loop, which is not there at import
-    _limiter = _limiter or anyio.CapacityLimiter(_AT_ONCE)
-    if _limiter.statistics().tasks_waiting >= _WAITING:
+    opened = await _open(model)
+    answering = _limiter("answering", _AT_ONCE)
+    if answering.statistics().tasks_waiting >= _WAITING:
         raise _BusyError
-    return await anyio.to_thread.run_sync(_look, model, frame, limiter=_limiter)
+    return await anyio.to_thread.run_sync(_look, opened, frame, limiter=answering)
 
 
-def _look(model: str, frame: bytes) -> dict[str, object]:
-    entry = next((entry for entry in offered_models() if entry.name == model), None)
+async def _open(model: str) -> OpenModel:
+    """The model, which is opened apart from the answers, so that visitors of others do not wait."""
+    entry = await anyio.to_thread.run_sync(offered_model, model)
     if entry is None:
         raise WhatsitError("there is no such model")
+    opened = opened_model(entry)
+    if opened is None:
+        if entry.path in _being_opened:  # frames come again, and need not all wait
+            raise _BusyError
+        _being_opened.add(entry.path)
+        try:
+            opened = await anyio.to_thread.run_sync(open_model, entry, limiter=_limiter("opening", _OPENED_AT_ONCE))
+        finally:
+            _being_opened.discard(entry.path)
+    return opened
+
+
+def _look(opened: OpenModel, frame: bytes) -> dict[str, object]:
     picture_size(frame, max_pixels=MAX_FRAME_PIXELS)  # before anything is decoded
-    [found] = open_model(entry).predictor.predict([frame], top=3)
+    [found] = opened.predictor.predict([frame], top=3)
     return answer_json(found)
+
+
+def _limiter(name: str, most: int) -> anyio.CapacityLimiter:
+    if name not in _limiters:
+        _limiters[name] = anyio.CapacityLimiter(most)
+    return _limiters[name]
 
 
 def _error(status: int, message: str) -> JSONResponse:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-import time
-import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import uvicorn
 from starlette.formparsers import MultiPartParser
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import BaseRoute, Route
+from streamlit import config, net_util
 
-from whatsit.apps.network import HOST, announcement, listening, reachable
+from whatsit.apps.network import HOST, is_private
+from whatsit.apps.serving import serve_app
+from whatsit.apps.site import OwnPages, Site, site_at
 from whatsit.apps.streamlit_app import live_route
 from whatsit.apps.streamlit_app.classroom import offer_classroom
 from whatsit.apps.streamlit_app.desk import offer_data
@@ -28,6 +29,9 @@ PORTS = range(8501, 8551)
 # Uploads stay in memory: Starlette would write those above 1 MB to a temporary file. Streamlit refuses larger ones.
 MultiPartParser.spool_max_size = 1024 * 1024 * 1024
 
+# Streamlit asks an outside host for the address of this computer, to tell it or to compare it. Nothing goes out.
+net_util.get_external_ip = lambda: None
+
 
 async def _font(_: Request) -> FileResponse:
     return FileResponse(FONT, headers={"cache-control": "max-age=86400"})
@@ -37,6 +41,28 @@ ROUTES: list[BaseRoute] = [
     Route(live_route.PATH, live_route.answer, methods=["POST"]),
     Route("/whatsit/Sarabun.ttf", _font),
 ]
+_OWN = ("/whatsit/",)  # our routes, which know nothing of Streamlit's `baseUrlPath`
+
+
+def hosted_site() -> Site:
+    """Return the site of `streamlit run app.py`, from Streamlit's settings.
+
+    Which names a hosting service hands on is not known, so the name is not looked at.
+    """
+    known = [*config.get_option("server.corsAllowedOrigins")]
+    if config.is_manually_set("browser.serverAddress"):
+        known.append(f"//{config.get_option('browser.serverAddress')}")
+    names = {urlsplit(one.strip()).hostname or "" for one in known}
+    path = config.get_option("server.baseUrlPath").strip("/")
+    return Site(
+        "",
+        f"/{path}" if path else "",
+        allowed=frozenset(name for name in names if name and not is_private(name)),
+        is_checked=config.get_option("server.enableCORS"),
+    )
+
+
+MIDDLEWARE = [Middleware(OwnPages, site=hosted_site, keeps=True, without=_OWN)]
 
 
 def run(
@@ -47,6 +73,7 @@ def run(
     teach: str | Path | None = None,
     host: str | None = None,
     port: int | None = None,
+    root_path: str | None = None,
     browser: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
@@ -59,40 +86,19 @@ def run(
         teach: a folder that whoever reaches the app may add pictures to, and train with.
         host: to bind to; 127.0.0.1 by default.
         port: 8501 or the next free one by default.
+        root_path: below which a reverse proxy shows it, such as `/pets`, or the whole address that visitors see.
         browser: open one.
         say: is told the address.
 
-    Raises `MissingBundleError` or `UsageError` where a path leads to no model or data, or the address cannot be had.
+    Raises `MissingBundleError` or `UsageError` where a path leads to no model or data, or the address cannot be had or read.
     """
     taught = offer_classroom(teach)
     offer(models, *([taught] if taught else []), search=data is None)
     offer_data(data)
-    host = host or HOST
-    offer_feedback(feedback, host)
+    site = site_at(host or HOST, root_path)
+    offer_feedback(feedback, is_private=site.is_private)
     from streamlit import App
 
-    with listening("the app", host, [port] if port else PORTS) as (sockets, port):
-        address = f"http://{reachable(host)}:{port}"
-        server = uvicorn.Server(
-            # Not by Streamlit's own runner: its sockets wait for the other side's acknowledgement (Nagle), 40 ms an answer.
-            uvicorn.Config(
-                App(SCRIPT, routes=ROUTES),
-                log_level="warning",
-                access_log=False,
-                ws="websockets-sansio",
-                ws_max_size=200 * 1024 * 1024,
-                timeout_graceful_shutdown=3,
-            )
-        )
-        threading.Thread(target=_tell, args=(server, address, browser, say), daemon=True).start()
-        server.run(sockets)
-
-
-def _tell(server: uvicorn.Server, address: str, browser: bool, say: Callable[[str], None]) -> None:
-    while not server.started:
-        if server.should_exit:
-            return
-        time.sleep(0.05)
-    say(announcement(address))
-    if browser:
-        webbrowser.open(address)
+    app = App(SCRIPT, routes=ROUTES, middleware=[Middleware(OwnPages, site=site, keeps=True, without=_OWN)])
+    config.set_option("server.baseUrlPath", site.root_path)
+    serve_app(app, site, [port] if port else PORTS, browser=browser, say=say, largest_message=200 * 1024 * 1024)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,24 +80,72 @@ def offer(paths: Sequence[str | Path], *later: Path, search: bool = True) -> Non
 def offered_models() -> list[Entry]:
     """What was offered; else what the variable `WHATSIT_MODELS` names, or what lies in the usual places."""
     chosen = [path for path in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if path]
-    return find_models(_offered or chosen or (USUAL_PLACES if _searches[0] else ()))
+    found = find_models(_offered or chosen or (USUAL_PLACES if _searches[0] else ()))
+    _listed.clear()
+    _listed.update((entry.name, entry) for entry in found)
+    return found
 
 
-_opened: OrderedDict[Key, OpenModel] = OrderedDict()
-_opening = threading.Lock()
+_listed: dict[str, Entry] = {}  # as a page saw them last, by name
+_LISTED_EVERY = 1.0  # seconds, at most as often for names that are not there
+_looked = [float("-inf")]
+
+
+def offered_model(name: str) -> Entry | None:
+    """The model of a name, without listing the disk for one that a page has shown."""
+    entry = _listed.get(name)
+    if entry is None and time.monotonic() - _looked[0] >= _LISTED_EVERY:
+        _looked[:] = [time.monotonic()]
+        offered_models()
+        entry = _listed.get(name)
+    return entry
+
+
+class _Opening:
+    """A model that one visitor opens and others wait for; those of other models do not."""
+
+    def __init__(self) -> None:
+        self.turn = threading.Lock()
+        self.opened: OpenModel | None = None
+
+
+_opened: OrderedDict[Key, _Opening] = OrderedDict()
+_looking = threading.Lock()  # held for a moment only
 
 
 def open_model(entry: Entry) -> OpenModel:
     """The model, opened once for all visitors, and again when its file has changed. Raises `BundleError`."""
+    key = _key(entry)
+    with _looking:
+        opening = _opened.setdefault(key, _Opening())
+        _opened.move_to_end(key)
+    try:
+        with opening.turn:
+            opening.opened = opening.opened or OpenModel(entry, key)
+    finally:
+        with _looking:
+            if opening.opened is None and not opening.turn.locked() and _opened.get(key) is opening:
+                del _opened[key]
+            ready = [old for old, one in _opened.items() if one.opened]
+            for old in ready[:-_OPEN_AT_ONCE]:
+                del _opened[old]
+    return opening.opened
+
+
+def opened_model(entry: Entry) -> OpenModel | None:
+    """The model where it is open; None where somebody is to open it, which takes its time. Raises `MissingBundleError`."""
+    key = _key(entry)
+    with _looking:
+        opening = _opened.get(key)
+        if opening is None or opening.opened is None:
+            return None
+        _opened.move_to_end(key)
+        return opening.opened
+
+
+def _key(entry: Entry) -> Key:
     try:
         info = find_bundle(entry.path).stat()
     except OSError:
         raise MissingBundleError(f"{entry.name}: this model is not there any more") from None
-    key = (entry.path, info.st_mtime_ns, info.st_size)
-    with _opening:
-        if key not in _opened:
-            _opened[key] = OpenModel(entry, key)
-        _opened.move_to_end(key)
-        while len(_opened) > _OPEN_AT_ONCE:
-            _opened.popitem(last=False)
-        return _opened[key]
+    return entry.path, info.st_mtime_ns, info.st_size

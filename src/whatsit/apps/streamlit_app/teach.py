@@ -11,7 +11,7 @@ from urllib.parse import quote
 import streamlit as st
 
 from whatsit.apps.answers import address
-from whatsit.apps.streamlit_app import fragments
+from whatsit.apps.streamlit_app import fragments, left_out
 from whatsit.apps.streamlit_app.classroom import FEWEST, Classroom, classroom
 from whatsit.apps.trainer import Taught
 from whatsit.apps.words import Words
@@ -41,6 +41,7 @@ def show(say: Words) -> None:
     for label in room.collection.labels():
         _class(room, label, say)
     _new(say)
+    left_out.show(room.collection.left_out(), say)
     _train(room, say)
     found = room.result()
     if found and not room.doing:
@@ -186,7 +187,8 @@ def _thumb(path: Path) -> str:
 
 def _train(room: Classroom, say: Words) -> None:
     if room.failed:
-        st.error(say("failed", reason=fragments.markdown_safe(room.failed)))
+        where = say("teach.log", file=f"{room.models.name}/{room.log.path.name}") if room.is_logged else ""
+        st.error(f"{say('teach.failed', reason=fragments.markdown_safe(room.failed))} {fragments.markdown_safe(where)}")
     if not room.is_ready:
         st.info(say("teach.few", n=FEWEST))
         return
