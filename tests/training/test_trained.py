@@ -51,3 +51,11 @@ def test_the_parts_say_what_the_whole_says(shapes_folder: Path, tmp_path: Path) 
     assert one.probabilities(pixels) == pytest.approx(np.asarray(one.keras_model()(pixels)), abs=1e-5)
     assert isinstance(one.classifier, keras.Model)
     assert one.classifier is one.classifier
+
+
+def test_sensitivity_grows_with_the_error_of_features(shapes_folder: Path, tmp_path: Path) -> None:
+    one = trained(shapes_folder, tmp_path / "one")
+    pixels = np.resize(PIXELS, (5, *one.input_size, 3))
+    assert one.sensitivity(pixels, 0.0).tolist() == [0.0] * 5
+    small, large = one.sensitivity(pixels, 1e-5), one.sensitivity(pixels, 1e-2)
+    assert 0 < small.max() < large.max() <= 1

@@ -108,3 +108,12 @@ def test_largest_difference_is_named(value: float, told: str) -> None:
 def test_other_classes_are_not_alike() -> None:
     with pytest.raises(ModelError, match=r"one gives probabilities of the shape \(3, 3\), the other of \(3, 4\)"):
         require_alike("one", "the other", NAMES, ALIKE[:, :3], ALIKE)
+
+
+def test_what_a_picture_may_differ_by_is_its_own() -> None:
+    found, allowed = ALIKE.copy(), np.array([1e-4, 1e-4, 1e-2])
+    found[2, 0] += 0.005
+    require_alike("one", "the other", NAMES, found, ALIKE, allowed)
+    found[0, 0] += 0.001
+    with pytest.raises(ModelError, match=r"on a\.png a probability differs by 0\.001, 0\.0001 is allowed"):
+        require_alike("one", "the other", NAMES, found, ALIKE, allowed)

@@ -8,13 +8,10 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from whatsit.apps.address import LOCAL, bare_host, is_any, is_private, numeric, url_host
+from whatsit.apps.address import LOCAL, bare_host, is_any, numeric
 from whatsit.errors import UsageError
 
-__all__ = ["HOST", "announcement", "free_port", "is_private", "listening", "reachable"]
-
 HOST = LOCAL
-reachable = url_host
 _BACKLOG = 2048  # connections that wait until they are taken
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 

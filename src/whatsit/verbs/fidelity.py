@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 PICTURES = 64  # validation pictures, fewer where each is looked at in several views: Keras takes 7 ms for one
 EXTREMES = 2  # pictures of noise, and as many of black and white dots; one black picture and one white
+UNUSUAL = 2 * EXTREMES + 2  # these
+# Keras and a folded graph give features of real networks that differ by up to 2e-5 of the largest on extreme pictures, which
+# moved probabilities by up to 84 times what a relative error of 1e-6 moves (62 trainings of five kinds).
+ERROR = 3e-4
+UNUSUAL_TOLERANCE = 0.01  # for the graph of an ensemble, whose heads cannot be asked for their sensitivity
 SAVED = 8  # pictures for the Keras model that the run folder holds
 
 Probabilities = npt.NDArray[Any]
@@ -29,7 +34,8 @@ Probabilities = npt.NDArray[Any]
 def require_what_was_fitted(bundle: Bundle, trained: Trained, saved: Any) -> None:
     """Hold the shipped graph and the saved Keras model against the network and the head as training left them.
 
-    On validation pictures spread over the classes, and on noise and the ends of the range of pixels.
+    On validation pictures spread over the classes, and on noise and the ends of the range of pixels. On the latter a head may
+    amplify rounding: they may differ by what features that are a little wrong would change.
 
     Args:
         bundle: with the graph, which the `Predictor` runs in float32.
@@ -37,14 +43,16 @@ def require_what_was_fitted(bundle: Bundle, trained: Trained, saved: Any) -> Non
         saved: the Keras model of the run folder.
 
     Raises:
-        ModelError: a probability differs by more than `TOLERANCE`, or is no number.
+        ModelError: a probability differs by more than is allowed, or is no number.
     """
     names, pixels = sample(trained.dataset, trained.input_size, PICTURES // len(trained.test_views))
     fitted = trained.probabilities(pixels)
-    require_alike("the exported graph", "the network that was fitted", names, by(bundle)(pixels), fitted)
+    allowed = np.full(len(pixels), TOLERANCE)
+    allowed[-UNUSUAL:] = np.maximum(TOLERANCE, trained.sensitivity(pixels[-UNUSUAL:], ERROR))
+    require_alike("the exported graph", "the network that was fitted", names, by(bundle)(pixels), fitted, allowed)
     some = slice(None, None, -(-len(pixels) // SAVED))
     said = np.asarray(saved(pixels[some], training=False))
-    require_alike("best_model.keras", "the network that was fitted", names[some], said, fitted[some])
+    require_alike("best_model.keras", "the network that was fitted", names[some], said, fitted[some], allowed[some])
 
 
 def require_mean_of_members(
@@ -72,7 +80,9 @@ def require_mean_of_members(
     for member, weight in members:
         sharpened = np.maximum(by(member)(pixels), 1e-30) ** sharpness
         total += weight * sharpened / sharpened.sum(axis=1, keepdims=True)
-    require_alike("the graph of the ensemble", "its members", names, by(bundle)(pixels), total)
+    allowed = np.full(len(pixels), TOLERANCE)
+    allowed[-UNUSUAL:] = UNUSUAL_TOLERANCE
+    require_alike("the graph of the ensemble", "its members", names, by(bundle)(pixels), total, allowed)
 
 
 def by(bundle: Bundle) -> Callable[[Pixels], Probabilities]:
@@ -106,18 +116,26 @@ def sample(dataset: Dataset, size: tuple[int, int], count: int = PICTURES) -> tu
     return names, np.concatenate([np.stack(read), noise, dots, flat])
 
 
-def require_alike(what: str, of: str, names: Sequence[str], found: Probabilities, wanted: Probabilities) -> None:
-    """Raises `ModelError` where two arrays of probabilities `[N, K]` differ by more than `TOLERANCE`, or one has no number."""
+def require_alike(
+    what: str,
+    of: str,
+    names: Sequence[str],
+    found: Probabilities,
+    wanted: Probabilities,
+    allowed: npt.NDArray[np.float64] | None = None,
+) -> None:
+    """Raises `ModelError` where probabilities `[N, K]` differ by more than `allowed` `[N]` (`TOLERANCE`), or one is no number."""
     if found.shape != wanted.shape:
         raise ModelError(f"{what} gives probabilities of the shape {found.shape}, {of} of {wanted.shape}; {_ADVICE}")
     apart = np.abs(found.astype(np.float64) - wanted).max(axis=1)
     apart = np.where(np.isfinite(apart), apart, np.inf)
-    worst = int(apart.argmax())
-    if apart[worst] > TOLERANCE:
+    bounds = np.full(len(apart), TOLERANCE) if allowed is None else allowed
+    worst = int((apart / bounds).argmax())
+    if apart[worst] > bounds[worst]:
         told = f"{apart[worst]:.2g}" if np.isfinite(apart[worst]) else "what is no number"
         raise ModelError(
-            f"{what} does not say what {of} says: on {names[worst]} a probability differs by {told}, {TOLERANCE:g} is allowed; "
-            f"{_ADVICE}"
+            f"{what} does not say what {of} says: on {names[worst]} a probability differs by {told}, {bounds[worst]:.2g} is "
+            f"allowed; {_ADVICE}"
         )
 
 

@@ -13,7 +13,8 @@ from starlette.responses import FileResponse
 from starlette.routing import BaseRoute, Route
 from streamlit import config, net_util
 
-from whatsit.apps.network import HOST, is_private
+from whatsit.apps.address import is_private
+from whatsit.apps.network import HOST
 from whatsit.apps.serving import serve_app
 from whatsit.apps.site import OwnPages, Site, site_at
 from whatsit.apps.streamlit_app import live_route
