@@ -1,18 +1,13 @@
-"""How whatsit writes files (whole or not at all, harmless to those who open them) and where it keeps what can be made again."""
+"""How whatsit writes files: whole or not at all, and harmless to those who open them."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import functools
-import logging
 import os
 import re
 import secrets
 import shutil
-import stat
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,62 +109,3 @@ def disk_error(path: Path, error: OSError) -> DiskError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskError(f"{path}: the disk is full; free some space and run the same command again")
     return DiskError(f"{path}: cannot be written: {error.strerror or error}")
-
-
-def cache_folder() -> Path:
-    """Where downloads and computed features are kept: `$WHATSIT_CACHE`, or the user's cache folder.
-
-    Where the user has none that can be written (no home, as in a container, or a read-only one), it is a folder among the
-    temporary ones, and a warning says so once.
-    """
-    if chosen := os.environ.get("WHATSIT_CACHE"):
-        return Path(chosen)
-    usual = _usual_cache()
-    return usual if usual and _can_be_written(usual) else _temporary_cache(usual)
-
-
-def _usual_cache() -> Path | None:
-    if sys.platform == "win32":
-        place = os.path.join(os.environ.get("LOCALAPPDATA") or "~/AppData/Local", "whatsit", "Cache")  # noqa: PTH118 - as below
-    elif sys.platform == "darwin":
-        place = "~/Library/Caches/whatsit"
-    else:
-        place = os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "whatsit")  # noqa: PTH118 - as below
-    whole = os.path.expanduser(place)  # noqa: PTH111 - which leaves the ~ where nobody knows the home, and raises nothing
-    return Path(whole) if os.path.isabs(whole) else None  # noqa: PTH117
-
-
-def _can_be_written(folder: Path) -> bool:
-    """Whether a folder can be written, or made."""
-    there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
-    return there is not None and os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)  # noqa: PTH112 - never raises
-
-
-@functools.cache
-def _temporary_cache(instead_of: Path | None) -> Path:
-    """A folder of this user's own among the temporary files; said once in a process."""
-    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    try:
-        folder = Path(tempfile.gettempdir(), f"whatsit-{user}")
-        if not _is_own(folder):
-            folder = Path(tempfile.mkdtemp(prefix="whatsit-"))
-    except OSError:  # there is no place for temporary files either: nothing is kept
-        return instead_of or Path(os.devnull, "whatsit")
-    why = f"{instead_of} cannot be written" if instead_of else "this user has no home folder"
-    logging.getLogger("whatsit").warning(
-        "Note: %s, so downloads and computed features are kept in %s; set WHATSIT_CACHE to choose another place",
-        why,
-        folder,
-    )
-    return folder
-
-
-def _is_own(folder: Path) -> bool:
-    """Make a folder, or see that it is the user's: what others may write into is not to be trusted."""
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        info = folder.lstat()
-    except OSError:
-        return False
-    mine = not hasattr(os, "getuid") or (info.st_uid == os.getuid() and not info.st_mode & 0o022)
-    return stat.S_ISDIR(info.st_mode) and mine

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
 from whatsit.bundle.write import write_bundle
+from whatsit.cache import working
 from whatsit.errors import UsageError
 from whatsit.evaluation.criteria import load_criteria
 from whatsit.evaluation.evaluate import Evaluation
@@ -70,6 +71,7 @@ class Run:
         return Predictor(self.model)
 
 
+@working()
 def train(
     data: str | Path | None = None,
     *,
