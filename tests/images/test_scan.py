@@ -210,7 +210,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         ("path,label\n1.png,\n", "line 2: the class name is empty"),
         ("path,label\n,cat\n", "line 2: the column 'path' is empty"),
         (f"path,label\n1.png,{'x' * 10240}\n", "line 2: .*10,240 characters; at most 200"),
-        ("path,label\n1.png,\x1b[31mred\n", "line 2: .*control characters"),
+        ("path,label\n1.png,\x1b[31mred\n", r"line 2: .*U\+001B, which is not seen"),
         ("path,label,split\n1.png,cat,tset\n", "line 2: the split 'tset' is unknown"),
         ("path,label,split\n1.png,cat,train\n2.png,dog,\n", "filled in every row or in none"),
     ],

@@ -17,7 +17,7 @@ from whatsit.errors import DataError, UsageError
 from whatsit.files import disk_error, write_bytes, write_text
 from whatsit.images.decode import decode, ending_of
 from whatsit.images.layout import SPLIT_NAMES
-from whatsit.images.scan import MAX_LABEL, is_plain
+from whatsit.images.names import MAX_LABEL, is_plain
 from whatsit.images.walk import has_picture_ending, list_folder
 
 PUT_AWAY = ".put-away"
