@@ -23,7 +23,7 @@ class ImageError(WhatsitError):
 
     `reason` is the same in a word, for those who say it in another language: `empty`, `too_many_bytes`, `too_many_pixels`,
     `heic` (its reader is not installed), `format` (no picture, or a format that is not read), `unsupported` (a kind of an
-    allowed format that is not read), `damaged`, `memory` or `unreadable`.
+    allowed format that is not read), `damaged`, `memory`, `model` (the model fails on it) or `unreadable`.
     """
 
     def __init__(self, message: str, reason: str = "unreadable") -> None:

@@ -1,24 +1,27 @@
-"""How whatsit writes files (whole or not at all, harmless to those who open them) and where it keeps what can be made again."""
+"""How whatsit writes files: whole or not at all, and harmless to those who open them."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import functools
-import logging
 import os
 import re
 import secrets
 import shutil
-import stat
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock, Timeout
+
 from whatsit.errors import WhatsitError
+
+UNFINISHED = ".unfinished-"  # begins the name of a folder that is written into
+
+_LOCK = ".lock"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DiskError(WhatsitError):
@@ -29,8 +32,27 @@ class DiskError(WhatsitError):
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Write a file so that `path` is either untouched or complete: temporary file, fsync, rename.
 
-    Raises `DiskError` where the disk is full or the place cannot be written; nothing half-written is left then.
+    Raises `DiskError` where the disk is full or the place cannot be written; nothing half-written is left then, and no folder
+    that was made for it.
     """
+    with _folders_on_trial(path.parent):
+        yield from _replacing(path)
+
+
+@contextmanager
+def _folders_on_trial(folder: Path) -> Iterator[None]:
+    """Remove the folders that were made for what fails, where nothing else came into them."""
+    made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # one of them holds something, or was not made
+            for path in made:
+                path.rmdir()
+        raise
+
+
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = _new_beside(path)
@@ -61,6 +83,14 @@ def _new_beside(path: Path) -> tuple[int, Path]:
         with contextlib.suppress(FileExistsError):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
             return os.open(temporary, flags | getattr(os, "O_NOFOLLOW", 0), 0o666), temporary
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Give an open file its size on the disk: a full disk shows now, not as a crash of a memory map. Raises `OSError`."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.truncate(size)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -112,64 +142,88 @@ def from_spreadsheet(cell: str) -> str:
 def disk_error(path: Path, error: OSError) -> DiskError:
     """An `OSError` of a write, in words for the user."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskError(f"{path}: the disk is full; free some space and run the same command again")
+        return DiskError(f"{path}: the disk is full; free some space and try again")
+    if error.errno == errno.EFBIG:
+        return DiskError(
+            f"{path}: the file is larger than the system allows here; choose another disk, or raise its limit"
+        )
     return DiskError(f"{path}: cannot be written: {error.strerror or error}")
 
 
-def cache_folder() -> Path:
-    """Where downloads and computed features are kept: `$WHATSIT_CACHE`, or the user's cache folder.
+@contextmanager
+def written_by_others(path: Path, place: Path, size: int) -> Iterator[None]:
+    """Turn whatever a library raises into a `DiskError` where the reason is that the disk is full.
 
-    Where the user has none that can be written (no home, as in a container, or a read-only one), it is a folder among the
-    temporary ones, and a warning says so once.
+    Libraries have errors of their own for that, or write less and say nothing of why.
+
+    Args:
+        path: what is written, as the user knows it.
+        place: the folder that the library writes into.
+        size: about how many bytes it writes: where no file of that size can be written, that is the reason.
     """
-    if chosen := os.environ.get("WHATSIT_CACHE"):
-        return Path(chosen)
-    usual = _usual_cache()
-    return usual if usual and _can_be_written(usual) else _temporary_cache(usual)
-
-
-def _usual_cache() -> Path | None:
-    if sys.platform == "win32":
-        place = os.path.join(os.environ.get("LOCALAPPDATA") or "~/AppData/Local", "whatsit", "Cache")  # noqa: PTH118 - as below
-    elif sys.platform == "darwin":
-        place = "~/Library/Caches/whatsit"
-    else:
-        place = os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "whatsit")  # noqa: PTH118 - as below
-    whole = os.path.expanduser(place)  # noqa: PTH111 - which leaves the ~ where nobody knows the home, and raises nothing
-    return Path(whole) if os.path.isabs(whole) else None  # noqa: PTH117
-
-
-def _can_be_written(folder: Path) -> bool:
-    """Whether a folder can be written, or made."""
-    there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
-    return there is not None and os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)  # noqa: PTH112 - never raises
-
-
-@functools.cache
-def _temporary_cache(instead_of: Path | None) -> Path:
-    """A folder of this user's own among the temporary files; said once in a process."""
-    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     try:
-        folder = Path(tempfile.gettempdir(), f"whatsit-{user}")
-        if not _is_own(folder):
-            folder = Path(tempfile.mkdtemp(prefix="whatsit-"))
-    except OSError:  # there is no place for temporary files either: nothing is kept
-        return instead_of or Path(os.devnull, "whatsit")
-    why = f"{instead_of} cannot be written" if instead_of else "this user has no home folder"
-    logging.getLogger("whatsit").warning(
-        "Note: %s, so downloads and computed features are kept in %s; set WHATSIT_CACHE to choose another place",
-        why,
-        folder,
-    )
-    return folder
+        yield
+    except (WhatsitError, MemoryError, ImportError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise disk_error(path, error) from None
+        for folder in (place, Path(tempfile.gettempdir())):
+            if (found := _no_room(folder, size)) is not None:
+                raise disk_error(path if folder == place else folder, found) from None
+        raise
 
 
-def _is_own(folder: Path) -> bool:
-    """Make a folder, or see that it is the user's: what others may write into is not to be trusted."""
+def _no_room(folder: Path, size: int) -> OSError | None:
+    """The error of writing a file of this size, where there is no room for it."""
+    block = bytes(1 << 20)
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        info = folder.lstat()
-    except OSError:
-        return False
-    mine = not hasattr(os, "getuid") or (info.st_uid == os.getuid() and not info.st_mode & 0o022)
-    return stat.S_ISDIR(info.st_mode) and mine
+        with tempfile.TemporaryFile(dir=folder) as file:
+            for start in range(0, size, len(block)):
+                file.write(block[: size - start])
+            file.flush()
+    except OSError as error:
+        return error if error.errno in NO_ROOM else None
+    return None
+
+
+@contextmanager
+def unfinished_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder `.unfinished-...` in a folder, to write into; it is gone at the end, with what is left in it.
+
+    `folder` is made where it is missing, and goes again where nothing came into it. What processes that were killed left behind
+    in it is removed first. Raises `OSError`.
+    """
+    with _folders_on_trial(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
+        yield from _unfinished(folder)
+
+
+def _unfinished(folder: Path) -> Iterator[Path]:
+    path = folder / f"{UNFINISHED}{secrets.token_hex(6)}"
+    lock = FileLock(
+        path.with_suffix(_LOCK), timeout=0, thread_local=False
+    )  # let go by the system when the process dies
+    try:
+        with lock:
+            path.mkdir()
+            try:
+                yield path
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
+    finally:
+        with contextlib.suppress(OSError):
+            Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the unfinished folders whose processes are dead."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        if path.suffix == _LOCK:
+            continue
+        lock = FileLock(path.with_suffix(_LOCK), timeout=0, thread_local=False)
+        with contextlib.suppress(OSError, Timeout):
+            with lock:
+                shutil.rmtree(path, ignore_errors=True)
+            Path(lock.lock_file).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -147,8 +148,53 @@ def _external(model: onnx.ModelProto) -> None:
 def _external_inside_a_node(model: onnx.ModelProto) -> None:
     tensor = helper.make_tensor("t", TensorProto.FLOAT, [1], [0.0])
     tensor.external_data.add(key="location", value="/etc/passwd")
+    model.graph.node.append(helper.make_node("Constant", [], ["c"], value=tensor))
+
+
+def _external_inside_a_graph(model: onnx.ModelProto) -> None:
+    tensor = helper.make_tensor("t", TensorProto.FLOAT, [1], [0.0])
+    tensor.external_data.add(key="location", value="/etc/passwd")
     body = helper.make_graph([helper.make_node("Constant", [], ["c"], value=tensor)], "body", [], [])
     model.graph.node.append(helper.make_node("If", ["image"], ["y"], then_branch=body, else_branch=body))
+
+
+def _endless_loop(model: onnx.ModelProto) -> None:
+    body = helper.make_graph(
+        [helper.make_node("Identity", [name], [f"{name}2"]) for name in ("again", "value")],
+        "body",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("value", TensorProto.UINT8, None),
+        ],
+        [
+            helper.make_tensor_value_info("again2", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("value2", TensorProto.UINT8, None),
+        ],
+    )
+    model.graph.node.append(helper.make_node("Loop", ["", "", "image"], ["y"], body=body))
+
+
+def _graph_in_an_allowed_operator(model: onnx.ModelProto) -> None:
+    model.graph.node[0].attribute.append(helper.make_attribute("body", helper.make_graph([], "body", [], [])))
+
+
+def _named_otherwise(model: onnx.ModelProto) -> None:
+    model.graph.node[0].op_type = "Range"
+
+
+def _no_name(model: onnx.ModelProto) -> None:
+    model.graph.node[0].ClearField("op_type")
+
+
+def _own_function(model: onnx.ModelProto) -> None:
+    """Functions that call each other twice: `n` of them are `2^n` operators once they are put in place."""
+    inner = [helper.make_node("Identity", ["x"], ["y"])]
+    model.functions.append(helper.make_function("", "Relu", ["x"], ["y"], inner, [helper.make_opsetid("", 17)]))
+
+
+def _instructions_for_training(model: onnx.ModelProto) -> None:
+    model.training_info.add()
 
 
 def _foreign_operator(model: onnx.ModelProto) -> None:
@@ -160,6 +206,13 @@ def _foreign_operator(model: onnx.ModelProto) -> None:
     [
         (_external, "read data from other files"),
         (_external_inside_a_node, "read data from other files"),
+        (_external_inside_a_graph, "uses the operator 'If'"),
+        (_endless_loop, "uses the operator 'Loop'"),
+        (_graph_in_an_allowed_operator, "holds a graph of its own"),
+        (_named_otherwise, "uses the operator 'Range'"),
+        (_own_function, "holds functions of its own"),
+        (_no_name, "an operator has no name"),
+        (_instructions_for_training, "instructions for training"),
         (_foreign_operator, "foreign domain 'com.evil'"),
     ],
 )
@@ -189,3 +242,55 @@ def test_full_disk_leaves_the_old_bundle(path: Path, monkeypatch: pytest.MonkeyP
 def test_an_empty_name_is_not_the_current_folder() -> None:
     with pytest.raises(BundleError, match="MODEL is empty"):
         read_bundle("")
+
+
+@pytest.mark.parametrize(
+    ("member", "size", "message"),
+    [
+        ("card.md", 17 * 2**20, r"'card.md' has 17,825,792 bytes; at most 16,777,216 are read"),
+        ("golden/answers.json", 17 * 2**20, "'golden/answers.json' has 17,825,792 bytes"),
+        ("golden/00.png", 5 * 2**20, "'golden/00.png' has 5,242,880 bytes; at most 4,194,304"),
+    ],
+)
+def test_every_member_has_a_bound_and_is_not_read_beyond_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch, member: str, size: int, message: str
+) -> None:
+    noise = np.random.default_rng(0).bytes(size // 8) * 8  # packs to an eighth, which no bomb is
+    rewrite(path, lambda members: members.update({member: noise[:size]}))
+    read: list[int] = []
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda file, count=-1: read.append(count) or b"")
+    with pytest.raises(BundleError, match=message):
+        read_bundle(path)
+    assert sum(read) < size
+
+
+def test_bundle_of_very_many_members_is_refused(path: Path) -> None:
+    many = {f"golden/{number:02d}.{ending}": b"x" for number in range(100) for ending in ("png", "jpg")}
+    rewrite(path, lambda members: members.update(many))
+    with pytest.raises(BundleError, match=r"members; at most 128"):
+        read_bundle(path)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("cat\u202egod", r"name of class 2 has the character U\+202E, which is not seen \(right-to-left override\)"),
+        (np.random.default_rng(0).bytes(2_500_000).hex(), r"name of class 2 has 5,000,000 characters; at most 200"),
+        ("\x1b[31mred", r"U\+001B"),
+        ("one\u2028two", r"U\+2028"),
+        ("", "name of class 2 is empty"),
+    ],
+)
+def test_harmful_names_of_classes_are_refused(path: Path, label: str, message: str) -> None:
+    classes = [BUNDLE.classes[0], label, *BUNDLE.classes[2:]]
+    rewrite(path, lambda members: change_manifest(members, classes=classes))
+    with pytest.raises(BundleError, match=message):
+        read_bundle(path)
+
+
+def test_unseen_characters_of_the_card_and_the_provenance_are_shown(tmp_path: Path) -> None:
+    written = replace(BUNDLE, card="# A\u202eB\n\tC", provenance={"data": {"source": ["x\x1b[2J"]}})
+    write_bundle(written, tmp_path / "x.whatsit")
+    bundle = read_bundle(tmp_path / "x.whatsit")
+    assert bundle.card == "# A\ufffdB\n\tC"
+    assert bundle.provenance == {"data": {"source": ["x\ufffd[2J"]}}

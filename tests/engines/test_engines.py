@@ -139,3 +139,19 @@ def test_runtime_tells_nobody_and_leaves_nothing_in_the_home(tmp_path: Path, run
         environment.pop(name, None)
     subprocess.run([sys.executable, "-c", f"import whatsit.engines.{runtime}"], env=environment, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_on_which_a_graph_fails_raise_one_error_of_ours(
+    runtime: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    engine = open_engine(sums_graph(), ["sum"], runtime=runtime)
+    wrong = np.zeros((1, 3, 3, 3), np.uint8)
+    with pytest.raises(EngineError, match="cannot run the graph") as caught:
+        engine.run(wrong)
+    assert "\n" not in str(caught.value)
+    stream = engine.stream([batch(1, 1), wrong, batch(2, 1)])
+    with pytest.raises(EngineError, match="cannot run the graph"):
+        list(stream)
+    [total] = engine.run(batch(3, 1))  # and it goes on
+    assert total.tolist() == batch(3, 1).sum(axis=(1, 2, 3)).tolist()
+    assert capfd.readouterr() == ("", "")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -390,3 +392,20 @@ def test_a_few_seconds_of_damaged_files_end_no_process() -> None:
 def test_the_size_of_every_format_is_that_of_its_pixels() -> None:
     for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000"):
         assert picture_size(encode(PICTURE, kind)) == PICTURE.shape[:2], kind
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="libtiff is inside of Pillow's own library there")
+@pytest.mark.parametrize(
+    ("mode", "packing"), [("1", "group4"), ("RGB", "tiff_lzw"), ("RGB", "tiff_adobe_deflate"), ("RGB", "jpeg")]
+)
+def test_libtiff_says_nothing_of_damaged_files(mode: str, packing: str, capfd: pytest.CaptureFixture[str]) -> None:
+    file = io.BytesIO()
+    Image.effect_noise((64, 64), 90).convert(mode).save(file, "TIFF", compression=packing)
+    chance = random.Random(5)
+    for _ in range(40):
+        data = bytearray(file.getvalue())
+        for _ in range(5):
+            data[chance.randrange(8, len(data))] = chance.randrange(256)
+        with contextlib.suppress(ImageError):
+            decode(bytes(data), (32, 32))
+    assert capfd.readouterr().err == ""

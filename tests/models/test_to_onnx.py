@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from whatsit.engines import open_engine
 from whatsit.errors import ModelError
+from whatsit.models import to_onnx
 from whatsit.models.backend import load_keras
 from whatsit.models.to_onnx import trace
 
@@ -155,3 +158,25 @@ def test_layer_used_twice_is_refused_by_name(end: str) -> None:
 def test_what_cannot_be_exported_exactly_is_refused_by_name(layer: keras.layers.Layer, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         both([layer])
+
+
+def test_bundles_may_hold_every_operator_that_is_written() -> None:
+    """By the names in the code that builds graphs: `graph.op("Relu", ...)`, `make_node("Split", ...)`."""
+    import ast
+
+    from onnx import defs
+
+    from whatsit.bundle.onnx_check import OPERATORS
+
+    written = set()
+    for path in Path(to_onnx.__file__).parent.glob("*.py"):
+        for call in (
+            node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
+        ):
+            if getattr(call.func, "attr", getattr(call.func, "id", "")) in ("op", "make_node", "_op", "node"):
+                written |= {
+                    one.value for one in ast.walk(call) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+                }
+    written = {name for name in written if defs.has(name)}
+    assert len(written) > 20
+    assert written <= OPERATORS

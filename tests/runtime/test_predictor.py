@@ -15,9 +15,11 @@ from PIL import Image
 
 import whatsit
 from tests.conftest import encode, shapes
+from whatsit.bundle.format import Bundle, InputSpec
 from whatsit.bundle.read import read_bundle
 from whatsit.engines import available
 from whatsit.errors import BundleError, ImageError, ModelError, UsageError
+from whatsit.images.decode import RULES
 from whatsit.runtime.predictor import Predictor
 from whatsit.verbs.train import Run
 
@@ -158,8 +160,10 @@ def test_graph_that_answers_no_probabilities_is_refused(baseline_run: Run) -> No
     [bias] = [tensor for tensor in model.graph.initializer if tensor.name == "logits.bias"]
     bias.CopyFrom(numpy_helper.from_array(np.full(3, np.nan, np.float32), "logits.bias"))
     predictor = Predictor(dataclasses.replace(bundle, graph=model.SerializeToString()))
-    with pytest.raises(ModelError, match="something else than probabilities from 0 to 1; it is damaged"):
+    with pytest.raises(ImageError, match="something else than probabilities from 0 to 1; it is damaged"):
         predictor.predict(PICTURES)
+    with pytest.raises(ModelError, match="something else than probabilities"):
+        predictor.answer(np.zeros((1, *predictor.size, 3), np.uint8))
 
 
 def test_arrays_and_open_files_get_the_answer_of_the_file(predictor: Predictor) -> None:
@@ -204,6 +208,7 @@ def test_pickled_it_finds_its_file_from_another_folder(
 FORKS = """
 import multiprocessing, sys, warnings
 import whatsit
+from whatsit.bundle.format import Bundle, InputSpec
 from whatsit.bundle.read import read_bundle
 
 path, runtime = sys.argv[1:]
@@ -230,3 +235,75 @@ def test_forked_processes_are_answered(runtime: str, baseline_run: Run) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) <= 1e-4
+
+
+def failing_bundle(classes: tuple[str, ...] = ("a", "b")) -> Bundle:
+    """A model that answers for black pictures, and whose graph fails on every batch with another one in it."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("Cast", ["image"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("ReduceMax", ["whole"], ["brightest"], axes=[0, 1, 2, 3], keepdims=0),
+        helper.make_node("Add", ["brightest", "one"], ["count"]),
+        helper.make_node("Slice", ["ten", "zero", "count"], ["some"]),  # of one value, or of ten
+        helper.make_node("Add", ["some", "seven"], ["more"]),  # one and seven can be added, ten and seven cannot
+        helper.make_node("ReduceMax", ["more"], ["same"], keepdims=0),
+        helper.make_node("Cast", ["same"], ["factor"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Unsqueeze", ["mean", "second"], ["column"]),
+        helper.make_node("MatMul", ["column", "weights"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["shares"], axis=1),
+        helper.make_node("Mul", ["shares", "factor"], ["probabilities"]),
+    ]
+    constants = {
+        "one": np.array([1], np.int64),
+        "zero": np.array([0], np.int64),
+        "seven": np.zeros(7, np.int64),
+        "ten": np.ones(10, np.int64),
+        "second": np.array([1], np.int64),
+        "weights": np.ones((1, 2), np.float32),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "fails",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 4, 4, 3])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 2])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return Bundle(classes, InputSpec(4, 4, RULES[-1]), model.SerializeToString())
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 100])
+@pytest.mark.parametrize("runtime", available())
+def test_picture_on_which_the_graph_fails_costs_no_other(runtime: str, count: int) -> None:
+    predictor = Predictor(failing_bundle(), runtime=runtime)
+    black, white = (np.full((4, 4, 3), value, np.uint8) for value in (0, 255))
+    pictures = [white if place % 30 == 0 else black for place in range(count)]
+    items = [*range(count)]
+    found = list(predictor.predict_each(items, lambda place: pictures[place]))
+    assert [place for place, _ in found] == items
+    failed = [place for place, answer in found if isinstance(answer, ImageError)]
+    assert failed == items[::30]
+    error = found[0][1]
+    assert isinstance(error, ImageError)
+    assert (error.reason, "the model fails on this picture" in str(error)) == ("model", True)
+    assert "\n" not in str(error)
+
+
+def test_unreadable_pictures_stay_in_their_places_where_the_graph_fails() -> None:
+    predictor = Predictor(failing_bundle(), runtime="onnxruntime")
+    white = np.full((4, 4, 3), 255, np.uint8)
+    pictures = [b"no picture", white, np.zeros_like(white)] * 20
+    reasons = [getattr(answer, "reason", "") for _, answer in predictor.predict_each(pictures, lambda picture: picture)]
+    assert reasons == ["format", "model", ""] * 20
+
+
+def test_one_picture_on_which_the_graph_fails_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "white.png"
+    Image.new("RGB", (8, 8), "white").save(path)
+    with pytest.raises(ImageError, match=r"white\.png: the model fails on this picture"):
+        Predictor(failing_bundle()).predict([path])

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import encode, shapes
 from whatsit import files
 from whatsit.engines import Images, Outputs
-from whatsit.images.kept import Kept
+from whatsit.images.kept import MANY, Kept
 from whatsit.images.scan import Dataset, list_folders, take_fingerprints
 from whatsit.images.stores import MemoryStore
 from whatsit.training import features
@@ -110,16 +110,42 @@ def test_full_disk_costs_the_cache_and_nothing_else(cache: Kept, monkeypatch: py
     assert "the disk is full" in warnings[0]
 
 
-def test_room_is_made_by_deleting_what_was_used_longest_ago(tmp_path: Path) -> None:
-    import os
+def test_many_small_shards_become_few_and_keep_every_row(cache: Kept) -> None:
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(40, 2)).astype(np.float16)
+    digests = [rng.bytes(32) for _ in values]
+    for digest, row in zip(digests, values, strict=True):
+        cache.add("original", [digest], row[None])
+    assert len(list(cache.folder.rglob("*.npy"))) < 2 * MANY
+    found = np.zeros_like(values)
+    assert cache.fill("original", digests, found) == set(range(40))
+    assert np.array_equal(found, values)
 
-    caches = [feature_cache(name, "float32", 2, tmp_path) for name in (b"old", b"new", b"mine")]
-    for age, cache in enumerate(reversed(caches)):
-        cache.add("original", [bytes(32)], np.zeros((1, 2), np.float16))
-        os.utime(cache.folder, (1e9 - age, 1e9 - age))
-    size = sum(path.stat().st_size for path in caches[0].folder.rglob("*.npy"))
-    caches[2].make_room(limit=2 * size)
-    assert [cache.folder.exists() for cache in caches] == [False, True, True]
+
+def test_merging_keeps_a_picture_once_and_passes_over_damage(cache: Kept) -> None:
+    same = bytes(32)
+    for number in range(MANY - 1):
+        cache.add("original", [same, bytes([number + 1]) * 32], np.full((2, 2), number + 1, np.float16))
+    next(cache.folder.rglob("*.values.npy")).write_bytes(b"damaged")
+    cache.add("original", [b"x" * 32], np.ones((1, 2), np.float16))
+    [digests] = cache.folder.rglob("*.digests.npy")
+    assert len(np.load(digests)) == MANY  # `same`, x, and all but one of the others
+
+
+def test_merged_while_another_reads_nothing_is_missed(cache: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = [bytes([number]) * 32 for number in range(MANY)]
+    for digest in digests[:-1]:
+        cache.add("original", [digest], np.ones((1, 2), np.float16))
+    reader, load, read = Kept(cache.folder, 2, np.float16), np.load, []
+
+    def merging(path: Path, **options: object) -> object:
+        read.append(path)
+        if len(read) == 1:  # the list of files is made, and none is read
+            cache.add("original", digests[-1:], np.ones((1, 2), np.float16))
+        return load(path, **options)
+
+    monkeypatch.setattr(np, "load", merging)
+    assert reader.missing("original", digests) == 0
 
 
 def test_progress_ends_at_the_total() -> None:

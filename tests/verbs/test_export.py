@@ -23,6 +23,7 @@ from whatsit.errors import DataError, MissingExtraError, ModelError, UsageError
 from whatsit.evaluation.gate import Gate
 from whatsit.evaluation.parity import golden_pixels
 from whatsit.evaluation.variants import variants
+from whatsit.files import DiskError
 from whatsit.images.decode import decode
 from whatsit.models.backend import load_keras
 from whatsit.verbs.export import Exported, why_rejected
@@ -313,3 +314,19 @@ def test_folder_with_brackets_in_its_name(baseline_run: Run, tmp_path: Path) -> 
     [exported] = whatsit.export(baseline_run.model, "saved-model", out=tmp_path / "ex [1]")
     assert exported.path.is_dir()
     assert exported.max_difference < 1e-4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no limit for files")
+@pytest.mark.parametrize("name", ["onnx", "openvino", "keras"])
+def test_full_disk_leaves_nothing_and_names_the_file(baseline_run: Run, tmp_path: Path, name: str) -> None:
+    """A limit for files stands for the disk: libraries cannot tell one from the other."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, hard))
+    try:
+        with pytest.raises(DiskError, match=rf"out/{FORMATS[name].file}: "):
+            whatsit.export(baseline_run.folder, name, out=tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []

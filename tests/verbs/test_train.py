@@ -182,7 +182,8 @@ def test_other_backbones_are_fine_tuned_end_to_end(shapes_folder: Path, tmp_path
 def test_mobilenetv2_learns_with_the_shared_weights(shared_data: Path, shapes_folder: Path, tmp_path: Path) -> None:
     weights = shared_data.parent / "weights" / "mobilenet_v2_1.0_no_top.weights.h5"
     options = {"backbone": "mobilenetv2", "weights": weights, "settings": {"size": 96, "epochs": 12}}
-    assert whatsit.train(shapes_folder, out=tmp_path / "run", report=False, **options).test.accuracy >= 0.85
+    # Of 9 test pictures; seeds 0 to 19: 8 or 9.
+    assert whatsit.train(shapes_folder, out=tmp_path / "run", report=False, **options).test.accuracy >= 0.6
 
 
 @pytest.mark.isa
@@ -206,7 +207,7 @@ def test_fine_tuning_ships_what_it_trained(shapes_folder: Path, tmp_path: Path, 
     run = whatsit.train(
         shapes_folder, recipe="finetune", out=tmp_path / "run", seed=SEED, settings={**size, **settings}, report=False
     )
-    assert run.test.accuracy >= 0.85
+    assert run.test.accuracy >= 0.7  # of 9; seeds 0 to 19: 9 with each of the three settings
     assert {row["stage"] for row in _history(run)} >= {"finetune"}
 
 
@@ -221,8 +222,12 @@ def test_pictures_that_cannot_be_read_do_not_stop_the_forecast(
 
 
 @pytest.mark.isa
-def test_tuning_that_gains_nothing_is_not_kept_and_that_is_told(shapes_folder: Path, tmp_path: Path) -> None:
-    settings = {"size": 32, "epochs": 4, "finetune_epochs": 1, "finetune_layers": 3, "finetune_learning_rate": 1e-8}
+def test_tuning_that_gains_nothing_is_not_kept_and_that_is_told(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whether it gained something is judged in training/calibration.py; by a few pictures that would be luck.
+    monkeypatch.setattr("whatsit.training.finetune.clearly_less", lambda *_, **__: False)
+    settings = {"size": 32, "epochs": 4, "finetune_epochs": 1, "finetune_layers": 3}
     listener = Listener()
     run = whatsit.train(
         shapes_folder, recipe="finetune", out=tmp_path / "run", settings=settings, report=False, reporter=listener

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
 
 import whatsit
 from whatsit.errors import DataError, UsageError
+from whatsit.training.recipe import Recipe
+from whatsit.verbs import study_place
 from whatsit.verbs.workplace import new_run, unfinished_run
 
 
@@ -67,3 +70,49 @@ def test_test_pictures_that_cannot_be_read_are_told_before_training(
     with pytest.raises(DataError, match="none of 12 test pictures can be read"):
         whatsit.train(tmp_path / "data", recipe="baseline", out=tmp_path / "run")
     assert not list(tmp_path.glob("run*"))
+
+
+@pytest.mark.parametrize(
+    "left", [[], [".lock"], [".job.json.abc.part", ".lock"], ["history.csv", "checkpoints/head.npz"]]
+)
+def test_run_killed_before_it_was_described_is_begun_anew_and_resuming_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in (Path("run.unfinished"), Path("runs", "data-fast.unfinished")):
+        for name in left:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text("x")
+        place.mkdir(parents=True, exist_ok=True)
+    for out in ("run", None):
+        with (
+            pytest.raises(
+                UsageError, match="before anything of it was done; begin it with the same command without --resume"
+            ),
+            unfinished_run(out, "data", None),
+        ):
+            pass
+        with new_run(out, "data", "fast") as place:
+            assert [path.name for path in place.path.iterdir()] == [".lock"]
+
+
+def test_resuming_what_another_process_has_just_begun_says_so(tmp_path: Path) -> None:
+    (tmp_path / "run.unfinished").mkdir()
+    with (
+        FileLock(tmp_path / "run.unfinished" / ".lock"),
+        pytest.raises(UsageError, match="another process is working on this run"),
+        unfinished_run(tmp_path / "run", "data", None),
+    ):
+        pass
+
+
+def test_folder_of_a_study_killed_before_it_was_described_is_free(tmp_path: Path) -> None:
+    pictures = SimpleNamespace(fingerprint=lambda: "f")
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / ".study.lock").touch()
+    (folder / ".study.json.0123.part").write_text("{")
+    place = study_place.begin(folder, "data", pictures, Recipe(), {}, None, 3, None)
+    assert place.folder == folder
+    with pytest.raises(UsageError, match="exists already; go on with --resume"):
+        study_place.begin(folder, "data", pictures, Recipe(), {}, None, 3, None)

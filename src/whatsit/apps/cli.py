@@ -13,6 +13,7 @@ import typer
 
 from whatsit import __version__
 from whatsit.apps.cli_apps import gradio, web_app
+from whatsit.apps.cli_cache import cache
 from whatsit.apps.cli_data import explore
 from whatsit.apps.cli_models import benchmark, ensemble, export, verify
 from whatsit.apps.cli_options import DATA, Backbone, Data, Json, Limit, Model, Out, Seed, Settings, Weights
@@ -268,7 +269,7 @@ def explain(
     out(f"Drawing: {path}")
 
 
-for verb in (explore, tune, export, verify, benchmark, ensemble, runs, track, serve, gradio):
+for verb in (explore, tune, export, verify, benchmark, ensemble, runs, track, serve, gradio, cache):
     app.command()(verb)
 app.command("app")(web_app)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import signal
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from whatsit.apps.terminal import err
 from whatsit.errors import UsageError, WhatsitError
+from whatsit.files import NO_ROOM, disk_error
 
 _WRONG_OPTIONS: Any = typer.BadParameter.__base__  # what the parser raises for whatever it cannot read
 _ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -30,10 +33,16 @@ def run_guarded(app: Any) -> None:
     except Stopped as stopped:
         _fail(_with_notes("stopped", stopped, "nothing half-written was left behind"), 1)
     except OSError as error:
-        _fail(_with_notes(f"{error.filename or 'the system'}: {error.strerror or error}", error), 1)
+        _fail(_with_notes(_of_the_system(error), error), 1)
     except MemoryError as error:
         advice = "there is not enough memory; try fewer pictures (--limit N) or a smaller size (--set size=...)"
         _fail(_with_notes(advice, error), 1)
+
+
+def _of_the_system(error: OSError) -> str:
+    if error.errno in NO_ROOM:
+        return str(disk_error(Path(error.filename or tempfile.gettempdir()), error))
+    return f"{error.filename or 'the system'}: {error.strerror or error}"
 
 
 def _with_notes(message: str, error: BaseException, otherwise: str = "") -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, TextIO
 
+from whatsit.images.names import printable
 from whatsit.progress import Reporter
 
 
@@ -88,11 +89,6 @@ def _own_stderr() -> TextIO | None:
     if sys.stderr is None or not sys.stderr.isatty():
         return sys.stderr
     return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
-
-
-def printable(text: str) -> str:
-    """Text without characters that could steer a terminal."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def out(text: str = "") -> None:

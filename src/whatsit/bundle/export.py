@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from whatsit.bundle.format import Bundle
 from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitError, suggest
-from whatsit.files import write_bytes, write_text
+from whatsit.files import written_by_others
 from whatsit.images.decode import RULES
 from whatsit.process import silent_descriptor
 
@@ -110,15 +110,21 @@ class Exporter:
         self.bundle = bundle
         self._samples = samples
 
-    def write(self, target: Format, folder: Path) -> Path:
+    def write(self, target: Format, folder: Path, shown: Path | None = None) -> Path:
         """Write the file, or folder, of a format into a folder that exists. Returns the path of what is to be opened.
 
-        Raises:
+        `shown` is the folder that errors name instead. Raises:
+            DiskError: the disk is full.
             ModelError: the graph cannot be turned into this format.
         """
         path = folder / target.file
         try:
-            with warnings.catch_warnings(), silent_descriptor(1), silent_descriptor(2):
+            with (
+                warnings.catch_warnings(),
+                silent_descriptor(1),
+                silent_descriptor(2),
+                written_by_others(path if shown is None else shown / target.file, folder, len(self.bundle.graph)),
+            ):
                 warnings.simplefilter("ignore")  # of converters, about themselves
                 self._write(target, path)
         except (WhatsitError, MemoryError, ImportError):
@@ -153,12 +159,13 @@ class Exporter:
             what = "is there already, and whatsit did not write it" if made_of is None else "is of another model"
             raise UsageError(f"{folder / there} {what}; choose another folder with --out, or remove it first")
 
-    def write_companions(self, target: Format, folder: Path) -> None:
-        """Write what belongs beside the file: labels, the rule, the example. Raises `DiskError`."""
-        for name, text in self.companions().items():
-            write_text(folder / name, text)
-        for name in ("read_picture.py", target.example):
-            write_bytes(folder / name, (_EXAMPLES / name).read_bytes())
+    def write_companions(self, target: Format, folder: Path) -> list[str]:
+        """Write what belongs beside the file: the rule, labels, the example. Returns their names. Raises `OSError`."""
+        texts = {name: text.encode() for name, text in self.companions().items()}
+        texts |= {name: (_EXAMPLES / name).read_bytes() for name in ("read_picture.py", target.example)}
+        for name, text in texts.items():
+            (folder / name).write_bytes(text)
+        return sorted(texts, key=lambda name: name != RULE)  # the rule says whose folder it is
 
     def _write(self, target: Format, path: Path) -> None:
         if target.name == "onnx":

@@ -14,6 +14,10 @@ CARD = "card.md"
 GOLDEN_ANSWERS = "golden/answers.json"
 MAX_BUNDLE = 2 * 1024**3  # bytes, packed and unpacked
 GOLDEN_COUNT = 16
+MAX_MEMBERS = 128
+# Bytes of a member, unpacked. The texts hold some numbers for each class, of which there may be thousands.
+MAX_TEXT = 16 * 1024**2
+MAX_GOLDEN = 4 * 1024**2
 
 
 @dataclass(frozen=True)

@@ -1,51 +1,78 @@
-"""Looks through a serialized ONNX graph for what could reach outside it, without the `onnx` package.
+"""Looks through a serialized ONNX graph for what no graph of whatsit's has, without the `onnx` package.
 
-A protocol-buffer message is a row of (field number, wire type, value). Only these fields matter here: tensors with
-`data_location` EXTERNAL, which make a runtime open files, and operators outside ONNX's own domains.
+A graph is data from anybody. Two things make it more than arithmetic: tensors with `data_location` EXTERNAL, which make a
+runtime open files, and operators that hold graphs or call functions (`Loop`, `If`, `Scan`, functions of its own), with which it
+may never end. So there is a list of the operators that whatsit's own exporters write, and everything else is refused.
+
+A protocol-buffer message is a row of (field number, wire type, value); only the fields below matter here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+# What models/ writes (a test holds that), what older versions wrote, and the arithmetic of other usual backbones. None of them
+# repeats anything, and none makes an array whose size is the value of another (as Range, Expand and ConstantOfShape do).
+_OPERATORS = """
+    Abs Add And AveragePool BatchNormalization Cast Clip Concat Constant Conv Div Equal Erf Exp Flatten Floor Gather
+    Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual HardSigmoid HardSwish Identity LayerNormalization
+    LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization MatMul Max MaxPool Min Mul Neg Not Or PRelu Pad Pow
+    Reciprocal ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Resize Sigmoid Slice
+    Softmax Softplus Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Where
+"""
+OPERATORS = frozenset(_OPERATORS.split())
+
 _STANDARD_DOMAINS = frozenset([b"", b"ai.onnx"])
-_MAX_DEPTH = 16
+_MAX_DEPTH = 8
+_NAMES = frozenset(name.encode() for name in OPERATORS)
 
 # The messages on the way to every tensor: {message: {field: message}}, from onnx.proto3.
 _FIELDS: dict[str, dict[int, str]] = {
-    "Model": {7: "Graph", 8: "Opset", 25: "Function"},
+    "Model": {7: "Graph"},
     "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
     "Node": {5: "Attribute"},
-    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "SparseTensor", 23: "SparseTensor"},
+    "Attribute": {5: "Tensor", 10: "Tensor", 22: "SparseTensor", 23: "SparseTensor"},
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
-    "Function": {7: "Node", 11: "Attribute"},
 }
-_DATA_LOCATION, _EXTERNAL_DATA, _NODE_DOMAIN = 14, 13, 7
+_DATA_LOCATION, _EXTERNAL_DATA, _OPERATOR, _NODE_DOMAIN = 14, 13, 4, 7
+# Fields that no graph of whatsit's has, by message.
+_REFUSED: dict[str, dict[int, str]] = {
+    "Model": {20: "it holds instructions for training", 25: "it holds functions of its own"},
+    "Attribute": {6: "an operator in it holds a graph of its own", 11: "an operator in it holds graphs of its own"},
+}
 
 
 def check_graph(graph: bytes) -> None:
-    """Raises `ValueError` for a graph with external data, a foreign operator domain, or damaged bytes."""
+    """Raises `ValueError` for a graph with external data, an operator that is not in `OPERATORS`, or damaged bytes."""
     _check(memoryview(graph), "Model", 0)
 
 
 def _check(message: memoryview, kind: str, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise ValueError("it is nested too deep")
-    inner = _FIELDS.get(kind, {})
+    inner, refused = _FIELDS.get(kind, {}), _REFUSED.get(kind, {})
+    named = kind != "Node"
     for field, value in _fields(message):
         if kind == "Tensor" and (field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value != 0)):
             raise ValueError("it wants to read data from other files (external data)")
-        if (
-            kind == "Node"
-            and field == _NODE_DOMAIN
-            and isinstance(value, memoryview)
-            and bytes(value) not in _STANDARD_DOMAINS
-        ):
-            raise ValueError(
-                f"it uses an operator of the foreign domain '{bytes(value[:50]).decode(errors='replace')}'"
-            )
+        if field in refused:
+            raise ValueError(refused[field])
+        if kind == "Node" and field in (_OPERATOR, _NODE_DOMAIN):
+            _check_operator(field, value)
+            named = named or field == _OPERATOR
         if field in inner and isinstance(value, memoryview):
             _check(value, inner[field], depth + 1)
+    if not named:
+        raise ValueError("its bytes are damaged: an operator has no name")
+
+
+def _check_operator(field: int, value: int | memoryview) -> None:
+    text = bytes(value[:50]) if isinstance(value, memoryview) else b"?"
+    shown = text.decode("ascii", errors="replace")
+    if field == _NODE_DOMAIN and text not in _STANDARD_DOMAINS:
+        raise ValueError(f"it uses an operator of the foreign domain {shown!r}")
+    if field == _OPERATOR and text not in _NAMES:
+        raise ValueError(f"it uses the operator {shown!r}, which no model of whatsit's has")
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

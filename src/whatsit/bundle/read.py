@@ -20,6 +20,9 @@ from whatsit.bundle.format import (
     GRAPH,
     MANIFEST,
     MAX_BUNDLE,
+    MAX_GOLDEN,
+    MAX_MEMBERS,
+    MAX_TEXT,
     Bundle,
     Conformal,
     Golden,
@@ -29,7 +32,7 @@ from whatsit.bundle.format import (
 from whatsit.bundle.onnx_check import check_graph
 from whatsit.errors import BundleError, MissingBundleError
 from whatsit.images.decode import RULES
-from whatsit.images.scan import is_plain
+from whatsit.images.names import label_fault, plain_text
 
 _GOLDEN_FILE = re.compile(r"golden/[0-9]{2}\.[a-z]{3,4}")
 _MAX_SIDE = 4096
@@ -106,10 +109,19 @@ def _members(data: bytes, name: str) -> dict[str, bytes]:
         total = sum(info.file_size for info in infos)
         if total > MAX_BUNDLE or total > 100 * len(data) + (1 << 20):
             raise BundleError(f"{name}: refused as a decompression bomb: {len(data):,} bytes unpack to {total:,}")
+        if len(infos) > MAX_MEMBERS:
+            raise BundleError(
+                f"{name}: refused, because it has {len(infos):,} members; at most {MAX_MEMBERS} are in a bundle"
+            )
         for info in infos:
             known = info.filename in (MANIFEST, GRAPH, CARD, GOLDEN_ANSWERS) or _GOLDEN_FILE.fullmatch(info.filename)
             if not known or info.filename in members:
                 raise BundleError(f"{name}: refused, because '{info.filename[:100]}' does not belong in a bundle")
+            most = _most_bytes(info.filename)
+            if info.file_size > most:
+                raise BundleError(
+                    f"{name}: refused, because '{info.filename}' has {info.file_size:,} bytes; at most {most:,} are read"
+                )
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without bounds
                 raise BundleError(f"{name}: refused, because '{info.filename[:100]}' is neither stored nor deflated")
             with archive.open(info) as file:
@@ -118,6 +130,12 @@ def _members(data: bytes, name: str) -> dict[str, bytes]:
     if MANIFEST not in members:
         raise BundleError(f"{name}: not a whatsit model: {MANIFEST} is missing")
     return members
+
+
+def _most_bytes(member: str) -> int:
+    if member == GRAPH:
+        return MAX_BUNDLE
+    return MAX_TEXT if member in (MANIFEST, CARD, GOLDEN_ANSWERS) else MAX_GOLDEN
 
 
 def _check_format(manifest: Any, name: str) -> None:
@@ -141,11 +159,19 @@ def _check_hashes(hashes: dict[str, str], members: dict[str, bytes], name: str) 
             raise BundleError(f"{name}: '{member}' is damaged or was changed (wrong SHA-256)")
 
 
-def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
+def _classes(manifest: Any, name: str) -> tuple[str, ...]:
     classes = tuple(manifest["classes"])
-    clean = isinstance(manifest["classes"], list) and all(isinstance(c, str) and c and is_plain(c) for c in classes)
-    if len(classes) < 2 or not clean or len(set(classes)) < len(classes):
+    texts = isinstance(manifest["classes"], list) and all(isinstance(label, str) for label in classes)
+    if len(classes) < 2 or not texts or len(set(classes)) < len(classes):
         raise BundleError(f"{name}: its classes are damaged")
+    for place, label in enumerate(classes):
+        if fault := label_fault(label):
+            raise BundleError(f"{name}: refused, because the name of class {place + 1} {fault}")
+    return classes
+
+
+def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
+    classes = _classes(manifest, name)
     spec = manifest["input"]
     size = InputSpec(int(spec["height"]), int(spec["width"]), str(spec["resize"]))
     if not (1 <= size.height <= _MAX_SIDE and 1 <= size.width <= _MAX_SIDE):
@@ -182,11 +208,22 @@ def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
         temperature=temperature,
         unknown=_unknown(manifest["unknown"]),
         conformal=_conformal(manifest.get("conformal")),
-        test=manifest["test"],
-        provenance=manifest["provenance"],
+        test=_plain_values(manifest["test"]),
+        provenance=_plain_values(manifest["provenance"]),
         golden=golden,
-        card=members.get(CARD, b"").decode(),
+        card=plain_text(members.get(CARD, b"").decode()),
     )
+
+
+def _plain_values(value: Any) -> Any:
+    """A value of JSON whose texts hold no unseen characters: they are shown wherever the model is."""
+    if isinstance(value, str):
+        return plain_text(value)
+    if isinstance(value, list):
+        return [_plain_values(item) for item in value]
+    if isinstance(value, dict):
+        return {plain_text(key): _plain_values(item) for key, item in value.items()}
+    return value
 
 
 def _unknown(value: Any) -> UnknownRule | None:

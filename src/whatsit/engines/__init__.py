@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -22,6 +23,18 @@ class EngineError(WhatsitError):
     """A graph cannot be run: the runtime is not installed, or refuses the graph."""
 
 
+@contextmanager
+def running(runtime: str) -> Iterator[None]:
+    """Turn whatever a runtime raises while it runs a graph into an `EngineError`."""
+    try:
+        yield
+    except (EngineError, MemoryError):
+        raise
+    except Exception as error:  # each runtime has its own, whose base is Exception
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise EngineError(f"{runtime} cannot run the graph: {reason[:200]}") from None
+
+
 class Engine(Protocol):
     """A compiled graph with one input, uint8 `[N, height, width, 3]`, any N."""
 
@@ -29,11 +42,17 @@ class Engine(Protocol):
     outputs: tuple[str, ...]
 
     def run(self, images: Images) -> Outputs:
-        """All outputs for a batch, in the order of `outputs`. The arrays belong to the caller. Thread-safe."""
+        """All outputs for a batch, in the order of `outputs`. The arrays belong to the caller. Thread-safe.
+
+        Raises `EngineError` where the graph fails on these pictures.
+        """
         ...
 
     def stream(self, batches: Iterable[Images]) -> Iterator[Outputs]:
-        """`run` for each batch, results in order, working on several batches at once."""
+        """`run` for each batch, results in order, working on several batches at once.
+
+        After an `EngineError` it gives no more; what comes of the other batches that it took is lost.
+        """
         ...
 
 

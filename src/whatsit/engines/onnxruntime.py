@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import cast
 
-from whatsit.engines import EngineError, Images, Outputs
+from whatsit.engines import EngineError, Images, Outputs, running
 from whatsit.process import environment, keep_after_fork
 
 # From 1.29 it would otherwise tell Microsoft of its use, and keep an identity in the user's home. Windows does not heed the
@@ -15,6 +15,8 @@ with environment({"ORT_DISABLE_TELEMETRY": "1"}):
     import onnxruntime
 
 onnxruntime.disable_telemetry_events()
+
+_FATAL = 4  # errors come as exceptions, and need not also be printed
 
 
 class ONNXRuntimeEngine:
@@ -31,11 +33,12 @@ class ONNXRuntimeEngine:
             raise EngineError(f"the graph has no output '{missing.pop()}'")
         self._input = self._session.get_inputs()[0].name
         self._run_options = onnxruntime.RunOptions()
+        self._run_options.log_severity_level = _FATAL
         self._run_options.only_execute_path_to_fetches = True
 
     def _open(self) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = _FATAL
         # Idle worker threads must not spin: the cores are needed for decoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self._threads:
@@ -50,7 +53,8 @@ class ONNXRuntimeEngine:
     def run(self, images: Images) -> Outputs:
         if self._process != os.getpid():  # forked since: the threads of the session stayed behind
             self._session, self._process = self._open(), os.getpid()
-        return cast(Outputs, self._session.run(list(self.outputs), {self._input: images}, self._run_options))
+        with running("ONNX Runtime"):
+            return cast(Outputs, self._session.run(list(self.outputs), {self._input: images}, self._run_options))
 
     def stream(self, batches: Iterable[Images]) -> Iterator[Outputs]:
         # One batch already uses every core.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from whatsit.engines import EngineError, Images, Outputs
+from whatsit.engines import EngineError, Images, Outputs, running
 from whatsit.engines.onnxruntime import ONNXRuntimeEngine
 from whatsit.process import keep_after_fork
 
@@ -109,8 +110,9 @@ class OpenVINOEngine:
             request = self._latency.create_infer_request()
             keep_after_fork(request)
         images = _shareable(images)
-        request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
-        request.infer()
+        with running("OpenVINO"):
+            request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
+            request.infer()
         results = self._results(request)
         self._idle.append(request)
         return results
@@ -129,20 +131,29 @@ class OpenVINOEngine:
         for request in idle:
             keep_after_fork(request)
         busy: deque[tuple[Any, Any]] = deque()  # with its input, which must live as long as the work on it
-        for images in batches:
-            if not idle:
-                request, _ = busy.popleft()
-                request.wait()
-                yield self._results(request)
-                idle.append(request)
-            request = idle.popleft()
-            tensor = openvino.Tensor(_shareable(images), shared_memory=True)
-            request.set_input_tensor(tensor)
-            request.start_async()
-            busy.append((request, tensor))
-        for request, _ in busy:
+        try:
+            for images in batches:
+                if not idle:
+                    yield self._finished(busy[0][0])
+                    idle.append(busy.popleft()[0])
+                request = idle.popleft()
+                tensor = openvino.Tensor(_shareable(images), shared_memory=True)
+                with running("OpenVINO"):
+                    request.set_input_tensor(tensor)
+                    request.start_async()
+                busy.append((request, tensor))
+            while busy:
+                yield self._finished(busy[0][0])
+                busy.popleft()
+        finally:
+            for request, _ in busy:  # of a stream that was left, or failed
+                with contextlib.suppress(Exception):
+                    request.wait()
+
+    def _finished(self, request: Any) -> Outputs:
+        with running("OpenVINO"):
             request.wait()
-            yield self._results(request)
+        return self._results(request)
 
     def _results(self, request: Any) -> Outputs:
         # Copies: the request's own memory is written over by its next run.

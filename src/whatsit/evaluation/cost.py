@@ -18,6 +18,7 @@ import numpy as np
 from whatsit.engines import Images
 from whatsit.engines.exported import Infer, Probabilities
 from whatsit.errors import WhatsitError
+from whatsit.files import replacing
 from whatsit.process import own_process
 from whatsit.runtime.predictor import Answer, Predictor
 
@@ -64,7 +65,9 @@ def measure_apart(job: Job) -> tuple[Cost, Probabilities]:
         measured = Cost(**json.loads(done.stdout.splitlines()[-1]))
         return measured, np.load(job.answers)
     except (IndexError, ValueError, TypeError, OSError):
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1].removeprefix(
+            "whatsit.files.DiskError: "
+        )
         raise CostError(f"{Path(job.path).name} could not be measured: {reason[:200]}") from None
 
 
@@ -85,7 +88,9 @@ def measure(job: Job) -> Cost:
     speed = done / (time.perf_counter() - started)
     peak = _peak_mb()  # before the many pictures come in
     batches = (np.array(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH))
-    np.save(job.answers, np.concatenate(list(stream(batches))))
+    found = np.concatenate(list(stream(batches)))
+    with replacing(Path(job.answers)) as file:
+        np.save(file, found)
     p50, p99 = (float(value) for value in np.percentile(singles, [50, 99]))
     return Cost(load, p50, p99, len(singles), speed, peak)
 

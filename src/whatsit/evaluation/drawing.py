@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from whatsit.images.names import drawable
 from whatsit.runtime.overlay import FONT
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ MAX_LABEL = 22  # characters
 
 def short(label: str) -> str:
     """A class name as a plot has room for it."""
-    label = "".join(character if character.isprintable() else "\ufffd" for character in label)
+    label = drawable(label)
     if label.startswith("_"):
         label = f" {label}"  # Matplotlib keeps such names out of a legend
     return label if len(label) <= MAX_LABEL else f"{label[: MAX_LABEL - 2]}\u2026"

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageStat
 
+from whatsit.cache import cache_folder
 from whatsit.errors import ImageError
-from whatsit.files import DiskError, cache_folder
+from whatsit.files import DiskError
 from whatsit.images.decode import Pixels, decode_within, picture_size
 from whatsit.images.kept import SHARD, Kept
 from whatsit.images.scan import Dataset, Picture

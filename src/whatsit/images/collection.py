@@ -20,7 +20,7 @@ from whatsit.errors import DataError, UsageError, WhatsitError
 from whatsit.files import disk_error, write_bytes, write_text
 from whatsit.images.decode import decode, ending_of
 from whatsit.images.layout import SPLIT_NAMES
-from whatsit.images.scan import MAX_LABEL, is_plain
+from whatsit.images.names import MAX_LABEL, is_plain
 from whatsit.images.walk import DANGLING, HIDDEN_FOLDERS, LeftOut, has_picture_ending, list_folder, pictures_below
 
 PUT_AWAY = ".put-away"

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from whatsit.cache import cache_folder, mark_used
 from whatsit.errors import DataError, MissingExtraError
-from whatsit.files import cache_folder, replacing
+from whatsit.files import replacing
 from whatsit.images.scan import Dataset, list_folders
 from whatsit.images.stores import ZipStore
 
@@ -140,6 +141,7 @@ def download(file: RemoteFile, folder: Path, progress: Progress | None = None) -
                 hashlib.file_digest(present, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
                 == expected
             ):
+                mark_used(path)
                 return path
         raise DataError(f"{path}: this file has another {algorithm} hash than published at {file.url}; remove it")
     digest = hashlib.new(algorithm, usedforsecurity=False)

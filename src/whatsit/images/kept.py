@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.cache import changing, mark_used
 from whatsit.files import replacing
 
-CACHE_LIMIT = 6 * 1024**3  # bytes; the folders used longest ago are deleted first
 SHARD = 4096  # pictures; what is lost at most when the computer stops
+MANY = 8  # shards of less than half that size, which are merged then
+
+_DIGESTS, _VALUES = ".digests.npy", ".values.npy"
 
 _DAMAGED = (OSError, ValueError, EOFError, SyntaxError, TokenError)  # NumPy reads a header as Python
 
@@ -39,54 +42,107 @@ class Kept:
         for row, digest in enumerate(digests):
             rows.setdefault(digest, []).append(row)
         filled: set[int] = set()
-        for path in sorted((self.folder / part).glob("*.digests.npy")):
+        for path, kept in self._shards(part):
+            pairs = [(row, place) for place, digest in enumerate(kept) for row in rows.get(digest.tobytes(), ())]
+            if not pairs:
+                continue
             try:
-                kept = np.load(path, allow_pickle=False)
-                pairs = [(row, place) for place, digest in enumerate(kept) for row in rows.get(digest.tobytes(), ())]
-                if not pairs:
-                    continue
-                shard = np.load(
-                    path.with_name(path.name.replace("digests", "values")), mmap_mode="r", allow_pickle=False
-                )
+                shard = np.load(_values_of(path), mmap_mode="r", allow_pickle=False)
             except _DAMAGED:
                 continue
             if shard.shape == (len(kept), self.width) and shard.dtype == self.dtype:
                 targets, places = (list(column) for column in zip(*pairs, strict=True))
                 values[targets] = shard[places]
                 filled.update(targets)
+                mark_used(path)
         return filled
 
     def missing(self, part: str, digests: Sequence[bytes]) -> int:
         """How many of these pictures have no row kept."""
         wanted = set(digests)
-        for path in (self.folder / part).glob("*.digests.npy"):
-            try:
-                wanted.difference_update(digest.tobytes() for digest in np.load(path, allow_pickle=False))
-            except _DAMAGED:
-                continue
+        for _, kept in self._shards(part):
+            wanted.difference_update(digest.tobytes() for digest in kept)
         return sum(digest in wanted for digest in digests)
 
     def add(self, part: str, digests: Sequence[bytes], values: npt.NDArray[Any]) -> None:
         """Keep the rows of these pictures. Raises `DiskError`."""
+        self._write(part, digests, values)
+        self._merge(part)
+
+    def _write(self, part: str, digests: Sequence[bytes], values: npt.NDArray[Any]) -> list[Path]:
         keys = np.frombuffer(b"".join(digests), "V32")
         name = hashlib.sha256(keys.tobytes()).hexdigest()[:32]
-        for kind, array in (("values", values), ("digests", keys)):  # the digests last: with them the shard is complete
-            with replacing(self.folder / part / f"{name}.{kind}.npy") as file:
+        files = []
+        for ending, array in ((_VALUES, values), (_DIGESTS, keys)):  # the digests last: with them the shard is complete
+            path = self.folder / part / f"{name}{ending}"
+            with replacing(path) as file:
                 np.save(file, array, allow_pickle=False)
+            files.append(path)
+        return files
 
-    def make_room(self, limit: int = CACHE_LIMIT) -> None:
-        """Delete the folders used longest ago, never this one, until all together are below the limit."""
-        try:
-            os.utime(self.folder)
-            folders = sorted(
-                (f for f in self.folder.parent.iterdir() if f != self.folder), key=lambda f: f.stat().st_mtime
-            )
-            sizes = {f: sum(p.stat().st_size for p in f.rglob("*.npy")) for f in (*folders, self.folder)}
-        except OSError:
-            return  # no cache, not ours to tidy, or another process is just tidying it
-        total = sum(sizes.values())
-        for folder in folders:
-            if total <= limit:
-                return
-            shutil.rmtree(folder, ignore_errors=True)
-            total -= sizes[folder]
+    def _shards(self, part: str) -> Iterator[tuple[Path, npt.NDArray[Any]]]:
+        """Each shard's file of digests and what it holds; damaged ones are passed over.
+
+        Where another process merges shards meanwhile, the merged one comes too.
+        """
+        seen: set[Path] = set()
+        while new := [path for path in sorted((self.folder / part).glob(f"*{_DIGESTS}")) if path not in seen]:
+            for path in new:
+                seen.add(path)
+                try:
+                    yield path, np.load(path, allow_pickle=False)
+                except _DAMAGED:
+                    continue
+
+    def _merge(self, part: str) -> None:
+        """Where small shards have become many, put them together. Raises `DiskError`."""
+        if len(_small_shards(self.folder / part)) < MANY:
+            return
+        with changing() as free:
+            if not free:
+                return  # another process is at it; the next time
+            small = _small_shards(self.folder / part)
+            lot: list[Path] = []
+            count = 0
+            for path, size in small:
+                lot.append(path)
+                count += size
+                if count >= SHARD or path == small[-1][0]:
+                    self._put_together(part, lot)
+                    lot, count = [], 0
+
+    def _put_together(self, part: str, lot: Sequence[Path]) -> None:
+        rows: dict[bytes, npt.NDArray[Any]] = {}
+        used = 0.0
+        for path in lot:
+            try:
+                kept = np.load(path, allow_pickle=False)
+                shard = np.load(_values_of(path), allow_pickle=False)
+                used = max(used, path.stat().st_mtime)
+            except _DAMAGED:
+                continue
+            if shard.shape == (len(kept), self.width) and shard.dtype == self.dtype:
+                rows.update(zip((digest.tobytes() for digest in kept), shard, strict=True))
+        new = self._write(part, list(rows), np.stack(list(rows.values()))) if rows else []
+        for path in new:
+            os.utime(path, (used, used))
+        for path in lot:
+            for file in (path, _values_of(path)):
+                if file not in new:
+                    with contextlib.suppress(OSError):  # Windows keeps a file that is open
+                        file.unlink(missing_ok=True)
+
+
+def _values_of(digests: Path) -> Path:
+    return digests.with_name(digests.name.removesuffix(_DIGESTS) + _VALUES)
+
+
+def _small_shards(folder: Path) -> list[tuple[Path, int]]:
+    """The shards of less than half the usual size, the one used longest ago first, with about how many rows each has."""
+    found = []
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f"*{_DIGESTS}"):
+            info = path.stat()
+            if (count := info.st_size // 32) < SHARD // 2:
+                found.append((info.st_mtime, path, count))
+    return [(path, count) for _, path, count in sorted(found)]

@@ -19,11 +19,11 @@ from whatsit.errors import DataError, ImageError
 from whatsit.images.csv_rows import Row, read_rows
 from whatsit.images.decode import EXTENSIONS
 from whatsit.images.layout import SPLIT_NAMES, Layout, find_layout, split_of
+from whatsit.images.names import label_fault
 from whatsit.images.stores import FolderStore, Store, TarStore, ZipStore, pictures_in
 from whatsit.images.walk import LeftOut, describe, holds_pictures
 
 SPLITS = ("train", "validation", "test")
-MAX_LABEL = 200
 
 _ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
@@ -225,20 +225,10 @@ def _each_once(source: str, rows: Iterable[Picture]) -> tuple[list[Picture], tup
 
 def _clean_label(label: str, source: str, where: str) -> str:
     label = unicodedata.normalize("NFC", label.strip())
-    if not label:
-        raise DataError(f"{source}: {where}: the class name is empty")
-    if len(label) > MAX_LABEL:
-        raise DataError(
-            f"{source}: {where}: the class name '{label[:40]}...' has {len(label):,} characters; at most {MAX_LABEL}"
-        )
-    if not is_plain(label):
-        raise DataError(f"{source}: {where}: the class name {label!r} has control characters or is not valid Unicode")
+    if fault := label_fault(label):
+        shown = f" {label[:40]!r}{'...' if len(label) > 40 else ''}" if label else ""
+        raise DataError(f"{source}: {where}: the class name{shown} {fault}")
     return label
-
-
-def is_plain(text: str) -> bool:
-    """Whether a text is valid Unicode without line breaks and other control characters."""
-    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
 
 
 def take_fingerprints(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:

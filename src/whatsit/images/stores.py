@@ -23,12 +23,13 @@ from typing import IO, Any, Protocol
 
 from whatsit.errors import DataError, ImageError
 from whatsit.images.decode import MAX_BYTES, read_file
-from whatsit.images.walk import LeftOut, pictures_among, pictures_below, walk
+from whatsit.images.walk import LINK, SPECIAL, LeftOut, pictures_among, pictures_below, walk
 
 # An archive may unpack to this many times its own size before it is taken for a bomb; pictures hardly compress.
 MAX_RATIO = 200
 RATIO_MATTERS_FROM = 64 * 1024 * 1024
-_LINKS = "links in the archive"
+_SPARSE = "files with holes"
+_AGAIN = "older files of the same name"
 _SAYS_UTF8 = 0x800  # the flag of a member of a zip whose name is in UTF-8
 
 
@@ -89,8 +90,9 @@ def pictures_in(store: Store, left_out: LeftOut) -> Iterator[str]:
         yield from pictures_below(store.root, left_out)
         return
     if isinstance(store, ZipStore | TarStore):
-        left_out.kinds.update(store.passed_over)
-        yield from pictures_among(sorted([*store.names(), *store.folders]), left_out)
+        names = sorted({*store.names(), *store.folders, *store.others})
+        yield from pictures_among(names, left_out, store.others)
+        left_out.kinds.update(store.hidden)
         return
     yield from pictures_among(store.names(), left_out)
 
@@ -126,7 +128,8 @@ class ZipStore:
             raise DataError(f"{path}: the zip archive cannot be read, it may be cut short: {error}") from None
         self._members: dict[str, zipfile.ZipInfo] = {}
         self.folders: list[str] = []  # that have an entry of their own, with `/` at the end
-        self.passed_over: Counter[str] = Counter()
+        self.others: dict[str, str] = {}  # what is no file, such as links, by its name: the kind
+        self.hidden: Counter[str] = Counter()  # what cannot be told by a name
         doubtful = []
         for info in members:
             name, certain = _name_of(info)
@@ -134,10 +137,14 @@ class ZipStore:
                 self.folders.append(name)
                 continue
             _check_zip_member(path, name, info)
-            if stat.S_ISLNK(info.external_attr >> 16):
-                self.passed_over[_LINKS] += 1
+            if kind := _kind_of(info.external_attr >> 16):
+                self.others[name] = kind
+                self._members.pop(name, None)
             else:
+                if name in self._members:
+                    self.hidden[_AGAIN] += 1
                 self._members[name] = info
+                self.others.pop(name, None)
                 doubtful += [] if certain else [name]
         _check_ratio(path, sum(info.file_size for info in members))
         self.notes = _notes(doubtful)
@@ -176,17 +183,23 @@ class TarStore:
             raise DataError(f"{path}: the tar archive cannot be read, it may be cut short: {error}") from None
         self.notes: tuple[str, ...] = ()
         self.folders: list[str] = []  # that have an entry of their own, with `/` at the end
-        self.passed_over: Counter[str] = Counter()
+        self.others: dict[str, str] = {}  # what is no file, such as links, by its name: the kind
+        self.hidden: Counter[str] = Counter()  # what cannot be told by a name
         self._places: dict[str, tuple[int, int]] = {}
         for member in members:
             _check_member_name(path, member.name)
             name = member.name.removeprefix("./")
             if member.isreg() and not member.issparse():
+                if name in self._places:
+                    self.hidden[_AGAIN] += 1
                 self._places[name] = (member.offset_data, member.size)
-            elif member.isdir() and name not in ("", "."):
-                self.folders.append(f"{name}/")
-            elif member.issym() or member.islnk():
-                self.passed_over[_LINKS] += 1
+                self.others.pop(name, None)
+            elif member.isdir():
+                self.folders += [f"{name}/"] if name not in ("", ".") else []
+            else:
+                linked = member.issym() or member.islnk()
+                self.others[name] = LINK if linked else _SPARSE if member.issparse() else SPECIAL
+                self._places.pop(name, None)
 
     def names(self) -> list[str]:
         return sorted(self._places)
@@ -196,6 +209,13 @@ class TarStore:
         if size > MAX_BYTES:
             raise ImageError(f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
         return self._read_at(offset, size)
+
+
+def _kind_of(mode: int) -> str | None:
+    """What a member of a zip is by its Unix mode, where it is no file; 0 where no system said."""
+    if stat.S_ISLNK(mode):
+        return LINK
+    return None if stat.S_IFMT(mode) in (0, stat.S_IFREG, stat.S_IFDIR) else SPECIAL
 
 
 def _plain_tar(path: Path) -> IO[bytes]:

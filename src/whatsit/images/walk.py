@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from whatsit.errors import DataError
 from whatsit.images.formats import EXTENSIONS, OUTSIDE_ENDINGS
@@ -41,6 +42,7 @@ SPECIAL = "pipes or devices"
 DANGLING = "the link leads to nothing, its target is missing"
 UNREADABLE = "the folder cannot be read"
 HIDDEN_FOLDERS = "hidden folders"
+LINK = "links in the archive"
 NO_ENDING = "files without an ending"
 NAMED = 5  # names in a message, of many
 
@@ -58,6 +60,12 @@ class LeftOut:
         """Count one thing of a kind that lies in a folder."""
         self.kinds[kind] += 1
         self.by_folder[folder][kind] += 1
+
+    def count_in_archive(self, name: str, kind: str) -> None:
+        """Count what an archive has under a name; a link that may stand for a whole folder is also named."""
+        self.count(name.rpartition("/")[0], kind)
+        if kind == LINK and not has_picture_ending(name):
+            self.troubles.append((name, "it is a link, which is not followed in an archive"))
 
     def below(self, folder: str) -> Counter[str]:
         """Return what was left out in a folder and below it, by kind."""
@@ -121,8 +129,13 @@ def pictures_below(root: str | Path, left_out: LeftOut) -> Iterator[str]:
         raise DataError(f"{root}: the folder cannot be read: {error.strerror or error}") from None
 
 
-def pictures_among(names: Iterable[str], left_out: LeftOut) -> Iterator[str]:
-    """Yield the pictures among the names of an archive, by the rules for folders. A folder's own name ends in `/`."""
+def pictures_among(
+    names: Iterable[str], left_out: LeftOut, others: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """Yield the pictures among the names of an archive, by the rules for folders. A folder's own name ends in `/`.
+
+    `others` are names of what is there and is no file, such as links, with their kinds.
+    """
     known: dict[str, bool] = {"": True}  # of each folder, whether it would be entered
     met: set[str] = set()  # folders that are not entered
 
@@ -144,8 +157,8 @@ def pictures_among(names: Iterable[str], left_out: LeftOut) -> Iterator[str]:
             known[folder] = is_entered(folder)
         if not known[folder] or not last:
             continue
-        if kind := _reserved(last, is_folder=False):
-            left_out.count(folder, kind)
+        if kind := others.get(name) or _reserved(last, is_folder=False):
+            left_out.count_in_archive(name, kind)
         elif has_picture_ending(last):
             yield name
         else:

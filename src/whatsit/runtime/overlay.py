@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from whatsit.images.decode import Pixels
+from whatsit.images.names import drawable
 from whatsit.runtime.explain import Explanation, Maps
 
 FONT = Path(__file__).parent.parent / "fonts" / "Sarabun-Regular.ttf"  # Latin and Thai; SIL Open Font License
@@ -75,7 +76,7 @@ def draw(pixels: Pixels, explanation: Explanation, side: int = 448) -> Image.Ima
 
 def write(pen: ImageDraw.ImageDraw, place: tuple[float, float], text: str, size: int, room: int) -> None:
     """A line of text in Latin or Thai letters, made to fit by leaving out its middle; other controls are shown as signs."""
-    text = "".join(character if character.isprintable() else "\ufffd" for character in text)
+    text = drawable(text)
     font = _font(size)
     if pen.textlength(text, font) > room:
         keep = len(text)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import read_bundle
-from whatsit.engines import Engine, Images, Outputs, open_engine
+from whatsit.engines import Engine, EngineError, Images, Outputs, open_engine
 from whatsit.errors import BundleError, ImageError, ModelError, UsageError
 from whatsit.images.batches import Batch, decode_batches
 from whatsit.images.decode import Source, decode
@@ -72,7 +72,7 @@ class Predictor:
 
         Raises:
             BundleError: the file cannot be trusted or read.
-            EngineError: the runtime is not installed. Later, `ModelError`: the graph's answers are no probabilities.
+            EngineError: the runtime is not installed.
         """
         self._source = model if isinstance(model, Bundle) else Path(model).absolute()
         self.bundle = model if isinstance(model, Bundle) else read_bundle(model)
@@ -117,7 +117,8 @@ class Predictor:
                 pictures like the test pictures (split conformal prediction).
 
         Raises:
-            ImageError: a picture cannot be read; the message says which. `predict_each` goes on instead.
+            ImageError: a picture cannot be read, or the graph fails on it; the message says which. `predict_each` goes
+                on instead.
             UsageError: the coverage is out of range, or the model cannot promise any.
         """
         if _is_single(pictures):
@@ -138,10 +139,16 @@ class Predictor:
             pixels = decode(picture, self.size, rule=self.rule)
         except ImageError as error:
             raise ImageError(f"{_name(picture, 0)}: {error}", error.reason) from None
-        return self.answer(pixels[None])[0]
+        [answer] = self.answer_each(pixels[None])
+        if isinstance(answer, ImageError):
+            raise ImageError(f"{_name(picture, 0)}: {answer}", answer.reason)
+        return answer
 
     def answer(self, pixels: Images) -> list[Answer]:
-        """For pictures decoded by `decode(picture, self.size, rule=self.rule)`, uint8 `[N, H, W, 3]`: N answers."""
+        """For pictures decoded by `decode(picture, self.size, rule=self.rule)`, uint8 `[N, H, W, 3]`: N answers.
+
+        Raises `EngineError` where the graph fails on one of them, `ModelError` where an answer is no probabilities.
+        """
         return _answers(self._engine.run(pixels))
 
     def stream(self, batches: Iterable[Images]) -> Iterator[list[Answer]]:
@@ -174,16 +181,51 @@ class Predictor:
                 if len(batch.pixels):
                     yield batch.pixels
 
+        return self._answered(inputs(), waiting)
+
+    def _answered(
+        self, batches: Iterator[Images], waiting: deque[Batch[Item]]
+    ) -> Iterator[tuple[Item, Answer | ImageError]]:
+        """Run the batches, each of which lies in `waiting` when it comes."""
         # A single batch goes straight through: setting up a stream would cost more than answering it.
-        batches = inputs()
         ahead = list(islice(batches, 2))
-        work = self._engine.stream(chain(ahead, batches)) if len(ahead) > 1 else map(self._engine.run, ahead)
-        for outputs in work:
-            while not len(waiting[0].pixels):
-                yield from waiting.popleft().failed
-            yield from waiting.popleft().answers(_answers(outputs))
+        while ahead:
+            work = self._engine.stream(chain(ahead, batches)) if len(ahead) > 1 else map(self._engine.run, ahead)
+            try:
+                for outputs in work:
+                    while not len(waiting[0].pixels):
+                        yield from waiting.popleft().failed
+                    batch = waiting.popleft()
+                    yield from batch.answers(self._each(batch.pixels, outputs))
+            except EngineError:  # on one of the pictures that are waiting
+                for batch in list(waiting):
+                    yield from batch.answers(self._each(batch.pixels))
+                waiting.clear()
+            ahead = list(islice(batches, 2))
         for batch in waiting:
             yield from batch.failed
+
+    def answer_each(self, pixels: Images) -> list[Answer | ImageError]:
+        """As `answer`, but a picture on which the graph fails gets its own error, and costs the others nothing."""
+        try:
+            return self._each(pixels, self._engine.run(pixels))
+        except EngineError:
+            return self._each(pixels)
+
+    def _each(self, pixels: Images, outputs: Outputs | None = None) -> list[Answer | ImageError]:
+        """The answers in the graph's outputs; where there are none, or they are no answers, picture by picture."""
+        try:
+            if outputs is not None:
+                return list(_answers(outputs))
+        except ModelError:
+            pass
+        return [self._alone(pixels[place : place + 1]) for place in range(len(pixels))]
+
+    def _alone(self, pixels: Images) -> Answer | ImageError:
+        try:
+            return self.answer(pixels)[0]
+        except (EngineError, ModelError) as error:
+            return ImageError(f"the model fails on this picture: {error}", "model")
 
     def to_prediction(self, answer: Answer, top: int = 5, coverage: float | None = None) -> Prediction:
         """An answer of the graph as one for people."""

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.cache import cache_folder
 from whatsit.engines import Engine, Images
-from whatsit.files import DiskError, cache_folder
+from whatsit.files import DiskError
 from whatsit.images.batches import Batch, decode_batches
 from whatsit.images.decode import RESIZE_RULE
 from whatsit.images.kept import SHARD, Kept

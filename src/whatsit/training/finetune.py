@@ -114,7 +114,6 @@ def _data(head: FrozenHead, bottom: FrozenNetwork | None, recipe: Recipe) -> _Da
     if bottom and not wants_live_pictures(recipe) and bottom.bytes(len(head.train_labels), views) <= IN_MEMORY:
         train = bottom.features(job.dataset, "train", views, job.reporter)
         held = bottom.features(job.dataset, "validation", job.test_views, job.reporter)
-        bottom.make_room()
         _require_all(job, [*train.failed, *held.failed])
         arrays = [train.views[view] for view in views]
         batches = FeatureBatches(arrays, head.train_labels, targets, recipe.batch_size, recipe.seed, turns=True)

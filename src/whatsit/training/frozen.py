@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.cache import cache_folder, mark_used
 from whatsit.engines import Images, available, open_engine, training_precision
 from whatsit.errors import MissingExtraError
-from whatsit.files import DiskError, cache_folder, write_bytes, write_text
+from whatsit.files import DiskError, write_bytes, write_text
 from whatsit.images.kept import Kept
 from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.models import backbones, classifier
@@ -127,7 +128,6 @@ def _look(job: Job, frozen: FrozenNetwork) -> tuple[Job, _Seen]:
     """The features of all pictures; the job is less those that turned out to be unreadable."""
     train = frozen.features(job.dataset, "train", job.recipe.views, job.reporter)
     held = frozen.features(job.dataset, "validation", job.test_views, job.reporter)
-    frozen.make_room()
     job = job.without([*train.failed, *held.failed])
     labels, held_labels = (np.array(label_numbers(part.pictures, job.dataset.classes)) for part in (train, held))
     return job, _Seen(train.views, labels, held.views, held_labels)
@@ -333,10 +333,6 @@ class FrozenNetwork:
         features: npt.NDArray[Any] = self._engine.run(pixels)[0]
         return features
 
-    def make_room(self) -> None:
-        """Keep the folder of features within its limit."""
-        self._cache.make_room()
-
 
 def default_network(side: int) -> FrozenNetwork:
     """The backbone whose weights come along, for pictures whose longer side is `side`.
@@ -351,6 +347,7 @@ def default_network(side: int) -> FrozenNetwork:
         about = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
         graph = (folder / f"{key}.onnx").read_bytes()
         if hashlib.sha256(graph).hexdigest() == about["sha256"]:
+            mark_used(folder / f"{key}.onnx")
             return FrozenNetwork(graph, int(about["width"]), (int(about["height"]), int(about["wide"])))
     load_keras()
     network = classifier.pooled_features(backbones.build(recipe.model, size, upscale=upscale))

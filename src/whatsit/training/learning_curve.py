@@ -84,6 +84,5 @@ def learning_curve_of(
         found = frozen.features(dataset, name, ("original",), reporter)
         labels = np.array(label_numbers(found.pictures, dataset.classes))
         parts.append((found.views["original"][:, -width:], labels))
-    frozen.make_room()
     train, validation, test = parts
     return learning_curve(train, validation, test, len(dataset.classes), seed)

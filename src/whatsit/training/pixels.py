@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.files import disk_error
+from whatsit.files import disk_error, reserve
 from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset, Picture
 
@@ -55,10 +54,7 @@ def _on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.uint8]:
     size = int(np.prod(shape, dtype=np.int64))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:  # the array holds on to its contents
-            if hasattr(os, "posix_fallocate"):  # a full disk is to show now, not as a crash later
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:
-                file.truncate(size)
+            reserve(file, size)
             return np.memmap(file, np.uint8, "r+", shape=shape)
     except OSError as error:
         raise disk_error(folder, error) from None

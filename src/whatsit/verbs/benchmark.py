@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from whatsit.errors import DataError, MissingExtraError, UsageError, WhatsitErro
 from whatsit.evaluation.cost import BUNDLE, EXPORTED, STOCK, Cost, CostError, Job, measure_apart
 from whatsit.evaluation.gate import Gate, compare
 from whatsit.evaluation.parity import TOLERANCE
-from whatsit.files import write_bytes
+from whatsit.files import disk_error, reserve, write_bytes
 from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.progress import SILENT, Reporter
@@ -116,6 +117,17 @@ def benchmark(
     return Benchmark(tuple(rows), len(labels), (bundle.input.height, bundle.input.width), tuple(advice(rows)))
 
 
+def _new_map(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """An array in a file. Raises `DiskError`."""
+    try:
+        pixels = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        with path.open("r+b") as file:
+            reserve(file, path.stat().st_size)
+    except OSError as error:
+        raise disk_error(path, error) from None
+    return pixels
+
+
 def drawing_path(model: str | Path, path: Path | None) -> Path:
     """Where a benchmark is drawn: `path`, or `benchmark.png` beside the model. Raises `UsageError` for what is no PNG file."""
     if path is None:
@@ -156,7 +168,7 @@ def _write_pixels(
     if not pictures:
         raise DataError(f"{dataset.source}: there is no test picture to measure on")
     size = (spec.height, spec.width)
-    pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (len(pictures), *size, 3))
+    pixels = _new_map(path, (len(pictures), *size, 3))
     progress = reporter.stage("Reading test pictures")
     read: list[Picture] = []
     done = 0

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.cache import working
 from whatsit.errors import DataError
 from whatsit.evaluation.metrics import Interval, wilson_interval
 from whatsit.images.audit import audit
@@ -65,6 +66,7 @@ class CrossValidation:
         }
 
 
+@working()
 def cross_validate(
     folder: str | Path,
     *,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from whatsit.errors import DataError, MissingExtraError, UsageError
 from whatsit.evaluation.evaluate import evaluate_pictures
 from whatsit.evaluation.metrics import Figures
 from whatsit.evaluation.speed import measure_speed, megabytes
-from whatsit.files import disk_error, move_into_place, write_text
+from whatsit.files import disk_error, move_into_place, unfinished_folder, write_text
 from whatsit.images.scan import Dataset, count_by_label, label_numbers
 from whatsit.models.unknown import METHOD
 from whatsit.progress import SILENT, Reporter
@@ -127,10 +126,9 @@ def _place(out: Path) -> Iterator[Path]:
     if out.exists():
         raise UsageError(f"{out} exists already; choose another place with -o, or remove it first")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem[:40]}.") as temporary:
-            yield Path(temporary)
-            move_into_place(Path(temporary) / "model.whatsit", out)
+        with unfinished_folder(out.parent) as temporary:
+            yield temporary
+            move_into_place(temporary / "model.whatsit", out)
     except OSError as error:
         raise disk_error(out, error) from None
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from whatsit.cache import working
 from whatsit.errors import DataError, MissingExtraError, UsageError, WhatsitError
 from whatsit.files import write_text
 from whatsit.images.audit import Audit, audit, faults
@@ -88,6 +89,7 @@ class Exploration:
         }
 
 
+@working()
 def explore(
     data: str | Path,
     *,
@@ -178,7 +180,6 @@ def _features(dataset: Dataset, looked: Audit, reporter: Reporter) -> Any:
         side = int(np.median([max(one.height, one.width) for one in looked.measures]))
         network = default_network(side)
         found = network.cached(dataset, looked.pictures, reporter)
-        network.make_room()
     except WhatsitError as error:
         reporter.warn(f"cut copies and wrong labels are not looked for: {error}")
         return None

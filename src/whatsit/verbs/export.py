@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from whatsit.engines.exported import Probabilities, open_exported
 from whatsit.errors import ModelError, UsageError
 from whatsit.evaluation.gate import LEAST_AGREEMENT, MOST_LOSS, Gate, answers_of, compare
 from whatsit.evaluation.parity import TOLERANCE, golden_pixels
-from whatsit.files import disk_error, move_into_place
+from whatsit.files import disk_error, move_into_place, unfinished_folder
 from whatsit.images.scan import Dataset
 from whatsit.progress import SILENT, Reporter
 from whatsit.verbs.run_data import reopen, sample_pixels
@@ -88,12 +87,10 @@ def export(
     progress = reporter.stage("Exporting")
     exported = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for done, target in enumerate(targets):
             progress(done, len(targets))
-            exporter.write_companions(target, folder)  # first: they tell whose folder it is
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as temporary:
-                path = exporter.write(target, Path(temporary))
+            with unfinished_folder(folder) as temporary:
+                path = exporter.write(target, temporary, shown=folder)
                 difference = _difference(path, *golden)
                 gate = _gate(bundle, path, dataset, target, reporter) if dataset and target.int8 else None
                 if gate is None and not difference <= TOLERANCE:
@@ -102,7 +99,9 @@ def export(
                         f"where {TOLERANCE:g} is allowed; it was thrown away"
                     )
                 named = target.rejected() if gate and not gate.passed else target
-                move_into_place(Path(temporary) / target.top, folder / named.top)
+                for name in exporter.write_companions(target, temporary):
+                    move_into_place(temporary / name, folder / name)
+                move_into_place(temporary / target.top, folder / named.top)
             if target.int8:
                 _remove(folder / (target if named != target else target.rejected()).top)
             path = folder / named.file

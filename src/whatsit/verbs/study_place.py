@@ -23,6 +23,7 @@ from whatsit.verbs.study import space_from_json
 from whatsit.verbs.workplace import run_name
 
 _ABOUT = "study.json"
+_LOCK = ".study.lock"
 AGAIN = "begin a new one, or remove it first"
 
 
@@ -117,7 +118,7 @@ class StudyPlace:
         self._note(**about)
 
     def _note(self, **about: Any) -> None:
-        with FileLock(self.folder / ".study.lock"):
+        with FileLock(self.folder / _LOCK):
             write_text(
                 self.folder / _ABOUT, json.dumps(_read(self.folder) | about, ensure_ascii=False, indent=1) + "\n"
             )
@@ -139,7 +140,7 @@ def begin(
     while not out and folder.exists():
         number += 1
         folder = RUNS / f"{name}-{number}"
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not _is_free(folder):
         again = "go on with --resume, " if (folder / _ABOUT).is_file() else ""
         raise UsageError(f"{folder} exists already; {again}choose another place with --out, or remove it first")
     try:
@@ -151,6 +152,14 @@ def begin(
     return place
 
 
+def _is_free(folder: Path) -> bool:
+    """Whether a folder is empty, but for what a process left that was killed before it had written down what for."""
+    return folder.is_dir() and all(
+        path.name == _LOCK or (path.name.startswith(f".{_ABOUT}.") and path.suffix == ".part")
+        for path in folder.iterdir()
+    )
+
+
 def go_on(out: str | Path | None, data: str | Path) -> StudyPlace:
     """The study in a folder, or the latest one of DATA.
 
@@ -159,7 +168,7 @@ def go_on(out: str | Path | None, data: str | Path) -> StudyPlace:
     folder = Path(out) if out else _latest(data)
     about = _read(folder)
     if not about:
-        raise UsageError(f"{folder}: no study is there; nothing to go on with")
+        raise UsageError(f"{folder}: no study is there; begin it with the same command without --resume")
     try:
         recipe = recipes.change(Recipe(), about["recipe"], str(folder / _ABOUT))
         limit, said_trials, said_seconds = (about[key] for key in ("limit", "trials", "time_limit"))
@@ -186,7 +195,7 @@ def go_on(out: str | Path | None, data: str | Path) -> StudyPlace:
 def _latest(data: str | Path) -> Path:
     found = [file.parent for file in RUNS.glob(f"*/{_ABOUT}") if _read(file.parent).get("data") == address(data)]
     if not found:
-        raise UsageError(f"{RUNS}: no study of {data} is there; nothing to go on with")
+        raise UsageError(f"{RUNS}: no study of {data} is there; begin one with the same command without --resume")
     return max(found, key=lambda folder: (folder / _ABOUT).stat().st_mtime)
 
 

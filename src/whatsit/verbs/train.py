@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
 from whatsit.bundle.write import write_bundle
+from whatsit.cache import working
 from whatsit.errors import UsageError
 from whatsit.evaluation.criteria import load_criteria
 from whatsit.evaluation.evaluate import Evaluation
@@ -21,7 +22,7 @@ from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.leakage import LeakageFigures, leakage_figures
 from whatsit.evaluation.metrics import Figures
 from whatsit.evaluation.speed import Speed, measure_speed, megabytes
-from whatsit.files import write_text
+from whatsit.files import write_text, written_by_others
 from whatsit.images.decode import RESIZE_RULE
 from whatsit.images.scan import Dataset, count_by_label
 from whatsit.images.shortage import require_trainable
@@ -70,6 +71,7 @@ class Run:
         return Predictor(self.model)
 
 
+@working()
 def train(
     data: str | Path | None = None,
     *,
@@ -236,7 +238,9 @@ def _fit(
 
     trained = train_by_recipe(dataset, plan, folder, clock, started, reporter)
     whole = trained.keras_model()
-    whole.save(folder / "best_model.keras")
+    path = folder / "best_model.keras"
+    with written_by_others(path, folder, 4 * int(whole.count_params())):
+        whole.save(path)
     return trained, whole
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from whatsit.bundle.read import BEST
+from whatsit.cache import working
 from whatsit.errors import RecipeError, UsageError, WhatsitError
 from whatsit.files import move_into_place, write_text
 from whatsit.images.scan import Dataset, typical_size
@@ -49,6 +50,7 @@ class Tuning:
     seconds: float
 
 
+@working()
 def tune(
     data: str | Path,
     *,

@@ -13,6 +13,7 @@ from whatsit.bundle.read import find_bundle, read_bundle
 from whatsit.engines.exported import open_exported
 from whatsit.errors import MissingExtraError, UsageError, WhatsitError
 from whatsit.evaluation.parity import Parity, Proof, check_exported, check_runtimes, make_proof
+from whatsit.files import write_bytes
 from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Prediction
 from whatsit.verbs.export import export_folder
@@ -99,5 +100,5 @@ def _check_companions(bundle: Bundle, folder: Path, proof: Proof, reporter: Repo
 def _write(proof: Proof, folder: Path) -> list[Path]:
     files = [folder / f"{number:02d} {name}" for number, name in enumerate(proof.names)]
     for file, data in zip(files, proof.files, strict=True):
-        file.write_bytes(data)
+        write_bytes(file, data)
     return files

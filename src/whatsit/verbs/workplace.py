@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import re
 import shutil
@@ -22,6 +23,8 @@ from whatsit.verbs.runs import RUNS
 UNFINISHED = ".unfinished"  # ends the name of the folder while the run is made
 JOB = "job.json"
 RESUME = "go on with the same command and --resume"
+
+_NOT_BEGUN = "this run was stopped before anything of it was done; begin it with the same command without --resume"
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,16 @@ def unfinished_run(out: str | Path | None, data: str, recipe: str | None) -> Ite
         folder = Path(out)
         path = _place_of(folder)
         if not (path / JOB).is_file():
-            done = "that run is finished" if folder.exists() else "no interrupted run is there"
-            raise UsageError(f"{folder}: {done}; nothing to go on with")
+            raise UsageError(f"{folder}: {_nothing_there(folder, path)}")
     else:
         found = [file.parent for file in RUNS.glob(f"*{UNFINISHED}/{JOB}") if _is_of(file, data, recipe)]
         if not found:
-            raise UsageError(f"{RUNS}: no interrupted run of {data} is there; nothing to go on with")
+            for path in RUNS.glob(f"{glob.escape(run_name(data, recipe or 'fast'))}*{UNFINISHED}"):
+                if _is_abandoned(path):
+                    raise UsageError(f"{path}: {_NOT_BEGUN}")
+            raise UsageError(
+                f"{RUNS}: no interrupted run of {data} is there; begin one with the same command without --resume"
+            )
         path = max(found, key=lambda place: (place / JOB).stat().st_mtime)
         folder = path.with_name(path.name.removesuffix(UNFINISHED))
     try:
@@ -91,6 +98,15 @@ def unfinished_run(out: str | Path | None, data: str, recipe: str | None) -> Ite
         raise UsageError(f"{path / JOB}: cannot be read ({error}); remove {path} and train anew") from None
     with _working(Workplace(folder, path, job)) as place:
         yield place
+
+
+def _nothing_there(folder: Path, path: Path) -> str:
+    """Why no run can be gone on with."""
+    if path.is_dir():
+        return _NOT_BEGUN if _is_abandoned(path) else "another process is working on this run"
+    if folder.exists():
+        return "that run is finished; nothing to go on with"
+    return "no interrupted run is there; begin it with the same command without --resume"
 
 
 def _is_of(file: Path, data: str, recipe: str | None) -> bool:
@@ -116,6 +132,7 @@ def _claim(folder: Path, resumable: bool) -> Path:
         path.mkdir(parents=True)
     except FileExistsError:
         if path.is_dir() and _is_abandoned(path):
+            _empty(path)
             return path
         if not path.is_dir():
             raise UsageError(f"{path.parent} is not a folder; choose another place with --out") from None
@@ -124,6 +141,15 @@ def _claim(folder: Path, resumable: bool) -> Path:
     except OSError as error:
         raise disk_error(folder, error) from None
     return path
+
+
+def _empty(path: Path) -> None:
+    """Remove what nobody can go on with, as nothing says what it is of."""
+    for left in path.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        elif left.name != ".lock":
+            left.unlink(missing_ok=True)
 
 
 def _is_abandoned(path: Path) -> bool:

@@ -16,7 +16,7 @@ from whatsit.apps.api.settings import RefusedError, Settings
 from whatsit.apps.model_files import require_models
 from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.errors import UsageError, suggest
-from whatsit.images.scan import is_plain
+from whatsit.images.names import is_plain
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Predictor
 
