@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 # The versions that were tested. Empty: what the package index has today (see `newest`).
 CONSTRAINTS ?= constraints.txt
 
-.PHONY: demo test test-isa newest fuzz check format clean
+.PHONY: demo test test-isa newest fuzz odd check format clean
 
 demo: $(READY)  ## train on embedded digits, measure, predict a picture
 	$(BIN)/whatsit demo
@@ -19,6 +19,9 @@ test-isa: $(READY)  ## what trains, verifies and exports, as other processors co
 
 fuzz: $(READY)  ## an hour of damaged and odd pictures, for the decoders to survive
 	PYTHONPATH=src $(BIN)/python -m tests.images.fuzz 3600
+
+odd: $(READY)  ## a file of every format that Pillow writes, in odd forms, through explore, train, predict and the service
+	PYTHONPATH=src $(BIN)/python -m tests.images.odd_files
 
 newest:  ## all checks and tests with the newest versions; where they pass, those become the tested ones
 	$(MAKE) check test VENV=.venv-newest CONSTRAINTS=

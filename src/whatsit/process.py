@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import os
 import threading
 import warnings
@@ -30,6 +31,7 @@ def own_process() -> None:
     # Pillow warns at a size below what `images/decode.py` refuses, and of damaged metadata, which do not matter to the pixels.
     for category in (RuntimeWarning, UserWarning):
         warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # or Python would print it, as nobody has set up logging
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 import whatsit
 from tests.conftest import encode, shapes
-from whatsit.apps.tracking import Tracked, _load_pyfunc
+from whatsit.apps.tracking import Tracked, _load_pyfunc, require_mlflow
 from whatsit.errors import UsageError
 from whatsit.verbs.train import Run
 
@@ -105,3 +107,21 @@ def test_epochs_are_events_for_tensorboard(shapes_folder: Path, tmp_path: Path) 
     # A linear probe is a stage of its own where it ships.
     assert {f"head-last/{tag}" for tag in ("loss", "accuracy", "calibrated_loss")} <= set(events.Tags()["tensors"])
     assert [event.step for event in events.Tensors("head-last/loss")] == [1, 2]
+
+
+def test_mlflow_opens_for_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """MLflow asks for the home as it is imported; here a stand-in does."""
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "__init__.py").write_text("import os\nHOME = os.environ['HOME']\n")
+    (tmp_path / "mlflow" / "pyfunc.py").touch()
+    for name in [name for name in sys.modules if name.split(".")[0] == "mlflow"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setenv("WHATSIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom passwd does not know
+    require_mlflow()
+    assert str(tmp_path / "cache") == sys.modules["mlflow"].HOME
+    assert "HOME" not in os.environ
+    for name in ("mlflow", "mlflow.pyfunc"):
+        monkeypatch.delitem(sys.modules, name)

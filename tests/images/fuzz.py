@@ -90,10 +90,10 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
             file[place + 1 : place + 2] = bytes([chance.choice([*range(0xC0, 0xD0), 0xD8, 0xD9, 0xDA, 0xF7])])
         if len(file) < 8:
             return bytes(file)
-    return _with_checksums(bytes(file)) if chance.random() < 0.8 else bytes(file)
+    return with_checksums(bytes(file)) if chance.random() < 0.8 else bytes(file)
 
 
-def _with_checksums(data: bytes) -> bytes:
+def with_checksums(data: bytes) -> bytes:
     """A PNG whose checksums are right, so that what was changed reaches the decoder."""
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
         return data

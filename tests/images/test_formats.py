@@ -409,3 +409,12 @@ def test_libtiff_says_nothing_of_damaged_files(mode: str, packing: str, capfd: p
         with contextlib.suppress(ImageError):
             decode(bytes(data), (32, 32))
     assert capfd.readouterr().err == ""
+
+
+def test_tiff_of_more_samples_than_are_read_is_refused_without_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    data = bytearray(file_of(Image.fromarray(PICTURE), "TIFF"))
+    place = data.index(struct.pack("<HHI", 277, 3, 1))
+    data[place + 8 : place + 10] = struct.pack("<H", 7)
+    with pytest.raises(ImageError, match="a TIFF of 7 samples"):
+        decode(bytes(data), (32, 32))
+    assert caplog.messages == []

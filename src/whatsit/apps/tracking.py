@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from whatsit import __version__
 from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import BEST, read_bundle, run_folder
+from whatsit.cache import cache_folder
 from whatsit.errors import ImageError, MissingExtraError, UsageError, WhatsitError
 from whatsit.process import environment
 from whatsit.runtime.predictor import Predictor
@@ -112,9 +113,18 @@ def require_mlflow() -> None:
     _mlflow()
 
 
+def _settings() -> dict[str, str]:
+    """What MLflow reads from the environment; it does not open where nobody knows the user's home."""
+    try:
+        Path.home()
+    except RuntimeError:
+        return {**_SETTINGS, "HOME": str(cache_folder())}
+    return _SETTINGS
+
+
 def _mlflow() -> Any:
     try:
-        with environment(_SETTINGS), warnings.catch_warnings():
+        with environment(_settings()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import mlflow
             import mlflow.pyfunc
@@ -131,7 +141,7 @@ def _store(mlflow: Any, address: str) -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     mlflow.set_tracking_uri(address)
     try:
-        with environment(_SETTINGS), warnings.catch_warnings():
+        with environment(_settings()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for logger in loggers:
                 logger.setLevel(logging.ERROR)

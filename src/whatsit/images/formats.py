@@ -86,6 +86,7 @@ OUTSIDE_ENDINGS = {
 _HEIC_BRANDS = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"])
 _CODESTREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000: its start and size markers
 _AVIF_BRANDS = frozenset([b"avif", b"avis"])
+_X_WINDOW = re.compile(rb"\s*(/\* XPM \*/|#define\s+\w*width\s+\d+\s+#define\s+\w*height\s)")
 _SVG = re.compile(rb"\s*(<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE svg[^>]*>|\s)*<svg[\s>]", re.DOTALL)
 
 
@@ -168,7 +169,7 @@ def _bmp(data: bytes) -> File:
     if bits not in (1, 2, 4, 8, 16, 24, 32) or packing not in (0, 1, 2, 3, 6):
         raise ImageError.unsupported(f"a BMP of {bits} bits with the compression {packing}")
     if not 0 < width <= MAX_SIDE or not 0 < abs(height) <= MAX_SIDE:
-        raise ImageError.damaged(f"its header says {width} x {height} pixels")
+        raise ImageError.damaged("the sides in its header are impossible")
     return File("BMP", data, (width, abs(height)), has_profile=False, ending=".bmp")
 
 
@@ -207,7 +208,7 @@ def _jpeg2000(data: bytes) -> File:
         raise ImageError.unsupported("a JPEG 2000 picture with unusual samples")
     width, height = right - left, bottom - top
     if min(width, height, wide, high) < 1 or first_x > left or first_y > top:
-        raise ImageError.damaged(f"its header says {width} x {height} pixels")
+        raise ImageError.damaged("the sides in its header are impossible")
     if -(-(right - first_x) // wide) * -(-(bottom - first_y) // high) > 65_535:
         raise ImageError.damaged("it has more tiles than the format allows")
     return File("JPEG2000", data, (width, height), ending=".jp2")
@@ -264,7 +265,7 @@ def _may_be_tga(data: bytes) -> bool:
 def _tga(data: bytes) -> File:
     width, height = struct.unpack_from("<HH", data, 12)
     if not width or not height:
-        raise ImageError.damaged(f"its header says {width} x {height} pixels")
+        raise ImageError.damaged("the sides in its header are impossible")
     return File("TGA", data, (width, height), has_profile=False, ending=".tga")
 
 
@@ -272,6 +273,10 @@ def _not_a_picture(data: bytes) -> ImageError:
     allowed = ", ".join(FORMATS)
     if _SVG.match(data[:4096]):
         return ImageError(f"this is a drawing (SVG), which is not read; {_SAVE_AS}", "format")
+    if _X_WINDOW.match(data[:4096]):
+        return ImageError(
+            f"this is a picture of the X Window System (XBM, XPM), which is not read; {_SAVE_AS}", "format"
+        )
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in data[:512]):
         return ImageError(f"the file holds text, not a picture; allowed formats: {allowed}", "format")
     words = f"the file is not a picture in an allowed format ({allowed}), or its first bytes are damaged"

@@ -91,7 +91,7 @@ def _check_header(header: bytes) -> tuple[int, int]:
         raise ImageError.damaged("its header is missing")
     width, height, bits, kind, packing, filtering, interlace = struct.unpack_from(">IIBBBBB", header, 8)
     if not (0 < width < 1 << 31 and 0 < height < 1 << 31):
-        raise ImageError.damaged(f"its header says {width} x {height} pixels")
+        raise ImageError.damaged("the sides in its header are impossible")
     if bits not in _DEPTHS.get(kind, ()) or packing or filtering or interlace > 1:
         raise ImageError.damaged("its header is not that of a PNG")
     return width, height

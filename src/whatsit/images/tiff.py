@@ -19,6 +19,7 @@ _SAMPLES, _STRIPS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES 
 _SUBFILES, _DNG = 330, 50706
 _SENSOR = frozenset([32803, 34892])  # colours of a camera's sensor
 _MAX_TILE = 1 << 26  # pixels
+_MAX_SAMPLES = 6  # Pillow reads no more, and logs it
 _MAX_PARTS = 1 << 20  # strips or tiles
 
 
@@ -43,7 +44,7 @@ def check_tiff(data: bytes) -> tuple[int, int]:
     if packing not in _PACKINGS:
         raise ImageError.unsupported(f"a TIFF with the compression {packing}")
     samples, bits = tags.get(_SAMPLES, [1])[0], tags.get(_BITS, [1])
-    if not 1 <= samples <= 8 or max(bits) > 64:
+    if not 1 <= samples <= _MAX_SAMPLES or max(bits) > 64:
         raise ImageError.unsupported(f"a TIFF of {samples} samples of {max(bits)} bits")
     tile = tags.get(_TILE_WIDTH, [1])[0] * tags.get(_TILE_HEIGHT, [1])[0]
     if tile > _MAX_TILE:
