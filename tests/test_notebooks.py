@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
@@ -26,22 +24,13 @@ def test_there_are_four() -> None:
     ]
 
 
-@pytest.fixture(scope="module")
-def kernel(shapes_folder: Path) -> Iterator[KernelManager]:
-    """One kernel for all, as each would load TensorFlow anew; every notebook begins with no names."""
-    manager = KernelManager()
-    manager.start_kernel(env={**os.environ, "WHATSIT_DATA": str(shapes_folder), "WHATSIT_SETTINGS": json.dumps(QUICK)})
-    yield manager
-    manager.shutdown_kernel(now=True)
-
-
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_and_draws(path: Path, kernel: KernelManager, tmp_path: Path) -> None:
+def test_it_runs_and_draws(path: Path, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHATSIT_DATA", str(shapes_folder))
+    monkeypatch.setenv("WHATSIT_SETTINGS", json.dumps(QUICK))
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(f"import os\nos.chdir({str(tmp_path)!r})\n%reset -f"))
-    client = NotebookClient(notebook, km=kernel, timeout=300)
-    client.execute()
-    client.kc.stop_channels()
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+    asyncio.run(client.async_execute())  # whose event loop is closed, unlike that of `execute`
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
     assert not [output.text for output in outputs if output.get("name") == "stderr"]

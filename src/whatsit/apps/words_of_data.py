@@ -78,6 +78,7 @@ OF_DATA: Mapping[str, tuple[str, str]] = {
     "left.folders": ("{n} {name} folders", "โฟลเดอร์ {name} {n} โฟลเดอร์"),
     "left.save": (" (save them as JPEG or PNG)", " (บันทึกเป็น JPEG หรือ PNG ก่อน)"),
     "left.back": ("{n} links that lead back to a folder above", "ลิงก์ที่วนกลับไปโฟลเดอร์ด้านบน {n} ลิงก์"),
+    "left.link": ("{n} links in the archive", "ลิงก์ในไฟล์บีบอัด {n} ลิงก์"),
     "left.special": ("{n} pipes or devices", "ไปป์หรืออุปกรณ์ {n} รายการ"),
     "left.no_ending": ("{n} files without an ending", "ไฟล์ที่ไม่มีนามสกุล {n} ไฟล์"),
     "left.hidden_files": ("{n} hidden files", "ไฟล์ที่ซ่อนอยู่ {n} ไฟล์"),

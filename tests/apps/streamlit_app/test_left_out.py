@@ -18,7 +18,13 @@ from whatsit.images.walk import DANGLING, UNREADABLE
     ("kind", "count", "english", "thai"),
     [
         (".txt files", 3, "3 .txt files", "ไฟล์ .txt 3 ไฟล์"),
-        (".psd files", 1, "1 .psd file (save it as JPEG or PNG)", "ไฟล์ .psd 1 ไฟล์ (บันทึกเป็น JPEG หรือ PNG ก่อน)"),
+        (
+            ".psd files",
+            1,
+            "1 .psd file (save as JPEG or PNG with the painting program)",
+            "ไฟล์ .psd 1 ไฟล์ (บันทึกเป็น JPEG หรือ PNG ก่อน)",
+        ),
+        ("links in the archive", 2, "2 links in the archive", "ลิงก์ในไฟล์บีบอัด 2 ลิงก์"),
         ("hidden folders", 2, "2 hidden folders", "โฟลเดอร์ที่ซ่อนอยู่ 2 โฟลเดอร์"),
         ("hidden files", 1, "1 hidden file", "ไฟล์ที่ซ่อนอยู่ 1 ไฟล์"),
         ("@eaDir folders", 1, "1 @eaDir folder", "โฟลเดอร์ @eaDir 1 โฟลเดอร์"),

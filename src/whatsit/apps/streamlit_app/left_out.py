@@ -9,10 +9,22 @@ import streamlit as st
 from whatsit.apps.streamlit_app import fragments
 from whatsit.apps.words import Words
 from whatsit.images.scan import Dataset
-from whatsit.images.walk import BACK, DANGLING, HIDDEN_FOLDERS, NO_ENDING, SPECIAL, UNREADABLE, LeftOut, describe
+from whatsit.images.walk import (
+    BACK,
+    DANGLING,
+    HIDDEN_FOLDERS,
+    LINK,
+    NO_ENDING,
+    SPECIAL,
+    UNREADABLE,
+    LeftOut,
+    describe,
+    holds_pictures,
+)
 
 _NAMED = {
     BACK: "back",
+    LINK: "link",
     SPECIAL: "special",
     NO_ENDING: "no_ending",
     HIDDEN_FOLDERS: "hidden_folders",
@@ -33,7 +45,7 @@ def show_of(dataset: Dataset, say: Words) -> None:
 
 
 def words(kinds: Mapping[str, int], say: Words) -> str:
-    """Return such as `3 .heic files (save them as JPEG or PNG), 1 hidden file`, in the visitor's language."""
+    """Return such as `3 .svg files (save as JPEG or PNG), 1 hidden file`, in the visitor's language."""
     if say.language == "en":
         return describe(kinds)
     ordered = sorted(kinds.items(), key=lambda item: -item[1])
@@ -48,7 +60,7 @@ def _thai(kind: str, count: int, say: Words) -> str:
         return say(f"left.{_NAMED[kind]}", n=f"{count:,}")
     name, _, what = kind.rpartition(" ")
     key = "left.folders" if what == "folders" else "left.files"
-    advice = say("left.save") if "(save" in describe({kind: count}) else ""
+    advice = say("left.save") if holds_pictures([kind]) else ""
     return say(key, n=f"{count:,}", name=name) + advice
 
 
