@@ -294,3 +294,11 @@ def test_unseen_characters_of_the_card_and_the_provenance_are_shown(tmp_path: Pa
     bundle = read_bundle(tmp_path / "x.whatsit")
     assert bundle.card == "# A\ufffdB\n\tC"
     assert bundle.provenance == {"data": {"source": ["x\ufffd[2J"]}}
+
+
+@pytest.mark.parametrize("name", ["golden/00.png\n", "a\x1b[2Jb", "c\u202ed"])
+def test_name_of_a_member_that_does_not_belong_is_shown_without_harm(path: Path, name: str) -> None:
+    rewrite(path, lambda members: members.update({name: b"x"}))
+    with pytest.raises(BundleError, match="does not belong in a bundle") as caught:
+        read_bundle(path)
+    assert str(caught.value).isprintable()

@@ -32,7 +32,7 @@ from whatsit.bundle.format import (
 from whatsit.bundle.onnx_check import check_graph
 from whatsit.errors import BundleError, MissingBundleError
 from whatsit.images.decode import RULES
-from whatsit.images.names import label_fault, plain_text
+from whatsit.images.names import label_fault, plain, plain_text
 
 _GOLDEN_FILE = re.compile(r"golden/[0-9]{2}\.[a-z]{3,4}")
 _MAX_SIDE = 4096
@@ -90,7 +90,7 @@ def parse_bundle(data: bytes, name: str) -> Bundle:
         _check_hashes(manifest["sha256"], members, name)
         bundle = _bundle(manifest, members, name)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
-        raise BundleError(f"{name}: {MANIFEST} is damaged: {type(error).__name__} {str(error)[:100]}") from None
+        raise BundleError(f"{name}: {MANIFEST} is damaged: {type(error).__name__} {plain(str(error)[:100])}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise BundleError(f"{name}: not a whole .whatsit file, it may be cut short: {error}") from None
     try:
@@ -116,14 +116,18 @@ def _members(data: bytes, name: str) -> dict[str, bytes]:
         for info in infos:
             known = info.filename in (MANIFEST, GRAPH, CARD, GOLDEN_ANSWERS) or _GOLDEN_FILE.fullmatch(info.filename)
             if not known or info.filename in members:
-                raise BundleError(f"{name}: refused, because '{info.filename[:100]}' does not belong in a bundle")
+                raise BundleError(
+                    f"{name}: refused, because '{plain(info.filename[:100])}' does not belong in a bundle"
+                )
             most = _most_bytes(info.filename)
             if info.file_size > most:
                 raise BundleError(
                     f"{name}: refused, because '{info.filename}' has {info.file_size:,} bytes; at most {most:,} are read"
                 )
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without bounds
-                raise BundleError(f"{name}: refused, because '{info.filename[:100]}' is neither stored nor deflated")
+                raise BundleError(
+                    f"{name}: refused, because '{plain(info.filename[:100])}' is neither stored nor deflated"
+                )
             with archive.open(info) as file:
                 # Never more than the table of contents promised, whatever the data say.
                 members[info.filename] = file.read(info.file_size)
@@ -153,7 +157,7 @@ def _check_hashes(hashes: dict[str, str], members: dict[str, bytes], name: str) 
         raise BundleError(f"{name}: {GRAPH} is missing")
     if set(hashes) != set(members):
         odd = sorted(set(hashes) ^ set(members))[0]
-        raise BundleError(f"{name}: its list of contents and its contents differ in '{odd[:100]}'")
+        raise BundleError(f"{name}: its list of contents and its contents differ in '{plain(odd[:100])}'")
     for member, data in members.items():
         if hashlib.sha256(data).hexdigest() != hashes[member]:
             raise BundleError(f"{name}: '{member}' is damaged or was changed (wrong SHA-256)")
@@ -178,7 +182,7 @@ def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
         raise BundleError(f"{name}: its input size {size.height} x {size.width} is out of range")
     if size.resize not in RULES or spec["channels"] != "RGB" or spec["dtype"] != "uint8":
         raise BundleError(
-            f"{name}: this whatsit cannot prepare pictures by the rule '{size.resize[:50]}'; update whatsit"
+            f"{name}: this whatsit cannot prepare pictures by the rule '{plain(size.resize[:50])}'; update whatsit"
         )
     golden = tuple(
         Golden(
