@@ -12,6 +12,8 @@ from PIL import Image
 
 from tests.apps.api.conftest import Running, form, running
 from tests.conftest import encode, shapes
+from tests.runtime.test_predictor import failing_bundle
+from whatsit.bundle.write import write_bundle
 from whatsit.verbs.train import Run
 
 RAW = {"Content-Type": "image/png"}
@@ -22,6 +24,16 @@ def test_picture_as_the_body_gets_the_predictors_answer(api: Running, disc: byte
     found = api.ask("POST", "/v1/predict", disc).json
     assert (found["label"], found["unknown"], found["model"]) == (wanted.label, wanted.unknown, "baseline")
     assert found["probability"] == pytest.approx(wanted.probability, abs=1e-5)
+
+
+def test_picture_on_which_the_model_fails_costs_no_other(tmp_path: Path) -> None:
+    write_bundle(failing_bundle(), tmp_path / "fails.whatsit")
+    black, white = (encode(np.full((4, 4, 3), value, np.uint8)) for value in (0, 255))
+    with running([tmp_path / "fails.whatsit"]) as service:
+        files = [(f"{place}.png", white if place == 1 else black) for place in range(4)]
+        answers = service.ask("POST", "/v1/predict/batch", *form(*files)).json["answers"]
+    assert ["error" in answer for answer in answers] == [False, True, False, False]
+    assert "the model fails on this picture" in answers[1]["error"]
 
 
 def test_picture_in_a_form_gets_the_same_answer(api: Running, disc: bytes) -> None:

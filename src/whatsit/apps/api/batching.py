@@ -20,9 +20,11 @@ import numpy as np
 
 from whatsit.apps.api.settings import overloaded
 from whatsit.engines import Images
+from whatsit.errors import ImageError
 from whatsit.runtime.predictor import Answer
 
-Outcome = list[Answer] | Exception
+Answered = Answer | ImageError  # of a picture; the error where the model fails on it
+Outcome = list[Answered] | Exception
 
 
 class Gate:
@@ -66,7 +68,7 @@ class Work:
     """The decoded pictures of a request, at most a batch, and where their answers go."""
 
     pixels: Images  # [n, H, W, 3]
-    future: asyncio.Future[list[Answer]]
+    future: asyncio.Future[list[Answered]]
     since: float = field(default_factory=time.perf_counter)
 
 
@@ -75,7 +77,7 @@ class Batcher:
 
     def __init__(
         self,
-        answer: Callable[[Images], list[Answer]],
+        answer: Callable[[Images], Sequence[Answered]],
         *,
         max_batch: int,
         max_delay: float = 0.0,
@@ -97,7 +99,7 @@ class Batcher:
         """Pictures that wait."""
         return sum(len(work.pixels) for work in list(self._waiting))
 
-    def submit(self, pixels: Images, future: asyncio.Future[list[Answer]]) -> None:
+    def submit(self, pixels: Images, future: asyncio.Future[list[Answered]]) -> None:
         """Answer these pictures, at most `max_batch`, through the future, whose event loop may be another thread's.
 
         Work whose future is done by then, because its client has gone or its time is over, is dropped.

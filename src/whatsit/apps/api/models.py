@@ -202,7 +202,9 @@ class Models:
         max_batch = self._settings.max_batch or before or best_batch(predictor.answer, predictor.size)
         gate = entry.served.gate if entry.served else Gate(self._settings.queue + max_batch)
         observer = self._observe(entry.name, entry.version) if self._observe else None
-        batcher = Batcher(predictor.answer, max_batch=max_batch, max_delay=self._settings.max_delay, observer=observer)
+        batcher = Batcher(
+            predictor.answer_each, max_batch=max_batch, max_delay=self._settings.max_delay, observer=observer
+        )
         return Served(entry.name, entry.version, predictor, gate, batcher)
 
 

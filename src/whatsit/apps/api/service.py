@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive
 
-from whatsit.apps.api.batching import Batcher
+from whatsit.apps.api.batching import Answered, Batcher
 from whatsit.apps.api.bodies import Bodies, ClientGoneError
 from whatsit.apps.api.models import Entry, Models, Served
 from whatsit.apps.api.settings import RefusedError, Settings
@@ -118,14 +118,14 @@ class Service:
     async def answer_pixels(
         self, served: Served, pixels: Images, receive: Receive, timeout: float | None = None
     ) -> list[Answer]:
-        """Answer for decoded pictures, uint8 `[N, H, W, 3]`. Raises as `answer_files`."""
+        """Answer for decoded pictures, uint8 `[N, H, W, 3]`. Raises as `answer_files`, and the `ImageError` of a picture."""
         with served.gate.hold(len(pixels)):
             async with self._deadline(receive, timeout) as futures:
                 for start in range(0, len(pixels), served.batcher.max_batch):
                     futures.append(asyncio.get_running_loop().create_future())
                     served.batcher.submit(pixels[start : start + served.batcher.max_batch], futures[-1])
                 answers = await asyncio.gather(*futures)
-        return [answer for part in answers for answer in part]
+        return [_required(answer) for part in answers for answer in part]
 
     async def off_the_loop(self, served: Served, work: Callable[[], Result], receive: Receive) -> Result:
         """Do other work for one picture on a decoder's thread, with the same bounds. Raises as `answer_files`."""
@@ -174,7 +174,7 @@ class _Decoding:
     """A few pictures of a request, decoded on a thread and handed to the model from there."""
 
     def __init__(self, files: list[bytes], served: Served, max_pixels: int) -> None:
-        self.future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[list[Answered]] = asyncio.get_running_loop().create_future()
         self.future.add_done_callback(self._drop)
         self.batch: Batch[bytes]  # once the future has its answers
         self._files = files
@@ -216,3 +216,9 @@ class _Decoding:
 
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
             self.future.get_loop().call_soon_threadsafe(settle_if_open)
+
+
+def _required(answer: Answered) -> Answer:
+    if isinstance(answer, ImageError):
+        raise answer
+    return answer
