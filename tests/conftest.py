@@ -25,6 +25,7 @@ from whatsit.progress import Reporter
 
 ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 SHARED = Path(__file__).parent.parent.parent / "shared"
+WORKER_BYTES = 4 * 10**9  # of memory, as a test process grows to 3.6 GB
 NO_CHROMIUM = "Chromium is not installed"
 # What `tests/isa.py` says to the tests, and to nothing else.
 SEED = int(os.environ.get("WHATSIT_TEST_SEED", "0"))  # is added to the seeds of trainings
@@ -37,8 +38,12 @@ if os.environ.get("WHATSIT_TEST_THREADS") != "all":
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than the processors that may be used, as browsers and services are waited for. `-n auto` alone counts cores."""
-    return 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    """One more than the processors that may be used, as browsers and services are waited for; fewer where memory is short."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not hasattr(os, "sysconf"):
+        return processors
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(processors + 1, memory // WORKER_BYTES))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -203,7 +203,7 @@ def working() -> Iterator[None]:
 
     May be entered again within. Raises `UsageError` where the limit is no size.
     """
-    cache_limit()  # a wrong one is to be told before any work
+    cache_limit()  # an invalid one is reported before any work
     with _work.lock:
         if not _work.depth:
             _work.mark = _new_mark()

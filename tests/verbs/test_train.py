@@ -23,6 +23,7 @@ from whatsit.verbs import shipping
 from whatsit.verbs import train as train_verb
 from whatsit.verbs.data import open_data, split_data
 from whatsit.verbs.train import Run
+from whatsit.verbs.verify import verify
 
 FAST = {"epochs": 3, "size": 64, "features": "last", "views": ["original"]}
 
@@ -53,7 +54,7 @@ def test_run_folder_is_complete(baseline_run: Run) -> None:
 @pytest.mark.isa
 def test_easy_classes_are_learned_by_both_recipes(baseline_run: Run, fast_run: Run) -> None:
     # Of 9 test pictures, of which chance gets 3 right; seeds 0 to 19: all 9 by `baseline`, 7 to 9 by `fast`.
-    assert baseline_run.test.accuracy >= 0.7
+    assert baseline_run.test.accuracy >= 0.8
     assert fast_run.test.accuracy >= 0.5
 
 
@@ -171,19 +172,28 @@ def test_same_seed_same_figures(shapes_folder: Path, tmp_path: Path, recipe: str
 @pytest.mark.isa
 @pytest.mark.parametrize("backbone", ["mobilenetv2", "vgg16", "resnet50"])
 def test_other_backbones_are_fine_tuned_end_to_end(shapes_folder: Path, tmp_path: Path, backbone: str) -> None:
-    """With random weights: what they answer is not asked, but training compares the network with what ships."""
+    """With random weights: how well they answer is not asked."""
     settings = {"size": 32, "epochs": 1, "finetune_epochs": 1}
     options = {"backbone": backbone, "weights": "none", "seed": SEED, "limit": 4, "settings": settings}
     run = whatsit.train(shapes_folder, recipe="finetune", out=tmp_path / "run", report=False, **options)
     assert read_bundle(run.model).provenance["recipe"]["model"] == backbone
+    assert all(parity.passed for parity in verify(run.model))
+
+
+def test_mobilenetv2_is_fine_tuned_with_the_shared_weights(
+    shared_data: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    run = whatsit.train(
+        shapes_folder,
+        recipe="finetune",
+        backbone="mobilenetv2",
+        weights=shared_data.parent / "weights" / "mobilenet_v2_1.0_no_top.weights.h5",
+        out=tmp_path / "run",
+        settings={"size": 96, "epochs": 12, "finetune_epochs": 2},
+        report=False,
+    )
+    assert run.test.accuracy >= 0.85
     assert [row["stage"] for row in _history(run)][-1] == "finetune"
-
-
-def test_mobilenetv2_learns_with_the_shared_weights(shared_data: Path, shapes_folder: Path, tmp_path: Path) -> None:
-    weights = shared_data.parent / "weights" / "mobilenet_v2_1.0_no_top.weights.h5"
-    options = {"backbone": "mobilenetv2", "weights": weights, "settings": {"size": 96, "epochs": 12}}
-    # Of 9 test pictures; seeds 0 to 19: 8 or 9.
-    assert whatsit.train(shapes_folder, out=tmp_path / "run", report=False, **options).test.accuracy >= 0.6
 
 
 @pytest.mark.isa
@@ -202,13 +212,14 @@ def test_mobilenetv2_learns_with_the_shared_weights(shared_data: Path, shapes_fo
     ],
 )
 def test_fine_tuning_ships_what_it_trained(shapes_folder: Path, tmp_path: Path, settings: dict[str, object]) -> None:
-    """Training fails where the float32 graph with folded norms does not say what the tuned network does."""
+    """The float32 graph with folded norms says what the tuned network said of the validation pictures."""
     size = {"size": 64, "epochs": 8, "finetune_epochs": 3, "finetune_batch_size": 8, "finetune_learning_rate": 0.001}
     run = whatsit.train(
         shapes_folder, recipe="finetune", out=tmp_path / "run", seed=SEED, settings={**size, **settings}, report=False
     )
-    assert run.test.accuracy >= 0.7  # of 9; seeds 0 to 19: 9 with each of the three settings
+    assert run.test.accuracy >= 0.85  # of 9; seeds 0 to 19: all 9 with each of the three settings
     assert {row["stage"] for row in _history(run)} >= {"finetune"}
+    assert all(parity.passed for parity in verify(run.model))
 
 
 def test_pictures_that_cannot_be_read_do_not_stop_the_forecast(

@@ -20,7 +20,7 @@ _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 def listening(what: str, host: str, ports: Sequence[int]) -> Iterator[tuple[list[socket.socket], int]]:
     """Hold the first port of a host that can be had: a socket for each of the host's addresses, and the port.
 
-    `::` takes IPv4 too, where the system can, as 0.0.0.0 is not to be needed beside it.
+    `::` accepts IPv4 too where the system supports that.
     They listen from the start, as a port that is only bound may be another's before it is served. Raises `UsageError`, which
     calls what is to be served `what`.
     """

@@ -21,7 +21,7 @@ from whatsit.apps.address import is_private, url
 from whatsit.errors import UsageError
 
 _PART = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
-_TOLD = 5  # sites that the owner is told of
+_TOLD = 5  # foreign sites that are logged
 _log = logging.getLogger(__name__)
 
 
@@ -71,7 +71,7 @@ class Site:
         return f"this is a page of {origin[:100]}, and only the app's own pages may ask it"
 
     def _may_be_called(self, host: str) -> bool:
-        """Whether a proxy may hand on this name: any, where the owner has told of a proxy and not of its name."""
+        """Whether a proxy may hand on this name: any, where the owner named a proxy's path and not its host."""
         return host == _name(self.public) if self.public else bool(self.root_path)
 
     def _own(self, host: str, headers: Headers) -> Iterable[str]:

@@ -51,7 +51,7 @@ class Engine(Protocol):
     def stream(self, batches: Iterable[Images]) -> Iterator[Outputs]:
         """`run` for each batch, results in order, working on several batches at once.
 
-        After an `EngineError` it gives no more; what comes of the other batches that it took is lost.
+        After an `EngineError` it ends; the results of batches already taken are lost.
         """
         ...
 

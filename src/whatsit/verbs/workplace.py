@@ -101,7 +101,7 @@ def unfinished_run(out: str | Path | None, data: str, recipe: str | None) -> Ite
 
 
 def _nothing_there(folder: Path, path: Path) -> str:
-    """Why no run can be gone on with."""
+    """Return why no run can be resumed."""
     if path.is_dir():
         return _NOT_BEGUN if _is_abandoned(path) else "another process is working on this run"
     if folder.exists():

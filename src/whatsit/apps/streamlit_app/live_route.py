@@ -37,7 +37,7 @@ class _TooLargeError(Exception):
 
 
 _limiters: dict[str, anyio.CapacityLimiter] = {}  # they belong to the event loop, which is not there at import
-_being_opened: set[Path] = set()  # models that a frame has asked for
+_being_opened: set[Path] = set()  # models requested by a frame
 
 
 async def answer(request: Request) -> JSONResponse:
