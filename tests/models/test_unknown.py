@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -91,6 +91,12 @@ def test_float32_agrees_with_float64(spread: str, features: int, classes: int, r
     assert worst(spread, features, classes, 0, runtime) <= BOUND
 
 
+# Some that were worse than the bound (1.2e-5 to 2.6e-5) before few features had a higher floor.
+@example(spread="low rank", features=4, classes=1, seed=2, runtime="openvino")
+@example(spread="low rank", features=7, classes=1, seed=4060933431, runtime="openvino")
+@example(spread="low rank", features=8, classes=1, seed=3306682807, runtime="openvino")
+@example(spread="low rank", features=6, classes=1, seed=664614463, runtime="onnxruntime")
+@example(spread="low rank", features=20, classes=1, seed=353276252, runtime="onnxruntime")
 @given(
     spread=st.sampled_from(SPREADS),
     features=st.integers(1, 40),
@@ -102,6 +108,7 @@ def test_float32_agrees_with_float64(spread: str, features: int, classes: int, r
 def test_float32_agrees_with_float64_whatever_is_drawn(
     spread: str, features: int, classes: int, seed: int, runtime: str
 ) -> None:
+    assume(runtime in available())
     assert worst(spread, features, classes, seed, runtime) <= BOUND
 
 

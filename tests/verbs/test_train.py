@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 import whatsit
-from tests.conftest import SEED, Listener, encode, made_once, shapes
+from tests.conftest import SEED, Listener, encode, made_once, shapes, write_files
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import DataError, RecipeError, UsageError
 from whatsit.progress import SILENT
@@ -52,10 +52,14 @@ def test_run_folder_is_complete(baseline_run: Run) -> None:
 
 
 @pytest.mark.isa
-def test_easy_classes_are_learned_by_both_recipes(baseline_run: Run, fast_run: Run) -> None:
-    # Of 9 test pictures, of which chance gets 3 right; seeds 0 to 19: all 9 by `baseline`, 7 to 9 by `fast`.
-    assert baseline_run.test.accuracy >= 0.8
-    assert fast_run.test.accuracy >= 0.5
+def test_easy_classes_are_learned_by_both_recipes(baseline_run: Run, shapes_folder: Path, tmp_path: Path) -> None:
+    assert baseline_run.test.accuracy >= 0.8  # of 9; seeds 0 to 19: all 9
+    settings = {"epochs": 40, "hidden": 0}
+    run = whatsit.train(shapes_folder, out=tmp_path / "run", seed=SEED, settings=settings, report=False)
+    names = [(label, number) for label in run.load().classes for number in range(30)]
+    fresh = {f"{label}/{number}.png": encode(shapes(label, 5000 + number)) for label, number in names}
+    # Of 90 that it never saw; seeds 0 to 11: all. By the head of 256 units 0.88 to 1.0, which no bound can be set on.
+    assert whatsit.evaluate(run.folder, write_files(tmp_path / "fresh", fresh)).figures.accuracy >= 0.9
 
 
 def _write_sequences(folder: Path, **classes: list[int]) -> None:

@@ -24,6 +24,7 @@ CANDIDATES = 3  # classes whose distance is computed exactly, where there are to
 MOST_NUMBERS = 50_000  # of all class means; for so many a subtraction costs a hundredth of what the network does
 LEAST = 0.3  # score of an image that lies on a class mean: below it, rounding would decide the digits
 SMALLEST_NORM = 1e-6
+SQUARABLE = 1e-16  # times the largest feature is at most one where squares of up to a million features fit into float32
 _LARGE = 1e30  # above every distance
 
 
@@ -94,13 +95,15 @@ class Mahalanobis:
     def _add_standardized(self, graph: Graph, embedding: str) -> str:
         features = len(self.mean)
         axis = graph.constant("unknown.axis", np.array([1], np.int64))
-        # By the largest value first: the squares of large features would not fit into float32.
+        # Only where squares would not fit into float32 are features divided first: that rounds, and division by one does not.
         size = graph.op("ReduceMax", [graph.op("Abs", [embedding], (features,)), axis], (1,))
-        size = graph.op("Max", [size, graph.constant("unknown.smallest", np.array(SMALLEST_NORM))], (1,))
-        unit = graph.op("Div", [embedding, size], (features,))
-        squares = graph.op("Unsqueeze", [_add_sum_of_squares(graph, unit), axis], (1,))
-        norm = graph.op("Max", [graph.op("Sqrt", [squares], (1,)), graph.constant("unknown.one", np.array(1.0))], (1,))
-        unit = graph.op("Div", [unit, norm], (features,))
+        size = graph.op("Mul", [size, graph.constant("unknown.shrink", np.array(SQUARABLE))], (1,))
+        size = graph.op("Max", [size, graph.constant("unknown.one", np.array(1.0))], (1,))
+        fitting = graph.op("Div", [embedding, size], (features,))
+        squares = graph.op("Unsqueeze", [_add_sum_of_squares(graph, fitting), axis], (1,))
+        norm = graph.op("Sqrt", [squares], (1,))
+        norm = graph.op("Max", [norm, graph.constant("unknown.smallest", np.array(SMALLEST_NORM))], (1,))
+        unit = graph.op("Div", [fitting, norm], (features,))
         # The mean is taken off before the division by what may be small: the other way round two large numbers differ.
         unit = graph.op("Sub", [unit, graph.constant("unknown.mean", self.mean)], (features,))
         return graph.op("Mul", [unit, graph.constant("unknown.scale", 1.0 / self.scale)], (features,))

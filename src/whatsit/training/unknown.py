@@ -16,8 +16,10 @@ MAX_PICTURES = 10_000  # more change the figures by nothing that can be measured
 # Seven trained networks had a mean scale of 0.14 to 0.78 of a feature's root mean square and a rest of 0.03 to 0.29, so single
 # quiet features fall below the floor and the rest does not. Decision 19 has what a higher floor cost.
 LEAST_SCALE = 0.04  # share of the root mean square of a feature, which is 1 / sqrt(F) at length one
-LEAST_SCALE_OF_FEW = 0.2  # divided by F: of few features the rounding does not average out
+LEAST_SCALE_OF_FEW = 0.4  # divided by F: of few features the rounding does not average out
 LEAST_REST = 0.01  # share of the variance of a standardized feature
+LEAST_REST_OF_FEW = 2.0  # divided by F, as for the scale: decides below 200 features, and at most `MOST_REST`
+MOST_REST = 0.5
 FEW = 500  # training pictures that a trial says something of strangers by
 
 
@@ -51,7 +53,8 @@ def fit_mahalanobis(embedding: npt.NDArray[Any], labels: npt.NDArray[Any], class
     _, spread, axes = randomized_svd(x, directions, n_iter=3, random_state=seed)
     variances = np.square(spread.astype(np.float64)) / freedom
     total = float(np.einsum("nf,nf->f", x, x).sum(dtype=np.float64)) / freedom
-    rest = max((total - variances.sum()) / max(features - directions, 1), LEAST_REST)
+    floor = max(LEAST_REST, min(LEAST_REST_OF_FEW / features, MOST_REST))
+    rest = max((total - variances.sum()) / max(features - directions, 1), floor)
     return Mahalanobis(mean, scale, axes.T.astype(np.float64), np.maximum(variances, rest), rest, centres)
 
 
