@@ -25,7 +25,6 @@ UNUSUAL = 2 * EXTREMES + 2  # these
 # Keras and a folded graph give features of real networks that differ by up to 2e-5 of the largest on extreme pictures, which
 # moved probabilities by up to 84 times what a relative error of 1e-6 moves (62 trainings of five kinds).
 ERROR = 3e-4
-UNUSUAL_TOLERANCE = 0.01  # for the graph of an ensemble, whose heads cannot be asked for their sensitivity
 SAVED = 8  # pictures for the Keras model that the run folder holds
 
 Probabilities = npt.NDArray[Any]
@@ -80,9 +79,7 @@ def require_mean_of_members(
     for member, weight in members:
         sharpened = np.maximum(by(member)(pixels), 1e-30) ** sharpness
         total += weight * sharpened / sharpened.sum(axis=1, keepdims=True)
-    allowed = np.full(len(pixels), TOLERANCE)
-    allowed[-UNUSUAL:] = UNUSUAL_TOLERANCE
-    require_alike("the graph of the ensemble", "its members", names, by(bundle)(pixels), total, allowed)
+    require_alike("the graph of the ensemble", "its members", names, by(bundle)(pixels), total)
 
 
 def by(bundle: Bundle) -> Callable[[Pixels], Probabilities]:
