@@ -180,6 +180,8 @@ def test_photo_from_the_camera_is_answered(visit: Visit) -> None:
     shutter = page.get_by_test_id("stCameraInputButton")
     shutter.wait_for()
     page.wait_for_function("!document.querySelector('[data-testid=stCameraInputButton]').disabled")
+    # The button is ready before the video is: a black frame would be taken.
+    page.wait_for_function("[...document.querySelectorAll('video')].some(video => video.currentTime > 0.2)")
     shutter.click()
     assert nearest(page) == THAI[ON_CAMERA]
 
