@@ -7,6 +7,7 @@ import pytest
 
 from whatsit.engines import available, open_engine
 from whatsit.errors import ModelError
+from whatsit.graph.builder import OUTPUTS
 from whatsit.images.views import apply_view
 from whatsit.models import backbones, classifier
 from whatsit.models.backend import load_keras
@@ -54,9 +55,7 @@ def model(request: pytest.FixtureRequest) -> keras.Model:
 @pytest.mark.parametrize("runtime", available())
 def test_graph_answers_like_keras(model: keras.Model, runtime: str) -> None:
     graph = classifier.to_onnx(model, known(model), {}).SerializeToString()
-    outputs = dict(
-        zip(classifier.OUTPUTS, open_engine(graph, classifier.OUTPUTS, runtime=runtime).run(PIXELS), strict=True)
-    )
+    outputs = dict(zip(OUTPUTS, open_engine(graph, OUTPUTS, runtime=runtime).run(PIXELS), strict=True))
     assert np.abs(outputs["probabilities"] - np.asarray(model(PIXELS, training=False))).max() <= 1e-5
     for name in ("logits", "embedding", "feature_map"):
         wanted = np.asarray(keras.Model(model.input, model.get_layer(name).output)(PIXELS, training=False))
@@ -115,11 +114,9 @@ def test_every_view_is_asked(model: keras.Model, runtime: str) -> None:
     views = ("original", "flip", "flip-2", "original+2")
     graph = classifier.to_onnx(model, known(model), {}, views=views).SerializeToString()
     plain = classifier.to_onnx(model, known(model), {}).SerializeToString()
-    every = dict(
-        zip(classifier.OUTPUTS, open_engine(graph, classifier.OUTPUTS, runtime=runtime).run(PIXELS), strict=True)
-    )
-    engine = open_engine(plain, classifier.OUTPUTS, runtime=runtime)
-    each = [dict(zip(classifier.OUTPUTS, engine.run(apply_view(PIXELS, view)), strict=True)) for view in views]
+    every = dict(zip(OUTPUTS, open_engine(graph, OUTPUTS, runtime=runtime).run(PIXELS), strict=True))
+    engine = open_engine(plain, OUTPUTS, runtime=runtime)
+    each = [dict(zip(OUTPUTS, engine.run(apply_view(PIXELS, view)), strict=True)) for view in views]
     one, scale = each[0], np.abs(each[0]["logits"]).max()
     assert np.abs(every["logits"] - np.mean([one["logits"] for one in each], axis=0)).max() <= 1e-5 * scale
     for name in ("embedding", "feature_map", "ood_score"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from whatsit.engines import available, open_engine
-from whatsit.models.to_onnx import IR_VERSION, OPSET, Graph
+from whatsit.graph.builder import IR_VERSION, OPSET, Graph
 from whatsit.models.unknown import CANDIDATES, LEAST, Mahalanobis
 from whatsit.training.unknown import fit_mahalanobis
 

@@ -14,7 +14,8 @@ from onnx import numpy_helper
 import whatsit
 from tests.conftest import SEED
 from whatsit.errors import ModelError
-from whatsit.models import classifier, merge
+from whatsit.graph import merge
+from whatsit.models import classifier
 from whatsit.verbs.fidelity import require_alike
 from whatsit.verbs.train import Run
 

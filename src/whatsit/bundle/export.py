@@ -188,8 +188,8 @@ class Exporter:
 
     @functools.cached_property
     def _onnx(self) -> bytes:
-        from whatsit.models.classifier import PROBABILITIES
-        from whatsit.models.from_onnx import only
+        from whatsit.graph.builder import PROBABILITIES
+        from whatsit.graph.to_keras import only
 
         return only(self.bundle.graph, PROBABILITIES)
 
@@ -198,8 +198,8 @@ class Exporter:
         return self._rebuilt("uint8")
 
     def _rebuilt(self, pixels: str) -> Any:
+        from whatsit.graph.to_keras import to_keras
         from whatsit.models.backend import load_keras
-        from whatsit.models.from_onnx import to_keras
 
         load_keras()
         return to_keras(self._onnx, pixels=pixels)

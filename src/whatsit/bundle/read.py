@@ -29,8 +29,8 @@ from whatsit.bundle.format import (
     InputSpec,
     UnknownRule,
 )
-from whatsit.bundle.onnx_check import check_graph
 from whatsit.errors import BundleError, MissingBundleError
+from whatsit.graph.check import check_graph
 from whatsit.images.decode import RULES
 from whatsit.images.names import label_fault, plain, plain_text
 

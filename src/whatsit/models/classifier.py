@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from whatsit.graph.builder import LAYER_OUTPUTS, PROBABILITIES, Graph
+from whatsit.graph.from_keras import calibrate, trace
+from whatsit.graph.product import Product, picking
 from whatsit.images.views import ORIGINAL, places_in
-from whatsit.models.product import Product, picking
-from whatsit.models.to_onnx import Graph, calibrate, trace
 from whatsit.models.unknown import Mahalanobis
 
 if TYPE_CHECKING:
     import keras
     import onnx
 
-PROBABILITIES = "probabilities"
-LAYER_OUTPUTS = (PROBABILITIES, "logits", "embedding", "feature_map")
 # Scores of about 1 and 0 become logits whose softmax is about as sure as the regression is; calibration does the rest.
 SHARPNESS = 10.0
-OUTPUTS = (*LAYER_OUTPUTS, "gradcam_weights", "ood_score")
 
 
 def pooled_features(backbone: keras.Model, depths: str = "all") -> keras.Model:

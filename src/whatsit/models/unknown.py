@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.models.to_onnx import Graph
+from whatsit.graph.builder import Graph
 
 Floats = npt.NDArray[np.float64]
 

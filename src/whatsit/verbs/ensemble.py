@@ -206,7 +206,7 @@ def _vote(
 
 
 def _merged(bundles: Sequence[Bundle], votes: Sequence[Vote], sharpness: float, dataset: Dataset) -> Bundle:
-    from whatsit.models.merge import Member, merge
+    from whatsit.graph.merge import Member, merge
 
     heard = [(bundle, vote) for bundle, vote in zip(bundles, votes, strict=True) if vote.weight]
     size = tuple(max(getattr(bundle.input, side) for bundle, _ in heard) for side in ("height", "width"))

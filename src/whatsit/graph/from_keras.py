@@ -8,98 +8,17 @@ tenth of a second, and refuses every other layer by name.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from whatsit.errors import ModelError
+from whatsit.graph.builder import Array, Graph
 from whatsit.images.views import ORIGINAL, places_in
 
 if TYPE_CHECKING:
     import keras
-    import onnx
-
-OPSET = 18
-IR_VERSION = 9
-
-Array = npt.NDArray[Any]
-
-
-@dataclass
-class Graph:
-    """An ONNX graph under construction. Four-dimensional values are held channels first, `[N, C, H, W]`."""
-
-    views: tuple[str, ...] = (ORIGINAL,)  # of the pictures (see `images/views.py`), which run along behind each other
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    weights: dict[str, Array] = field(default_factory=dict)
-    # For each value: the channels-last shape without the batch dimension.
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    # Values that several layers use, or that go out and are used: they must stay what they are.
-    shared: set[str] = field(default_factory=set)
-
-    def op(
-        self, kind: str, inputs: list[str], shape: tuple[int, ...], name: str | None = None, **attributes: Any
-    ) -> str:
-        """Append a node and return the name of its only output."""
-        from onnx import helper
-
-        output = name or f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
-        self.shapes[output] = shape
-        return output
-
-    def constant(self, name: str, value: Array) -> str:
-        """Store an initializer (float arrays as float32) and return its name.
-
-        Raises `ModelError` where another value has that name: one of the two would be lost.
-        """
-        array = np.array(value, np.float32, order="C") if value.dtype.kind == "f" else value
-        if name in self.weights and not np.array_equal(self.weights[name], array):
-            raise ModelError(f"two different constants of the exported graph are called '{name}'")
-        self.weights[name] = array
-        return name
-
-    def channels_last(self, value: str) -> str:
-        """The same value as `[N, H, W, C]`, or as it is where it has no height and width."""
-        if len(self.shapes[value]) != 3:
-            return value
-        return self.op("Transpose", [value], self.shapes[value], perm=[0, 2, 3, 1])
-
-    def each_view(self, value: str) -> list[str]:
-        """Of a value of a graph with several views, what belongs to each."""
-        from onnx import helper
-
-        parts = [f"{value}.{view}" for view in self.views]
-        self.nodes.append(helper.make_node("Split", [value], parts, axis=0, num_outputs=len(parts)))
-        self.shapes |= dict.fromkeys(parts, self.shapes[value])
-        return parts
-
-    def to_model(
-        self, image: str, outputs: Mapping[str, str], metadata: Mapping[str, str], *, as_they_are: bool = False
-    ) -> onnx.ModelProto:
-        """Close the graph: `image` uint8 `[N, H, W, 3]` in, the named values out.
-
-        Four-dimensional ones are made channels last, unless they are to go out as they are.
-        """
-        import onnx
-        from onnx import helper, numpy_helper
-
-        results = []
-        for name, value in outputs.items():
-            result = value if as_they_are else self.channels_last(value)
-            self.op("Identity", [result], self.shapes[value], name=name)
-            results.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", *self.shapes[value]]))
-        source = helper.make_tensor_value_info(image, onnx.TensorProto.UINT8, ["N", *self.shapes[image]])
-        initializers = [numpy_helper.from_array(array, name) for name, array in self.weights.items()]
-        graph = helper.make_graph(self.nodes, "whatsit", [source], results, initializers)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="whatsit")
-        model.ir_version = IR_VERSION
-        helper.set_model_props(model, dict(metadata))
-        onnx.checker.check_model(model, full_check=True)
-        return model
 
 
 def trace(model: keras.Model, *, views: Sequence[str] = (ORIGINAL,)) -> tuple[Graph, Callable[[Any], str]]:

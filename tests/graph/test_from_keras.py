@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import whatsit
 from whatsit.engines import open_engine
 from whatsit.errors import ModelError
-from whatsit.models import to_onnx
+from whatsit.graph.from_keras import trace
 from whatsit.models.backend import load_keras
-from whatsit.models.to_onnx import trace
 
 load_keras()
 import keras  # noqa: E402
@@ -166,10 +166,11 @@ def test_bundles_may_hold_every_operator_that_is_written() -> None:
 
     from onnx import defs
 
-    from whatsit.bundle.onnx_check import OPERATORS
+    from whatsit.graph.check import OPERATORS
 
     written = set()
-    for path in Path(to_onnx.__file__).parent.glob("*.py"):
+    source = Path(whatsit.__file__).parent
+    for path in (path for folder in ("graph", "models") for path in (source / folder).glob("*.py")):
         for call in (
             node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
         ):

@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from whatsit.errors import ModelError
-from whatsit.models.classifier import PROBABILITIES
-from whatsit.models.product import Product, picking
+from whatsit.graph.builder import PROBABILITIES, Array
+from whatsit.graph.product import Product, picking
 
 if TYPE_CHECKING:
     import keras
 
-Array = npt.NDArray[Any]
 # A value of the graph as Keras tensors, channels last: one of each view of the pictures that runs along.
 Value = tuple[Any, ...]
 _LAYOUTS = ([0, 3, 1, 2], [0, 2, 3, 1])  # permutations between channels first and last, which are no change here

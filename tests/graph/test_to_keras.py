@@ -11,9 +11,9 @@ from onnx import helper, load_from_string, numpy_helper
 from tests.models.test_classifier import KINDS, PIXELS, known, make
 from whatsit.engines import open_engine
 from whatsit.errors import ModelError
+from whatsit.graph.to_keras import to_keras
 from whatsit.models import backbones, classifier
 from whatsit.models.backend import load_keras
-from whatsit.models.from_onnx import to_keras
 
 load_keras()
 import keras  # noqa: E402

@@ -9,16 +9,15 @@ from PIL import Image
 
 from tests.models.test_classifier import PIXELS, known, make
 from whatsit.engines import available, open_engine
+from whatsit.graph.builder import OUTPUTS
+from whatsit.graph.merge import Member, merge, triangle_filter
+from whatsit.graph.to_keras import to_keras
 from whatsit.models import classifier
 from whatsit.models.backend import load_keras
 from whatsit.models.cnn import build_cnn
-from whatsit.models.from_onnx import to_keras
-from whatsit.models.merge import Member, merge, triangle_filter
 
 load_keras()
 import keras  # noqa: E402
-
-OUTPUTS = classifier.OUTPUTS
 
 
 def graph_of(model: keras.Model, views: Sequence[str] = ("original",)) -> bytes:

@@ -10,13 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.errors import ModelError
-from whatsit.models.classifier import OUTPUTS, PROBABILITIES
-from whatsit.models.to_onnx import OPSET, Graph
+from whatsit.graph.builder import OPSET, OUTPUTS, PROBABILITIES, Array, Graph
 
 if TYPE_CHECKING:
     import onnx
 
-Array = npt.NDArray[Any]
 _SMALLEST = 1e-30  # probability whose logarithm is taken
 
 
