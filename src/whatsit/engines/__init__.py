@@ -1,68 +1,26 @@
-"""Runs an exported graph as fast as this machine can. Arrays in, arrays out; nothing here knows what a class is."""
+"""Run an exported graph as fast as this machine can: arrays in, arrays out."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
+from whatsit.engines.base import Engine, EngineError, Images, Outputs
+from whatsit.errors import UsageError
 
-from whatsit.errors import UsageError, WhatsitError
-
-Images: TypeAlias = npt.NDArray[np.uint8]
-Outputs: TypeAlias = list[npt.NDArray[Any]]
+__all__ = ["Engine", "EngineError", "Images", "Outputs", "available", "open_engine", "training_precision"]
 
 RUNTIMES = ("openvino", "onnxruntime")
 PRECISIONS = ("float32", "bfloat16")
 
 
-class EngineError(WhatsitError):
-    """A graph cannot be run: the runtime is not installed, or refuses the graph."""
-
-
-@contextmanager
-def running(runtime: str) -> Iterator[None]:
-    """Turn whatever a runtime raises while it runs a graph into an `EngineError`."""
-    try:
-        yield
-    except (EngineError, MemoryError):
-        raise
-    except Exception as error:  # each runtime has its own, whose base is Exception
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise EngineError(f"{runtime} cannot run the graph: {reason[:200]}") from None
-
-
-class Engine(Protocol):
-    """A compiled graph with one input, uint8 `[N, height, width, 3]`, any N."""
-
-    runtime: str
-    outputs: tuple[str, ...]
-
-    def run(self, images: Images) -> Outputs:
-        """All outputs for a batch, in the order of `outputs`. The arrays belong to the caller. Thread-safe.
-
-        Raises `EngineError` where the graph fails on these pictures.
-        """
-        ...
-
-    def stream(self, batches: Iterable[Images]) -> Iterator[Outputs]:
-        """`run` for each batch, results in order, working on several batches at once.
-
-        After an `EngineError` it ends; the results of batches already taken are lost.
-        """
-        ...
-
-
 def available() -> tuple[str, ...]:
-    """The runtimes that are installed, the preferred one first."""
+    """Return the runtimes that are installed, the preferred one first."""
     return tuple(name for name in RUNTIMES if importlib.util.find_spec(name) is not None)
 
 
 def training_precision(runtime: str) -> str:
-    """The fastest precision for computing training features: bfloat16 where runtime and processor have it."""
+    """Return the precision that computes training features fastest here."""
     if runtime == "openvino":
         from whatsit.engines.openvino import has_bfloat16
 

@@ -1,24 +1,20 @@
-"""Opens the files that `whatsit export` writes, each by the runtime that it is made for."""
+"""Open the files of `whatsit export`, each by the runtime that it is made for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from whatsit.engines import EngineError, Images
+from whatsit.engines.base import OUTPUT, Engine, Images, Infer, Probabilities, raising_engine_errors
 
-Probabilities: TypeAlias = npt.NDArray[np.float32]
-Infer: TypeAlias = Callable[[Images], Probabilities]  # uint8 [N, H, W, 3], any N, to float32 [N, K]
-
-OUTPUT = "probabilities"
+__all__ = ["Infer", "Probabilities", "open_exported"]
 
 
 def open_exported(path: Path, runtime: str | None = None) -> Infer:
-    """An exported file (or folder) as a function from pixels to probabilities, which raises `EngineError` where it fails.
+    """Open an exported file (or folder) as a function from pixels to probabilities.
+
+    The function raises `EngineError` where it fails on the images.
 
     Args:
         path: `.onnx`, `.xml` (OpenVINO), `.tflite`, `.keras`, `.h5`, or the folder of a SavedModel.
@@ -27,24 +23,20 @@ def open_exported(path: Path, runtime: str | None = None) -> Infer:
     Raises:
         EngineError: the runtime refuses the file, or the file is not one of ours.
     """
-    infer = _checked(path, lambda: _open(path, runtime))
-    return lambda images: _checked(path, lambda: infer(images))
+    damaged = f"{path}: this is no exported model of this kind, or it is damaged"
+    with raising_engine_errors(damaged):
+        run = _open(path, runtime)
 
+    def infer(images: Images) -> Probabilities:
+        with raising_engine_errors(damaged):
+            return run(images)
 
-def _checked(path: Path, work: Callable[[], Any]) -> Any:
-    """Each runtime has errors of its own."""
-    try:
-        return work()
-    except (EngineError, ImportError, MemoryError):
-        raise
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise EngineError(f"{path}: this is no exported model of this kind, or it is damaged: {reason[:200]}") from None
+    return infer
 
 
 def _open(path: Path, runtime: str | None) -> Infer:
     if path.suffix in (".onnx", ".xml"):
-        return _graph(path, runtime or ("openvino" if path.suffix == ".xml" else "onnxruntime"))
+        return _open_graph(path, runtime or ("openvino" if path.suffix == ".xml" else "onnxruntime"))
     if path.suffix == ".tflite":
         from whatsit.engines.litert import LiteRT
 
@@ -57,8 +49,8 @@ def _open(path: Path, runtime: str | None) -> Infer:
     return open_saved_model(path)
 
 
-def _graph(path: Path, runtime: str) -> Infer:
-    engine: Any
+def _open_graph(path: Path, runtime: str) -> Infer:
+    engine: Engine
     if runtime == "openvino":
         from whatsit.engines.openvino import OpenVINOEngine
 
@@ -68,9 +60,4 @@ def _graph(path: Path, runtime: str) -> Infer:
         from whatsit.engines.onnxruntime import ONNXRuntimeEngine
 
         engine = ONNXRuntimeEngine(path.read_bytes(), (OUTPUT,), None)
-
-    def infer(images: Images) -> Probabilities:
-        [found] = engine.run(images)
-        return found  # type: ignore[no-any-return]
-
-    return infer
+    return lambda images: engine.run(images)[0]

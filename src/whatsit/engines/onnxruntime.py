@@ -1,4 +1,4 @@
-"""The ONNX Runtime engine: the one that is always installed."""
+"""Run graphs by ONNX Runtime, the engine that is always installed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import cast
 
-from whatsit.engines import EngineError, Images, Outputs, running
+from whatsit.engines.base import EngineError, Images, Outputs, raising_engine_errors
 from whatsit.process import environment, keep_after_fork
 
-# From 1.29 it would otherwise tell Microsoft of its use, and keep an identity in the user's home. Windows does not heed the
+# From 1.29 it would otherwise report its use to Microsoft, and keep an identity in the user's home. Windows ignores the
 # variable; there the function below switches it off.
 with environment({"ORT_DISABLE_TELEMETRY": "1"}):
     import onnxruntime
@@ -20,11 +20,12 @@ _FATAL = 4  # errors come as exceptions, and need not also be printed
 
 
 class ONNXRuntimeEngine:
-    """See `Engine`."""
+    """An `Engine` of ONNX Runtime."""
 
     runtime = "onnxruntime"
 
     def __init__(self, graph: bytes, outputs: tuple[str, ...], threads: int | None) -> None:
+        """Compile a graph. Raises `EngineError` where it is refused or has no such output."""
         self.outputs = outputs
         self._graph, self._threads = graph, threads
         self._session, self._process = self._open(), os.getpid()
@@ -43,19 +44,18 @@ class ONNXRuntimeEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self._threads:
             options.intra_op_num_threads = self._threads
-        try:
+        with raising_engine_errors("ONNX Runtime refuses the graph"):
             session = onnxruntime.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime's own exceptions share no base but Exception
-            raise EngineError(f"ONNX Runtime refuses the graph: {str(error).splitlines()[0][:200]}") from None
         keep_after_fork(session)
         return session
 
     def run(self, images: Images) -> Outputs:
+        """See `Engine`."""
         if self._process != os.getpid():  # forked since: the threads of the session stayed behind
             self._session, self._process = self._open(), os.getpid()
-        with running("ONNX Runtime"):
+        with raising_engine_errors("ONNX Runtime cannot run the graph"):
             return cast(Outputs, self._session.run(list(self.outputs), {self._input: images}, self._run_options))
 
     def stream(self, batches: Iterable[Images]) -> Iterator[Outputs]:
-        # One batch already uses every core.
+        """See `Engine`; one batch already uses every core."""
         return map(self.run, batches)

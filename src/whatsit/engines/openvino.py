@@ -1,4 +1,4 @@
-"""The OpenVINO engine: the fastest on x86 processors, in float32 unless told otherwise."""
+"""Run graphs by OpenVINO, the fastest engine on x86 processors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from whatsit.engines import EngineError, Images, Outputs, running
+from whatsit.engines.base import EngineError, Images, Outputs, raising_engine_errors
 from whatsit.engines.onnxruntime import ONNXRuntimeEngine
 from whatsit.process import keep_after_fork
 
-# Without it OpenVINO is as it was, but for telling Google Analytics that it was imported and leaving an identity in the
-# user's home. What whatsit does is nobody else's business, and it is to work without a network.
+# Without it OpenVINO does the same, except that it does not report its import to Google Analytics and leaves no identity in the
+# user's home.
 _absent = "openvino_telemetry" not in sys.modules
 if _absent:
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -30,12 +30,16 @@ finally:
         del sys.modules["openvino_telemetry"]
 
 _PRECISION = {"float32": "f32", "bfloat16": "bf16"}
+_FAILED = "OpenVINO cannot run the graph"
 
 
 @functools.cache
 def _core() -> openvino.Core:
-    """The only one of the process, never freed: its processor plugin lends the main thread a stack for signals, and takes it
-    away when a core ends, after which the next signal kills the process."""
+    """Return the only one of the process, which is never freed.
+
+    Its processor plugin lends the main thread a stack for signals and takes it away when a core ends: the next signal
+    would kill the process.
+    """
     _used_in.append(os.getpid())
     core = openvino.Core()
     keep_after_fork(core)
@@ -46,25 +50,30 @@ _used_in: list[int] = []  # the process that `_core` was made in
 
 
 def _forked() -> bool:
-    """Whether OpenVINO was used in the process that this one was forked from. Its threads are not here: work would never end."""
+    """Return whether OpenVINO was used before this process was forked.
+
+    Its threads are not here: work would never end.
+    """
     return bool(_used_in) and _used_in[0] != os.getpid()
 
 
 def has_bfloat16() -> bool:
-    """Whether this processor computes in bfloat16 natively."""
+    """Return whether this processor computes in bfloat16 natively."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVINOEngine:
-    """See `Engine`. A single batch is spread over all cores; in a stream every core works on a batch of its own.
+    """An `Engine` of OpenVINO.
 
-    The graph is ONNX in memory, or a file of ONNX or OpenVINO's own format. In a process that was forked from one that used
-    OpenVINO, ONNX Runtime runs the graph in float32 instead, or `EngineError` is raised where it is a file.
+    A single batch is spread over all cores; in a stream every core works on a batch of its own. The graph is ONNX in memory,
+    or a file of ONNX or OpenVINO's own format. In a process that was forked from one that used OpenVINO, ONNX Runtime runs
+    the graph in float32 instead, or `EngineError` is raised where it is a file.
     """
 
     runtime = "openvino"
 
     def __init__(self, graph: bytes | Path, outputs: tuple[str, ...], precision: str, threads: int | None) -> None:
+        """Compile a graph. Raises `EngineError` where it is refused or has no such output."""
         self.outputs = outputs
         self._graph, self._threads = graph, threads
         self._replacement: ONNXRuntimeEngine | None = None
@@ -75,13 +84,11 @@ class OpenVINOEngine:
         self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISION[precision]}
         if threads:
             self._settings["INFERENCE_NUM_THREADS"] = threads
-        try:
+        with raising_engine_errors("OpenVINO refuses the graph"):
             whole = self._core.read_model(graph)
             wanted = [whole.output(name) for name in outputs]
             self._model = openvino.Model(wanted, whole.get_parameters(), "whatsit")
             self._latency = self._compile("LATENCY")
-        except Exception as error:  # OpenVINO raises RuntimeError and ValueError alike
-            raise EngineError(f"OpenVINO refuses the graph: {str(error).strip().splitlines()[-1][:200]}") from None
         keep_after_fork(self._latency)
         self._throughput: Any = None
         self._lock = threading.Lock()
@@ -91,7 +98,7 @@ class OpenVINOEngine:
         return self._core.compile_model(self._model, "CPU", {**self._settings, "PERFORMANCE_HINT": hint})
 
     def _in_fork(self) -> ONNXRuntimeEngine:
-        """What runs the graph in a forked process."""
+        """Return the engine that runs the graph in a forked process."""
         if self._replacement is None:
             if isinstance(self._graph, Path):
                 raise EngineError(
@@ -102,6 +109,7 @@ class OpenVINOEngine:
         return self._replacement
 
     def run(self, images: Images) -> Outputs:
+        """See `Engine`."""
         if _forked():
             return self._in_fork().run(images)
         try:
@@ -110,7 +118,7 @@ class OpenVINOEngine:
             request = self._latency.create_infer_request()
             keep_after_fork(request)
         images = _shareable(images)
-        with running("OpenVINO"):
+        with raising_engine_errors(_FAILED):
             request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
             request.infer()
         results = self._results(request)
@@ -118,6 +126,7 @@ class OpenVINOEngine:
         return results
 
     def stream(self, batches: Iterable[Images]) -> Iterator[Outputs]:
+        """See `Engine`."""
         if _forked():
             yield from self._in_fork().stream(batches)
             return
@@ -138,7 +147,7 @@ class OpenVINOEngine:
                     idle.append(busy.popleft()[0])
                 request = idle.popleft()
                 tensor = openvino.Tensor(_shareable(images), shared_memory=True)
-                with running("OpenVINO"):
+                with raising_engine_errors(_FAILED):
                     request.set_input_tensor(tensor)
                     request.start_async()
                 busy.append((request, tensor))
@@ -151,7 +160,7 @@ class OpenVINOEngine:
                     request.wait()
 
     def _finished(self, request: Any) -> Outputs:
-        with running("OpenVINO"):
+        with raising_engine_errors(_FAILED):
             request.wait()
         return self._results(request)
 
@@ -161,5 +170,5 @@ class OpenVINOEngine:
 
 
 def _shareable(images: Images) -> Images:
-    """As OpenVINO shares an array's memory: contiguous and, though it only reads it, writable."""
+    """Return the images contiguous and writable, as OpenVINO shares memory."""
     return np.require(images, requirements=["C", "W"])

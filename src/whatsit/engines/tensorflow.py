@@ -1,4 +1,4 @@
-"""TensorFlow and Keras: loaded quietly, and what opens their files."""
+"""Load TensorFlow and Keras quietly, and open their files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from whatsit.engines import EngineError, Images
-from whatsit.engines.exported import OUTPUT, Infer, Probabilities
+from whatsit.engines.base import OUTPUT, EngineError, Images, Infer, Probabilities
 from whatsit.process import environment, silent_descriptor
 
 # What an exported Keras model is made of: a file with another layer is not ours, and might run code of its own.
@@ -42,7 +41,7 @@ _FUNCTIONS = ("function", "Lambda", "__lambda__")
 
 
 def load_keras() -> Any:
-    """Keras with the TensorFlow backend, which greets on stderr whatever its log level."""
+    """Return Keras with the TensorFlow backend, without the greeting on stderr."""
     if "keras" in sys.modules:
         return importlib.import_module("keras")
     backend, level = (
@@ -54,7 +53,10 @@ def load_keras() -> Any:
 
 
 def read_keras(path: Path) -> Any:
-    """The Keras model in a `.keras` or `.h5` file of ours; any other is refused unopened. Raises `EngineError`."""
+    """Return the Keras model of a file; refuse what whatsit does not export.
+
+    Raises `EngineError`, without opening it, for a file that may run code.
+    """
     keras = load_keras()
     try:
         strange = _strange(_configuration(path))
@@ -76,7 +78,7 @@ def _configuration(path: Path) -> Any:
 
 
 def _strange(config: Any) -> str | None:
-    """The first layer that is none of ours, or the first part of one that is not Keras's own."""
+    """Return the first layer, or part of one, that whatsit does not export."""
     layers = config["config"]["layers"]
     if config["class_name"] != "Functional":
         return str(config["class_name"])
@@ -85,7 +87,7 @@ def _strange(config: Any) -> str | None:
 
 
 def _foreign(value: Any) -> str | None:
-    """The first thing in a configuration that Keras would look for outside itself."""
+    """Return the first thing that Keras would look for outside itself."""
     if isinstance(value, dict):
         name, module = value.get("class_name"), value.get("module") or "keras"
         registered = str(value.get("registered_name") or "")
@@ -98,7 +100,10 @@ def _foreign(value: Any) -> str | None:
 
 
 def open_saved_model(path: Path) -> Infer:
-    """The folder of a SavedModel of ours, as a function; any other is refused unopened. Raises `EngineError`."""
+    """Return a SavedModel as a function; refuse what whatsit does not export.
+
+    Raises `EngineError`, without opening it, for a folder that may run code.
+    """
     load_keras()
     import tensorflow as tf
 
@@ -109,15 +114,15 @@ def open_saved_model(path: Path) -> Infer:
     serve = loaded.signatures["serving_default"]
 
     def infer(images: Images, loaded: Any = loaded) -> Probabilities:
-        found: Probabilities = serve(image=tf.constant(images))[OUTPUT].numpy()
-        return found
+        probabilities: Probabilities = serve(image=tf.constant(images))[OUTPUT].numpy()
+        return probabilities
 
     return infer
 
 
 @contextlib.contextmanager
 def _plainly_named(folder: Path) -> Iterator[Path]:
-    """A folder under a name that TensorFlow does not take for a pattern, as it does where one has brackets or a star."""
+    """Yield the folder under a name that TensorFlow does not take for a pattern."""
     if not glob.has_magic(str(folder.resolve())) and "\\" not in str(folder):
         yield folder
         return
@@ -126,10 +131,10 @@ def _plainly_named(folder: Path) -> Iterator[Path]:
 
 
 def _strange_part(content: bytes) -> str | None:
-    """The first part of a SavedModel that is none of ours, such as an operator: others can read and write files.
+    """Return the first part of a SavedModel that whatsit does not export.
 
-    Every SavedModel has functions to save and restore itself. They are passed over, but nothing that runs may name them: no
-    other function, and no object, whose functions run when it is loaded or asked.
+    Other operators can read and write files. Every SavedModel has functions to save and restore itself: they are allowed, but
+    nothing that runs may name them: no other function, and no object, whose functions run when it is loaded or called.
     """
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -139,7 +144,7 @@ def _strange_part(content: bytes) -> str | None:
     [graph] = graphs
     if _names_a_saver(graph.object_graph_def):
         return "an object that runs what saves it"
-    functions = [one for one in graph.graph_def.library.function if not one.signature.name.startswith(_TRACED)]
+    functions = [f for f in graph.graph_def.library.function if not f.signature.name.startswith(_TRACED)]
     inside = [node for function in functions for node in function.node_def]
     strange = [node.op for node in inside if node.op not in OPERATORS or _names_a_saver(node)]
     strange += [node.op for node in graph.graph_def.node if node.op not in OPERATORS | _OUTSIDE]
@@ -147,5 +152,6 @@ def _strange_part(content: bytes) -> str | None:
 
 
 def _names_a_saver(message: Any) -> bool:
+    """Return whether a message names the functions that save and restore a model."""
     content = message.SerializeToString()
     return any(name.encode() in content for name in _TRACED)
