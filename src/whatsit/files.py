@@ -1,4 +1,4 @@
-"""How whatsit writes files: whole or not at all, and harmless to those who open them."""
+"""Writing of files: whole or not at all, and harmless to those who open them."""
 
 from __future__ import annotations
 
@@ -19,29 +19,57 @@ from filelock import FileLock, Timeout
 from whatsit.errors import WhatsitError
 
 UNFINISHED = ".unfinished-"  # begins the name of a folder that is written into
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _LOCK = ".lock"
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 class DiskError(WhatsitError):
-    """A file cannot be written: the disk is full, the folder is read-only, the path is taken."""
+    """A file that cannot be written: the disk is full, the folder read-only, the path taken."""
+
+
+def disk_error(path: Path, error: OSError) -> DiskError:
+    """Return an `OSError` of a write as the error that is shown to the user."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskError(f"{path}: the disk is full; free some space and try again")
+    if error.errno == errno.EFBIG:
+        return DiskError(
+            f"{path}: the file is larger than the system allows here; choose another disk, or raise its limit"
+        )
+    return DiskError(f"{path}: cannot be written: {error.strerror or error}")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file so that `path` is either untouched or complete: temporary file, fsync, rename.
+    """Write a file so that `path` is untouched or complete: temporary file, fsync, rename.
 
-    Raises `DiskError` where the disk is full or the place cannot be written; nothing half-written is left then, and no folder
+    Raises `DiskError` where the disk is full or the path cannot be written; nothing half-written is left then, and no folder
     that was made for it.
     """
-    with _folders_on_trial(path.parent):
-        yield from _replacing(path)
+    with _removing_new_folders(path.parent):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = _new_beside(path)
+        except OSError as error:
+            raise disk_error(path, error) from None
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            if isinstance(error, ConnectionError | TimeoutError):
+                raise  # of whatever the caller was reading from
+            raise disk_error(path, error) from None
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def _folders_on_trial(folder: Path) -> Iterator[None]:
-    """Remove the folders that were made for what fails, where nothing else came into them."""
+def _removing_new_folders(folder: Path) -> Iterator[None]:
+    """Remove the folders that were made for what fails, where they are still empty."""
     made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
         yield
@@ -52,28 +80,8 @@ def _folders_on_trial(folder: Path) -> Iterator[None]:
         raise
 
 
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = _new_beside(path)
-    except OSError as error:
-        raise disk_error(path, error) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if isinstance(error, ConnectionError | TimeoutError):
-            raise  # of whatever the caller was reading from
-        raise disk_error(path, error) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _new_beside(path: Path) -> tuple[int, Path]:
-    """A new file in the folder of another, opened for writing, as accessible as any file that this user makes.
+    """Open a new file in the folder of another, as accessible as any file of this user.
 
     The system applies the process's umask. `tempfile` makes files that only their owner reads, and to look at the umask is to
     change it for a moment, for every thread.
@@ -86,7 +94,10 @@ def _new_beside(path: Path) -> tuple[int, Path]:
 
 
 def reserve(file: IO[bytes], size: int) -> None:
-    """Give an open file its size on the disk: a full disk shows now, not as a crash of a memory map. Raises `OSError`."""
+    """Allocate an open file's size on the disk. Raises `OSError`.
+
+    A full disk shows now, not as a crash of a memory map.
+    """
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
     else:
@@ -94,18 +105,27 @@ def reserve(file: IO[bytes], size: int) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """`replacing` for contents that are at hand."""
+    """Write a whole file by `replacing`."""
     with replacing(path) as file:
         file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """`replacing` for text, as UTF-8."""
+    """Write a whole text by `replacing`, as UTF-8."""
     write_bytes(path, text.encode(errors="backslashreplace"))  # file names may hold what is not Unicode
 
 
+def move(source: Path, target: Path) -> None:
+    """Move a file or folder within a disk, making the folders of its new path. Raises `DiskError`."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.rename(target)
+    except OSError as error:
+        raise disk_error(target, error) from None
+
+
 def move_into_place(new: Path, path: Path) -> None:
-    """Let a file or folder take the place of another, of either kind; where that fails, the other stays.
+    """Replace a file or folder by another, of either kind; where that fails, the old one stays.
 
     Raises `DiskError`. Both must be on one disk.
     """
@@ -126,35 +146,21 @@ def move_into_place(new: Path, path: Path) -> None:
         raise disk_error(path, error) from None
 
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-
-
 def spreadsheet_safe(text: str) -> str:
-    """A cell of a CSV file that no spreadsheet takes for a formula: where it could be one, behind an apostrophe."""
+    """Return the cell of a CSV file, with an apostrophe before what a spreadsheet takes for a formula."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
 def from_spreadsheet(cell: str) -> str:
-    """The text of a cell that `spreadsheet_safe` wrote."""
+    """Return the text of a cell that `spreadsheet_safe` wrote."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
-
-
-def disk_error(path: Path, error: OSError) -> DiskError:
-    """An `OSError` of a write, in words for the user."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskError(f"{path}: the disk is full; free some space and try again")
-    if error.errno == errno.EFBIG:
-        return DiskError(
-            f"{path}: the file is larger than the system allows here; choose another disk, or raise its limit"
-        )
-    return DiskError(f"{path}: cannot be written: {error.strerror or error}")
 
 
 @contextmanager
 def written_by_others(path: Path, place: Path, size: int) -> Iterator[None]:
-    """Turn whatever a library raises into a `DiskError` where the reason is that the disk is full.
+    """Turn what a library raises into a `DiskError` where the disk is full.
 
-    Libraries have errors of their own for that, or write less and say nothing of why.
+    Libraries have errors of their own for that, or write less without an error.
 
     Args:
         path: what is written, as the user knows it.
@@ -169,13 +175,13 @@ def written_by_others(path: Path, place: Path, size: int) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise disk_error(path, error) from None
         for folder in (place, Path(tempfile.gettempdir())):
-            if (found := _no_room(folder, size)) is not None:
-                raise disk_error(path if folder == place else folder, found) from None
+            if (full := _no_room(folder, size)) is not None:
+                raise disk_error(path if folder == place else folder, full) from None
         raise
 
 
 def _no_room(folder: Path, size: int) -> OSError | None:
-    """The error of writing a file of this size, where there is no room for it."""
+    """Return the error of writing a file of this size, where there is no room for it."""
     block = bytes(1 << 20)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -189,41 +195,43 @@ def _no_room(folder: Path, size: int) -> OSError | None:
 
 @contextmanager
 def unfinished_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder `.unfinished-...` in a folder, to write into; it is gone at the end, with what is left in it.
+    """Make a folder `.unfinished-...` in a folder, to write into, and remove it at the end.
 
-    `folder` is made where it is missing, and goes again where nothing came into it. What processes that were killed left behind
-    in it is removed first. Raises `OSError`.
+    `folder` is made where it is missing, and removed again where it stays empty. What killed processes left in it is removed
+    first. Raises `OSError`.
     """
-    with _folders_on_trial(folder):
+    with _removing_new_folders(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
-        yield from _unfinished(folder)
-
-
-def _unfinished(folder: Path) -> Iterator[Path]:
-    path = folder / f"{UNFINISHED}{secrets.token_hex(6)}"
-    lock = FileLock(
-        path.with_suffix(_LOCK), timeout=0, thread_local=False
-    )  # let go by the system when the process dies
-    try:
-        with lock:
-            path.mkdir()
-            try:
-                yield path
-            finally:
-                shutil.rmtree(path, ignore_errors=True)
-    finally:
-        with contextlib.suppress(OSError):
-            Path(lock.lock_file).unlink(missing_ok=True)
+        path = folder / f"{UNFINISHED}{secrets.token_hex(6)}"
+        lock = _lock_of(path)
+        try:
+            with lock:
+                path.mkdir()
+                try:
+                    yield path
+                finally:
+                    shutil.rmtree(path, ignore_errors=True)
+        finally:
+            _remove_lock(lock)
 
 
 def _remove_abandoned(folder: Path) -> None:
     """Remove the unfinished folders whose processes are dead."""
     for path in folder.glob(f"{UNFINISHED}*"):
-        if path.suffix == _LOCK:
-            continue
-        lock = FileLock(path.with_suffix(_LOCK), timeout=0, thread_local=False)
-        with contextlib.suppress(OSError, Timeout):
-            with lock:
-                shutil.rmtree(path, ignore_errors=True)
-            Path(lock.lock_file).unlink(missing_ok=True)
+        if path.suffix != _LOCK:
+            lock = _lock_of(path)
+            with contextlib.suppress(OSError, Timeout):
+                with lock:
+                    shutil.rmtree(path, ignore_errors=True)
+                _remove_lock(lock)
+
+
+def _lock_of(path: Path) -> FileLock:
+    """Return the lock of an unfinished folder, which the system releases when the process dies."""
+    return FileLock(path.with_suffix(_LOCK), timeout=0, thread_local=False)
+
+
+def _remove_lock(lock: FileLock) -> None:
+    with contextlib.suppress(OSError):
+        Path(lock.lock_file).unlink(missing_ok=True)

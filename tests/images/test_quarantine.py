@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import write_files
 from whatsit.errors import DataError, UsageError
-from whatsit.images.quarantine import move_aside, put_back, read_log
+from whatsit.images.edits import Edit, add_edits, in_force, move_aside, moved_aside, put_back, read_edits
 
 FILES = {"cat/1.jpg": b"one", "cat/2.jpg": b"two", "dog/รูป.jpg": b"three"}
 BAD = [("cat/1.jpg", "unreadable: no picture"), ("dog/รูป.jpg", "dark: too dark")]
@@ -27,7 +27,7 @@ def test_files_are_moved_and_the_log_says_why(data: Path) -> None:
     aside = contents(data.with_name("data.quarantine"))
     assert {name: aside[name] for name, _ in BAD} == {"cat/1.jpg": b"one", "dog/รูป.jpg": b"three"}
     assert [(one.name, one.reason) for one in moved] == BAD
-    assert read_log(data) == moved
+    assert moved_aside(data) == moved
 
 
 def test_files_are_put_back_exactly(data: Path) -> None:
@@ -94,3 +94,27 @@ def test_damaged_log_is_told(data: Path) -> None:
     (data.with_name("data.quarantine") / "log.jsonl").write_text("{")
     with pytest.raises(DataError, match="this log is damaged"):
         put_back(data)
+
+
+def test_log_of_an_older_version_is_read(data: Path) -> None:
+    """It lay in the folder of moved files."""
+    aside = data.with_name("data.quarantine")
+    (aside / "cat").mkdir(parents=True)
+    (data / "cat/1.jpg").rename(aside / "cat/1.jpg")
+    (aside / "log.jsonl").write_text('{"name": "cat/1.jpg", "reason": "dark: too dark", "time": "2025-01-01"}\n')
+    move_aside(data, BAD[1:])
+    assert [one.name for one in moved_aside(data)] == [name for name, _ in BAD]
+    assert [one.name for one in put_back(data)] == [name for name, _ in BAD]
+    assert contents(data) == FILES
+    assert not aside.exists()
+    with pytest.raises(UsageError, match="nothing was moved aside"):
+        put_back(data)
+
+
+def test_moves_leave_decisions_as_they_are(data: Path) -> None:
+    decision = Edit("cat/1.jpg", "cat", "00", "label", "dog")
+    add_edits(data, [decision])
+    move_aside(data, BAD)
+    put_back(data)
+    assert [(one.key, one.label) for one in read_edits(data)] == [(decision.key, "dog")]
+    assert list(in_force(read_edits(data))) == [decision.key]

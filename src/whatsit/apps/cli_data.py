@@ -33,7 +33,7 @@ def explore(
     as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")] = False,
 ) -> None:
     """Show what is in the data and what is wrong with it: a page with the pictures, and JSON."""
-    from whatsit.images.quarantine import quarantine_folder
+    from whatsit.images.edits import quarantine_folder
     from whatsit.verbs import explore as verb
 
     if undo:

@@ -1,7 +1,8 @@
-"""What a person decided about single pictures: written into a log beside the data, which are left alone.
+"""The log of edits of a data set: images excluded, relabelled, or moved aside, and all of it undone.
 
-The log is `DATA.edits.jsonl`, a line a decision; the last one about a picture holds. A decision is about a file's contents:
-where the file was replaced since, nothing was decided about the new one.
+The log is `DATA.edits.jsonl` beside DATA, a JSON object a line; the last line about an image holds. A decision is about
+a file's contents: where the file was replaced since, nothing was decided about the new one. Files that are moved aside lie
+in the folder `DATA.quarantine`; they are never deleted, and go back exactly where they were.
 """
 
 from __future__ import annotations
@@ -14,49 +15,65 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from whatsit.errors import DataError, suggest
-from whatsit.files import disk_error
+from whatsit.errors import DataError, UsageError, suggest
+from whatsit.files import disk_error, move
 from whatsit.images.scan import Dataset, Picture
 
-ENDING = ".edits.jsonl"
-ACTIONS = ("label", "confirm", "exclude", "undo")
+ENDING, ASIDE = ".edits.jsonl", ".quarantine"  # of the log and of the folder, both beside DATA
+OLD_LOG = "log.jsonl"  # in that folder: what whatsit 0.1.0 moved aside
+DECISIONS = ("label", "confirm", "exclude", "undo")  # another label, right as it is, leave it out, forget the last
+MOVES = ("quarantine", "restore")  # the file was moved aside, or back
+ACTIONS = (*DECISIONS, *MOVES)
 
-Key = tuple[str, str, str]  # of a picture: its name, its label in DATA, the SHA-256 of its file in hex
+Key = tuple[str, str, str]  # of an image: its name, its label in DATA, the SHA-256 of its file in hex
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A decision about one picture."""
+    """An edit of one image."""
 
     image: str  # its name in the data set
-    given: str  # its label in DATA
-    sha256: str  # of its file, in hex
-    action: str  # of ACTIONS: another label, right as it is, leave it out, forget what was decided
+    given: str  # its label in DATA; empty for a move
+    sha256: str  # of its file, in hex; empty for a move
+    action: str  # of ACTIONS
     label: str = ""  # the right one, where the action is `label`
     time: str = ""  # when, in UTC
+    reason: str = ""  # of a move
 
     @property
     def key(self) -> Key:
-        """Which picture it is about."""
+        """The image that it is about."""
         return self.image, self.given, self.sha256
 
 
+@dataclass(frozen=True)
+class Moved:
+    """A file that was moved aside."""
+
+    name: str  # below DATA
+    reason: str
+    time: str
+
+
 def key_of(picture: Picture) -> Key:
-    """The key of a picture, as DATA has it."""
+    """Return the key of an image, as DATA has it."""
     return picture.name, picture.label, picture.digest.hex()
 
 
 def edits_path(data: str | Path) -> Path:
-    """The log beside DATA."""
+    """Return the path of the log beside DATA."""
     whole = Path(data).resolve()
     return whole.with_name(whole.name + ENDING)
 
 
 def add_edits(data: str | Path, edits: Iterable[Edit]) -> None:
-    """Write decisions at the end of the log, with the time. Raises `DiskError`."""
+    """Append edits to the log, with the time. Raises `DiskError`."""
     path = edits_path(data)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    lines = "".join(json.dumps(vars(replace(one, time=now)), ensure_ascii=False) + "\n" for one in edits)
+    lines = ""
+    for edit in edits:
+        fields = {name: value for name, value in vars(edit).items() if value or name != "reason"}
+        lines += json.dumps(fields | {"time": edit.time or now}, ensure_ascii=False) + "\n"
     try:
         with path.open("a+b") as file:
             size = file.seek(0, os.SEEK_END)
@@ -74,9 +91,14 @@ def add_edits(data: str | Path, edits: Iterable[Edit]) -> None:
 
 
 def read_edits(data: str | Path) -> list[Edit]:
-    """All decisions, in order. Raises `DataError` where the log is damaged.
+    """Return all decisions, in order. Raises `DataError` where the log is damaged."""
+    return [edit for edit in _read_log(data) if edit.action in DECISIONS]
 
-    A line that was cut short when the computer stopped is passed over: its author was never told that it was kept.
+
+def _read_log(data: str | Path) -> list[Edit]:
+    """Return every line of the log but one that was cut short when the computer stopped.
+
+    Such a line was never confirmed to its author. Raises `DataError` where the log is damaged.
     """
     path = edits_path(data)
     try:
@@ -99,7 +121,7 @@ def read_edits(data: str | Path) -> list[Edit]:
 
 
 def _is_torn(line: bytes) -> bool:
-    """Whether this is the beginning of one of our lines, or what a file system puts where it lost something."""
+    """Return whether a line is the beginning of one of ours, or the zeros that a file system puts for lost data."""
     start = b'{"image": '
     return not line.strip(b"\0") or ((line.startswith(start) or start.startswith(line)) and not line.endswith(b'"}'))
 
@@ -118,43 +140,116 @@ def _edit(fields: Any, where: str) -> Edit:
 
 
 def in_force(edits: Iterable[Edit]) -> dict[Key, Edit]:
-    """The last decision about each picture, but for those that were taken back."""
-    last = {edit.key: edit for edit in edits}
+    """Return the last decision about each image, less those that were undone."""
+    last = {edit.key: edit for edit in edits if edit.action in DECISIONS}
     return {key: edit for key, edit in last.items() if edit.action != "undo"}
 
 
 def apply_edits(dataset: Dataset, edits: Iterable[Edit]) -> Dataset:
-    """The data set as it was decided: other labels, and less what is to be left out. What was done is noted.
+    """Return the data set with labels corrected and images excluded as decided, and a note of it.
 
-    Raises `DataError` where a decision names a class that is none of the data set's.
+    Raises `DataError` where a decision names a class that the data set does not have.
     """
     decided = in_force(edits)
     if not decided:
         return dataset
+    path = edits_path(dataset.source)
     wrong = [one for one in decided.values() if one.action == "label" and one.label not in dataset.classes]
     if wrong:
         raise DataError(
-            f"{edits_path(dataset.source)}: '{wrong[0].label[:50]}', the label of {wrong[0].image}, is none of the classes"
+            f"{path}: '{wrong[0].label[:50]}', the label of {wrong[0].image}, is none of the classes"
             f"{suggest(wrong[0].label, dataset.classes)}"
         )
     kept: dict[tuple[str, str], Picture] = {}
-    relabelled = left_out = 0
-    found = set()
+    found: list[Edit] = []
     for picture in dataset.pictures:
-        edit = decided.get(key_of(picture))
-        if edit:
-            found.add(edit.key)
-        if edit and edit.action == "exclude":
-            left_out += 1
-            continue
-        if edit and edit.action == "label":
-            relabelled += 1
-            picture = replace(picture, label=edit.label)
+        if edit := decided.get(key_of(picture)):
+            found.append(edit)
+            if edit.action == "exclude":
+                continue
+            picture = replace(picture, label=edit.label) if edit.action == "label" else picture
         kept[picture.name, picture.label] = picture
-    note = f"labels corrected: {relabelled:,}; pictures left out: {left_out:,}; as {edits_path(dataset.source)} says"
-    notes = [note] if relabelled or left_out else []
-    if gone := len(decided) - len(found):
-        notes.append(
-            f"decisions about files that have changed or gone, passed over in {edits_path(dataset.source)}: {gone:,}"
-        )
+    relabelled, excluded = (sum(edit.action == action for edit in found) for action in ("label", "exclude"))
+    notes = []
+    if relabelled or excluded:
+        notes.append(f"labels corrected: {relabelled:,}; pictures left out: {excluded:,}; as {path} says")
+    if gone := len(decided) - len({edit.key for edit in found}):
+        notes.append(f"decisions about files that have changed or gone, ignored in {path}: {gone:,}")
     return replace(dataset, pictures=tuple(kept.values()), notes=(*dataset.notes, *notes))
+
+
+def quarantine_folder(data: str | Path) -> Path:
+    """Return the folder of moved files. Raises `UsageError` where DATA is no folder, such as an archive."""
+    if not Path(data).is_dir():
+        raise UsageError(f"{data}: only files in a folder can be moved aside, and this is not a folder")
+    whole = Path(data).resolve()
+    return whole.with_name(whole.name + ASIDE)
+
+
+def move_aside(data: str | Path, files: Iterable[tuple[str, str]]) -> list[Moved]:
+    """Move files, given as (name below DATA, reason), into the folder beside it.
+
+    All are logged before the first is moved, so that an interruption leaves nothing that the log does not know.
+    Raises `UsageError`, `DiskError`, and `DataError` where a file was moved aside under that name before; nothing is moved
+    then.
+    """
+    aside, root = quarantine_folder(data), Path(data).resolve()
+    moved_aside(data)  # a damaged log is reported before anything is moved
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    new = [Moved(name, why, now) for name, why in files if _is_below(aside, name) and (root / name).is_file()]
+    for one in new:
+        if (aside / one.name).exists():
+            raise DataError(
+                f"{aside / one.name} is there already; put back what was moved aside with --undo, or move it elsewhere"
+            )
+    if new:
+        add_edits(data, [Edit(one.name, "", "", "quarantine", time=now, reason=one.reason) for one in new])
+    for one in new:
+        move(root / one.name, aside / one.name)
+    return new
+
+
+def put_back(data: str | Path) -> list[Moved]:
+    """Move every file back. Raises `UsageError` where none was moved aside, `DataError` where its old path is taken."""
+    aside, root = quarantine_folder(data), Path(data).resolve()
+    moved = moved_aside(data)
+    if not moved:
+        raise UsageError(f"{data}: nothing was moved aside, so there is nothing to put back")
+    for one in reversed(moved):
+        source, target = aside / one.name, root / one.name
+        if not _is_below(root, one.name):
+            raise DataError(f"{aside}: '{one.name}' leads out of the folder; its log is not to be trusted")
+        if not source.exists():
+            continue  # logged, but not moved before an interruption, or put back before one
+        if target.exists():
+            raise DataError(f"{target} is there already, so {source} was left where it is; move one of them elsewhere")
+        move(source, target)
+    add_edits(data, [Edit(one.name, "", "", "restore") for one in moved])
+    (aside / OLD_LOG).unlink(missing_ok=True)
+    for folder in sorted((path for path in (aside, *aside.rglob("*")) if path.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    return moved
+
+
+def moved_aside(data: str | Path) -> list[Moved]:
+    """Return the files that lie aside, in the order of their moves. Raises `DataError` where a log is damaged."""
+    path = quarantine_folder(data) / OLD_LOG
+    found: dict[str, Moved] = {}
+    try:
+        for line in path.read_text(encoding="utf-8").split("\n") if path.exists() else []:
+            if line:
+                fields = json.loads(line)
+                found[str(fields["name"])] = Moved(*(str(fields[name]) for name in ("name", "reason", "time")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: this log is damaged, so files cannot be put back by it: {error}") from None
+    for edit in _read_log(data):
+        if edit.action == "quarantine":
+            found[edit.image] = Moved(edit.image, edit.reason, edit.time)
+        elif edit.action == "restore":
+            found.pop(edit.image, None)
+    return list(found.values())
+
+
+def _is_below(folder: Path, name: str) -> bool:
+    return (folder / name).resolve().is_relative_to(folder)

@@ -1,6 +1,6 @@
-"""Test pictures that resemble pictures of the other splits: found, counted and named.
+"""Leakage: test images that resemble images of the other splits, counted and named.
 
-A model that was trained on the next frame of a burst knows the test picture already, and its test accuracy flatters it
+A model that was trained on the next frame of a burst knows the test image already, and its test accuracy flatters it
 (Barz and Denzler 2020 found near-duplicates of training images for 3.3 % of the test images of CIFAR-10).
 """
 
@@ -22,7 +22,7 @@ _WAYS = (
 
 
 def copies_in_test(pictures: Sequence[Picture]) -> Named:
-    """Return the test pictures that DATA has in an earlier split too, as a file with the same contents."""
+    """Return the test images whose contents an earlier split has too."""
     earlier = {picture.digest: picture.name for picture in pictures if picture.split in ("train", "validation")}
     return {
         picture.digest: (picture.name, earlier[picture.digest])
@@ -35,65 +35,62 @@ def with_leakage(dataset: Dataset, pairs: Pairs, alike: Alike, copies: Named) ->
     """Return the data set with its `leakage`, and with a note where there is any.
 
     Args:
-        dataset: with a split for every picture.
+        dataset: with a split for every image.
         pairs: near-duplicates.
-        alike: the groups that the pairs make; one with pictures on both sides leaks as a whole.
-        copies: what `copies_in_test` said of DATA, before copies were left out of the earlier splits.
+        alike: the groups that the pairs make; one with images on both sides leaks as a whole.
+        copies: what `copies_in_test` found in DATA, before copies were left out of the earlier splits.
     """
     leakage = _find(dataset, pairs, alike, copies, "test")
     notes = dataset.notes
-    if told := describe_leakage(leakage, dataset.of("test")):
-        notes = (*notes, f"{told}; the accuracy is also given without them")
+    if found := describe_leakage(leakage, dataset.of("test")):
+        notes = (*notes, f"{found}; the accuracy is also given without them")
     chosen_by = _find(dataset, pairs, alike, {}, "validation")
-    if told := describe_leakage(chosen_by, dataset.of("validation"), "validation"):
-        notes = (*notes, f"{told}; what is chosen by them may be chosen wrongly")
+    if found := describe_leakage(chosen_by, dataset.of("validation"), "validation"):
+        notes = (*notes, f"{found}; what is chosen by them may be chosen wrongly")
     return replace(dataset, notes=notes, leakage=leakage)
 
 
 def _find(dataset: Dataset, pairs: Pairs, alike: Alike, copies: Named, judging: str) -> Leakage:
-    """Return which pictures of the split `judging` resemble pictures of the splits before it."""
+    """Return which images of the split `judging` resemble images of earlier splits."""
     judges = {picture.digest: picture for picture in reversed(dataset.of(judging))}
     earlier = [picture for name in SPLITS[: SPLITS.index(judging)] for picture in dataset.of(name)]
     taught = {picture.digest: picture.name for picture in earlier}
-    # A partner that was compared with the picture itself is the better example than another of its group.
+    # A partner that was compared with the image itself is the better example than another of its group.
     direct: dict[bytes, str] = {}
-    for one, other in pairs:
-        for judge, partner in ((one, other), (other, one)):
+    for pair in pairs:
+        for judge, partner in (pair, pair[::-1]):
             if judge in judges and partner in taught:
                 direct.setdefault(judge, taught[partner])
     some = {alike[digest]: name for digest, name in taught.items() if digest in alike}
     groups = {picture.group: picture.name for picture in earlier if picture.group}
-    found = Leakage({digest: copies[digest] for digest in judges if digest in copies}, {}, {})
-    near = {}
-    grouped = {}
+    same = {digest: copies[digest] for digest in judges if digest in copies}
+    near, grouped = {}, {}
     for digest, picture in sorted(judges.items(), key=lambda item: (item[0] not in direct, item[1].name)):
-        if digest in found.copies:
+        if digest in same:
             continue
         if alike.get(digest) in some:
             near[digest] = (picture.name, direct.get(digest) or some[alike[digest]])
         elif picture.group in groups:
             grouped[digest] = (picture.name, groups[picture.group])
-    return replace(found, near=near, grouped=grouped)
+    return Leakage(same, near, grouped)
 
 
 def describe_leakage(leakage: Leakage, pictures: Sequence[Picture], judging: str = "test") -> str:
-    """Return how many of the pictures leak, their share and an example of each way; empty where none does."""
+    """Describe how many images leak, with an example of each way; empty where none does."""
     others = "training or validation pictures" if judging == "test" else "training pictures"
-    told = []
-    total = 0
+    found = []
     here = {picture.digest for picture in pictures}
     for kind, singular, plural, word in _WAYS:
         named: Named = getattr(leakage, kind)
-        count = sum(picture.digest in named for picture in pictures)
-        if count:
+        if count := sum(picture.digest in named for picture in pictures):
             example = next(names for digest, names in named.items() if digest in here)
-            told.append((count, singular if count == 1 else plural, word, " and ".join(example)))
-            total += count
-    if not told:
+            found.append((count, singular if count == 1 else plural, word, " and ".join(example)))
+    if not found:
         return ""
+    total = sum(count for count, *_ in found)
     head = f"{total:,} of {len(pictures):,} {judging} pictures ({100 * total / len(pictures):.1f} %)"
-    if len(told) == 1:
-        _, way, word, example_names = told[0]
+    if len(found) == 1:
+        _, way, word, example_names = found[0]
         return f"{head} {way} {word} {others}, such as {example_names}"
-    parts = "; ".join(f"{count:,} {way}, such as {names}" for count, way, _, names in told)
+    parts = "; ".join(f"{count:,} {way}, such as {names}" for count, way, _, names in found)
     return f"{head} resemble {others}: {parts}"

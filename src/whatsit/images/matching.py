@@ -1,11 +1,12 @@
-"""Whether two thumbnails show nearly the same picture, the same a little shifted, or one of them a cut of the other.
+"""Comparison of two thumbnails: nearly the same, a little shifted, or one a crop of the other.
 
-What is shifted or cut is looked for by normalized cross-correlation, computed in the frequency domain with running sums
+What is shifted or cropped is searched by normalized cross-correlation, computed in the frequency domain with running sums
 for the norms (J. P. Lewis, "Fast Normalized Cross-Correlation", 1995).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -37,8 +38,24 @@ _THREADS = 2
 Compare = Callable[[Pixels, Pixels], Bools]
 
 
-def are_near(first: Pixels, second: Pixels) -> Bools:
-    """Tell of each pair of thumbnails whether one is the other, the other shifted, or a cut of it.
+def _in_blocks(compare: Compare) -> Compare:
+    """Compare some pairs at a time, on two threads: NumPy lets the others run while it computes."""
+
+    @functools.wraps(compare)
+    def in_blocks(first: Pixels, second: Pixels) -> Bools:
+        starts = range(0, len(first), _PAIRS)
+        blocks = [(first[start : start + _PAIRS], second[start : start + _PAIRS]) for start in starts]
+        if len(blocks) < 2:
+            return compare(first, second)
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="matching") as pool:
+            return np.concatenate(list(pool.map(lambda block: compare(*block), blocks)))
+
+    return in_blocks
+
+
+@_in_blocks
+def are_same(first: Pixels, second: Pixels) -> Bools:
+    """Return for each pair of thumbnails whether they are nearly the same as a whole.
 
     Args:
         first: luminance uint8 `[P, T, T]`, T even.
@@ -47,45 +64,14 @@ def are_near(first: Pixels, second: Pixels) -> Bools:
     Returns:
         bool `[P]`.
     """
-    found = are_same(first, second)
-    for compare in (are_shifted, hold_cuts):
-        left = np.flatnonzero(~found)
-        found[left] = compare(first[left], second[left])
-    return found
-
-
-def are_same(first: Pixels, second: Pixels) -> Bools:
-    """Tell of each pair whether the whole thumbnails are nearly the same; as for `are_near`."""
-    return _in_blocks(_are_same, first, second)
-
-
-def are_shifted(first: Pixels, second: Pixels) -> Bools:
-    """Tell of each pair whether the middle of one thumbnail is found in the other; as for `are_near`."""
-    return _in_blocks(_are_shifted, first, second)
-
-
-def hold_cuts(first: Pixels, second: Pixels) -> Bools:
-    """Tell of each pair whether one thumbnail is a cut of the other; as for `are_near`."""
-    return _in_blocks(_hold_cuts, first, second)
-
-
-def _in_blocks(compare: Compare, first: Pixels, second: Pixels) -> Bools:
-    """Compare some pairs at a time, on two threads: NumPy lets the others run while it computes."""
-    starts = range(0, len(first), _PAIRS)
-    blocks = [(first[start : start + _PAIRS], second[start : start + _PAIRS]) for start in starts]
-    if len(blocks) < 2:
-        return compare(first, second)
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="matching") as pool:
-        return np.concatenate(list(pool.map(lambda block: compare(*block), blocks)))
-
-
-def _are_same(first: Pixels, second: Pixels) -> Bools:
     found: Bools = _correlation(first, second) >= ALIKE
     found[found] = _agree(first[found], second[found])
     return found
 
 
-def _are_shifted(first: Pixels, second: Pixels) -> Bools:
+@_in_blocks
+def are_shifted(first: Pixels, second: Pixels) -> Bools:
+    """Return for each pair whether the middle of one thumbnail is found in the other; as `are_same`."""
     found = np.zeros(len(first), bool)
     size = first.shape[1]
     margin = round(_MARGIN * size)
@@ -98,7 +84,9 @@ def _are_shifted(first: Pixels, second: Pixels) -> Bools:
     return found
 
 
-def _hold_cuts(first: Pixels, second: Pixels) -> Bools:
+@_in_blocks
+def hold_cuts(first: Pixels, second: Pixels) -> Bools:
+    """Return for each pair whether one thumbnail is a crop of the other; as `are_same`."""
     found = np.zeros(len(first), bool)
     for whole, part in ((first, second), (second, first)):
         left = np.flatnonzero(~found)
@@ -114,7 +102,7 @@ def _hold_cuts(first: Pixels, second: Pixels) -> Bools:
 
 
 def _halved(thumbs: Pixels) -> Floats:
-    """Each 2 x 2 samples as their mean."""
+    """Return the means of 2 x 2 samples."""
     count, height, width = thumbs.shape
     small: Floats = thumbs.reshape(count, height // 2, 2, width // 2, 2).mean(axis=(2, 4), dtype=np.float32)
     return small
@@ -123,7 +111,7 @@ def _halved(thumbs: Pixels) -> Floats:
 def _best_windows(
     whole: npt.NDArray[Any], part: npt.NDArray[Any]
 ) -> Iterator[tuple[Floats, npt.NDArray[np.intp], Floats]]:
-    """For each side of a cut: the best correlation of `part`, made as small, with a window of `whole`.
+    """Yield the best match of `part`, shrunk to each side of a crop, with a window of `whole`.
 
     Yields:
         The correlations `[P]`, the corners of those windows `[P, 2]`, and the smaller `part` `[P, side, side]`.
@@ -138,7 +126,7 @@ def _best_windows(
 
 
 class _Searched:
-    """Pictures `[P, T, T]` in which smaller ones are searched."""
+    """Images `[P, T, T]` in which smaller ones are searched."""
 
     def __init__(self, whole: npt.NDArray[Any]) -> None:
         centred = whole - whole.mean(axis=(1, 2), keepdims=True, dtype=np.float32)
@@ -147,7 +135,7 @@ class _Searched:
         self._sums, self._squares = _running_sums(centred), _running_sums(np.square(centred))
 
     def best(self, parts: npt.NDArray[Any]) -> tuple[Floats, npt.NDArray[np.intp]]:
-        """The best correlation of each part `[P, side, side]` with a window of its picture, and that window's corner."""
+        """Return the best correlation of each part with a window of its image, and that window's corner."""
         count, side = parts.shape[:2]
         shape = (self._size, self._size)
         products = np.fft.irfft2(self._spectrum * np.fft.rfft2(standard(parts), shape).conj(), shape)
@@ -159,7 +147,7 @@ class _Searched:
 
 
 def _running_sums(values: Floats) -> npt.NDArray[np.float64]:
-    """The sum of what lies above and left of each sample, `[P, T + 1, T + 1]`."""
+    """Return the sum of what lies above and left of each sample, `[P, T + 1, T + 1]`."""
     count, height, width = values.shape
     sums = np.zeros((count, height + 1, width + 1))
     np.cumsum(values, axis=1, out=sums[:, 1:, 1:])
@@ -175,7 +163,7 @@ def _sums_of_windows(sums: npt.NDArray[np.float64], side: int) -> npt.NDArray[np
 
 
 def _windows(whole: Pixels, corners: npt.NDArray[np.intp], side: int) -> Pixels:
-    """The window of each picture that begins at its corner, `[P, side, side]`."""
+    """Return the window of each image that begins at its corner, `[P, side, side]`."""
     steps = np.arange(side)
     rows, columns = corners[:, 0, None] + steps, corners[:, 1, None] + steps
     found: Pixels = whole[np.arange(len(whole))[:, None, None], rows[:, :, None], columns[:, None, :]]
@@ -188,7 +176,7 @@ def _correlation(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Floats:
 
 
 def _agree(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Whether they agree also in what is fine in them, which two evening skies do not, and in how light and how flat they are."""
+    """Return whether they agree also in detail, which two evening skies do not, lightness and contrast."""
     fine = _correlation(_fine(first), _fine(second)) >= ALIKE_DETAIL
     light = np.abs(first.mean(axis=(1, 2)) - second.mean(axis=(1, 2))) <= ALIKE_LIGHT
     spread = np.log((first.std(axis=(1, 2)) + 1) / (second.std(axis=(1, 2)) + 1))
@@ -197,7 +185,7 @@ def _agree(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.
 
 
 def _fine(pictures: npt.NDArray[Any]) -> Floats:
-    """Less the mean of 3 x 3 samples around each."""
+    """Subtract the mean of 3 x 3 samples around each."""
     height, width = pictures.shape[1:]
     padded = np.pad(pictures.astype(np.float32), ((0, 0), (1, 1), (1, 1)), mode="edge")
     around = sum(padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3))
@@ -206,7 +194,7 @@ def _fine(pictures: npt.NDArray[Any]) -> Floats:
 
 
 def _shrink(size: int, side: int) -> Floats:
-    """What makes `side` samples of `size`, each the mean of what it covers."""
+    """Return the matrix that makes `side` samples of `size`, each the mean of what it covers."""
     edges = np.linspace(0, size, side + 1)
     places = np.arange(size)
     covered = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
@@ -215,7 +203,7 @@ def _shrink(size: int, side: int) -> Floats:
 
 
 def standard(pictures: npt.NDArray[Any]) -> Floats:
-    """Return float32 `[N, h, w]` with mean 0 and length 1 each: the sum of a product of two is their correlation."""
+    """Return float32 `[N, h, w]` with mean 0 and length 1: sums of products are correlations."""
     values: Floats = pictures.astype(np.float32)
     values = values - values.mean(axis=(1, 2), keepdims=True)
     values /= np.maximum(np.sqrt((values**2).sum(axis=(1, 2), keepdims=True)), 1e-6)

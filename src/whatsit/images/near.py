@@ -1,4 +1,4 @@
-"""Which images of a data set are near-duplicates: saved again, resized, cut, or shot a moment later.
+"""Near-duplicates of a data set: images saved again, resized, cropped, or shot a moment later.
 
 Candidates are the nearest neighbours by thumbnail and, where they are given, by features of a network. The best
 candidates are looked at first (`images/matching.py`); those that other pairs have already joined are not looked at.
@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.images.decode import Pixels
-from whatsit.images.matching import Compare, are_near, are_same, are_shifted, hold_cuts, standard
+from whatsit.images.groups import Groups
+from whatsit.images.matching import Compare, are_same, are_shifted, hold_cuts, standard
 from whatsit.images.neighbours import Neighbours
 
 Pairs = npt.NDArray[np.int64]  # [P, 2]
-
-__all__ = ["SMALLEST", "are_near", "near_duplicates", "near_pairs"]
 
 SMALLEST = 24  # pixels of the shorter side
 _SAME = 2  # difference of samples of one enlarged pixel
@@ -34,12 +33,12 @@ def near_duplicates(
     sides: Sequence[int] | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> list[list[int]]:
-    """Return the groups of images that are near-duplicates, each two or more numbers, ascending.
+    """Return the groups of near-duplicates, each two or more numbers, ascending.
 
     Arguments as for `near_pairs`.
     """
-    groups = _Groups(len(thumbs))
-    groups.join(near_pairs(thumbs, features, sides, warn))
+    groups = Groups(len(thumbs))
+    groups.join(near_pairs(thumbs, features, sides, warn).tolist())
     roots = groups.roots()
     order = np.argsort(roots, kind="stable")
     bounds = np.flatnonzero(np.diff(roots[order])) + 1
@@ -52,13 +51,13 @@ def near_pairs(
     sides: Sequence[int] | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Pairs:
-    """Return verified pairs of near-duplicates whose connected components are the groups.
+    """Return verified pairs of near-duplicates; connected, they make the groups.
 
     Args:
         thumbs: luminance uint8 `[N, T, T]`, T even.
         features: float `[N, F]`, of any network; finds cuts that thumbnails alone do not.
-        sides: the shorter side of each image in pixels; those below `SMALLEST` show too little to be told apart by it.
-        warn: is called with a sentence where images have more near-duplicates than were looked at.
+        sides: the shorter side of each image in pixels; those below `SMALLEST` show too little to be compared.
+        warn: called with a sentence where images have more near-duplicates than were compared.
 
     Returns:
         int64 `[P, 2]`, the smaller number first, sorted. Not every pair of a group is among them.
@@ -74,7 +73,7 @@ def near_pairs(
         search.run(features[numbers], _BY_FEATURES)
     if search.unfinished and warn:
         warn(
-            f"{search.unfinished:,} images have so many near-duplicates that only the nearest {search.most} of each were "
+            f"{search.unfinished:,} images have more near-duplicates than the nearest {search.most} of each, which were "
             "compared: a group of them may be found in several parts"
         )
     pairs = np.concatenate([copied, *(numbers[pairs] for pairs in search.found)])
@@ -82,7 +81,7 @@ def near_pairs(
 
 
 def _usable(thumbs: Pixels, sides: Sequence[int] | None) -> npt.NDArray[np.int64]:
-    """The numbers of the images with enough content to be compared."""
+    """Return the numbers of the images with enough content to be compared."""
     good = np.ones(len(thumbs), bool) if sides is None else np.asarray(sides) >= SMALLEST
     for start in range(0, len(thumbs), _ROUND):
         some = thumbs[start : start + _ROUND]
@@ -91,7 +90,7 @@ def _usable(thumbs: Pixels, sides: Sequence[int] | None) -> npt.NDArray[np.int64
 
 
 def _are_enlarged(thumbs: Pixels) -> npt.NDArray[np.bool_]:
-    """Which show pixels made large, of an image that was below `SMALLEST` once: blocks of 2 x 2 samples are alike."""
+    """Return which thumbnails show an enlarged image below `SMALLEST`: blocks of 2 x 2 samples are alike."""
     count, height, width = thumbs.shape
     blocks = thumbs.reshape(count, height // 2, 2, width // 2, 2)
     spread: Pixels = blocks.max(axis=(2, 4)) - blocks.min(axis=(2, 4))
@@ -100,7 +99,10 @@ def _are_enlarged(thumbs: Pixels) -> npt.NDArray[np.bool_]:
 
 
 def _copies(thumbs: Pixels, usable: npt.NDArray[np.int64]) -> tuple[Pairs, npt.NDArray[np.int64]]:
-    """Pairs of images with the same thumbnail, and the images less those copies, which would fill the lists of neighbours."""
+    """Return pairs of images with the same thumbnail, and the images less those copies.
+
+    The copies would fill the lists of neighbours.
+    """
     firsts: dict[bytes, int] = {}
     pairs = [(firsts.setdefault(thumbs[number].tobytes(), number), number) for number in usable.tolist()]
     copied = np.array([pair for pair in pairs if pair[0] != pair[1]], np.int64).reshape(-1, 2)
@@ -109,7 +111,7 @@ def _copies(thumbs: Pixels, usable: npt.NDArray[np.int64]) -> tuple[Pairs, npt.N
 
 @dataclass(frozen=True)
 class _Reach:
-    """Which neighbours of an image are compared with it."""
+    """The neighbours of an image that are compared with it."""
 
     least: float  # cosine of what may be the same, or shifted
     count: int  # of these neighbours, nearest first
@@ -125,17 +127,17 @@ _BY_FEATURES = _Reach(0.60, 6, 0.60, 24, centred=True)
 
 
 class _Search:
-    """Goes through candidates, joins those that are near-duplicates, and remembers the pairs."""
+    """A search of candidates, with the pairs that were near-duplicates and the groups that they make."""
 
     def __init__(self, thumbs: Pixels) -> None:
         self.thumbs = thumbs
-        self.groups = _Groups(len(thumbs))
+        self.groups = Groups(len(thumbs))
         self.found: list[Pairs] = []
         self.unfinished = 0  # images with more near-duplicates than were looked at
         self.most = 0  # neighbours that were looked at of each of these
 
     def run(self, vectors: npt.NDArray[Any], reach: _Reach) -> None:
-        """Compare each image with its nearest neighbours, and with more where all of them are near-duplicates."""
+        """Compare each image with its nearest neighbours, with more where all are near-duplicates."""
         index = Neighbours(vectors, centred=reach.centred)
         numbers, before = np.arange(len(vectors)), 0
         for count in (reach.count, reach.count * _MORE):
@@ -153,21 +155,21 @@ class _Search:
             self.unfinished, self.most = len(numbers), before
 
     def _compare(self, pairs: Pairs, compare: Compare) -> Pairs:
-        """Join what is near; returns the pairs that are not."""
+        """Join the pairs that are near; return the others."""
         others = []
         for start in range(0, len(pairs), _ROUND):
             some = pairs[start : start + _ROUND]
             roots = self.groups.roots()
             some = some[roots[some[:, 0]] != roots[some[:, 1]]]
             near = compare(self.thumbs[some[:, 0]], self.thumbs[some[:, 1]])
-            self.groups.join(some[near])
+            self.groups.join(some[near].tolist())
             self.found.append(some[near])
             others.append(some[~near])
         return np.concatenate(others) if others else pairs
 
 
 def _pairs(numbers: npt.NDArray[np.int64], nearest: npt.NDArray[np.int64]) -> Pairs:
-    """Each pair once, the smaller number first; the nearest of all come first, which make most groups whole."""
+    """Return each pair once, the smaller number first, nearest neighbours first: they complete most groups."""
     pairs = np.stack([np.tile(numbers, nearest.shape[1]), nearest.ravel(order="F")], axis=1)
     pairs = np.sort(pairs[pairs[:, 1] >= 0], axis=1)
     _, places = np.unique(_keys(pairs), return_index=True)
@@ -176,37 +178,11 @@ def _pairs(numbers: npt.NDArray[np.int64], nearest: npt.NDArray[np.int64]) -> Pa
 
 
 def _among(pairs: Pairs, others: Pairs) -> Pairs:
-    """The pairs that are also among the others."""
+    """Return the pairs that are also among the others."""
     return pairs[np.isin(_keys(pairs), _keys(others))]
 
 
 def _keys(pairs: Pairs) -> npt.NDArray[np.int64]:
-    """One number for each pair."""
+    """Return one number for each pair."""
     keys: npt.NDArray[np.int64] = (pairs[:, 0] << 32) | pairs[:, 1]
     return keys
-
-
-class _Groups:
-    """Disjoint sets of numbers; the smallest stands for each set."""
-
-    def __init__(self, count: int) -> None:
-        self._parents = list(range(count))
-
-    def join(self, pairs: Pairs) -> None:
-        for first, second in pairs.tolist():
-            first, second = self._root(first), self._root(second)
-            self._parents[max(first, second)] = min(first, second)
-
-    def roots(self) -> npt.NDArray[np.int64]:
-        """The number that stands for the set of each, `[N]`."""
-        roots = np.array(self._parents, np.int64)
-        while not np.array_equal(roots, further := roots[roots]):
-            roots = further
-        return roots
-
-    def _root(self, number: int) -> int:
-        parents = self._parents
-        while parents[number] != number:
-            parents[number] = parents[parents[number]]
-            number = parents[number]
-        return number

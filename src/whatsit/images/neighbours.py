@@ -1,4 +1,4 @@
-"""The nearest neighbours of vectors: all compared with all where they are few, by an index of cells where they are many."""
+"""Nearest neighbours of vectors, exact for few, by an index of cells for many, in their principal components."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from whatsit.images.components import principal_components
 
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -17,14 +15,16 @@ _DIMENSIONS = 96
 _BLOCK = 512  # vectors that are compared with all others at a time
 _PROBED = 12  # cells that are searched, of about the square root of the number of vectors
 _LEARNED = 64  # vectors of each cell that its centre is learned from
+_SAMPLE = 2000  # vectors that the principal components are computed from
+_ROWS = 4096  # vectors that are float32 at a time
 
 
 class Neighbours:
-    """An index of vectors by the cosine between them, in their principal components.
+    """An index of vectors by the cosine between them.
 
     Few vectors, or any number where faiss is not installed, are compared exactly, in quadratic time. Many are found in
     the cells of an inverted file (Jégou et al., "Product quantization for nearest neighbor search", 2011, without the
-    quantization), which gives the same answer each time, unlike graphs that are built on several threads.
+    quantization), which gives the same result each time, unlike graphs that are built on several threads.
     """
 
     def __init__(self, vectors: npt.NDArray[Any], *, centred: bool) -> None:
@@ -59,7 +59,7 @@ class Neighbours:
         return found, similar
 
     def _similar(self, block: Numbers, count: int, least: float) -> tuple[Numbers, Numbers, Floats]:
-        """The row in the block, the number and the cosine of what is at least as similar, in any order."""
+        """Return the row in the block, the number and the cosine of what is similar enough, in any order."""
         if self._cells is None:
             products = self.vectors[block] @ self.vectors.T
             rows, others = np.divmod(np.flatnonzero(products >= least), products.shape[1])
@@ -70,7 +70,7 @@ class Neighbours:
 
 
 def _cells(vectors: Floats) -> Any:
-    """An index of faiss; None where it is not installed."""
+    """Return an index of faiss; None where it is not installed."""
     try:
         import faiss
     except ImportError:
@@ -83,3 +83,30 @@ def _cells(vectors: Floats) -> Any:
     index.train(vectors)
     index.add(vectors)
     return index
+
+
+def principal_components(vectors: npt.NDArray[Any], count: int, *, centred: bool = True) -> tuple[Floats, Floats]:
+    """Project vectors on the `count` directions of the largest variance.
+
+    Args:
+        vectors: of any number type, `[N, F]`; never copied as a whole.
+        count: at most F and N.
+        centred: subtract the mean; without it, what all vectors share is one of the directions.
+
+    Returns:
+        The vectors, centred or not, in these directions, float32 `[N, count]`, and the variance of each direction, ascending.
+    """
+    some = vectors[np.sort(np.random.default_rng(0).permutation(len(vectors))[:_SAMPLE])].astype(np.float32)
+    mean = some.mean(axis=0) if centred else np.zeros(some.shape[1], np.float32)
+    some -= mean
+    if len(some) < some.shape[1]:  # of the two products that have the same variances, the smaller one
+        variances, sides = np.linalg.eigh(some @ some.T / len(some))
+        axes = some.T @ sides[:, -count:]
+        axes /= np.maximum(np.linalg.norm(axes, axis=0), 1e-9)
+    else:
+        variances, axes = np.linalg.eigh(some.T @ some / len(some))
+    axes, variances = np.ascontiguousarray(axes[:, -count:]), variances[-count:]
+    result = np.empty((len(vectors), axes.shape[1]), np.float32)
+    for start in range(0, len(vectors), _ROWS):
+        result[start : start + _ROWS] = (vectors[start : start + _ROWS].astype(np.float32) - mean) @ axes
+    return result, variances

@@ -1,4 +1,4 @@
-"""Which images are frames of one sequence (a track, a burst, a video, one patient), by their names and by what they show.
+"""Sequences: images that are frames of one track, burst, video or patient.
 
 A random split would tear a sequence apart and test on frames whose neighbours were trained on. Frames may differ in size, light
 and sharpness, so they are not always near-duplicates; but their names often differ in the last number only, as in GTSRB's
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
-import numpy.typing as npt
 
 from whatsit.images.decode import Pixels
+from whatsit.images.matching import standard
 from whatsit.images.scan import Picture
 
 FEWEST = 4  # sequences of a class: a class of fewer could not be dealt to three splits in peace
@@ -26,10 +26,10 @@ _NAME = re.compile(r"(?P<sequence>.*\w)[ _.\-]+[A-Za-z]{0,6}(?P<frame>\d+)")
 
 
 def find_sequences(pictures: Sequence[Picture], thumbs: Pixels) -> list[list[int]]:
-    """Return groups of images that are frames of one sequence, each with two or more numbers, ascending.
+    """Return the sequences, each two or more numbers, ascending.
 
-    Names alone are not believed: unless the nearest neighbour of most images, among all of their class, is of their own
-    sequence, and far more often than by chance, there is none.
+    Names alone are no proof: unless the nearest neighbour of most images, among all of their class, is of their own
+    sequence, and far more often than by chance, no sequence is returned.
 
     Args:
         pictures: N images with names and labels.
@@ -49,19 +49,19 @@ def find_sequences(pictures: Sequence[Picture], thumbs: Pixels) -> list[list[int
 
 
 def _may_be_sequences(sizes: list[int]) -> bool:
-    """Whether a class has enough of them, and most of its images in one."""
+    """Return whether a class has enough sequences, and most of its images in one."""
     return len(sizes) >= FEWEST and 2 * sum(size for size in sizes if size > 1) >= sum(sizes)
 
 
 def _agree(classes: list[list[list[int]]], thumbs: Pixels) -> bool:
-    """Whether the nearest neighbours say the same as the names, over a sample of the images."""
+    """Return whether the nearest neighbours of a sample of the images agree with the names."""
     total = sum(len(places) for groups in classes for places in groups)
     rng = np.random.default_rng(0)
     hits, chance, seen = 0, 0.0, 0
     for groups in classes:
         places = np.concatenate(groups)
         numbers = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-        vectors = _standard(thumbs[places])
+        vectors = standard(thumbs[places]).reshape(len(places), -1)
         asked = rng.permutation(len(places))[: max(1, min(len(places), _SAMPLE * len(places) // total))]
         alike = vectors[asked] @ vectors.T
         alike[np.arange(len(asked)), asked] = -np.inf
@@ -69,11 +69,3 @@ def _agree(classes: list[list[list[int]]], thumbs: Pixels) -> bool:
         chance += float(((np.bincount(numbers)[numbers[asked]] - 1) / (len(places) - 1)).sum())
         seen += len(asked)
     return hits >= ALIKE * seen and hits >= LIFT * chance
-
-
-def _standard(thumbs: Pixels) -> npt.NDArray[np.float32]:
-    """Return thumbnails uint8 `[N, T, T]` as float32 `[N, T * T]` with a mean of 0 and a length of 1."""
-    flat = thumbs.reshape(len(thumbs), -1).astype(np.float32)
-    flat -= flat.mean(axis=1, keepdims=True)
-    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-    return flat

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.images.components import principal_components
+from whatsit.images.neighbours import principal_components
 
 FOLDS = 5
 FEWEST = 5 * FOLDS  # pictures of a class, of fewer nothing is said

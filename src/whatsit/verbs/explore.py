@@ -15,9 +15,16 @@ from whatsit.cache import working
 from whatsit.errors import DataError, MissingExtraError, UsageError, WhatsitError
 from whatsit.files import write_text
 from whatsit.images.audit import Audit, audit, faults
-from whatsit.images.edits import apply_edits, in_force, read_edits
+from whatsit.images.edits import (
+    Moved,
+    apply_edits,
+    in_force,
+    move_aside,
+    put_back,
+    quarantine_folder,
+    read_edits,
+)
 from whatsit.images.near import near_duplicates
-from whatsit.images.quarantine import Moved, move_aside, put_back, quarantine_folder
 from whatsit.images.scan import SPLITS, Dataset, Picture, count_by_label, label_numbers
 from whatsit.images.walk import describe
 from whatsit.progress import SILENT, Reporter

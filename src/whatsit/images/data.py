@@ -1,0 +1,150 @@
+"""DATA, as the user names it: opened, split with groups on one side, and reported."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from whatsit.errors import DataError, UsageError
+from whatsit.images.audit import Audit, audit
+from whatsit.images.datasets import FILES, load_named
+from whatsit.images.edits import apply_edits, read_edits
+from whatsit.images.groups import Alike, connect, without_giants
+from whatsit.images.leakage import copies_in_test, with_leakage
+from whatsit.images.near import near_pairs
+from whatsit.images.scan import SPLITS, Dataset, Named, scan, take_fingerprints, without_unreadable
+from whatsit.images.sequences import find_sequences
+from whatsit.images.shortage import require_trainable
+from whatsit.images.split import split
+from whatsit.images.walk import describe
+from whatsit.progress import Reporter
+
+
+def open_data(data: str | Path, reporter: Reporter) -> Dataset:
+    """Return the data set behind a path or a name, with its log of edits applied.
+
+    Raises `UsageError` where there is none, else as `scan_data` and `apply_edits` do.
+    """
+    dataset = scan_data(data, reporter)
+    return apply_edits(dataset, read_edits(data))
+
+
+def scan_data(data: str | Path, reporter: Reporter) -> Dataset:
+    """Return the data set behind a path or a name, without edits.
+
+    Raises `UsageError` where there is none, else as `scan` does.
+    """
+    text = str(data)
+    if not text.strip():
+        raise UsageError("DATA is empty; give a folder, an archive, a CSV file or the name of a data set")
+    exists = _exists(text)
+    if text in FILES and not exists:
+        dataset = load_named(text, progress=reporter.stage(f"Downloading {text}") if FILES[text] else None)
+        return take_fingerprints(dataset, reporter.stage("Reading the pictures"))
+    if not exists:
+        near = difflib.get_close_matches(text, FILES, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else f"; named data sets are {', '.join(FILES)}"
+        raise UsageError(f"{text[:200]}: there is no such folder, archive or CSV file{hint}")
+    return scan(data, progress=reporter.stage("Reading the pictures"))
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
+    """Split a data set with near-duplicates on one side, where DATA came without splits.
+
+    Those that lie on both sides of splits that DATA came with are found too (`Dataset.leakage`), and noted. Images that
+    cannot be decoded are left out.
+
+    Raises:
+        DataError: there is only one class, a class folder has no image, or no image of a split that DATA came with can be
+            read; else as `split` does.
+    """
+    require_trainable(dataset)
+    measured = audit(dataset, reporter.stage("Looking for near-duplicates"))
+    readable = without_unreadable(dataset, measured.unreadable[len(dataset.unreadable) :])
+    digests = [picture.digest for picture in measured.pictures]
+    near = near_pairs(measured.thumbs, sides=measured.sides, warn=reporter.warn)
+    pairs = [(digests[i], digests[j]) for i, j in near.tolist()]
+    alike = connect(pairs)
+    copies: Named = {**dataset.leakage.copies, **copies_in_test(readable.pictures)}
+    return with_leakage(_split(readable, seed, alike, measured), pairs, alike, copies)
+
+
+def _split(dataset: Dataset, seed: int, near: Alike, measured: Audit) -> Dataset:
+    """Split with near-duplicates and, where every class can be dealt, sequences undivided."""
+    dealt = [picture for picture in dataset.pictures if picture.split in (None, "train")]
+    if {picture.split for picture in dataset.pictures} == {*SPLITS}:
+        return split(dataset, seed)
+    alike, giants = without_giants(dealt, near)
+    notes = [
+        f"{count:,} pictures of the class '{label}' look nearly the same, as those of a fixed camera do; they lie on both "
+        f"sides of the split, so the accuracy may flatter: test with pictures of another day (whatsit evaluate), or group "
+        f"what belongs together (the column 'group' of a CSV)"
+        for label, count in giants.items()
+    ]
+    dataset = replace(dataset, notes=(*dataset.notes, *notes))
+    has_column = any(picture.group for picture in dealt)
+    found = [] if has_column else find_sequences(measured.pictures, measured.thumbs)
+    sequences = [group for group in found if measured.pictures[group[0]].split in (None, "train")]
+    if not sequences:
+        return split(dataset, seed, alike=alike)
+    frames = [[measured.pictures[place] for place in group] for group in sequences]
+    pairs = [(group[0].digest, picture.digest) for group in frames for picture in group[1:]]
+    example = f"{frames[0][0].name} and {frames[0][1].name}"
+    note = f"{len(sequences):,} groups of pictures, such as {example}, are frames of one sequence by names and contents"
+    together = connect([*pairs, *((group, digest) for digest, group in alike.items())])
+    try:
+        done = split(dataset, seed, alike=together)
+        note += "; each stays on one side of a split (the column 'group' of a CSV decides otherwise)"
+    except DataError:  # a class of too few sequences; image by image it may do
+        done = split(dataset, seed, alike=alike)
+        note += (
+            "; a class has too few of them to keep each on one side of the split, so the accuracy may flatter: add "
+            "pictures of other occasions"
+        )
+    return replace(done, notes=(*done.notes, note))
+
+
+def report_data(dataset: Dataset, reporter: Reporter) -> None:
+    """Report what was found, and what was left out and why."""
+    classes = f"{len(dataset.classes)} classes" if len(dataset.classes) > 1 else "1 class"
+    reporter.say(f"{len(dataset.pictures):,} pictures in {classes}: {_some(dataset.classes)}")
+    if dataset.passed_over:
+        reporter.say(f"Passed over: {describe(dataset.passed_over)}")
+    for note in dataset.notes:
+        reporter.warn(note)
+    report_unreadable(dataset.unreadable, reporter)
+
+
+def report_unreadable(unreadable: Iterable[tuple[str, str]], reporter: Reporter) -> None:
+    """Warn of images that cannot be read, with an example of the first few reasons."""
+    names: dict[str, list[str]] = {}
+    for name, reason in unreadable:
+        names.setdefault(reason, []).append(name)
+    for reason, some in list(names.items())[:5]:
+        more = f" and {len(some) - 1:,} more were" if len(some) > 1 else " was"
+        reporter.warn(f"{some[0]}{more} left out: {reason}")
+    if rest := sum(len(some) for some in list(names.values())[5:]):
+        reporter.warn(f"{rest:,} more pictures were left out")
+
+
+def require_classes(dataset: Dataset, classes: tuple[str, ...]) -> None:
+    """Raise `DataError` where the data have a class that the model does not know."""
+    unknown = sorted(set(dataset.classes) - set(classes))
+    if unknown:
+        raise DataError(
+            f"{dataset.source}: the model does not know the class '{unknown[0]}'; its classes: {_some(classes)}"
+        )
+
+
+def _some(names: tuple[str, ...], count: int = 10) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
