@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whatsit import __version__
 from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import BEST, read_bundle, run_folder
 from whatsit.cache import cache_folder
 from whatsit.errors import ImageError, MissingExtraError, UsageError, WhatsitError
 from whatsit.process import environment
 from whatsit.runtime.predictor import Predictor
+from whatsit.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from whatsit import __version__
 from whatsit.apps.api import page, v1, v2
 from whatsit.apps.api.bodies import ClientGoneError
 from whatsit.apps.api.front import INTERNAL, Front, as_refusal, error_answer
@@ -21,6 +20,7 @@ from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import RefusedError
 from whatsit.apps.api.v1 import errors
 from whatsit.errors import WhatsitError
+from whatsit.version import __version__
 
 _TEXT: dict[int | str, Any] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Counters"}

@@ -11,7 +11,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from whatsit import __version__
 from whatsit.apps.api.front import Shortcut, digest, is_allowed
 from whatsit.apps.api.models import Entry, Served
 from whatsit.apps.api.oip import InferRequest, build_response, inputs_of, outputs_of, parse_request, read_object
@@ -20,6 +19,7 @@ from whatsit.apps.api.settings import RefusedError, bad_request
 from whatsit.apps.api.v1 import as_json, errors
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.runtime.predictor import Answer
+from whatsit.version import __version__
 
 EXTENSIONS = [
     "binary_tensor_data",

@@ -1,4 +1,4 @@
-"""The verbs of the command line that work on finished models; see `cli.py`."""
+"""Commands about finished models: evaluate, check, export, verify, benchmark, ensemble."""
 
 from __future__ import annotations
 
@@ -8,17 +8,62 @@ from typing import Annotated
 
 import typer
 
-from whatsit.apps.cli_options import Json, Model, RunData
+from whatsit.apps.cli.options import Data, Json, Model, RunData, Runtime
 from whatsit.apps.presentation import (
     as_document,
     benchmark_json,
+    criteria_words,
     ensemble_json,
     exported_json,
     print_benchmark,
     print_ensemble,
     print_exported,
+    print_figures,
 )
 from whatsit.apps.terminal import TerminalReporter, err, out, table
+
+
+def evaluate(model: Model, data: Data, runtime: Runtime = "auto", as_json: Json = False) -> None:
+    """Measure a model on labelled pictures: DATA's test split where it has one, else all of it."""
+    from whatsit.verbs.evaluate import evaluate
+
+    with TerminalReporter() as reporter:
+        evaluation = evaluate(model, data, runtime=runtime, reporter=reporter)
+    unknown = float(evaluation.unknown.mean())
+    if as_json:
+        out(as_document({**evaluation.figures.to_json(), "unknown": unknown}))
+    else:
+        print_figures(evaluation.figures, unknown)
+
+
+def check(
+    model: Model,
+    criteria: Annotated[
+        Path | None,
+        typer.Option(
+            help="A TOML file with limits such as accuracy = 0.9; by default: accuracy > 85 % (from scratch > 60 %), precision "
+            "and recall > 70 % in every class, < 1 s a picture."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold a model's test figures, size and speed against criteria; exit 1 if any is not met."""
+    from whatsit.verbs.check import check
+
+    checks = check(model, criteria)
+    passed = all(one.passed for one in checks)
+    if as_json:
+        out(as_document({"passed": passed, "checks": [vars(one) for one in checks]}))
+    else:
+        words = {True: "FAIL", False: "CANNOT BE TOLD"}
+        rows = [
+            (one.what, one.wanted, one.found, "pass" if one.passed else words[one.missed], one.note) for one in checks
+        ]
+        table(("criterion", "wanted", "found", "", ""), rows)
+        out()
+        out("PASS: every criterion is met" if passed else f"FAIL: {criteria_words(checks)}")
+    if not passed:
+        sys.exit(1)
 
 
 def export(

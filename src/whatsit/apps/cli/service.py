@@ -1,8 +1,7 @@
-"""The verb of the command line that serves models to programs: serve."""
+"""The command that serves models to programs: serve."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
@@ -11,10 +10,9 @@ from typing import Annotated
 
 import typer
 
-from whatsit.apps.client import Client
-from whatsit.apps.process import Stopped
+from whatsit.apps.cli.options import Runtime
+from whatsit.apps.cli.starting import required, until_stopped
 from whatsit.apps.terminal import err
-from whatsit.errors import MissingExtraError, UsageError
 
 
 def serve(
@@ -72,15 +70,13 @@ def serve(
         float, typer.Option(min=0.01, max=3600, help="Seconds in which a request is answered, else 504.")
     ] = 30.0,
     grace: Annotated[float, typer.Option(min=1, max=3600, help="Seconds for accepted requests after SIGTERM.")] = 10.0,
-    runtime: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
+    runtime: Runtime = "auto",
 ) -> None:
     """Serve models to programs: REST with batches, and the Open Inference Protocol of KServe and Triton."""
-    try:
+    with required("the service", "serve", "fastapi"):
         from whatsit.apps.api.names import read_allowed, read_root_path
         from whatsit.apps.api.server import read_keys, serve
         from whatsit.apps.api.settings import MEGABYTE, Settings
-    except ImportError as error:
-        raise MissingExtraError("the service", "serve", error.name or "fastapi") from None
     settings = Settings(
         max_body=max_body * MEGABYTE,
         max_memory=max(8 * max_body, 512) * MEGABYTE,
@@ -96,16 +92,8 @@ def serve(
         allowed_hosts=read_allowed(allow_host or ()),
         root_path=read_root_path(root_path),
     )
-    with contextlib.suppress(Stopped):
+    with until_stopped("The service"):
         serve(models, host=host, port=port, settings=settings, runtime=runtime, say=err)
-    err("The service has stopped.")
     if any(thread.name.startswith("decode") for thread in threading.enumerate()):
         sys.stderr.flush()
         os._exit(0)  # a picture that is being decoded cannot be stopped, and Python would wait for it
-
-
-def remote(url: str, runtime: str) -> Client:
-    """The model behind a service's address; its key is taken from the environment."""
-    if runtime != "auto":
-        raise UsageError("--runtime is the service's own choice; leave it out where MODEL is an address")
-    return Client(url, key=os.environ.get("WHATSIT_API_KEY"))

@@ -1,4 +1,4 @@
-"""The verb of the command line that looks at data: explore."""
+"""The command that looks at data: explore."""
 
 from __future__ import annotations
 

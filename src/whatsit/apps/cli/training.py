@@ -1,4 +1,4 @@
-"""The verbs of the command line about many runs: tune, runs, track."""
+"""Commands that train: demo, train, tune."""
 
 from __future__ import annotations
 
@@ -8,15 +8,115 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whatsit.apps.cli_options import Backbone, Data, Json, Limit, Out, Seed, Settings, Weights
-from whatsit.apps.presentation import accuracy_words, as_document, tested_json
+from whatsit.apps.cli.options import DATA, Backbone, Data, Json, Limit, Out, Seed, Settings, Weights
+from whatsit.apps.presentation import (
+    accuracy_words,
+    answer_json,
+    answer_line,
+    as_document,
+    print_run,
+    run_json,
+    tested_json,
+)
 from whatsit.apps.terminal import TerminalReporter, out, table
 from whatsit.bundle.read import BEST
-from whatsit.errors import UsageError
+from whatsit.errors import WhatsitError
 
 if TYPE_CHECKING:
-    from whatsit.verbs.compare import Comparison
     from whatsit.verbs.tune import Tuning
+
+
+def demo(
+    out_: Annotated[Path | None, typer.Option("--out", help="The run folder to make.")] = None, as_json: Json = False
+) -> None:
+    """Train on embedded handwritten digits, measure, and predict a picture that was held out."""
+    from whatsit.verbs.demo import demo
+
+    with TerminalReporter() as reporter:
+        result = demo(out=out_, reporter=reporter)
+    run, answer = result.run, result.prediction
+    if as_json:
+        out(as_document({**run_json(run), "picture": str(result.picture), "prediction": answer_json(answer)}))
+        return
+    print_run(run)
+    out()
+    out(f"A picture that it never saw, {result.picture} (truly '{result.label}'):")
+    out(f"  {answer_line(answer)}")
+    out()
+    out(f"Next: whatsit app {run.folder}")
+    out("Next: put your own pictures into a folder with one folder for each class, and run")
+    out("  whatsit train FOLDER")
+
+
+def train(
+    data: Annotated[str | None, DATA] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="fast (the default), finetune, best, baseline, scratch, or a TOML file.")
+    ] = None,
+    backbone: Backbone = None,
+    weights: Weights = None,
+    out_: Out = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(help="How long the whole run may take, such as 10m or 1h30m; the plan is fitted to it."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that was interrupted.")] = False,
+    report: Annotated[bool, typer.Option(help="Also question the model and write report.html and plots/.")] = True,
+    criteria: Annotated[
+        Path | None, typer.Option(help="A TOML file with what the report holds the model against; see: whatsit check")
+    ] = None,
+    settings: Settings = None,
+    from_run: Annotated[
+        Path | None, typer.Option("--from-run", help="Repeat this run: its pictures, splits, recipe and seed.")
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write events for TensorBoard.")] = False,
+    tracked: Annotated[bool, typer.Option("--track", help="Also keep the run in MLflow; see: whatsit track")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a classifier on pictures, and measure it on pictures that it never saw."""
+    from whatsit.training.recipe import parse_settings
+    from whatsit.verbs.train import train
+
+    if tracked:
+        from whatsit.apps.tracking import require_mlflow
+        from whatsit.apps.tracking import track as track_run
+
+        require_mlflow()
+    with TerminalReporter() as reporter:
+        run = train(
+            data,
+            recipe=recipe,
+            backbone=backbone,
+            weights=weights,
+            out=out_,
+            seed=seed,
+            limit=limit,
+            time_limit=time_limit,
+            resume=resume,
+            settings=parse_settings(settings or []),
+            from_run=from_run,
+            tensorboard=tensorboard,
+            report=report,
+            criteria=criteria,
+            reporter=reporter,
+        )
+    if as_json:
+        out(as_document(run_json(run)))
+    else:
+        print_run(run)
+        out()
+        if run.examination:
+            out(f"Next: open {run.folder / 'report.html'} in a browser")
+        out(f"Next: whatsit predict {run.folder} PICTURE...")
+        out(f"Next: whatsit app {run.folder}")
+    if tracked:
+        try:
+            track_run(run.folder)
+        except WhatsitError as error:
+            error.add_note(f"the run is whole, in {run.folder}; try again with: whatsit track {run.folder}")
+            raise
 
 
 def tune(
@@ -120,89 +220,3 @@ def _print_tuning(found: Tuning) -> None:
         return
     out(f"Next: whatsit predict {shlex.quote(str(found.folder))} PICTURE...")
     out(f"Next: whatsit app {shlex.quote(str(found.folder))}")
-
-
-def runs(
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[DIR] | diff RUN RUN", help="Where the runs are; or two runs to compare."),
-    ] = None,
-    sort: Annotated[str, typer.Option(help="created, accuracy, loss, seconds, n, name, recipe or model.")] = "created",
-    as_json: Json = False,
-) -> None:
-    """List finished training runs, the newest first; or say what differs between two: whatsit runs diff RUN RUN."""
-    words = words or ["runs"]
-    if words[0] == "diff" and (len(words) > 1 or not Path("diff").is_dir()):
-        if len(words) != 3:
-            raise UsageError(f"whatsit runs diff takes two runs, received {len(words) - 1}")
-        _diff(words[1], words[2], as_json)
-        return
-    if len(words) > 1:
-        raise UsageError(
-            f"whatsit runs takes one folder, or: whatsit runs diff RUN RUN; received {shlex.join(words)[:200]}"
-        )
-    from whatsit.verbs.runs import list_runs
-
-    found = list_runs(words[0], sort)
-    if as_json:
-        out(as_document([vars(run) for run in found]))
-        return
-    rows = [
-        (
-            run.name,
-            run.recipe,
-            run.model,
-            f"{run.accuracy:.2%}",
-            f"{run.accuracy_ci95[0]:.1%} to {run.accuracy_ci95[1]:.1%}",
-            f"{run.loss:.3f}",
-            f"{run.n:,}",
-            f"{run.seconds:.0f} s",
-            run.created[:16].replace("T", " "),
-        )
-        for run in found
-    ]
-    table(("run", "recipe", "model", "accuracy", "95 % interval", "loss", "n", "time", "finished (UTC)"), rows)
-
-
-def _diff(first: str, second: str, as_json: bool) -> None:
-    from whatsit.verbs.compare import compare
-
-    found = compare(first, second)
-    if as_json:
-        out(as_document({"runs": list(found.runs), **found.parts, "same_test_pictures": found.same_test}))
-        return
-    _print_diff(found)
-
-
-def _print_diff(found: Comparison) -> None:
-    for name, rows in found.parts.items():
-        if not rows:
-            out(f"{name}: the same")
-        else:
-            table((name, *found.runs), [(key, _text(a), _text(b)) for key, (a, b) in rows.items()])
-        out()
-    out(found.verdict)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def track(
-    models: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders.")],
-    as_json: Json = False,
-) -> None:
-    """Copy finished runs to MLflow: to MLFLOW_TRACKING_URI, or to mlflow.db beside the run."""
-    from whatsit.apps.tracking import track
-
-    tracked = []
-    for model in models:
-        tracked.append(track(model))
-        if not as_json:
-            out(f"{model}: {'kept' if tracked[-1].new else 'is there already'} as run {tracked[-1].run_id}")
-    if as_json:
-        out(as_document([vars(one) for one in tracked]))
-    elif tracked[-1].address.startswith("sqlite:"):
-        out(f"Next: mlflow ui --backend-store-uri {shlex.quote(tracked[-1].address)}")

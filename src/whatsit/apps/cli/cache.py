@@ -1,4 +1,4 @@
-"""The verb of the command line that looks after what is kept to save work: cache."""
+"""The command for what is cached: cache."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from whatsit.apps.cli_options import Json
+from whatsit.apps.cli.options import Json
 from whatsit.apps.presentation import as_document
 from whatsit.apps.terminal import out, table
 

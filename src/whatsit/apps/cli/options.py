@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs of the command line share."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -28,3 +28,4 @@ Seed = Annotated[int | None, typer.Option(help="Of the split, of training and of
 Limit = Annotated[int | None, typer.Option(help="At most so many pictures of each class, for a quick trial.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, instead of the recipe's; repeatable.")]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
+Runtime = Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")]

@@ -1,15 +1,15 @@
-"""The verbs of the command line that start an app for people: app, gradio."""
+"""Commands that start an app for people: app, gradio."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import Annotated
 
 import typer
 
-from whatsit.apps.process import Stopped
-from whatsit.apps.terminal import err, out
-from whatsit.errors import MissingExtraError, UsageError
+from whatsit.apps.cli.options import Runtime
+from whatsit.apps.cli.starting import required, until_stopped
+from whatsit.apps.terminal import out
+from whatsit.errors import UsageError
 
 RootPath = Annotated[
     str | None,
@@ -51,11 +51,9 @@ def web_app(
         raise UsageError(
             "give a MODEL, --teach DIR or --data DATA, such as: whatsit app runs/photos-fast --data photos"
         )
-    try:
+    with required("the web app", "app", "streamlit"):
         from whatsit.apps.streamlit_app.server import run
-    except ImportError as error:
-        raise MissingExtraError("the web app", "app", error.name or "streamlit") from None
-    with contextlib.suppress(Stopped):
+    with until_stopped("The app"):
         run(
             models or [],
             data=data,
@@ -67,7 +65,6 @@ def web_app(
             browser=browser,
             say=out,
         )
-    err("The app has stopped.")
 
 
 def gradio(
@@ -78,13 +75,10 @@ def gradio(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="7860 or the next free one by default.")] = None,
     root_path: RootPath = None,
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
-    runtime: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
+    runtime: Runtime = "auto",
 ) -> None:
     """Start the Gradio app: a picture, the live camera, many pictures; also for gradio_client."""
-    try:
+    with required("the Gradio app", "gradio", "gradio"):
         from whatsit.apps.gradio_app import run
-    except ImportError as error:
-        raise MissingExtraError("the Gradio app", "gradio", error.name or "gradio") from None
-    with contextlib.suppress(Stopped):
+    with until_stopped("The app"):
         run(model, host=host, port=port, root_path=root_path, browser=browser, runtime=runtime, say=out)
-    err("The app has stopped.")

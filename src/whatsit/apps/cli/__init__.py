@@ -1,0 +1,58 @@
+"""The command line. Names, options and exit codes are a contract: 0 done, 1 failed, 2 wrong use.
+
+One module for each group of commands. Nothing heavy is imported at the top of any of them: `whatsit --help` answers at once,
+and each command loads what it needs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from whatsit.apps.cli import apps, cache, data, models, predict, runs, service, training
+from whatsit.apps.process import run_guarded
+from whatsit.apps.terminal import out
+from whatsit.process import own_process
+from whatsit.version import __version__
+
+app = typer.Typer(
+    name="whatsit",
+    help="From a folder of pictures to a measured image classifier. Start with: whatsit demo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line; every error becomes one line, without a traceback."""
+    own_process()
+    run_guarded(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out(f"whatsit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _whatsit(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# In the order of `whatsit --help`.
+for command in (
+    *(training.demo, training.train, models.evaluate, models.check, predict.predict, predict.explain, data.explore),
+    *(training.tune, models.export, models.verify, models.benchmark, models.ensemble, runs.runs, runs.track),
+    *(service.serve, apps.gradio, cache.cache),
+):
+    app.command()(command)
+app.command("app")(apps.web_app)

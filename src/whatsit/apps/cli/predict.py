@@ -1,0 +1,83 @@
+"""Commands that answer for pictures: predict, explain."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whatsit.apps.cli.options import Json, Model, Runtime
+from whatsit.apps.client import Client
+from whatsit.apps.presentation import answer_json, answer_line, as_document
+from whatsit.apps.terminal import LineReporter, err, out
+from whatsit.errors import ImageError, UsageError
+
+
+def predict(
+    model: Model,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures, folders or globs.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name in --json.")] = 5,
+    coverage: Annotated[
+        float | None,
+        typer.Option(help="Also name the set of classes that holds the true one with this probability, such as 0.95."),
+    ] = None,
+    runtime: Runtime = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a picture.")] = False,
+) -> None:
+    """Say what is in pictures, a line each."""
+    from whatsit.verbs.predict import predict
+
+    source = _service(model, runtime) if model.startswith(("http://", "https://")) else model
+    failed = 0
+    for name, answer in predict(source, images, top=top, coverage=coverage, runtime=runtime, reporter=LineReporter()):
+        if isinstance(answer, ImageError):
+            failed += 1
+            if as_json:
+                out(as_document({"image": name, "error": str(answer)}))
+            else:
+                err(f"whatsit: {name}: {answer}")
+        elif as_json:
+            out(as_document({"image": name, **answer_json(answer)}))
+        else:
+            out(f"{name}: {answer_line(answer)}")
+    if failed:
+        sys.exit(1)
+
+
+def explain(
+    model: Model,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A picture.")],
+    out_: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The file to write; NAME-explained.png in the current folder by default."),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="The class to explain; the most probable one by default.")] = None,
+    runtime: Runtime = "auto",
+    as_json: Json = False,
+) -> None:
+    """Show where in a picture the evidence for its class lies (Grad-CAM)."""
+    from whatsit.verbs.explain import explain
+
+    explanation, path = explain(model, image, out_, label=label, runtime=runtime)
+    if as_json:
+        about = {
+            "explained": explanation.label,
+            "evidence": explanation.evidence.round(4).tolist(),
+            "drawing": str(path),
+        }
+        out(as_document({"image": image, **answer_json(explanation.prediction), **about}))
+        return
+    out(f"{image}: {answer_line(explanation.prediction)}")
+    if explanation.label != explanation.prediction.label:
+        out(f"Shown is what speaks for {explanation.label} ({explanation.probability:.1%})")
+    out(f"Drawing: {path}")
+
+
+def _service(url: str, runtime: str) -> Client:
+    """Return the client of a service, with the key in the environment."""
+    if runtime != "auto":
+        raise UsageError("--runtime is the service's own choice; leave it out where MODEL is an address")
+    return Client(url, key=os.environ.get("WHATSIT_API_KEY"))

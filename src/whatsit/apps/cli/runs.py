@@ -1,0 +1,103 @@
+"""Commands about finished runs: runs, track."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whatsit.apps.cli.options import Json
+from whatsit.apps.presentation import as_document
+from whatsit.apps.terminal import out, table
+from whatsit.errors import UsageError
+
+if TYPE_CHECKING:
+    from whatsit.verbs.compare import Comparison
+
+
+def runs(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DIR] | diff RUN RUN", help="Where the runs are; or two runs to compare."),
+    ] = None,
+    sort: Annotated[str, typer.Option(help="created, accuracy, loss, seconds, n, name, recipe or model.")] = "created",
+    as_json: Json = False,
+) -> None:
+    """List finished training runs, the newest first; or say what differs between two: whatsit runs diff RUN RUN."""
+    words = words or ["runs"]
+    if words[0] == "diff" and (len(words) > 1 or not Path("diff").is_dir()):
+        if len(words) != 3:
+            raise UsageError(f"whatsit runs diff takes two runs, received {len(words) - 1}")
+        _diff(words[1], words[2], as_json)
+        return
+    if len(words) > 1:
+        raise UsageError(
+            f"whatsit runs takes one folder, or: whatsit runs diff RUN RUN; received {shlex.join(words)[:200]}"
+        )
+    from whatsit.verbs.runs import list_runs
+
+    found = list_runs(words[0], sort)
+    if as_json:
+        out(as_document([vars(run) for run in found]))
+        return
+    rows = [
+        (
+            run.name,
+            run.recipe,
+            run.model,
+            f"{run.accuracy:.2%}",
+            f"{run.accuracy_ci95[0]:.1%} to {run.accuracy_ci95[1]:.1%}",
+            f"{run.loss:.3f}",
+            f"{run.n:,}",
+            f"{run.seconds:.0f} s",
+            run.created[:16].replace("T", " "),
+        )
+        for run in found
+    ]
+    table(("run", "recipe", "model", "accuracy", "95 % interval", "loss", "n", "time", "finished (UTC)"), rows)
+
+
+def _diff(first: str, second: str, as_json: bool) -> None:
+    from whatsit.verbs.compare import compare
+
+    found = compare(first, second)
+    if as_json:
+        out(as_document({"runs": list(found.runs), **found.parts, "same_test_pictures": found.same_test}))
+        return
+    _print_diff(found)
+
+
+def _print_diff(found: Comparison) -> None:
+    for name, rows in found.parts.items():
+        if not rows:
+            out(f"{name}: the same")
+        else:
+            table((name, *found.runs), [(key, _text(a), _text(b)) for key, (a, b) in rows.items()])
+        out()
+    out(found.verdict)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def track(
+    models: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders.")],
+    as_json: Json = False,
+) -> None:
+    """Copy finished runs to MLflow: to MLFLOW_TRACKING_URI, or to mlflow.db beside the run."""
+    from whatsit.apps.tracking import track
+
+    tracked = []
+    for model in models:
+        tracked.append(track(model))
+        if not as_json:
+            out(f"{model}: {'kept' if tracked[-1].new else 'is there already'} as run {tracked[-1].run_id}")
+    if as_json:
+        out(as_document([vars(one) for one in tracked]))
+    elif tracked[-1].address.startswith("sqlite:"):
+        out(f"Next: mlflow ui --backend-store-uri {shlex.quote(tracked[-1].address)}")

@@ -1,0 +1,27 @@
+"""Start and end an app or the service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from whatsit.apps.process import Stopped
+from whatsit.apps.terminal import err
+from whatsit.errors import MissingExtraError
+
+
+@contextmanager
+def required(what: str, extra: str, package: str) -> Iterator[None]:
+    """Import within this: a missing package becomes `MissingExtraError`, which names the extra to install."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(what, extra, error.name or package) from None
+
+
+@contextmanager
+def until_stopped(what: str) -> Iterator[None]:
+    """Run within this until Ctrl-C or SIGTERM, and say that it has stopped."""
+    with suppress(Stopped):
+        yield
+    err(f"{what} has stopped.")
