@@ -14,8 +14,8 @@ from onnx import numpy_helper
 import whatsit
 from tests.conftest import SEED
 from whatsit.errors import ModelError
+from whatsit.evaluation.fidelity import require_alike
 from whatsit.models import classifier, merge
-from whatsit.verbs.fidelity import require_alike
 from whatsit.verbs.train import Run
 
 QUICK = {"epochs": 1, "batch_size": 8, "dropout": 0.1}
