@@ -14,7 +14,8 @@ import whatsit
 from tests.conftest import data_of
 from tests.drawn import photos
 from whatsit.errors import DataError, UsageError
-from whatsit.verbs.explore import Exploration, explore
+from whatsit.evaluation.exploration import Exploration
+from whatsit.verbs.explore import explore
 
 EACH = 20  # of each problem
 

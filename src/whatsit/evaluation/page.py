@@ -1,4 +1,4 @@
-"""Pages that need nothing else: every picture and font is in them, and every name of the user's is harmless."""
+"""HTML pages in one file: pictures and font are inside, and every text of the user's is escaped."""
 
 from __future__ import annotations
 
@@ -11,26 +11,31 @@ from typing import Any
 
 from PIL import Image
 
-from whatsit.evaluation.wording import duration, percent, plain
+from whatsit.evaluation.wording import duration, percent
 from whatsit.images.decode import Pixels
+from whatsit.images.names import plain
+from whatsit.runtime.overlay import FONT
+
+ENLARGED = 120  # pixels; smaller pictures are shown in their own pixels, not blurred by the browser
 
 
 def render_page(template: Path, /, **values: Any) -> str:
-    """A Jinja template with these values. Every text among them is escaped, whatever it looks like."""
+    """Fill a Jinja template, which finds the font as `font`. Every text in it is escaped and made printable."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_harmless
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_printable
     )
     environment.filters.update(_FILTERS)
-    return environment.from_string(template.read_text(encoding="utf-8")).render(**values)
+    page = environment.from_string(template.read_text(encoding="utf-8"))
+    return page.render(font=base64_of(FONT.read_bytes()), **values)
 
 
 def jpeg_of(pixels: Pixels) -> bytes:
-    """A picture as a JPEG file, a tiny one enlarged."""
+    """Encode a picture as a JPEG file, enlarged where it is tiny."""
     image = Image.fromarray(pixels)
-    if max(image.size) < 120:  # a tiny picture is to be shown in its own pixels, not blurred by the browser
-        scale = 120 // max(image.size) + 1
+    if max(image.size) < ENLARGED:
+        scale = ENLARGED // max(image.size) + 1
         image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85)
@@ -38,16 +43,16 @@ def jpeg_of(pixels: Pixels) -> bytes:
 
 
 def base64_of(data: bytes) -> str:
-    """For a `data:` address."""
+    """Encode a file for a `data:` address."""
     return base64.b64encode(data).decode()
 
 
-def _harmless(value: object) -> object:
+def _printable(value: object) -> object:
     return plain(value) if type(value) is str else value
 
 
-def _unbroken(figure: str) -> str:
-    return figure.replace(" ", "\u00a0")
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\u00a0")
 
 
 _FILTERS: dict[str, Callable[..., Any]] = {

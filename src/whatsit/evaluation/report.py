@@ -12,7 +12,7 @@ from whatsit.evaluation.advice import gains, learned, to_do
 from whatsit.evaluation.examination import Examination, Mistake
 from whatsit.evaluation.page import base64_of, jpeg_of, render_page
 from whatsit.files import write_bytes, write_text
-from whatsit.runtime.overlay import FONT, lay_over
+from whatsit.runtime.overlay import lay_over
 
 TEMPLATE = Path(__file__).parent / "report.html.jinja"
 
@@ -67,7 +67,6 @@ def render(exam: Examination, drawn: dict[str, bytes]) -> str:
         gains=gains(exam.curve, exam.bundle.classes, {label: f.n for label, f in figures.per_class.items()}),
         mistakes=[(mistake, [base64_of(jpeg) for jpeg in _images(mistake)]) for mistake in exam.mistakes],
         plots={name: {"data": base64_of(png), "width": _css_width(png)} for name, png in drawn.items()},
-        font=base64_of(FONT.read_bytes()),
     )
 
 

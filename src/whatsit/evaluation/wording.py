@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Metrics as people read them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from whatsit.images.names import plain as plain
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share from 0 to 1, such as `98.1 %`; never 100 % or 0 % for what is not."""
+    """Format a share from 0 to 1, such as `98.1 %`; never as 100 % or 0 % unless it is exactly that."""
     least = 10.0**-digits
     if 1 - least / 200 <= share < 1:
         return f"> {100 - least:.{digits}f} %"
@@ -16,5 +16,5 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Such as `7.0 ms` or `1.25 s`."""
+    """Format the time of one prediction, such as `7.0 ms` or `1.25 s`."""
     return f"{1000 * seconds:.1f} ms" if seconds < 0.1 else f"{seconds:.2f} s"

@@ -18,6 +18,7 @@ from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
 from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.errors import DataError, MissingExtraError, UsageError
 from whatsit.evaluation.evaluate import evaluate_pictures
+from whatsit.evaluation.fidelity import require_mean_of_members
 from whatsit.evaluation.metrics import Figures
 from whatsit.evaluation.speed import measure_speed, megabytes
 from whatsit.files import disk_error, move_into_place, unfinished_folder, write_text
@@ -26,7 +27,6 @@ from whatsit.models.unknown import METHOD
 from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Predictor
 from whatsit.training.selection import fit_votes
-from whatsit.verbs.fidelity import require_mean_of_members
 from whatsit.verbs.run_data import address, reopen, splits_of
 from whatsit.verbs.runs import write_split
 from whatsit.verbs.shipping import set_thresholds, ship, versions

@@ -12,14 +12,14 @@ import numpy as np
 from whatsit.bundle.format import Bundle, Conformal, UnknownRule
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import write_bundle
+from whatsit.evaluation.card import model_card
 from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
 from whatsit.evaluation.leakage import leakage_figures
+from whatsit.evaluation.reference import golden_pictures
 from whatsit.images.scan import Dataset
 from whatsit.models.unknown import METHOD
 from whatsit.progress import Reporter
 from whatsit.runtime.predictor import Predictor
-from whatsit.verbs.card import model_card
-from whatsit.verbs.golden import golden_pictures
 
 THRESHOLD_PICTURES = 5000  # validation pictures; the chance of a quantile moves by half a percent with so many
 

@@ -16,9 +16,12 @@ from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
 from whatsit.bundle.write import write_bundle
 from whatsit.cache import working
 from whatsit.errors import UsageError
+from whatsit.evaluation.card import model_card
 from whatsit.evaluation.criteria import load_criteria
 from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.examination import Examination
+from whatsit.evaluation.examine import examine, unreadable_of
+from whatsit.evaluation.fidelity import require_what_was_fitted
 from whatsit.evaluation.leakage import LeakageFigures, leakage_figures
 from whatsit.evaluation.metrics import Figures
 from whatsit.evaluation.speed import Speed, measure_speed, megabytes
@@ -35,10 +38,7 @@ from whatsit.training.clock import Afterwards, Clock, duration
 from whatsit.training.recipe import Recipe
 from whatsit.training.tensorboard import Events, require_tensorboard
 from whatsit.verbs.again import Again, read_again
-from whatsit.verbs.card import model_card
 from whatsit.verbs.data import open_data, scan_data, split_data, tell_about, tell_unreadable
-from whatsit.verbs.examine import examine, unreadable_of
-from whatsit.verbs.fidelity import require_what_was_fitted
 from whatsit.verbs.plan import Order, allowed_seconds, make_plan, said_seed
 from whatsit.verbs.run_data import address
 from whatsit.verbs.runs import RUNS, seconds_used, write_leakage, write_split, write_unreadable

@@ -67,7 +67,7 @@ def explore(
 
 
 def _print(found: object) -> None:
-    from whatsit.verbs.explore import GROUPS, SINGLE, Exploration
+    from whatsit.evaluation.exploration import GROUPS, SINGLE, Exploration
 
     assert isinstance(found, Exploration)
     labels = found.by_label()

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from whatsit.errors import DataError, WhatsitError
+from whatsit.evaluation.exploration import GROUPS, SINGLE
 from whatsit.images.edits import Edit, Key, add_edits, in_force, key_of, read_edits
 from whatsit.images.scan import Dataset, Picture
 from whatsit.progress import SILENT
 from whatsit.verbs.data import scan_data
-from whatsit.verbs.explore import GROUPS, SINGLE, explore_folder
+from whatsit.verbs.explore import explore_folder
 
 KINDS = ("label", *reversed(GROUPS), *SINGLE)  # of findings, in the order in which they are worth a look
 

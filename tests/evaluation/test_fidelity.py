@@ -14,9 +14,9 @@ from onnx import numpy_helper
 import whatsit
 from tests.conftest import SEED
 from whatsit.errors import ModelError
+from whatsit.evaluation.fidelity import require_alike
 from whatsit.graph import merge
 from whatsit.models import classifier
-from whatsit.verbs.fidelity import require_alike
 from whatsit.verbs.train import Run
 
 QUICK = {"epochs": 1, "batch_size": 8, "dropout": 0.1}

@@ -1,0 +1,45 @@
+"""Reference predictions: test pictures that a bundle carries to prove that it predicts alike everywhere."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from PIL import Image
+
+from whatsit.bundle.format import GOLDEN_COUNT, Bundle, Golden
+from whatsit.evaluation.parity import REFERENCE
+from whatsit.evaluation.samples import in_turn
+from whatsit.images.decode import decode, ending_of
+from whatsit.images.scan import Dataset, Picture
+from whatsit.runtime.predictor import Predictor
+
+MAX_FILE = 128 * 1024  # bytes; a larger picture is stored as a smaller PNG
+MAX_SIDE = 512
+NOT_EVERYWHERE = (".heic", ".avif", ".jp2")  # what Pillow does not read on every machine
+
+
+def golden_pictures(bundle: Bundle, dataset: Dataset, pictures: Sequence[Picture]) -> tuple[Golden, ...]:
+    """Choose readable pictures of every class, and predict them by the reference runtime."""
+    predictor = Predictor(bundle, runtime=REFERENCE)
+    chosen = []
+    for number, picture in enumerate(in_turn(pictures, bundle.classes, GOLDEN_COUNT)):
+        data, ending = _storable(dataset.read(picture))
+        [answer] = predictor.answer(decode(data, predictor.size, rule=predictor.rule)[None])
+        probabilities = tuple(float(p) for p in answer.probabilities)
+        score = answer.ood_score if bundle.unknown else None
+        chosen.append(Golden(f"{number:02d}.{ending}", data, picture.label, probabilities, score))
+    return tuple(chosen)
+
+
+def _storable(data: bytes) -> tuple[bytes, str]:
+    """Return the file and its ending, or a PNG of it, smaller where it is large."""
+    ending = ending_of(data)
+    if len(data) <= MAX_FILE and ending not in NOT_EVERYWHERE:
+        return data, ending.removeprefix(".")
+    pixels = decode(data)
+    scale = min(1.0, MAX_SIDE / max(pixels.shape))
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    file = io.BytesIO()
+    Image.fromarray(pixels).resize((width, height)).save(file, "PNG")
+    return file.getvalue(), "png"

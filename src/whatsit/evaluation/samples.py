@@ -1,0 +1,25 @@
+"""Pictures that stand for many: evenly spread, or every class in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice, zip_longest
+from typing import TypeVar
+
+from whatsit.images.scan import Picture
+
+Item = TypeVar("Item")
+
+
+def evenly(items: Sequence[Item], count: int) -> Sequence[Item]:
+    """Return `count` items, or all where there are fewer, at even steps from the first on."""
+    return items[:: max(1, len(items) // count)][:count]
+
+
+def in_turn(pictures: Iterable[Picture], classes: Sequence[str], count: int) -> list[Picture]:
+    """Return up to `count` pictures: the first of every class, then the second of every class, and so on."""
+    by_class: dict[str, list[Picture]] = {label: [] for label in classes}
+    for picture in pictures:
+        by_class[picture.label].append(picture)
+    turns = zip_longest(*by_class.values())
+    return list(islice((picture for turn in turns for picture in turn if picture is not None), count))
