@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "whatsit"
 STAGES = ("images", "models", "training", "bundle", "runtime", "evaluation", "verbs", "apps")
-FREE = ("cache", "errors", "files", "process", "progress", "engines")
+FREE = ("cache", "errors", "events", "files", "process", "progress", "engines")
 # What a machine that only serves may not have, or should not wait for.
 HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "onnx", "tf2onnx", "matplotlib"}
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.errors import DataError
+from whatsit.events import Work
 from whatsit.models import classifier
 from whatsit.models.backend import layer_policy
 from whatsit.models.surgery import copy_weights, cut, folded
@@ -128,7 +129,7 @@ def _data(head: FrozenHead, bottom: FrozenNetwork | None, recipe: Recipe) -> _Da
 
 
 def _pixels(job: Job, split: str) -> npt.NDArray[np.uint8]:
-    told = job.reporter.stage(f"Reading pictures ({split})")
+    told = job.reporter.stage(f"Reading pictures ({split})", Work.READING, split)
     decoded = decode_all(job.dataset, job.dataset.of(split), job.input_size, job.folder, told)
     _require_all(job, decoded.failed)
     return decoded.pixels
@@ -158,7 +159,7 @@ def _finish(head: FrozenHead, shipped: Any, fitted: Fitted, logits: npt.NDArray[
         )
     rows = enough_rows(head.train_labels, classes, job.recipe.seed)
     pictures = job.dataset.of("train")
-    progress = job.reporter.stage("Computing features (tuned network)")
+    progress = job.reporter.stage("Computing features (tuned network)", Work.FEATURES)
     embedding = FrozenNetwork.of_model(shipped).of(job.dataset, [pictures[row] for row in rows], progress=progress)
     _require_all(job, embedding.failed)
     known = fit_mahalanobis(embedding.views["original"], head.train_labels[rows], classes, job.recipe.seed)

@@ -17,13 +17,13 @@ import numpy.typing as npt
 from whatsit.cache import cache_folder, mark_used
 from whatsit.engines import Images, available, open_engine, training_precision
 from whatsit.errors import MissingExtraError
+from whatsit.events import SILENT, Reporter, Work
 from whatsit.files import DiskError, write_bytes, write_text
 from whatsit.images.kept import Kept
 from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.models import backbones, classifier
 from whatsit.models.backend import load_keras
 from whatsit.models.weights import efficientnet_lite0_file
-from whatsit.progress import SILENT, Reporter
 from whatsit.training.batches import FeatureBatches, Targets
 from whatsit.training.calibration import beats, calibrated_losses, clearly_less, log_losses
 from whatsit.training.clock import Clock, duration
@@ -289,12 +289,12 @@ class FrozenNetwork:
 
     def features(self, dataset: Dataset, split: str, views: tuple[str, ...], reporter: Reporter) -> Features:
         """Of the pictures of one split, from the cache as far as they are there."""
-        told = reporter.stage(f"Computing features ({split})")
+        told = reporter.stage(f"Computing features ({split})", Work.FEATURES, split)
         return self.of(dataset, dataset.of(split), views, told, self._cache, reporter)
 
     def cached(self, dataset: Dataset, pictures: list[Picture], reporter: Reporter) -> Features:
         """Of these pictures, from the cache as far as they are there."""
-        told = reporter.stage("Computing features")
+        told = reporter.stage("Computing features", Work.FEATURES)
         return self.of(dataset, pictures, ("original",), told, self._cache, reporter)
 
     def of(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from whatsit.events import Work
 from whatsit.images.scan import label_numbers
 from whatsit.models import classifier, cnn
 from whatsit.models.surgery import copy_weights
@@ -28,7 +29,11 @@ def train_scratch(job: Job) -> Trained:
     recipe, dataset = job.recipe, job.dataset
     train, held = (
         decode_all(
-            dataset, dataset.of(split), job.input_size, job.folder, job.reporter.stage(f"Reading pictures ({split})")
+            dataset,
+            dataset.of(split),
+            job.input_size,
+            job.folder,
+            job.reporter.stage(f"Reading pictures ({split})", Work.READING, split),
         )
         for split in ("train", "validation")
     )
