@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "whatsit"
-STAGES = ("images", "models", "training", "bundle", "runtime", "evaluation", "verbs", "apps")
+STAGES = ("images", "models", "training", "bundle", "runtime", "evaluation", "tuning", "verbs", "apps")
 FREE = ("cache", "errors", "events", "files", "process", "progress", "engines")
 # What a machine that only serves may not have, or should not wait for.
 HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "onnx", "tf2onnx", "matplotlib"}

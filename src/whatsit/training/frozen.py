@@ -31,7 +31,8 @@ from whatsit.training.features import Features, extract, feature_cache
 from whatsit.training.history import CHOSEN_BY, LOGGED
 from whatsit.training.loop import Fitted, Task, TrainingError, fit, in_slices
 from whatsit.training.probe import fit_probe
-from whatsit.training.recipe import Recipe, working_batch_size, working_size
+from whatsit.training.recipe import Recipe
+from whatsit.training.resolve import working_batch_size, working_size
 from whatsit.training.trained import Job, Labels, Trained, finish, logits_of_views
 from whatsit.training.unknown import FEW, MAX_PICTURES, enough_rows, fit_mahalanobis
 from whatsit.training.watch import FAR_BELOW

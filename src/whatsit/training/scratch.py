@@ -13,7 +13,7 @@ from whatsit.models.surgery import copy_weights
 from whatsit.training.batches import PictureBatches, Targets
 from whatsit.training.loop import Task, fit, in_slices
 from whatsit.training.pixels import decode_all
-from whatsit.training.recipe import working_batch_size
+from whatsit.training.resolve import working_batch_size
 from whatsit.training.trained import Job, Trained, finish, logits_of_pixels
 from whatsit.training.unknown import FEW, MAX_PICTURES, enough_rows, fit_mahalanobis
 

@@ -13,11 +13,13 @@ from whatsit.files import write_text
 from whatsit.images.scan import Dataset, typical_size
 from whatsit.models.cnn import SCRATCH_MODELS
 from whatsit.training.clock import Clock
-from whatsit.training.finetune import train_finetuned, tuned_layers
+from whatsit.training.finetune import train_finetuned
 from whatsit.training.frozen import train_frozen
 from whatsit.training.history import Epoch, History
+from whatsit.training.knobs import ALL
 from whatsit.training.loop import TrainingError
-from whatsit.training.recipe import ALL, Recipe, load, working_size
+from whatsit.training.recipe import Recipe, load
+from whatsit.training.resolve import tuned_epochs, tuned_layers, working_size
 from whatsit.training.scratch import train_scratch
 from whatsit.training.trained import Job, Trained
 
@@ -156,5 +158,5 @@ def _in_all_the_time(work: _Work, recipe: Recipe, clock: Clock) -> Trained:
     if clock.limited and recipe.model in SCRATCH_MODELS:
         recipe = replace(recipe, epochs=4 * recipe.epochs)
     elif clock.limited and tuned_layers(recipe, len(work.dataset.of("train"))) == ALL:
-        recipe = replace(recipe, finetune_all_epochs=4 * recipe.finetune_all_epochs, label_smoothing=SMOOTHING)
+        recipe = replace(recipe, finetune_epochs=4 * tuned_epochs(recipe, whole=True), label_smoothing=SMOOTHING)
     return _one(work.job(recipe, clock))

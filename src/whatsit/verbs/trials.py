@@ -18,11 +18,12 @@ from whatsit.files import replacing
 from whatsit.images.scan import Dataset
 from whatsit.images.split import limit as limit_pictures
 from whatsit.models.cnn import SCRATCH_MODELS
-from whatsit.training import search as spaces
+from whatsit.training.checked import changed
 from whatsit.training.clock import Clock
 from whatsit.training.history import CHOSEN_BY
+from whatsit.training.knobs import written
 from whatsit.training.recipe import Recipe
-from whatsit.verbs.plan import changed
+from whatsit.tuning import space as spaces
 from whatsit.verbs.study import Asked, Row, Study, write_trials
 from whatsit.verbs.study_place import StudyPlace
 from whatsit.verbs.train import afterwards
@@ -246,7 +247,7 @@ def _all_fail(rows: Sequence[Row]) -> bool:
 
 def in_words(values: Mapping[str, Any]) -> str:
     """`hidden 256, dropout 0.5`."""
-    return ", ".join(f"{key} {spaces.written(value)}" for key, value in values.items())
+    return ", ".join(f"{key} {written(value)}" for key, value in values.items())
 
 
 def _for_trials(dataset: Dataset, recipe: Recipe) -> Dataset:
