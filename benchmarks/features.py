@@ -14,7 +14,8 @@ from whatsit.images.scan import Dataset, scan, typical_size
 from whatsit.models import backbones, classifier
 from whatsit.models.backend import load_keras
 from whatsit.training.features import extract
-from whatsit.training.recipe import Recipe, working_size
+from whatsit.training.recipe import Recipe
+from whatsit.training.resolve import working_size
 
 
 def from_files(dataset: Dataset, engine: Engine, side: int, width: int) -> float:

@@ -69,20 +69,16 @@ def teach(data: Path, out: Path, times: int, note: Callable[[float], None]) -> N
 
 def search(data: Path, out: Path, trials: int, note: Callable[[float], None]) -> None:
     """A search of that many trials; `note` gets the memory of this process after each."""
-    from whatsit.progress import Reporter
+    from whatsit.events import Event, Progress, Reporter, Work
     from whatsit.verbs.tune import tune
 
     class Listener(Reporter):
-        def stage(self, name: str) -> Callable[[int, int], None]:
-            seen = 0
+        seen = 0
 
-            def advance(done: int, total: int) -> None:
-                nonlocal seen
-                if name == "Trials" and done > seen:
-                    seen = done
-                    note(resident())
-
-            return advance
+        def emit(self, event: Event) -> None:
+            if isinstance(event, Progress) and event.stage.work == Work.TRIALS and event.done > self.seen:
+                self.seen = event.done
+                note(resident())
 
     tune(data, trials=trials, out=out, report=False, reporter=Listener())
 

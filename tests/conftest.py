@@ -21,7 +21,7 @@ from filelock import FileLock
 from PIL import Image
 
 from tests.drawn import photos
-from whatsit.progress import Reporter
+from whatsit.events import EpochDone, Event, Message, Reporter, Warned
 
 ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 SHARED = Path(__file__).parent.parent.parent / "shared"
@@ -122,12 +122,16 @@ class Listener(Reporter):
     def __init__(self) -> None:
         self.said: list[str] = []
         self.warned: list[str] = []
+        self.epochs: list[Mapping[str, Any]] = []
 
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
+    def emit(self, event: Event) -> None:
+        match event:
+            case Message(text):
+                self.said.append(text)
+            case Warned(text):
+                self.warned.append(text)
+            case EpochDone(entry):
+                self.epochs.append(entry)
 
 
 class Impatient(Listener):
@@ -137,8 +141,9 @@ class Impatient(Listener):
         super().__init__()
         self._stage = stage
 
-    def epoch(self, entry: Mapping[str, Any]) -> None:
-        if entry["stage"] == self._stage:
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        if isinstance(event, EpochDone) and event.entry["stage"] == self._stage:
             raise KeyboardInterrupt
 
 

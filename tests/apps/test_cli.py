@@ -319,9 +319,10 @@ def test_nohup_is_respected(shapes_folder: Path, tmp_path: Path) -> None:
 TRAINING = """
 import json, sys
 import whatsit
-from whatsit.progress import Reporter
+from whatsit.events import EpochDone, Reporter
 class Said(Reporter):
-    def epoch(self, entry): print(entry["stage"], entry["epoch"], flush=True)
+    def emit(self, event):
+        if isinstance(event, EpochDone): print(event.entry["stage"], event.entry["epoch"], flush=True)
 whatsit.train(sys.argv[1], out=sys.argv[2], reporter=Said(), **json.loads(sys.argv[3]))
 """
 

@@ -11,6 +11,7 @@ import whatsit
 from tests.conftest import encode, shapes, write_files
 from whatsit.apps.trainer import Trainer, TrainingError
 from whatsit.errors import WhatsitError
+from whatsit.events import Work
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_few_pictures_are_cross_validated(trainer: Trainer, tmp_path: Path) -> N
     assert taught.low < taught.accuracy <= taught.high
     assert taught.accuracy >= 0.5
     assert set(taught.recall) == {"disc", "rows"}
-    assert "Computing features (train)" in doing
+    assert Work.FEATURES in doing
 
 
 def test_what_is_wrong_is_told_and_the_next_job_is_done(trainer: Trainer, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import Listener
+from whatsit.events import SILENT, EpochDone, Event, Reporter
 from whatsit.models.backend import load_keras
 from whatsit.models.classifier import add_head
 from whatsit.training.batches import FeatureBatches, Targets
@@ -35,8 +36,8 @@ def task(recipe: Recipe, features: np.ndarray = FEATURES) -> Task:
     return Task("head", model, batches, features[200:], LABELS[200:])
 
 
-def train(folder: Path, recipe: Recipe, features: np.ndarray = FEATURES, **options: Any) -> Fitted:
-    return fit(task(recipe, features), recipe, History(folder, **options))
+def train(folder: Path, recipe: Recipe, features: np.ndarray = FEATURES, reporter: Reporter = SILENT) -> Fitted:
+    return fit(task(recipe, features), recipe, History(folder, reporter))
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -75,12 +76,13 @@ def test_what_comes_out_of_unbalanced_classes(tmp_path: Path, way: str) -> None:
     assert losses[-1] < 0.3 * losses[0]
 
 
-def stop_after(epoch: int) -> Callable[[dict[str, Any], int], None]:
-    def stop(entry: dict[str, Any], _: int) -> None:
-        if entry["epoch"] == epoch + 1:  # noted, not saved: as if killed a moment too early
-            raise KeyboardInterrupt
+class StopAfter(Reporter):
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
 
-    return stop
+    def emit(self, event: Event) -> None:
+        if isinstance(event, EpochDone) and event.entry["epoch"] == self._epoch + 1:
+            raise KeyboardInterrupt  # noted, not saved: as if killed a moment too early
 
 
 def test_it_learns_and_every_epoch_is_noted(tmp_path: Path) -> None:
@@ -118,13 +120,13 @@ def test_loss_that_is_not_a_number_says_what_to_try(tmp_path: Path) -> None:
 
 
 def test_loss_that_is_not_a_number_later_keeps_the_best_epoch(tmp_path: Path) -> None:
-    recipe, warnings = Recipe(epochs=6, learning_rate=0.01), []
+    recipe, listener = Recipe(epochs=6, learning_rate=0.01), Listener()
     whole = task(recipe)
     broken = Task("head", whole.model, Broken(whole.batches, 4), whole.validation, whole.validation_labels)
-    fitted = fit(broken, recipe, History(tmp_path, warn=warnings.append))
+    fitted = fit(broken, recipe, History(tmp_path, listener))
     assert fitted.best["epoch"] <= 3
     assert np.isfinite(fitted.validation_logits).all()
-    assert "in epoch 4; epoch" in warnings[0]
+    assert "in epoch 4; epoch" in listener.warned[0]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_loss_that_is_not_a_number_later_keeps_the_best_epoch(tmp_path: Path) ->
 def test_interrupted_training_ends_like_an_undisturbed_one(tmp_path: Path, recipe: Recipe) -> None:
     whole = train(tmp_path / "whole", recipe)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "cut", recipe, on_epoch=stop_after(2))
+        train(tmp_path / "cut", recipe, reporter=StopAfter(2))
     resumed = train(tmp_path / "cut", recipe)
     assert np.abs(resumed.validation_logits - whole.validation_logits).max() <= 1e-5
     for column in ("epoch", "loss", "val_calibrated_loss", "learning_rate"):
@@ -148,9 +150,9 @@ def test_interrupted_training_ends_like_an_undisturbed_one(tmp_path: Path, recip
 
 def test_finished_training_is_not_done_again(tmp_path: Path) -> None:
     recipe = Recipe(epochs=3, learning_rate=0.01)
-    whole, told = train(tmp_path, recipe), []
-    again = train(tmp_path, recipe, on_epoch=lambda entry, epochs: told.append(entry))
-    assert not told
+    whole, listener = train(tmp_path, recipe), Listener()
+    again = train(tmp_path, recipe, reporter=listener)
+    assert not listener.epochs
     assert np.array_equal(again.validation_logits, whole.validation_logits)
     assert again.best == whole.best
 

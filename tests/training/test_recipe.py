@@ -2,20 +2,13 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from whatsit.errors import RecipeError
-from whatsit.training.recipe import (
-    Recipe,
-    change,
-    load,
-    names,
-    parse_settings,
-    to_toml,
-    working_batch_size,
-    working_size,
-)
+from whatsit.training.recipe import KEYS, Recipe, change, flat, load, names, parse_settings, to_toml
+from whatsit.training.resolve import tuned_epochs, working_batch_size, working_shift, working_size
 
 
 def test_named_recipes_load() -> None:
@@ -33,7 +26,7 @@ def test_recipe_survives_its_toml(tmp_path: Path) -> None:
 
 
 def test_toml_writes_every_default_out() -> None:
-    assert set(tomllib.loads(to_toml(Recipe()))) == set(vars(Recipe()))
+    assert set(flat(tomllib.loads(to_toml(Recipe())), Recipe(), "test")) == set(vars(Recipe()))
 
 
 @pytest.mark.parametrize(
@@ -136,3 +129,67 @@ def test_fine_tuning_takes_photos_larger() -> None:
 def test_batch_size_follows_the_number_of_samples(samples: int, expected: int) -> None:
     assert working_batch_size(Recipe(), samples) == expected
     assert working_batch_size(Recipe(model="simple-cnn"), samples) == min(expected, 128)
+
+
+def test_keys_may_be_said_with_their_table() -> None:
+    assert parse_settings(["fit.epochs=5", "finetune.layers=all", "views.train=original"]) == {
+        "epochs": 5, "finetune_layers": "all", "views": ["original"],
+    }  # fmt: skip
+    assert change(Recipe(), {"fit": {"epochs": 5}, "finetune.layers": 3}, "test") == Recipe(epochs=5, finetune_layers=3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"fit": {"epoch": 5}}, "unknown key 'fit.epoch'; did you mean 'fit.epochs'?"),
+        ({"fti": {"epochs": 5}}, "unknown key 'fti.epochs'; did you mean 'fit.epochs'?"),
+        ({"fit": {"epochs": "5"}}, "'epochs' must be a whole number, received '5'"),
+        ({"epochs": 5, "fit": {"epochs": 6}}, "'epochs' is there twice"),
+    ],
+)
+def test_bad_values_in_tables_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        change(Recipe(), values, "my.toml")
+    assert str(caught.value).startswith(f"my.toml: {message}")
+
+
+OLD = """name = "mine"
+model = "efficientnet-lite0"
+epochs = 24
+views = ["original", "flip"]
+finetune_layers = {layers}
+finetune_all_from = {start}
+finetune_epochs = {some}
+finetune_all_epochs = {whole}
+finetune_all_shift = {shift}
+shift = 0.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("layers", "start", "some", "whole", "shift", "epochs", "shifts"),
+    [
+        ("0", 0, 2, 8, 0.0, (2, 5), (0.0, 0.0)),  # it tunes nothing
+        ("20", 5000, 2, 5, 0.125, (2, 5), (0.0, 0.125)),  # finetune as it came
+        ("20", 5000, 2, 20, 0.125, (20, 20), (0.0, 0.125)),  # as `best` made it longer
+        ('"all"', 0, 2, 5, 0.125, (2, 5), (0.0, 0.125)),
+        ('"all"', 0, 2, 3, 0.2, (3, 3), (0.2, 0.2)),
+        ("10", 0, 4, 5, 0.125, (4, 4), (0.0, 0.0)),
+    ],
+)
+def test_recipe_of_version_0_1_0_means_what_it_meant(
+    tmp_path: Path, layers: str, start: int, some: int, whole: int, shift: float, epochs: Any, shifts: Any
+) -> None:
+    (tmp_path / "old.toml").write_text(OLD.format(layers=layers, start=start, some=some, whole=whole, shift=shift))
+    recipe = load(str(tmp_path / "old.toml"))
+    assert recipe.epochs == 24
+    assert tuple(tuned_epochs(recipe, whole=is_whole) for is_whole in (False, True)) == epochs
+    assert tuple(working_shift(recipe, whole=is_whole) for is_whole in (False, True)) == shifts
+    assert load(str(tmp_path / "old.toml")).finetune_all_from == start
+
+
+def test_every_key_is_in_a_table_of_its_own_name() -> None:
+    assert len({declared.path for declared in KEYS.values()}) == len(KEYS)
+    assert {declared.table for declared in KEYS.values()} == {
+        "", "network", "head", "views", "fit", "finetune", "augment",
+    }  # fmt: skip

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from whatsit.errors import RecipeError
-from whatsit.training.recipe import Recipe, load, names, to_toml
+from whatsit.training.recipe import Recipe, names, to_toml
+from whatsit.training.resolve import tuned_epochs, working_shift
 from whatsit.verbs.plan import make_plan
 
 
@@ -61,9 +62,11 @@ def test_recipe_that_a_run_wrote_down_can_be_used_again(tmp_path: Path, recipe: 
 
 def test_epochs_and_shift_are_those_of_the_whole_network_too() -> None:
     got = plan("finetune", finetune_epochs=3, shift=0.0)
-    assert (got.finetune_epochs, got.finetune_all_epochs, got.shift, got.finetune_all_shift) == (3, 3, 0.0, 0.0)
-    assert plan("finetune", shift=0.1, finetune_all_shift=0.2).finetune_all_shift == 0.2
-    assert plan("finetune").finetune_all_shift == load("finetune").finetune_all_shift
+    assert [tuned_epochs(got, whole=whole) for whole in (False, True)] == [3, 3]
+    assert [working_shift(got, whole=whole) for whole in (False, True)] == [0.0, 0.0]
+    usual = plan("finetune")
+    assert [tuned_epochs(usual, whole=whole) for whole in (False, True)] == [2, 5]
+    assert [working_shift(usual, whole=whole) for whole in (False, True)] == [0.0, 0.125]
 
 
 def test_as_many_layers_as_there_are_is_the_whole_network() -> None:

@@ -42,7 +42,7 @@ def test_run_folder_is_complete(baseline_run: Run) -> None:
         "best_model.keras", "history.csv", "metrics.json", "model.whatsit", "plots", "recipe.toml",
         "report.html", "split.csv",
     }  # fmt: skip
-    assert tomllib.loads((folder / "recipe.toml").read_text())["epochs"] == 12
+    assert tomllib.loads((folder / "recipe.toml").read_text())["fit"]["epochs"] == 12
     rows = list(csv.DictReader((folder / "split.csv").read_text().splitlines()))
     assert len(rows) == 60
     assert {row["split"] for row in rows} == {"train", "validation", "test"}

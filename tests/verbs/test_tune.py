@@ -8,7 +8,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +20,9 @@ import whatsit
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import RecipeError, UsageError, WhatsitError
 from whatsit.training import train as training
+from whatsit.training.knobs import Choice, Span
 from whatsit.training.loop import TrainingError
-from whatsit.training.search import Choice, Span
+from whatsit.training.recipe import written_in
 from whatsit.verbs.runs import list_runs
 from whatsit.verbs.study import Study
 from whatsit.verbs.tune import Tuning
@@ -52,7 +52,7 @@ def test_study_ends_with_a_run_of_its_best_recipe(tuned: Tuning) -> None:
     assert {path.name for path in tuned.folder.iterdir()} >= {
         "study.db", "study.json", "trials.csv", "trials", "recipe.toml", "plots", "best",
     }  # fmt: skip
-    recipe = tomllib.loads((tuned.folder / "recipe.toml").read_text())
+    recipe = written_in(str(tuned.folder / "recipe.toml"))
     shipped = read_bundle(tuned.folder).provenance["recipe"]
     assert {key: recipe[key] for key in tuned.best.values} == dict(tuned.best.values)
     assert {key: shipped[key] for key in tuned.best.values} == dict(tuned.best.values)

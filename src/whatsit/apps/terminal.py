@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TextIO
 
+from whatsit.events import Event, Message, Progress, Reporter, StageStarted, Warned
 from whatsit.images.names import printable
-from whatsit.progress import Reporter
 
 
 class TerminalReporter(Reporter):
@@ -20,19 +20,20 @@ class TerminalReporter(Reporter):
 
         self._console = Console(file=_own_stderr(), soft_wrap=True, highlight=False)
         self._bars: Any = None
+        self._tasks: dict[StageStarted, Any] = {}
 
     def __enter__(self) -> TerminalReporter:
         if self._console.is_terminal:
             from rich.progress import (
                 BarColumn,
                 MofNCompleteColumn,
-                Progress,
                 TextColumn,
                 TimeElapsedColumn,
                 TimeRemainingColumn,
             )
+            from rich.progress import Progress as Bars
 
-            self._bars = Progress(
+            self._bars = Bars(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
@@ -50,24 +51,20 @@ class TerminalReporter(Reporter):
         if self._bars:
             self._bars.stop()
 
-    def stage(self, name: str) -> Callable[[int, int], None]:
-        if not self._bars:
-            return super().stage(name)
-        bars, task = self._bars, self._bars.add_task(name, total=None, rate="")
-
-        def advance(done: int, total: int) -> None:
-            speed = bars.tasks[task].speed if task < len(bars.tasks) else None
-            bars.update(
-                task, completed=done, total=total or None, rate=f"{speed:,.0f}/s" if speed and speed >= 2 else ""
-            )
-
-        return advance
-
-    def say(self, text: str) -> None:
-        self._line(text)
-
-    def warn(self, text: str) -> None:
-        self._line(f"Note: {text}")
+    def emit(self, event: Event) -> None:
+        """Draw progress where there is a terminal; print messages and warnings."""
+        match event:
+            case StageStarted() if self._bars:
+                self._tasks[event] = self._bars.add_task(event.name, total=None, rate="")
+            case Progress(stage, done, total) if self._bars:
+                task = self._tasks[stage]
+                speed = self._bars.tasks[task].speed if task < len(self._bars.tasks) else None
+                rate = f"{speed:,.0f}/s" if speed and speed >= 2 else ""
+                self._bars.update(task, completed=done, total=total or None, rate=rate)
+            case Message(text):
+                self._line(text)
+            case Warned(text):
+                self._line(f"Note: {text}")
 
     def _line(self, text: str) -> None:
         # No markup: class and file names are the user's, and may look like it.
@@ -75,13 +72,12 @@ class TerminalReporter(Reporter):
 
 
 class LineReporter(Reporter):
-    """Lines on stderr and no bars, for work that answers as it goes."""
+    """Print messages and warnings on stderr, without bars, for work that prints results as it goes."""
 
-    def say(self, text: str) -> None:
-        err(text)
-
-    def warn(self, text: str) -> None:
-        err(f"Note: {text}")
+    def emit(self, event: Event) -> None:
+        """Print a line for people."""
+        if isinstance(event, Message | Warned):
+            err(f"Note: {event.text}" if isinstance(event, Warned) else event.text)
 
 
 def _own_stderr() -> TextIO | None:

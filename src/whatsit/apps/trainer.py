@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from whatsit.errors import DataError, WhatsitError
+from whatsit.events import SILENT, Event, Reporter, StageStarted, Work
 from whatsit.process import own_process
-from whatsit.progress import SILENT, Reporter
 
 FEW = 200  # pictures; of fewer, the accuracy is cross-validated
 
@@ -70,7 +70,7 @@ class Trainer:
                 self._log(line.rstrip("\n"))
 
     def train(self, data: Path, out: Path, progress: Callable[[str], None]) -> Taught:
-        """Train on DATA and measure it. `progress` is told what is being done. Raises `WhatsitError`."""
+        """Train on DATA and measure it; `progress` takes the `Work` that begins. Raises `WhatsitError`."""
         with self._lock:
             if self._process.poll() is not None:
                 self._process = self._start()
@@ -127,14 +127,15 @@ def taught_from(values: dict[str, Any]) -> Taught:
 
 
 class _Telling(Reporter):
-    """Tells each stage as a line."""
+    """Write the kind of work of each stage as a line."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
-    def stage(self, name: str) -> Callable[[int, int], None]:
-        _write(self._out, {"doing": name})
-        return super().stage(name)
+    def emit(self, event: Event) -> None:
+        """Write the kind of work that begins, where the app has words for it."""
+        if isinstance(event, StageStarted) and event.work != Work.OTHER:
+            _write(self._out, {"doing": event.work})
 
 
 def teach(data: Path, out: Path, reporter: Reporter) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def teach(data: Path, out: Path, reporter: Reporter) -> dict[str, Any]:
     run = train(data, out=out, report=False, reporter=reporter)
     tested = None
     if count < FEW:
-        reporter.stage("Testing each picture by a model that has not seen it")
+        reporter.stage("Testing each picture by a model that has not seen it", Work.CROSS_VALIDATION)
         with contextlib.suppress(DataError):  # too few of a class, or pictures have gone meanwhile
             tested = cross_validate(data)
     if tested:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from whatsit.errors import DataError, UsageError
+from whatsit.events import Work
 from whatsit.images.audit import Audit, audit
 from whatsit.images.datasets import FILES, load_named
 from whatsit.images.edits import apply_edits, read_edits
@@ -42,12 +43,12 @@ def scan_data(data: str | Path, reporter: Reporter) -> Dataset:
     exists = _exists(text)
     if text in FILES and not exists:
         dataset = load_named(text, progress=reporter.stage(f"Downloading {text}") if FILES[text] else None)
-        return take_fingerprints(dataset, reporter.stage("Reading the pictures"))
+        return take_fingerprints(dataset, reporter.stage("Reading the pictures", Work.READING))
     if not exists:
         near = difflib.get_close_matches(text, FILES, 1)
         hint = f"; did you mean '{near[0]}'?" if near else f"; named data sets are {', '.join(FILES)}"
         raise UsageError(f"{text[:200]}: there is no such folder, archive or CSV file{hint}")
-    return scan(data, progress=reporter.stage("Reading the pictures"))
+    return scan(data, progress=reporter.stage("Reading the pictures", Work.READING))
 
 
 def _exists(path: str) -> bool:

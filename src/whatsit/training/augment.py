@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.training.recipe import Recipe
+from whatsit.training.resolve import working_shift
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -24,7 +25,9 @@ def wants_augmentation(recipe: Recipe) -> bool:
 
 def wants_movement(recipe: Recipe) -> bool:
     """Whether the recipe moves pictures, or changes their colours."""
-    return bool(recipe.rotation or recipe.shift or recipe.zoom or recipe.shear or recipe.flip or recipe.rand_augment)
+    return bool(
+        recipe.rotation or working_shift(recipe) or recipe.zoom or recipe.shear or recipe.flip or recipe.rand_augment
+    )
 
 
 def wants_live_pictures(recipe: Recipe) -> bool:
@@ -47,8 +50,8 @@ def augment(pixels: Pixels, recipe: Recipe, rng: np.random.Generator, mirrored: 
             draws[1] * recipe.shear,
             1.0 + draws[2] * recipe.zoom,
             1.0 + draws[3] * recipe.zoom,
-            np.rint(draws[4] * recipe.shift * width),
-            np.rint(draws[5] * recipe.shift * height),
+            np.rint(draws[4] * working_shift(recipe) * width),
+            np.rint(draws[5] * working_shift(recipe) * height),
         )
         change = None
         if recipe.rand_augment:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.errors import DataError
+from whatsit.events import Work
 from whatsit.models import classifier
 from whatsit.models.backend import layer_policy
 from whatsit.models.surgery import copy_weights, cut, folded
@@ -20,9 +21,11 @@ from whatsit.training.augment import wants_live_pictures
 from whatsit.training.batches import Batches, FeatureBatches, PictureBatches, Targets
 from whatsit.training.calibration import beats, clearly_less
 from whatsit.training.frozen import FrozenHead, FrozenNetwork, train_frozen
+from whatsit.training.knobs import ALL
 from whatsit.training.loop import Fitted, Task, TrainingError, fit
 from whatsit.training.pixels import IN_MEMORY, decode_all
-from whatsit.training.recipe import ALL, Recipe
+from whatsit.training.recipe import Recipe
+from whatsit.training.resolve import tuned_epochs, tuned_layers, working_shift
 from whatsit.training.trained import Job, Trained, finish, logits_of_pixels, logits_of_views
 from whatsit.training.unknown import MAX_PICTURES, enough_rows, fit_mahalanobis
 
@@ -80,19 +83,12 @@ def tune(head: FrozenHead) -> Trained:
     return _finish(head, shipped, replace(fitted, model=whole), logits)
 
 
-def tuned_layers(recipe: Recipe, pictures: int) -> int | str:
-    """How many layers are tuned with so many training pictures: the recipe's number, or "all"."""
-    if recipe.finetune_all_from and pictures >= recipe.finetune_all_from:
-        return ALL
-    return recipe.finetune_layers
-
-
 def _tuning(recipe: Recipe, *, whole: bool) -> Recipe:
     """The recipe of the second stage, for the whole network or for some layers."""
     return replace(
         recipe,
-        epochs=recipe.finetune_all_epochs if whole else recipe.finetune_epochs,
-        shift=max(recipe.shift, recipe.finetune_all_shift) if whole else recipe.shift,
+        epochs=tuned_epochs(recipe, whole=whole),
+        shift=working_shift(recipe, whole=whole),
         batch_size=recipe.finetune_batch_size,
         learning_rate=recipe.finetune_learning_rate,
         schedule="one-cycle",
@@ -128,7 +124,7 @@ def _data(head: FrozenHead, bottom: FrozenNetwork | None, recipe: Recipe) -> _Da
 
 
 def _pixels(job: Job, split: str) -> npt.NDArray[np.uint8]:
-    told = job.reporter.stage(f"Reading pictures ({split})")
+    told = job.reporter.stage(f"Reading pictures ({split})", Work.READING, split)
     decoded = decode_all(job.dataset, job.dataset.of(split), job.input_size, job.folder, told)
     _require_all(job, decoded.failed)
     return decoded.pixels
@@ -158,7 +154,7 @@ def _finish(head: FrozenHead, shipped: Any, fitted: Fitted, logits: npt.NDArray[
         )
     rows = enough_rows(head.train_labels, classes, job.recipe.seed)
     pictures = job.dataset.of("train")
-    progress = job.reporter.stage("Computing features (tuned network)")
+    progress = job.reporter.stage("Computing features (tuned network)", Work.FEATURES)
     embedding = FrozenNetwork.of_model(shipped).of(job.dataset, [pictures[row] for row in rows], progress=progress)
     _require_all(job, embedding.failed)
     known = fit_mahalanobis(embedding.views["original"], head.train_labels[rows], classes, job.recipe.seed)

@@ -17,13 +17,13 @@ import numpy.typing as npt
 from whatsit.cache import cache_folder, mark_used
 from whatsit.engines import Images, available, open_engine, training_precision
 from whatsit.errors import MissingExtraError
+from whatsit.events import SILENT, Reporter, Work
 from whatsit.files import DiskError, write_bytes, write_text
 from whatsit.images.kept import Kept
 from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.models import backbones, classifier
 from whatsit.models.backend import load_keras
 from whatsit.models.weights import efficientnet_lite0_file
-from whatsit.progress import SILENT, Reporter
 from whatsit.training.batches import FeatureBatches, Targets
 from whatsit.training.calibration import beats, calibrated_losses, clearly_less, log_losses
 from whatsit.training.clock import Clock, duration
@@ -31,7 +31,8 @@ from whatsit.training.features import Features, extract, feature_cache
 from whatsit.training.history import CHOSEN_BY, LOGGED
 from whatsit.training.loop import Fitted, Task, TrainingError, fit, in_slices
 from whatsit.training.probe import fit_probe
-from whatsit.training.recipe import Recipe, working_batch_size, working_size
+from whatsit.training.recipe import Recipe
+from whatsit.training.resolve import working_batch_size, working_size
 from whatsit.training.trained import Job, Labels, Trained, finish, logits_of_views
 from whatsit.training.unknown import FEW, MAX_PICTURES, enough_rows, fit_mahalanobis
 from whatsit.training.watch import FAR_BELOW
@@ -289,12 +290,12 @@ class FrozenNetwork:
 
     def features(self, dataset: Dataset, split: str, views: tuple[str, ...], reporter: Reporter) -> Features:
         """Of the pictures of one split, from the cache as far as they are there."""
-        told = reporter.stage(f"Computing features ({split})")
+        told = reporter.stage(f"Computing features ({split})", Work.FEATURES, split)
         return self.of(dataset, dataset.of(split), views, told, self._cache, reporter)
 
     def cached(self, dataset: Dataset, pictures: list[Picture], reporter: Reporter) -> Features:
         """Of these pictures, from the cache as far as they are there."""
-        told = reporter.stage("Computing features")
+        told = reporter.stage("Computing features", Work.FEATURES)
         return self.of(dataset, pictures, ("original",), told, self._cache, reporter)
 
     def of(

@@ -1,14 +1,15 @@
-"""What happened in training, epoch by epoch."""
+"""The epochs of a training, recorded as they end."""
 
 from __future__ import annotations
 
 import csv
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from whatsit.events import SILENT, EpochDone, Reporter
 from whatsit.files import write_text
 
 Epoch = dict[str, Any]  # stage, epoch, losses and accuracies, learning rate, seconds since the start
@@ -17,40 +18,38 @@ Epoch = dict[str, Any]  # stage, epoch, losses and accuracies, learning rate, se
 # a network grows too sure of itself, which calibration cures, and would choose too early an epoch. Among epochs within
 # one standard error of the lowest loss, the latest is kept: it has learned longest, at the lowest learning rate.
 CHOSEN_BY = "val_calibrated_loss"
+LONG = 20  # seconds, from which on an epoch is worth a line
 LOGGED = ("loss", "accuracy", "val_loss", "val_accuracy", CHOSEN_BY)  # of each epoch
 
 
 class History:
-    """Every epoch of a run, kept in `history.csv` in its folder and told to whoever listens."""
+    """Every epoch of a run, written to `history.csv` in its folder and reported."""
 
-    def __init__(
-        self,
-        folder: Path,
-        on_epoch: Callable[[Epoch, int], None] | None = None,
-        warn: Callable[[str], None] | None = None,
-        started: float | None = None,
-        on_step: Callable[[str, int, int], None] | None = None,
-    ) -> None:
-        self.folder = folder
-        self.warn = warn or (lambda text: None)  # is told what the user should know though the work goes on
+    def __init__(self, folder: Path, reporter: Reporter = SILENT, started: float | None = None) -> None:
+        """Begin empty; `started` is when the run began (`time.perf_counter`)."""
+        self.folder, self.reporter = folder, reporter
         self.entries: list[Epoch] = []
-        self._on_epoch = on_epoch
-        self.on_step = on_step or (lambda stage, done, steps: None)  # takes the steps done and planned of a stage
+        self._last = ("", 0.0)  # the stage and the seconds of the epoch before; a stage's first follows other work
         self._started = time.perf_counter() if started is None else started
 
     def add(self, stage: str, epoch: int, logs: dict[str, float], learning_rate: float, epochs: int = 0) -> Epoch:
-        """Note an epoch (counted from 1 in each stage, of so many planned) with its losses and accuracies."""
+        """Record an epoch, counted from 1 in each stage, of `epochs` planned ones; return its row."""
         entry: Epoch = {"stage": stage, "epoch": epoch}
         entry |= {key: logs[key] for key in LOGGED}
         entry |= {"learning_rate": learning_rate, "seconds": round(time.perf_counter() - self._started, 3)}
         self.entries.append(entry)
         self._write()
-        if self._on_epoch:
-            self._on_epoch(entry, epochs)
+        self.reporter.emit(EpochDone(entry, epochs))
+        if stage == self._last[0] and entry["seconds"] - self._last[1] >= LONG:
+            self.reporter.say(
+                f"{stage}, epoch {epoch} of {epochs}: accuracy {entry['accuracy']:.1%} in training, "
+                f"{entry['val_accuracy']:.1%} in validation"
+            )
+        self._last = (stage, entry["seconds"])
         return entry
 
     def restore(self, entries: Sequence[Epoch]) -> None:
-        """Take over the epochs of a stage that an interrupted run had done."""
+        """Add the epochs of a stage that an interrupted run completed."""
         self.entries += entries  # the file has them, and those of later stages, until the next epoch is noted
 
     def _write(self) -> None:

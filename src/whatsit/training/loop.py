@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.errors import WhatsitError
+from whatsit.events import Work
 from whatsit.training import checkpoint
 from whatsit.training.batches import Batches, Floats, Labels, ahead
 from whatsit.training.calibration import calibrated_losses, clearly_less, log_losses
@@ -82,8 +83,9 @@ def fit(task: Task, recipe: Recipe, history: History, clock: Clock | None = None
         if clock and not state.done:
             clock.go_on(task.stage, len(state.entries), state.plan["epochs"])
     saved = time.perf_counter()
-    while not state.done:
-        _one_epoch(trainer, task, recipe, history, state, clock)
+    advance = None if state.done else history.reporter.stage(f"Training ({task.stage})", Work.TRAINING)
+    while advance and not state.done:
+        _one_epoch(trainer, task, recipe, history, state, clock, advance)
         if state.done and not state.best_weights:
             raise TrainingError(f"the loss became infinite or not a number in the first epoch; {task.advice(recipe)}")
         if task.rarely and time.perf_counter() - saved < SELDOM:
@@ -96,10 +98,17 @@ def fit(task: Task, recipe: Recipe, history: History, clock: Clock | None = None
 
 
 def _one_epoch(
-    trainer: Trainer, task: Task, recipe: Recipe, history: History, state: State, clock: Clock | None
+    trainer: Trainer,
+    task: Task,
+    recipe: Recipe,
+    history: History,
+    state: State,
+    clock: Clock | None,
+    advance: Callable[[int, int], None],
 ) -> None:
+    """Train, validate and record an epoch; `advance` takes the steps done and planned."""
     started = time.perf_counter()
-    logs, rate = _learn(trainer, task, recipe, state, clock, history)
+    logs, rate = _learn(trainer, task, recipe, state, clock, advance)
     learnt = time.perf_counter()
     epoch = state.epoch
     with trainer.averaged():
@@ -110,7 +119,7 @@ def _one_epoch(
         logs[CHOSEN_BY] = float(losses.mean())
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs[CHOSEN_BY]):
             if state.best_weights:
-                history.warn(
+                history.reporter.warn(
                     f"the loss became infinite or not a number in epoch {epoch}; epoch {state.best['epoch']} is kept; "
                     f"{task.advice(recipe)}"
                 )
@@ -132,7 +141,7 @@ def _one_epoch(
 
 
 def _learn(
-    trainer: Trainer, task: Task, recipe: Recipe, state: State, clock: Clock | None, history: History
+    trainer: Trainer, task: Task, recipe: Recipe, state: State, clock: Clock | None, advance: Callable[[int, int], None]
 ) -> tuple[dict[str, float], float]:
     """An epoch of steps: what is noted of them, and the last learning rate. A loss that is not finite ends it."""
     epoch, steps = state.epoch + 1, state.plan["steps"]
@@ -146,7 +155,7 @@ def _learn(
         state.progress += stride
         loss, right = trainer.step(inputs, targets, weights, rate)
         total, correct, seen = total + loss * len(targets), correct + right, seen + len(targets)
-        history.on_step(task.stage, (epoch - 1) * steps + step, state.plan["epochs"] * steps)
+        advance((epoch - 1) * steps + step, state.plan["epochs"] * steps)
         if not math.isfinite(loss):
             break
         if clock and clock.left() <= 0:  # the machine became slower than any forecast: this epoch is the last

@@ -1,152 +1,177 @@
-"""A recipe says how to train. It is a frozen dataclass, read from TOML; an unknown key or value is refused with help."""
+"""What a recipe may say. Each key is declared once, in `Recipe`: the reference page is made from it (docs/recipe_keys.py)."""
 
 from __future__ import annotations
 
 import json
-import math
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from whatsit.errors import RecipeError, suggest
 from whatsit.images.views import FLIP, ORIGINAL, asked_views
 from whatsit.models.backbones import BACKBONES, DEFAULT
-from whatsit.models.cnn import SCRATCH_MODELS, SIMPLE_CNN
+from whatsit.models.cnn import SCRATCH_MODELS
+from whatsit.training.keys import (
+    FROM_SCRATCH,
+    LIVE,
+    MIRRORS,
+    ONE_CYCLE,
+    PLATEAU,
+    PRETRAINED,
+    SIMPLE,
+    TUNES,
+    Key,
+    key,
+    keys_of,
+)
+from whatsit.training.knobs import (
+    ALL,
+    AUTO,
+    Choice,
+    Span,
+    backbones,
+    depths,
+    if_mirrored,
+    layers,
+    rates_from_scratch,
+    sizes_from_scratch,
+    sizes_of_backbones,
+)
 
-MODELS = (*SCRATCH_MODELS, *BACKBONES)
-VIEWS = (ORIGINAL, FLIP)
-FEATURES = ("last", "all", "auto")
-CANDIDATES = ("fast", "finetune", "scratch", "baseline")
-ALL = "all"
-MOST_STAGES = 8
 FOLDER = Path(__file__).parent.parent / "recipes"
+SOME_EPOCHS, WHOLE_EPOCHS, WHOLE_SHIFT = 2, 5, 0.125  # of a fine-tuning whose recipe leaves them open
+_L2 = Choice((0.0, 1e-6, 1e-5, 1e-4, 1e-3))
+_FILTERS = Choice(((), (32, 64, 128, 256), (48, 96, 192), (48, 96, 192, 256)))
+_SHARE, _PATIENCE = (0.0, 1.0), (1, 10_000)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every knob of a training run, with its default. Sizes in pixels, angles in degrees, shares from 0 to 1."""
+    """Every key of a training run. Sizes in pixels, angles in degrees, shares from 0 to 1.
 
-    name: str = "fast"
-    model: str = DEFAULT  # simple-cnn and modern-cnn are trained from scratch; a backbone is pretrained
-    weights: str = "auto"  # of the backbone: auto (ImageNet), none (random), or a path
-    size: int = 0  # side at which the network works; 0: chosen from the pictures
-    # The network from scratch and the head.
-    filters: tuple[int, ...] = ()  # channels of each stage of a network from scratch; (): its own
-    batch_norm: bool = False  # after each convolution of simple-cnn (modern-cnn has it always)
-    hidden: int = 256  # units of the head's hidden layer; 0: none
-    dropout: float = 0.5
-    features: str = "auto"  # last: the deepest map; all: several depths; auto: what does better in validation
-    views: tuple[str, ...] = ("original", "flip")  # of each training picture, whose features are computed
-    test_time_flip: bool = False  # the model answers with the mean logits of a picture and its mirror image
-    test_time_shift: float = 0.0  # and of two views (mirrored, with both) moved diagonally by this share of the side
-    # How it is fitted: a network from scratch, or the head of a frozen backbone.
-    epochs: int = 30
-    batch_size: int = 0  # 0: a sixteenth of an epoch, 32 to 512 (to 128 of simple-cnn)
-    optimizer: str = "adam"  # adam (with decoupled weight decay), or sgd (with Nesterov momentum 0.9)
-    learning_rate: float = 0.0003  # from scratch with sgd it is for batches of 512; other sizes take it in proportion
-    schedule: str = "plateau"  # plateau: falls where validation gets no better; one-cycle: up and down over all epochs
-    warmup: float = 0.15  # share of a one-cycle schedule in which the learning rate rises
-    weight_decay: float = 0.0  # of kernels, times the learning rate each step (decoupled)
-    l2: float = 0.0  # times half the squared kernels, added to the loss
-    label_smoothing: float = 0.0
-    averaging: float = 0.0  # decay of the moving average of the weights that is kept; 0: none
-    class_weights: str = (
-        "auto"  # of examples: auto, sqrt: 1 / root of the class's number; effective; balanced: 1 / number; none
-    )
-    early_stopping_patience: int = 10  # epochs without a better validation loss before training stops (plateau)
-    reduce_patience: int = 5  # epochs without a better validation loss before the learning rate falls (plateau)
-    reduce_factor: float = 0.5
-    # Fine-tuning of a backbone after its head, always one-cycle.
-    finetune_layers: int | str = 0  # the deepest layers with weights that are tuned too; "all", or 0: none
-    finetune_all_from: int = 0  # with so many training pictures and more, all layers are tuned; 0: never
-    finetune_epochs: int = 2  # of some layers, which few pictures are soon learned by heart with
-    finetune_all_epochs: int = 8  # of all layers
-    finetune_all_shift: float = 0.0  # as `shift`, where all layers are tuned, so that no features could be kept
-    finetune_batch_size: int = 64
-    finetune_learning_rate: float = 0.0002
-    # Augmentation of pictures, live.
-    rotation: float = 0.0  # at most so many degrees either way
-    shift: float = 0.0  # at most this share of the side, either way
-    zoom: float = 0.0  # of each side by at most this share, either way
-    shear: float = 0.0  # at most this share of the height, sideways
-    flip: bool = False
-    rand_augment: float = 0.0  # magnitude, 0 to 30, of two random changes a picture
-    random_erasing: float = 0.0  # the chance that a rectangle of a picture is erased
-    mixup: float = 0.0  # alpha of the mixture of two pictures
-    cutmix: float = 0.0  # alpha of the area that comes from another picture
-    mix_chance: float = 1.0  # of a batch to be mixed by either
-    # Recipes that are tried within the time limit, the best in validation kept; all else but `test_time_shift` is theirs.
-    candidates: tuple[str, ...] = ()
-    seed: int = 0
+    A key is declared here and nowhere else: see `Key`. The kinds of recipes that `search` distinguishes are `head` (every
+    pretrained network), `finetune`, `scratch` (every network from scratch) and `simple-cnn`.
+    """
+
+    # fmt: off
+    name: str = key("fast", "The name of the recipe, as runs show it.", beside_candidates=True, fixed=True)
+    model: str = key(DEFAULT, "`simple-cnn` and `modern-cnn` are trained from scratch; a backbone is pretrained.", "network",
+        choices=(*SCRATCH_MODELS, *BACKBONES), also=("backbone",), search={"head": backbones})
+    weights: str = key(AUTO, "Of the backbone: `auto` (ImageNet), `none` (random), or a path.", "network", when=(PRETRAINED,))
+    size: int = key(0, "Side at which the network works; 0: chosen from the images.", "network", within=(0, 1024),
+        also=("image_size", "img_size", "imgsz"), search={"head": sizes_of_backbones, "scratch": sizes_from_scratch})
+    filters: tuple[int, ...] = key((), "Channels of each stage of a network from scratch; none: its own.", "network",
+        within=(1, 2048), most=8, when=(FROM_SCRATCH,), search={"simple-cnn": _FILTERS})
+    batch_norm: bool = key(False, "Batch norm after each convolution of `simple-cnn`; `modern-cnn` always has it.", "network",
+        when=(FROM_SCRATCH, SIMPLE), search={"simple-cnn": Choice((False, True))})
+    hidden: int = key(256, "Units of the head's hidden layer; 0: none.", "head", within=(0, 8192),
+        search={"head": Choice((0, 128, 256, 512)), "simple-cnn": Choice((128, 256, 512))})
+    dropout: float = key(0.5, "Share of the head's inputs that is dropped.", "head", within=(0.0, 0.95),
+        search={"head": Span(0.0, 0.7), "scratch": Span(0.0, 0.6)})
+    features: str = key(AUTO, "`last`: the deepest map; `all`: several depths; `auto`: what does better in validation.", "head",
+        choices=("last", "all", AUTO), when=(PRETRAINED,), search={"head": depths})
+    views: tuple[str, ...] = key((ORIGINAL, FLIP), "Views of each training image whose features are computed.", "views",
+        inner="train", choices=(ORIGINAL, FLIP), needed=ORIGINAL, when=(PRETRAINED,),
+        search={"head": if_mirrored((ORIGINAL, FLIP), (ORIGINAL,))})
+    test_time_flip: bool = key(False, "Predict by the mean logits of an image and its mirror image.", "views",
+        search={"head": if_mirrored(False, True)})
+    test_time_shift: float = key(0.0, "Predict also by two views, mirrored as well, moved diagonally by this share of the side.",
+        "views", within=(0.0, 0.25), beside_candidates=True)
+    epochs: int = key(30, "Epochs of a network from scratch, or of a head.", "fit", within=(1, 10_000), also=("num_epochs",))
+    batch_size: int = key(0, "0: a sixteenth of an epoch, 32 to 512 (to 128 of `simple-cnn`).", "fit", within=(0, 4096),
+        also=("batch", "bs"), search={"head": Choice((0, 64, 128, 256, 512)), "scratch": Choice((32, 64, 128, 256))})
+    optimizer: str = key("adam", "`adam` (with decoupled weight decay) or `sgd` (with Nesterov momentum 0.9).", "fit",
+        choices=("adam", "sgd"))
+    learning_rate: float = key(0.0003, "From scratch with `sgd` it is for batches of 512; other sizes take it in proportion.",
+        "fit", within=(1e-8, 10.0), also=("lr",), log=True,
+        search={"head": Span(1e-4, 3e-3, log=True), "scratch": rates_from_scratch})
+    schedule: str = key("plateau", "`plateau`: falls where validation gets no better; `one-cycle`: up and down over all epochs.",
+        "fit", choices=("plateau", "one-cycle"))
+    warmup: float = key(0.15, "Share of a one-cycle schedule in which the learning rate rises.", "fit", within=(0.0, 0.9),
+        when=(ONE_CYCLE,))
+    weight_decay: float = key(0.0, "Of kernels, times the learning rate each step (decoupled).", "fit", within=_SHARE,
+        also=("wd",), log=True)
+    l2: float = key(0.0, "Times half the squared kernels, added to the loss.", "fit", within=_SHARE, log=True,
+        search={"head": _L2, "simple-cnn": _L2})
+    label_smoothing: float = key(0.0, "Share of each target that is spread over all classes.", "fit", within=(0.0, 0.9),
+        search={"head": Span(0.0, 0.15), "scratch": Span(0.0, 0.15)})
+    averaging: float = key(0.0, "Decay of the moving average of the weights that ships; 0: none.", "fit", within=(0.0, 0.9999))
+    class_weights: str = key(AUTO, "Weight of an example: `auto` and `sqrt`: 1 / root of the size of its class; `effective`: "
+        "by the effective number; `balanced`: 1 / size; `none`: 1.", "fit",
+        choices=(AUTO, "none", "sqrt", "effective", "balanced"))
+    early_stopping_patience: int = key(10, "Epochs without a better validation loss before training stops.", "fit",
+        within=_PATIENCE, when=(PLATEAU,), also=("patience",))
+    reduce_patience: int = key(5, "Epochs without a better validation loss before the learning rate falls.", "fit",
+        within=_PATIENCE, when=(PLATEAU,))
+    reduce_factor: float = key(0.5, "Factor by which the learning rate falls.", "fit", within=(0.01, 0.99), when=(PLATEAU,))
+    finetune_layers: int | str = key(0, "The deepest layers with weights that are tuned after the head; 0: none.", "finetune",
+        within=(0, 10_000), words=(ALL,), when=(PRETRAINED,), search={"head": layers})
+    finetune_all_from: int = key(0, "Training images from which on all layers are tuned; 0: never.", "finetune",
+        within=(0, 2**31 - 1), when=(PRETRAINED, TUNES))
+    finetune_epochs: int = key(0, f"Epochs of fine-tuning; 0: {SOME_EPOCHS} of some layers, which few images are soon learned "
+        f"by heart with, and {WHOLE_EPOCHS} of all.", "finetune", within=(0, 10_000), when=(PRETRAINED, TUNES))
+    finetune_batch_size: int = key(64, "Batch size of fine-tuning.", "finetune", within=(1, 4096), when=(PRETRAINED, TUNES),
+        search={"finetune": Choice((32, 64, 128))})
+    finetune_learning_rate: float = key(0.0002, "Highest learning rate of fine-tuning, always one-cycle.", "finetune",
+        within=(1e-8, 10.0), when=(PRETRAINED, TUNES), log=True, search={"finetune": Span(3e-5, 1e-3, log=True)})
+    rotation: float = key(0.0, "At most this many degrees either way.", "augment", within=(0.0, 180.0), when=(LIVE,),
+        search={"simple-cnn": Span(0.0, 20.0)})
+    shift: float | str = key(0.0, f'At most this share of the side, either way; "auto": {WHOLE_SHIFT} where all layers of a '
+        "pretrained network are tuned, else 0.", "augment", within=_SHARE, words=(AUTO,), when=(LIVE,),
+        search={"finetune": Span(0.0, 0.15), "scratch": Span(0.0, 0.15)})
+    zoom: float = key(0.0, "Of each side by at most this share, either way.", "augment", within=(0.0, 0.9), when=(LIVE,),
+        search={"simple-cnn": Span(0.0, 0.15)})
+    shear: float = key(0.0, "At most this share of the height, sideways.", "augment", within=(0.0, 2.0), when=(LIVE,),
+        search={"simple-cnn": Span(0.0, 0.15)})
+    flip: bool = key(False, "Mirror images; false also keeps the views from being mirrored.", "augment", when=(MIRRORS,))
+    rand_augment: float = key(0.0, "Magnitude of two random changes of an image (RandAugment).", "augment", within=(0.0, 30.0),
+        when=(LIVE,))
+    random_erasing: float = key(0.0, "Chance that a rectangle of an image is erased.", "augment", within=_SHARE, when=(LIVE,),
+        search={"scratch": Span(0.0, 0.5)})
+    mixup: float = key(0.0, "Alpha of the mixture of two images.", "augment", within=(0.0, 10.0), when=(LIVE,))
+    cutmix: float = key(0.0, "Alpha of the area that comes from another image.", "augment", within=(0.0, 10.0), when=(LIVE,))
+    mix_chance: float = key(1.0, "Chance of a batch to be mixed by either.", "augment", within=_SHARE, when=(LIVE,))
+    candidates: tuple[str, ...] = key((), "Recipes that are tried within the time limit, the best in validation kept; all else "
+        "but `test_time_shift` is theirs.", choices=("fast", "finetune", "scratch", "baseline"), beside_candidates=True,
+        fixed=True)
+    seed: int = key(0, "Of the split and of training.", within=(0, 2**31 - 1), beside_candidates=True, fixed=True)
+    # fmt: on
 
     def test_views(self, side: int) -> tuple[str, ...]:
-        """The views whose mean logits are the model's answer, of pictures with that side."""
+        """Return the views whose mean logits are the prediction, of images with that side."""
         return asked_views(side, flip=self.test_time_flip, shift=self.test_time_shift)
 
 
-# Where the whole network is tuned another key holds; who sets the first means both.
-TWINS = {"finetune_epochs": "finetune_all_epochs", "shift": "finetune_all_shift"}
+KEYS: Mapping[str, Key] = keys_of(Recipe)
 
-_RANGES: dict[str, tuple[float, float]] = {
-    "size": (0, 1024),
-    "filters": (1, 2048),
-    "epochs": (1, 10_000),
-    "batch_size": (0, 4096),
-    "learning_rate": (1e-8, 10.0),
-    "warmup": (0.0, 0.9),
-    "weight_decay": (0.0, 1.0),
-    "l2": (0.0, 1.0),
-    "label_smoothing": (0.0, 0.9),
-    "averaging": (0.0, 0.9999),
-    "hidden": (0, 8192),
-    "dropout": (0.0, 0.95),
-    "early_stopping_patience": (1, 10_000),
-    "reduce_patience": (1, 10_000),
-    "reduce_factor": (0.01, 0.99),
-    "test_time_shift": (0.0, 0.25),
-    "finetune_layers": (0, 10_000),
-    "finetune_all_from": (0, 2**31 - 1),
-    "finetune_epochs": (1, 10_000),
-    "finetune_all_epochs": (1, 10_000),
-    "finetune_all_shift": (0.0, 1.0),
-    "finetune_batch_size": (1, 4096),
-    "finetune_learning_rate": (1e-8, 10.0),
-    "rotation": (0.0, 180.0),
-    "shift": (0.0, 1.0),
-    "zoom": (0.0, 0.9),
-    "shear": (0.0, 2.0),
-    "rand_augment": (0.0, 30.0),
-    "random_erasing": (0.0, 1.0),
-    "mixup": (0.0, 10.0),
-    "cutmix": (0.0, 10.0),
-    "mix_chance": (0.0, 1.0),
-    "seed": (0, 2**31 - 1),
-}
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "model": MODELS,
-    "features": FEATURES,
-    "views": VIEWS,
-    "optimizer": ("adam", "sgd"),
-    "schedule": ("plateau", "one-cycle"),
-    "class_weights": ("auto", "none", "sqrt", "effective", "balanced"),
-    "candidates": CANDIDATES,
-}
+
+def without_effect(recipe: Recipe, names: Collection[str]) -> tuple[str, str] | None:
+    """Return the first of these keys that this recipe would ignore, and why; None where all count."""
+    for name in sorted(set(names) & KEYS.keys()):
+        if recipe.candidates:
+            if not KEYS[name].beside_candidates:
+                return name, f"it tries {' and '.join(recipe.candidates)} as they are; set it for one of them"
+            continue
+        for condition in KEYS[name].when:
+            if not condition.holds(recipe):
+                return name, condition.why_not
+    return None
 
 
 def names() -> tuple[str, ...]:
-    """The recipes that come with whatsit."""
+    """Return the names of the recipes that come with whatsit."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml") if path.stem != "criteria"))
 
 
 def load(recipe: str) -> Recipe:
-    """A recipe by its name, or from a TOML file. Raises `RecipeError`."""
+    """Return a recipe by its name, or from a TOML file. Raises `RecipeError`."""
     return change(Recipe(name=Path(recipe).stem), written_in(recipe), recipe)
 
 
 def written_in(recipe: str) -> dict[str, Any]:
-    """The keys and values that a recipe's file has, unchecked. Raises `RecipeError`."""
+    """Return the keys and values of a recipe's file, as `flat` does, unchecked. Raises `RecipeError`."""
     if recipe in names():
         path = FOLDER / f"{recipe}.toml"
     elif recipe.endswith(".toml"):
@@ -155,84 +180,86 @@ def written_in(recipe: str) -> dict[str, Any]:
         raise RecipeError(f"unknown recipe '{recipe}'{suggest(recipe, names())}; or give a .toml file")
     try:
         with path.open("rb") as file:
-            return tomllib.load(file)
+            return flat(tomllib.load(file), Recipe(), str(path))
     except FileNotFoundError:
         raise RecipeError(f"{path}: there is no such recipe file") from None
     except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: the recipe cannot be read: {error}") from None
 
 
-# What others call them.
-_OTHER_NAMES = {
-    "lr": "learning_rate",
-    "wd": "weight_decay",
-    "image_size": "size",
-    "img_size": "size",
-    "imgsz": "size",
-    "batch": "batch_size",
-    "bs": "batch_size",
-    "num_epochs": "epochs",
-    "backbone": "model",
-    "patience": "early_stopping_patience",
-}
-
-
 def change(recipe: Recipe, values: Mapping[str, Any], where: str) -> Recipe:
-    """The recipe with these values, each checked. `where` is named in errors. Raises `RecipeError`."""
-    known = {field.name: field for field in fields(Recipe)}
+    """Return the recipe with these values, each checked. `where` is named in errors. Raises `RecipeError`."""
     checked: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in known:
-            other = _OTHER_NAMES.get(key.strip().lower())
-            hint = f"; it is called '{other}' here" if other else suggest(key, known)
-            raise RecipeError(f"{where}: unknown key '{key}'{hint}")
-        checked[key] = _check(key, value, getattr(Recipe(), key), where)
+    for name, value in flat(values, recipe, where).items():
+        if name not in KEYS:
+            raise RecipeError(f"{where}: unknown key '{name}'{_hint(name)}")
+        checked[name] = KEYS[name].check(value, where)
     return replace(recipe, **checked)
 
 
-def working_size(recipe: Recipe, side: int) -> tuple[int, int]:
-    """The side at which the network works, and the factor by which it enlarges its input inside the graph.
+def _hint(name: str) -> str:
+    for declared in KEYS.values():
+        if name.strip().lower() in declared.also:
+            return f"; it is called '{declared.name}' here"
+    return suggest(name, [key.path for key in KEYS.values()] if "." in name else KEYS)
 
-    `side` is the longer side of a typical picture. Small pictures stay small up to the network: a picture of 32 pixels
-    is not enlarged before it is kept, sent or served.
+
+def flat(values: Mapping[str, Any], recipe: Recipe, where: str) -> dict[str, Any]:
+    """Return values without tables, by the names of `Recipe`; `recipe` is what they change. Raises `RecipeError`.
+
+    Names may be `epochs`, `fit.epochs`, or tables such as `{"fit": {"epochs": 5}}`; those of version 0.1.0 are read too.
     """
-    if recipe.model in SCRATCH_MODELS:
-        return recipe.size or (32 if side <= 48 else 64 if side <= 80 or recipe.model == SIMPLE_CNN else 96), 1
-    # On photos a larger size helps, where the features are not kept for every layer.
-    size = recipe.size or (128 if side <= 48 else 192 if side <= 96 else 288 if recipe.finetune_layers else 224)
-    factors = [factor for factor in range(7, 1, -1) if size % factor == 0 and size // factor >= 0.9 * side]
-    return size, (factors or [1])[0]
+    named = {declared.path: declared.name for declared in KEYS.values()}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        inside = {f"{name}.{inner}": one for inner, one in value.items()} if isinstance(value, dict) else {name: value}
+        for path, one in inside.items():
+            if named.get(path, path) in found:
+                raise RecipeError(f"{where}: '{named.get(path, path)}' is there twice; leave one of them out")
+            found[named.get(path, path)] = one
+    return _without_twins(found, recipe) if _TWINS & found.keys() else found
 
 
-def working_batch_size(recipe: Recipe, samples: int, side: int = 32) -> int:
-    """The recipe's batch size, or the power of two, 32 to 512 (to 128 of `simple-cnn`), that makes about 16 steps an epoch.
+_TWINS = {"finetune_all_epochs", "finetune_all_shift"}  # of 0.1.0: they held where all layers were tuned
 
-    Of pictures with more than 32 pixels a side a batch has fewer than 512, so that it takes little more memory.
-    """
-    largest = 128 if recipe.model == SIMPLE_CNN else 512
-    most = 512 * 32**2 // max(side, 32) ** 2
-    wanted = min(samples / 16, most)
-    return recipe.batch_size or min(largest, max(32, 2 ** round(math.log2(max(wanted, 1)))))
+
+def _without_twins(values: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """Return values of 0.1.0 in today's keys: what all layers had where all may be tuned, else what some layers had."""
+    layers = values.get("finetune_layers", recipe.finetune_layers)
+    some = (values.get("finetune_epochs", recipe.finetune_epochs or SOME_EPOCHS), values.get("shift", recipe.shift))
+    epochs = values.pop("finetune_all_epochs", some[0])
+    shift = values.pop("finetune_all_shift", some[1])
+    if not layers:
+        values.pop("finetune_epochs", None)
+        return values
+    if layers == ALL or values.get("finetune_all_from", recipe.finetune_all_from):
+        usual = (some[0], epochs) == (SOME_EPOCHS, WHOLE_EPOCHS) or (layers == ALL and epochs == WHOLE_EPOCHS)
+        larger = max((some[1], shift), key=lambda value: value if isinstance(value, int | float) else 0.0)
+        own = AUTO if (some[1], shift) == (0.0, WHOLE_SHIFT) else larger
+        return values | {"finetune_epochs": 0 if usual else epochs, "shift": own}
+    return values | ({"finetune_epochs": 0} if some[0] == SOME_EPOCHS else {})
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """`["epochs=5", "views=original,flip"]` as values. Raises `RecipeError` for what is not `key=value`."""
+    """Return `["epochs=5", "views=original,flip"]` as values. Raises `RecipeError` for what is not `key=value`."""
+    named = {declared.path: declared.name for declared in KEYS.values()}
     values: dict[str, Any] = {}
     for setting in settings:
-        key, equals, text = (part.strip() for part in setting.partition("="))
-        if not equals or not key:
+        name, equals, text = (part.strip() for part in setting.partition("="))
+        if not equals or not name:
             raise RecipeError(f"--set takes key=value, received '{setting}'")
-        default = getattr(Recipe(), key, None)
-        if isinstance(default, tuple):
+        name = named.get(name, name)
+        declared = KEYS.get(name)
+        if declared and isinstance(declared.default, tuple):
             items = [item for item in text.strip("[]").split(",") if item]
-            values[key] = [int(item) for item in items] if key == "filters" and _all_whole(items) else items
-        elif (key == "finetune_layers" and text == ALL) or isinstance(default, str):
-            values[key] = text
+            values[name] = [int(item) for item in items] if declared.within and _all_whole(items) else items
+        elif declared and (text in declared.words or isinstance(declared.default, str)):
+            values[name] = text
         else:
             try:
-                values[key] = json.loads(text)
+                values[name] = json.loads(text)
             except (ValueError, RecursionError):
-                values[key] = text
+                values[name] = text
     return values
 
 
@@ -241,46 +268,14 @@ def _all_whole(items: Iterable[str]) -> bool:
 
 
 def to_toml(recipe: Recipe, comment: str = "") -> str:
-    """The complete recipe, every default written out."""
+    """Return the complete recipe in tables, every default written out."""
     lines = [f"# {line}" for line in comment.splitlines()]
-    # JSON's strings, numbers, booleans and lists are TOML's too.
-    lines += [
-        f"{field.name} = {json.dumps(getattr(recipe, field.name), ensure_ascii=False)}" for field in fields(recipe)
-    ]
+    table = ""
+    for declared in sorted(KEYS.values(), key=lambda declared: bool(declared.table)):
+        if declared.table != table:
+            table = declared.table
+            lines += ["", f"[{table}]"]
+        # JSON's strings, numbers, booleans and lists are TOML's too.
+        value = json.dumps(getattr(recipe, declared.name), ensure_ascii=False)
+        lines.append(f"{declared.inner if table else declared.name} = {value}")
     return "\n".join(lines) + "\n"
-
-
-def _check(key: str, value: Any, default: Any, where: str) -> Any:
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300:
-        value = float(value)
-    if isinstance(default, tuple) and isinstance(value, list):
-        value = tuple(value)
-    if key == "finetune_layers" and value == ALL:
-        return value
-    if type(value) is not type(default):
-        raise RecipeError(f"{where}: '{key}' must be {_wanted(key, default)}, received {str(value)[:80]!r}")
-    for item in value if isinstance(value, tuple) else (value,):
-        _check_item(key, item, where)
-    if key == "views" and "original" not in value:
-        raise RecipeError(f"{where}: 'views' must have 'original' in it, received {list(value)}")
-    if key == "filters" and len(value) > MOST_STAGES:
-        raise RecipeError(f"{where}: 'filters' must be at most {MOST_STAGES} numbers, received {len(value)}")
-    return value
-
-
-def _check_item(key: str, item: Any, where: str) -> None:
-    if key in _CHOICES and item not in _CHOICES[key]:
-        raise RecipeError(f"{where}: unknown {key} '{item}'{suggest(str(item), _CHOICES[key])}")
-    if key not in _RANGES:
-        return
-    low, high = _RANGES[key]
-    if key == "filters" and type(item) is not int:
-        raise RecipeError(f"{where}: 'filters' must be a list of whole numbers, received {str(item)[:80]!r} in it")
-    if not low <= item <= high:
-        raise RecipeError(f"{where}: '{key}' must be from {low:g} to {high:g}, received {str(item)[:80]}")
-
-
-def _wanted(key: str, default: Any) -> str:
-    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", tuple: "a list"}
-    wanted = kinds[type(default)]
-    return f'{wanted} or "{ALL}"' if key == "finetune_layers" else wanted

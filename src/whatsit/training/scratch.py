@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from whatsit.events import Work
 from whatsit.images.scan import label_numbers
 from whatsit.models import classifier, cnn
 from whatsit.models.surgery import copy_weights
 from whatsit.training.batches import PictureBatches, Targets
 from whatsit.training.loop import Task, fit, in_slices
 from whatsit.training.pixels import decode_all
-from whatsit.training.recipe import working_batch_size
+from whatsit.training.resolve import working_batch_size
 from whatsit.training.trained import Job, Trained, finish, logits_of_pixels
 from whatsit.training.unknown import FEW, MAX_PICTURES, enough_rows, fit_mahalanobis
 
@@ -28,7 +29,11 @@ def train_scratch(job: Job) -> Trained:
     recipe, dataset = job.recipe, job.dataset
     train, held = (
         decode_all(
-            dataset, dataset.of(split), job.input_size, job.folder, job.reporter.stage(f"Reading pictures ({split})")
+            dataset,
+            dataset.of(split),
+            job.input_size,
+            job.folder,
+            job.reporter.stage(f"Reading pictures ({split})", Work.READING, split),
         )
         for split in ("train", "validation")
     )

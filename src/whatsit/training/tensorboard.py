@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from whatsit.errors import MissingExtraError
-from whatsit.progress import Reporter
+from whatsit.events import EpochDone, Event, Reporter
 from whatsit.training.history import CHOSEN_BY
 
 _OF_TRAINING = ("loss", "accuracy", "learning_rate")
@@ -16,32 +16,27 @@ _OF_VALIDATION = {"val_loss": "loss", "val_accuracy": "accuracy", CHOSEN_BY: "ca
 
 
 def require_tensorboard() -> None:
-    """Raises `MissingExtraError` where TensorBoard is not installed."""
+    """Raise `MissingExtraError` where TensorBoard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise MissingExtraError("--tensorboard", "track", "tensorboard")
 
 
 class Events(Reporter):
-    """Passes on what it is told, and writes each epoch as an event, of training and of validation apart so that they are
-    drawn over each other."""
+    """Pass events on, and write each epoch for TensorBoard.
+
+    Training and validation are written apart, so that TensorBoard draws one over the other.
+    """
 
     def __init__(self, reporter: Reporter, folder: Path) -> None:
         self._reporter, self._folder = reporter, folder
         self._writers: dict[str, Any] = {}
 
-    def stage(self, name: str) -> Callable[[int, int], None]:
-        return self._reporter.stage(name)
-
-    def say(self, text: str) -> None:
-        self._reporter.say(text)
-
-    def warn(self, text: str) -> None:
-        self._reporter.warn(text)
-
-    def epoch(self, entry: Mapping[str, Any]) -> None:
-        self._reporter.epoch(entry)
-        self._write("training", entry, {key: key for key in _OF_TRAINING})
-        self._write("validation", entry, _OF_VALIDATION)
+    def emit(self, event: Event) -> None:
+        """Pass an event on; write it where an epoch has ended."""
+        self._reporter.emit(event)
+        if isinstance(event, EpochDone):
+            self._write("training", event.entry, {key: key for key in _OF_TRAINING})
+            self._write("validation", event.entry, _OF_VALIDATION)
 
     def _write(self, kind: str, entry: Mapping[str, Any], columns: Mapping[str, str]) -> None:
         import tensorflow as tf

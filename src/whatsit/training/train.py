@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from whatsit.events import Reporter
 from whatsit.files import write_text
 from whatsit.images.scan import Dataset, typical_size
 from whatsit.models.cnn import SCRATCH_MODELS
-from whatsit.progress import Reporter
 from whatsit.training.clock import Clock
-from whatsit.training.finetune import train_finetuned, tuned_layers
+from whatsit.training.finetune import train_finetuned
 from whatsit.training.frozen import train_frozen
 from whatsit.training.history import Epoch, History
+from whatsit.training.knobs import ALL
 from whatsit.training.loop import TrainingError
-from whatsit.training.recipe import ALL, Recipe, load, working_size
+from whatsit.training.recipe import Recipe, load
+from whatsit.training.resolve import tuned_epochs, tuned_layers, working_size
 from whatsit.training.scratch import train_scratch
-from whatsit.training.trained import Job, Trained, new_history
+from whatsit.training.trained import Job, Trained
 
 TRIAL = 0.06  # of the time that is left, for each candidate's trial
 SHORTEST_TRIAL = 60  # seconds; where a trial would be shorter, the first candidate gets all the time
@@ -60,7 +62,7 @@ def train_by_recipe(
     import keras
 
     keras.utils.set_random_seed(recipe.seed)
-    history = new_history(folder, reporter, started)
+    history = History(folder, reporter, started)
     work = _Work(dataset, folder, history, reporter, max(typical_size(dataset)))
     if recipe.candidates:
         return _best(work, recipe, clock)
@@ -156,5 +158,5 @@ def _in_all_the_time(work: _Work, recipe: Recipe, clock: Clock) -> Trained:
     if clock.limited and recipe.model in SCRATCH_MODELS:
         recipe = replace(recipe, epochs=4 * recipe.epochs)
     elif clock.limited and tuned_layers(recipe, len(work.dataset.of("train"))) == ALL:
-        recipe = replace(recipe, finetune_all_epochs=4 * recipe.finetune_all_epochs, label_smoothing=SMOOTHING)
+        recipe = replace(recipe, finetune_epochs=4 * tuned_epochs(recipe, whole=True), label_smoothing=SMOOTHING)
     return _one(work.job(recipe, clock))

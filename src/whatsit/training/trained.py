@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from whatsit.engines import open_engine
 from whatsit.errors import DataError
+from whatsit.events import Reporter
 from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset
 from whatsit.images.views import apply_view
 from whatsit.models.classifier import complete, features_to_onnx, head_alone, of_views
 from whatsit.models.surgery import copied
 from whatsit.models.unknown import Mahalanobis
-from whatsit.progress import Reporter
 from whatsit.training.calibration import calibrated_losses, fit_temperature
 from whatsit.training.clock import Clock
 from whatsit.training.history import Epoch, History
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from whatsit.training.frozen import FrozenNetwork
 
-LONG = 20  # seconds that an epoch takes to be told about
 DRAWS = 4  # of errors of features
 
 Labels = npt.NDArray[np.int64]
@@ -262,29 +261,3 @@ def require_every_class(dataset: Dataset) -> Dataset:
             f"{dataset.source}: no {what} can be read; {len(dataset.unreadable)} cannot, such as {name}: {reason}"
         )
     return dataset
-
-
-def new_history(folder: Path, reporter: Reporter, started: float | None = None) -> History:
-    """A history that moves the progress stage "Training" on, and tells of epochs that take long.
-
-    `started` is when the run began (`time.perf_counter`).
-    """
-    stages: dict[str, Callable[[int, int], None]] = {}
-    last = ("", 0.0)  # the stage and the seconds of the epoch before; a stage's first follows other work
-
-    def on_step(stage: str, done: int, steps: int) -> None:
-        if stage not in stages:
-            stages[stage] = reporter.stage(f"Training ({stage})")
-        stages[stage](done, steps)
-
-    def on_epoch(entry: Epoch, epochs: int) -> None:
-        nonlocal last
-        reporter.epoch(entry)
-        if entry["stage"] == last[0] and entry["seconds"] - last[1] >= LONG:
-            reporter.say(
-                f"{entry['stage']}, epoch {entry['epoch']} of {epochs}: accuracy {entry['accuracy']:.1%} in training, "
-                f"{entry['val_accuracy']:.1%} in validation"
-            )
-        last = (entry["stage"], entry["seconds"])
-
-    return History(folder, on_epoch, reporter.warn, started, on_step)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import secrets
@@ -18,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from whatsit.errors import MissingExtraError, UsageError
 from whatsit.files import DiskError
-from whatsit.training.search import Choice, Knob, Space, Span, written
+from whatsit.training.knobs import Choice, Knob, Space, written
 from whatsit.verbs.runs import write_csv
 
 STARTUP = 10  # trials drawn at random before the sampler learns from them
@@ -295,21 +294,3 @@ def _cells(row: Row, keys: Sequence[str]) -> list[str]:
     figures = ["" if value is None else f"{value:.6g}" for value in (row.loss, row.accuracy)]
     values = [written(row.values[key]) if key in row.values else "" for key in keys]
     return [str(row.number), row.state, *figures, f"{row.seconds:.1f}", *values, row.error]
-
-
-def space_to_json(space: Space) -> dict[str, Any]:
-    """For `space_from_json`."""
-    return {
-        key: {"values": list(knob.values)} if isinstance(knob, Choice) else vars(knob) for key, knob in space.items()
-    }
-
-
-def space_from_json(told: Mapping[str, Any]) -> dict[str, Knob]:
-    """A space as it was written. Raises `LookupError`, `TypeError` or `ValueError` where it is something else."""
-
-    def knob(one: Mapping[str, Any]) -> Knob:
-        if "values" not in one:
-            return Span(**one)
-        return Choice(tuple(tuple(value) if isinstance(value, list) else value for value in one["values"]))
-
-    return {str(key): knob(one) for key, one in json.loads(json.dumps(told)).items()}

@@ -14,12 +14,11 @@ from whatsit.errors import UsageError
 from whatsit.files import disk_error, write_text
 from whatsit.images.scan import Dataset
 from whatsit.training import recipe as recipes
+from whatsit.training.checked import changed
 from whatsit.training.recipe import Recipe
-from whatsit.training.search import ends
-from whatsit.verbs.plan import changed
+from whatsit.tuning.space import ends, space_from_json
 from whatsit.verbs.run_data import address
 from whatsit.verbs.runs import RUNS
-from whatsit.verbs.study import space_from_json
 from whatsit.verbs.workplace import run_name
 
 _ABOUT = "study.json"

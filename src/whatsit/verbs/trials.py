@@ -6,23 +6,24 @@ import gc
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from whatsit.errors import UsageError, WhatsitError
+from whatsit.events import EpochDone, Event, Progress, Reporter, StageStarted, Work
 from whatsit.files import replacing
 from whatsit.images.scan import Dataset
 from whatsit.images.split import limit as limit_pictures
 from whatsit.models.cnn import SCRATCH_MODELS
-from whatsit.progress import Reporter
-from whatsit.training import search as spaces
+from whatsit.training.checked import changed
 from whatsit.training.clock import Clock
 from whatsit.training.history import CHOSEN_BY
+from whatsit.training.knobs import written
 from whatsit.training.recipe import Recipe
-from whatsit.verbs.plan import changed
+from whatsit.tuning import space as spaces
 from whatsit.verbs.study import Asked, Row, Study, write_trials
 from whatsit.verbs.study_place import StudyPlace
 from whatsit.verbs.train import afterwards
@@ -44,11 +45,12 @@ class _FellBehindError(Exception):
 
 
 class _Watching(Reporter):
-    """Listens to a trial: its epochs are judged; of its stages only long ones are shown, and no lines."""
+    """Judge a trial by its epochs, time its work, and pass on the progress of reading and features only."""
 
     def __init__(self, reporter: Reporter, asked: Asked, judged: str) -> None:
         self._reporter, self._asked, self._judged = reporter, asked, judged
-        self._looking: dict[int, float] = {}
+        self._first: dict[StageStarted, tuple[float, int]] = {}  # the time and the count of the first progress
+        self._looking: dict[StageStarted, float] = {}
         self._since = 0.0
         self.training = 0.0  # seconds
 
@@ -57,30 +59,25 @@ class _Watching(Reporter):
         """Seconds that features take a training picture, of all networks; 0 where none were computed."""
         return sum(self._looking.values())
 
-    def stage(self, name: str) -> Callable[[int, int], None]:
-        if name.startswith("Training"):  # is told with its first step
-            self._since = time.perf_counter()
-        if not name.startswith(("Computing", "Reading")):
-            return super().stage(name)
-        told: list[Callable[[int, int], None]] = []
-        first, number = (0.0, 0), len(self._looking)
-
-        def advance(done: int, total: int) -> None:
-            nonlocal first
-            if not told:
-                told.append(self._reporter.stage(name))
-                first = time.perf_counter(), done
-            elif name == "Computing features (train)" and done > first[1]:
-                self._looking[number] = (time.perf_counter() - first[0]) / (done - first[1])
-            told[0](done, total)
-
-        return advance
-
-    def epoch(self, entry: Mapping[str, Any]) -> None:
-        now = time.perf_counter()
-        self.training, self._since = self.training + now - self._since, now
-        if str(entry["stage"]).startswith(self._judged) and self._asked.falls_behind(entry["epoch"], entry[CHOSEN_BY]):
-            raise _FellBehindError
+    def emit(self, event: Event) -> None:
+        """Handle an event of the trial. Raises `_FellBehindError` where it is worse than others were."""
+        match event:
+            case StageStarted(work=Work.TRAINING):
+                self._since = time.perf_counter()
+            case Progress(stage, done) if stage.work in (Work.READING, Work.FEATURES):
+                if stage not in self._first:  # it is shown only where there is something to do
+                    self._reporter.emit(stage)
+                    self._first[stage] = time.perf_counter(), done
+                began, count = self._first[stage]
+                if stage.work == Work.FEATURES and stage.split == "train" and done > count:
+                    self._looking[stage] = (time.perf_counter() - began) / (done - count)
+                self._reporter.emit(event)
+            case EpochDone(entry):
+                now = time.perf_counter()
+                self.training, self._since = self.training + now - self._since, now
+                judged = str(entry["stage"]).startswith(self._judged)
+                if judged and self._asked.falls_behind(entry["epoch"], entry[CHOSEN_BY]):
+                    raise _FellBehindError
 
 
 class Trials:
@@ -122,7 +119,7 @@ class Trials:
             self._reporter.say(
                 f"Trials learn from {some:,} of the {all_:,} training pictures, the chosen recipe from all"
             )
-        told = self._reporter.stage("Trials")
+        told = self._reporter.stage("Trials", Work.TRIALS)
         while True:
             busy = self._study.give_back()
             rows = self._study.rows()
@@ -250,7 +247,7 @@ def _all_fail(rows: Sequence[Row]) -> bool:
 
 def in_words(values: Mapping[str, Any]) -> str:
     """`hidden 256, dropout 0.5`."""
-    return ", ".join(f"{key} {spaces.written(value)}" for key, value in values.items())
+    return ", ".join(f"{key} {written(value)}" for key, value in values.items())
 
 
 def _for_trials(dataset: Dataset, recipe: Recipe) -> Dataset:

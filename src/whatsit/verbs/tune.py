@@ -23,13 +23,15 @@ from whatsit.images.split import limit as limit_pictures
 from whatsit.models.backbones import backbones_at_hand
 from whatsit.progress import SILENT, Reporter
 from whatsit.training import recipe as recipes
-from whatsit.training import search as spaces
+from whatsit.training.checked import changed
+from whatsit.training.knobs import Space
 from whatsit.training.recipe import Recipe
-from whatsit.training.search import Space
+from whatsit.tuning import space as spaces
+from whatsit.tuning.space import space_from_json, space_to_json
 from whatsit.verbs.data import open_data, split_data, tell_about
-from whatsit.verbs.plan import allowed_seconds, changed, make_plan, said_seed
+from whatsit.verbs.plan import allowed_seconds, make_plan, said_seed
 from whatsit.verbs.runs import RUNS, RunSummary, read_summary
-from whatsit.verbs.study import Row, Study, require_optuna, space_from_json, space_to_json, write_trials
+from whatsit.verbs.study import Row, Study, require_optuna, write_trials
 from whatsit.verbs.study_place import StudyPlace, begin, go_on
 from whatsit.verbs.train import require_outside, train
 from whatsit.verbs.trials import Trials, in_words

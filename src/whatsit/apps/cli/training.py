@@ -190,7 +190,7 @@ def _tuning_json(found: Tuning) -> dict[str, Any]:
 
 
 def _print_tuning(found: Tuning) -> None:
-    from whatsit.training.search import written
+    from whatsit.training.knobs import written
 
     states = [row.state for row in found.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("done", "stopped", "failed") if state in states)

@@ -16,6 +16,7 @@ from whatsit.apps.streamlit_app.classroom import FEWEST, Classroom, classroom
 from whatsit.apps.trainer import Taught
 from whatsit.apps.words import Words
 from whatsit.errors import ImageError, WhatsitError
+from whatsit.events import Work
 from whatsit.images.decode import decode_within
 
 _HERE = Path(__file__).parent
@@ -215,12 +216,12 @@ def _watch(say: Words) -> None:
     doing = room.doing if room else ""
     if not doing:
         st.rerun()
-    place = max((place for place, name in enumerate(_STAGES) if doing.startswith(name)), default=0)
+    place = _STAGES.index(doing) if doing in _STAGES else 0
     st.progress((place + 1) / (len(_STAGES) + 1), say(f"stage.{place}"))
 
 
-# How what training says it is at begins, in order; the words for it are `stage.0` and so on.
-_STAGES = ("Reading", "Computing features", "Training", "Testing each picture")
+# In order; the words for them are `stage.0` and so on.
+_STAGES: tuple[str, ...] = (Work.READING, Work.FEATURES, Work.TRAINING, Work.CROSS_VALIDATION)
 
 
 def _result(room: Classroom, taught: Taught, changed: bool, say: Words) -> None:

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from whatsit.errors import RecipeError
+from whatsit.training.checked import changed
+from whatsit.training.knobs import Choice, Span
 from whatsit.training.recipe import Recipe, change, load, names
-from whatsit.training.search import (
-    Choice,
-    Span,
+from whatsit.training.resolve import working_shift
+from whatsit.tuning.space import (
     default_space,
     ends,
     for_trial,
@@ -20,7 +21,6 @@ from whatsit.training.search import (
     starting_points,
     to_tune,
 )
-from whatsit.verbs.plan import changed
 
 TUNABLE = [name for name in names() if name != "best"]
 
@@ -41,16 +41,18 @@ def test_the_recipe_as_it_is_comes_first(name: str) -> None:
     first, *others = starting_points(recipe, space)
     assert first.keys() == space.keys()
     applied = changed(recipe, settings_of(recipe, first), "test")
-    assert replace(applied, shift=recipe.shift) == recipe  # where all layers are tuned another key holds
+    assert replace(applied, shift=recipe.shift) == recipe
+    assert working_shift(applied, whole=True) == working_shift(recipe, whole=True)
     assert first not in others
 
 
 def test_trial_that_moves_no_picture_moves_none_where_all_layers_are_tuned() -> None:
     recipe = to_tune(load("finetune"), 9000)
-    assert starting_points(recipe, {"shift": Span(0.0, 0.15)}) == [{"shift": recipe.finetune_all_shift}]
-    assert changed(recipe, settings_of(recipe, {"shift": 0.0}), "test").finetune_all_shift == 0.0
+    assert starting_points(recipe, {"shift": Span(0.0, 0.15)}) == [{"shift": 0.125}]
+    assert working_shift(changed(recipe, settings_of(recipe, {"shift": 0.0}), "test"), whole=True) == 0.0
     few = load("finetune")
-    assert changed(few, settings_of(few, {"finetune_layers": "all", "shift": 0.0}), "test").finetune_all_shift == 0.0
+    all_of_few = changed(few, settings_of(few, {"finetune_layers": "all", "shift": 0.0}), "test")
+    assert working_shift(all_of_few, whole=True) == 0.0
 
 
 def test_more_layers_than_a_backbone_has_are_all() -> None:
@@ -58,7 +60,7 @@ def test_more_layers_than_a_backbone_has_are_all() -> None:
     settings = settings_of(recipe, {"model": "vgg16", "finetune_layers": 40})
     assert changed(recipe, settings, "test").finetune_layers == "all"
     settings = settings_of(recipe, {"model": "vgg16", "finetune_layers": 13, "shift": 0.0})  # as many as it has
-    assert changed(recipe, settings, "test").finetune_all_shift == 0.0
+    assert working_shift(changed(recipe, settings, "test"), whole=True) == 0.0
 
 
 @pytest.mark.parametrize(
