@@ -28,9 +28,10 @@ newest:  ## all checks and tests with the newest versions; where they pass, thos
 	(grep '^#' constraints.txt; .venv-newest/bin/python -m pip freeze --exclude-editable) > constraints.new
 	mv constraints.new constraints.txt
 
-check: $(READY)  ## format, lint, strict types
+check: $(READY)  ## format, lint, spelling, strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell src benchmarks docs notebooks README.md CHANGELOG.md CONTRIBUTING.md
 	$(BIN)/mypy
 
 format: $(READY)  ## mend the format

@@ -1,4 +1,7 @@
-"""Test accuracy, lowest precision and recall of a class, and whole-process time over several seeds, each with a cold cache."""
+"""Test accuracy, lowest precision and recall of a class, and time over several seeds.
+
+The time is that of the whole process with a cold cache.
+"""
 
 from __future__ import annotations
 

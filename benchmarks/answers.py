@@ -1,4 +1,7 @@
-"""One picture: a cold process, a warm Predictor and a warm Explainer by every runtime, and how soon `--help` answers."""
+"""Latency of one image by every runtime, cold and warm, and of `--help`.
+
+Cold: a new process; warm: a Predictor and an Explainer that have answered before.
+"""
 
 from __future__ import annotations
 

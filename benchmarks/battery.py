@@ -1,4 +1,6 @@
-"""Trains one recipe on many data sets, each in a fresh process with an empty cache, and prints one table.
+"""Train one recipe on many data sets and print one table.
+
+Each training runs in a fresh process with an empty cache.
 
 python benchmarks/battery.py DATA... [--recipe fast] [--seeds 3] [--save FILE] [--against FILE]
 
@@ -73,7 +75,10 @@ def measure(data: str, seed: int, options: argparse.Namespace) -> dict[str, Any]
 
 
 def line(rows: list[dict[str, Any]], before: dict[str, list[dict[str, Any]]]) -> str:
-    """The mean over seeds; the interval is that of the first seed, beside the range of accuracies where there are more."""
+    """Return a row of the table: the mean over seeds.
+
+    The interval is that of the first seed, beside the range of accuracies where there are more.
+    """
 
     def mean(key: str) -> float:
         values = [row[key] for row in rows if row[key] is not None]

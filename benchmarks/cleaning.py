@@ -3,8 +3,8 @@
 python benchmarks/cleaning.py DATA [SHARE] [SEEDS]
 
 DATA without splits of its own, such as cats-dogs.zip. A share of the labels (0.1 by default), but for those of the test pictures,
-is changed at random. Trained by the recipe `fast`: as they were; changed; and changed, with every label that the doctor calls
-wrong replaced by the one it suggests, test pictures left alone.
+is changed at random. Trained by the recipe `fast`: as they were; changed; and changed, with every label that `whatsit explore`
+calls wrong replaced by the one it suggests, test pictures left alone.
 """
 
 from __future__ import annotations

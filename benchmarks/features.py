@@ -1,4 +1,7 @@
-"""Feature extraction from files beside the runtime alone on ready arrays: the same graph, the same pictures."""
+"""Feature extraction from files beside the runtime alone on ready arrays.
+
+Both run the same graph on the same images.
+"""
 
 from __future__ import annotations
 

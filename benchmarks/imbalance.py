@@ -1,4 +1,4 @@
-"""What to do about unbalanced classes: accuracy, recall and calibration of each way, over data sets and seeds.
+"""Ways to weigh unbalanced classes: accuracy, recall and calibration of each.
 
 python benchmarks/imbalance.py DATA[:RATIO[:MOST]]... [--seeds 3]
 

@@ -1,4 +1,7 @@
-"""What `pip install whatsit` (no extra) puts into a fresh environment, and whether it can serve without TensorFlow."""
+"""Size of `pip install whatsit` without extras in a fresh environment.
+
+It also checks that this environment serves without TensorFlow.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Sends requests from many connections, as `benchmarks/service.py` wants them, and says what came of them, as JSON."""
+"""Send requests over many connections and report the outcome as JSON.
+
+Used by `benchmarks/service.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Growth of a process by training after training: presses of Teach's button, or trials of a search."""
+"""Growth of a process that trains many times.
+
+Either the button of the Teach page is pressed again and again, or a search makes trials.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ def children() -> list[str]:
 
 
 def teach(data: Path, out: Path, times: int, note: Callable[[float], None]) -> None:
-    """Presses of Teach's button; `note` gets the memory of its training process after each."""
+    """Press Teach's button and note the memory of its training process each time."""
     from whatsit.apps.trainer import Trainer
 
     trainer = Trainer()

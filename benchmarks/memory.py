@@ -1,4 +1,4 @@
-"""Peak memory of training on a part and on all of the pictures, beside the size of the features that are cached."""
+"""Peak memory of training on some and on all images, beside the cached features."""
 
 from __future__ import annotations
 

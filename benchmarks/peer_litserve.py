@@ -1,4 +1,7 @@
-"""The same bundle behind LitServe, for `service.py --peer PYTHON`; that environment needs litserve and what serves a bundle."""
+"""The same bundle behind LitServe, for `service.py --peer PYTHON`.
+
+The environment of that Python needs litserve and whatsit.
+"""
 
 import sys
 from typing import Any

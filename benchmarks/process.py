@@ -1,4 +1,4 @@
-"""Runs a command as a process of its own and reads its time and peak memory off the operating system."""
+"""Time and peak memory of a command, as the operating system reports them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""From a file's bytes to a Prediction: decoding beside the decode library, the rest beside the runtime, and `model.predict`.
+"""Time from a file's bytes to a Prediction, beside the libraries it uses.
+
+Decoding is compared with the decode library, the rest with the runtime and with `model.predict`.
 
 Each comparison takes turns within one run, so that a busy machine is busy for both.
 """
@@ -23,7 +25,7 @@ from whatsit.images.decode import decode
 
 
 def in_turn(rounds: int, **works: Callable[[], object]) -> dict[str, float]:
-    """Median milliseconds of each, called in turn."""
+    """Return the median milliseconds of each, called in turn."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for work in works.values():
         work()

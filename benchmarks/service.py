@@ -1,4 +1,6 @@
-"""`whatsit serve` beside the direct runtime: latency, rate, overload, soak, reloads. The load comes from another process.
+"""`whatsit serve` beside the direct runtime: latency, rate, overload, reloads.
+
+The load comes from another process.
 
 C is how many pictures a second the same bundle answers directly, in batches, with as many threads.
 """
@@ -65,7 +67,7 @@ def load(path: str, body: Path, **options: Any) -> dict[str, Any]:
 
 
 def direct(predictor: whatsit.Predictor, data: bytes, seconds: float = 5.0) -> tuple[float, float, float]:
-    """Median milliseconds of one picture's file; pictures/s from pixels, and from files."""
+    """Return milliseconds of one file, and images/s from pixels and from files."""
     pixels = decode(data, predictor.size)
     predictor.predict([data])
     single = []

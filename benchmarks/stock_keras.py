@@ -1,4 +1,6 @@
-"""`whatsit train` beside the stock Keras transfer-learning recipe: same data, same MobileNetV2 weights, one run.
+"""`whatsit train` beside the stock Keras recipe for transfer learning.
+
+Both use the same data and the same MobileNetV2 weights, in one run.
 
 The stock recipe is the one of the Keras guides: pictures read by `image_dataset_from_directory` at 224 px, flip,
 rotation and zoom as layers, a frozen MobileNetV2 under global average pooling and dropout, 5 epochs; then the top
@@ -19,7 +21,10 @@ from process import run, run_cold
 
 
 def stock(folder: Path, weights: Path, seed: int) -> None:
-    """Train the stock recipe on a folder with train/, validation/ and test/, and print its accuracy as JSON."""
+    """Train the stock recipe and print its accuracy as JSON.
+
+    The folder has train/, validation/ and test/.
+    """
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
     from keras import layers

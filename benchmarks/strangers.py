@@ -1,6 +1,7 @@
-"""How well a model tells strangers: AUROC, and how many are accepted where 95 % of its own test pictures are.
+"""How well a model detects images that belong to none of its classes.
 
-The strangers are pictures of folders or archives that belong to no class of the model, and, drawn here, noise and digits.
+AUROC, and the share of them that is accepted where 95 % of its own test images are.
+They are images of folders or archives that belong to no class of the model, and, drawn here, noise and digits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Pictures a second of the recipe `scratch` in training, against Keras's bare `train_on_batch` on ready arrays.
+"""Training speed of the recipe `scratch` against Keras's bare `train_on_batch`.
+
+The latter trains on ready arrays.
 
 Both take turns in one process, so that a machine that slows down slows both.
 """

@@ -1,4 +1,7 @@
-"""`whatsit tune` beside the recipe as it is: test accuracy of both (same seed, so same split), and the time; cold caches."""
+"""`whatsit tune` beside the recipe as it is: test accuracy of both, and the time.
+
+Both have the same seed, so the same split, and cold caches.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""The web app as a visitor meets it, in headless Chromium: start to first answer, a drop of 100 pictures, the live camera,
-and the server's memory while one picture after another is brought.
+"""The web app as a visitor meets it, in headless Chromium.
+
+Time to the first prediction, a drop of 100 pictures, the live camera, and the server's memory while one picture after
+another is uploaded.
 
     python benchmarks/web_app.py MODEL FOLDER_OF_PICTURES [--uploads 1000]
 """
