@@ -17,7 +17,7 @@ from pathlib import Path
 
 from whatsit.errors import DataError, ImageError
 from whatsit.images.csv_rows import Row, read_rows
-from whatsit.images.decode import EXTENSIONS
+from whatsit.images.formats import EXTENSIONS
 from whatsit.images.layout import SPLIT_NAMES, Layout, find_layout, split_of
 from whatsit.images.names import label_fault
 from whatsit.images.stores import FolderStore, Store, TarStore, ZipStore, pictures_in

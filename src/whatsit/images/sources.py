@@ -1,4 +1,4 @@
-"""What people hand in as an image, such as arrays and open files, as something that the one decoder reads."""
+"""Sources of images, such as arrays and open files, for the decoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_BYTES = 256 * 1024 * 1024  # of a file
 
 
 def readable(source: Source, most: int) -> Readable:
-    """Return arrays as PIL images and open files as their bytes, of which at most `most + 1` are read.
+    """Return arrays as PIL images and open files as their bytes, at most `most + 1`.
 
     Arrays are uint8 or bool, `[H, W]` or `[H, W, 1]` (grey), `[H, W, 3]` (RGB) or `[H, W, 4]` (RGB and opacity), 0..255. Files
     are read from where they stand.
@@ -65,7 +65,7 @@ def _contents_of(file: BinaryIO, most: int) -> bytes:
 
 
 def read_file(path: str | Path) -> bytes:
-    """The bytes of a file; raises `ImageError` in plain words where it cannot be read."""
+    """Return the bytes of a file. Raises `ImageError` where it cannot be read."""
     path = Path(path)
     try:
         info = path.stat()
