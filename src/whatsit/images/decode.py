@@ -32,8 +32,7 @@ from whatsit.images.colour import transform_of
 from whatsit.images.formats import File, recognize
 from whatsit.images.jpeg import is_cut_off
 from whatsit.images.pnm import read_pnm
-from whatsit.images.sources import MAX_BYTES as MAX_BYTES
-from whatsit.images.sources import Readable, readable
+from whatsit.images.sources import MAX_BYTES, Readable, readable, require_few_bytes
 from whatsit.images.sources import Source as Source
 from whatsit.images.sources import read_file as read_file
 from whatsit.process import unwarned
@@ -226,8 +225,7 @@ def _recognize(data: bytes, max_pixels: int) -> File:
     """Check a file and return what its decoder may read."""
     if not data:
         raise ImageError("the file is empty (0 bytes)", "empty")
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"the file has {len(data):,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
+    require_few_bytes(len(data))
     file = recognize(data)
     if file.size:
         _require_few_pixels(file.size, max_pixels)

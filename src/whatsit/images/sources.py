@@ -64,13 +64,18 @@ def _contents_of(file: BinaryIO, most: int) -> bytes:
     return data
 
 
+def require_few_bytes(size: int) -> None:
+    """Raise `ImageError` for a file of more than `MAX_BYTES`."""
+    if size > MAX_BYTES:
+        raise ImageError(f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
+
+
 def read_file(path: str | Path) -> bytes:
     """Return the bytes of a file. Raises `ImageError` where it cannot be read."""
     path = Path(path)
     try:
         info = path.stat()
-        if info.st_size > MAX_BYTES:
-            raise ImageError(f"the file has {info.st_size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
+        require_few_bytes(info.st_size)
         if stat.S_ISDIR(info.st_mode):
             raise ImageError("this is a folder, not a picture")
         if not stat.S_ISREG(info.st_mode):
