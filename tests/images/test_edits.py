@@ -8,7 +8,7 @@ import pytest
 from whatsit.errors import DataError
 from whatsit.images.edits import Edit, add_edits, apply_edits, edits_path, in_force, key_of, read_edits
 from whatsit.images.scan import Dataset, Picture
-from whatsit.images.stores import MemoryStore
+from whatsit.images.stores import FolderStore
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def data(tmp_path: Path) -> Dataset:
     """Four pictures, two of each class."""
     names = ("cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/2.jpg")
     pictures = tuple(Picture(name, name.split("/")[0], None, name.encode()) for name in names)
-    return Dataset(str(tmp_path / "pets"), MemoryStore({}), pictures, ("cat", "dog"))
+    return Dataset(str(tmp_path / "pets"), FolderStore(Path()), pictures, ("cat", "dog"))
 
 
 def edit(data: Dataset, place: int, action: str, label: str = "") -> Edit:

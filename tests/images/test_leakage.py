@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from whatsit.images.groups import connect
 from whatsit.images.leakage import copies_in_test, describe_leakage, with_leakage
 from whatsit.images.scan import Dataset, Picture
-from whatsit.images.stores import MemoryStore
+from whatsit.images.stores import FolderStore
 
 
 def data(*pictures: Picture) -> Dataset:
-    return Dataset("data", MemoryStore({}), pictures, ("a",))
+    return Dataset("data", FolderStore(Path()), pictures, ("a",))
 
 
 def picture(split: str, name: str, group: str | None = None) -> Picture:

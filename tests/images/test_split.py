@@ -13,7 +13,7 @@ from tests.conftest import encode, shapes
 from whatsit.errors import DataError
 from whatsit.images.scan import SPLITS, Dataset, Picture, scan
 from whatsit.images.split import limit, split
-from whatsit.images.stores import MemoryStore
+from whatsit.images.stores import FolderStore
 
 Maker = Callable[[dict[str, bytes]], Path]
 
@@ -25,13 +25,13 @@ def dataset(counts: dict[str, int], part: str | None = None) -> Dataset:
         for label, count in counts.items()
         for i in range(count)
     ]
-    return Dataset("data", MemoryStore({}), tuple(pictures), tuple(sorted(counts)))
+    return Dataset("data", FolderStore(Path()), tuple(pictures), tuple(sorted(counts)))
 
 
 def joined(*parts: Dataset) -> Dataset:
     """Data that come with splits."""
     pictures = tuple(picture for part in parts for picture in part.pictures)
-    return Dataset("data", MemoryStore({}), pictures, tuple(sorted({picture.label for picture in pictures})))
+    return Dataset("data", FolderStore(Path()), pictures, tuple(sorted({picture.label for picture in pictures})))
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,7 +12,7 @@ from whatsit import files
 from whatsit.engines import Images, Outputs
 from whatsit.images.kept import MANY, Kept
 from whatsit.images.scan import Dataset, list_folders, take_fingerprints
-from whatsit.images.stores import MemoryStore
+from whatsit.images.walk import LeftOut
 from whatsit.training import features
 from whatsit.training.features import extract, feature_cache
 
@@ -36,8 +36,18 @@ class FakeEngine:
         return map(self.run, batches)
 
 
+class Files:
+    """A store of files in memory."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files, self.read = files, files.__getitem__
+
+    def pictures(self, left_out: LeftOut) -> Iterator[str]:
+        return iter(self.files)
+
+
 def dataset(files: dict[str, bytes] = FILES) -> Dataset:
-    return take_fingerprints(list_folders("data", MemoryStore(files)))
+    return take_fingerprints(list_folders("data", Files(files)))
 
 
 @pytest.fixture

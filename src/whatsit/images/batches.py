@@ -1,4 +1,4 @@
-"""Many pictures, decoded ahead of whoever needs them, in batches."""
+"""Batches of images, decoded ahead on threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Batch(Generic[Item]):
-    """A lot of pictures of one size, less those that could not be read."""
+    """Images of one size, without those that could not be read."""
 
     lot: list[Item]
     errors: dict[int, ImageError]  # by place in the lot
@@ -30,16 +30,16 @@ class Batch(Generic[Item]):
 
     @property
     def good(self) -> list[Item]:
-        """The items whose pixels are there, in order."""
+        """Return the items whose pixels are there, in order."""
         return [item for place, item in enumerate(self.lot) if place not in self.errors]
 
     @property
     def failed(self) -> list[tuple[Item, ImageError]]:
-        """The others, with their errors, in order."""
+        """Return the other items with their errors, in order."""
         return [(self.lot[place], error) for place, error in self.errors.items()]
 
     def answers(self, values: Iterable[Value]) -> Iterator[tuple[Item, Value | ImageError]]:
-        """Every item of the lot, in order, with its value (one for each good item is given) or its error."""
+        """Yield every item in order with its error, or the next of the good items' values."""
         source = iter(values)
         for place, item in enumerate(self.lot):
             yield item, self.errors[place] if place in self.errors else next(source)
@@ -52,7 +52,7 @@ def decode_lot(
     max_pixels: int = MAX_PIXELS,
     rule: str = RESIZE_RULE,
 ) -> Batch[Item]:
-    """Decode a few pictures at the wanted `(height, width)`; unreadable ones, and larger ones, get their errors."""
+    """Decode a few images at `(height, width)`, with the errors of those that fail."""
     pixels = np.empty((len(lot), *size, 3), np.uint8)
     errors: dict[int, ImageError] = {}
     for place, item in enumerate(lot):
@@ -74,12 +74,12 @@ def decode_batches(
     workers: int | None = None,
     rule: str = RESIZE_RULE,
 ) -> Iterator[Batch[Item]]:
-    """Decode pictures to `size` (height, width), in order, on threads that stay a few batches ahead.
+    """Decode images to `size` (height, width), in order, a few batches ahead.
 
-    Tiny pictures are decoded by one thread by default, larger ones by two: the codec of a tiny one is done before
-    another thread could have taken over.
+    Tiny images are decoded by one thread by default, larger ones by two: the codec of a tiny one is done before another
+    thread could have taken over.
 
-    `read` gives what `decode` takes, and may itself raise `ImageError`; `rule` is one of `decode.RULES`.
+    `read` returns a source for `decode`, or raises `ImageError`; `rule` is one of `decode.RULES`.
     At most `3 * workers` batches are in memory.
     """
 

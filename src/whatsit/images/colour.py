@@ -18,10 +18,10 @@ _LEAST = 2  # of 255
 
 
 def transform_of(profile: object, mode: str) -> ImageCmsTransform | None:
-    """Return what turns a picture of a mode (RGB, L or CMYK) from its profile's colours into RGB in sRGB.
+    """Return the transform of an image's colours from its profile to sRGB.
 
-    Relative colorimetric with black point compensation, by LittleCMS. None where the profile is damaged, is for pictures
-    of another mode, or moves no colour by more than 2 of 255: such a one is sRGB by another name.
+    For RGB, L or CMYK, relative colorimetric with black point compensation, by LittleCMS. None where the profile is
+    damaged, is for images of another mode, or changes no colour by more than 2 of 255: such a profile is sRGB by another name.
     """
     if not isinstance(profile, bytes) or not 128 < len(profile) <= _MAX_PROFILE:
         return None

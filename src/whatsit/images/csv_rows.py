@@ -1,7 +1,7 @@
-"""The rows of a CSV that lists pictures, whatever program wrote it.
+"""Rows of a CSV file that lists images, from any program.
 
-Read are: UTF-8 with or without a byte-order mark, UTF-16 (Excel's "Unicode text"); commas, semicolons, tabs and bars; the line
-`sep=;` that Excel reads; any line ends; rows of nothing but separators; paths with backslashes, absolute ones and `file://`
+Accepted are: UTF-8 with or without a byte-order mark, UTF-16 (Excel's "Unicode text"); commas, semicolons, tabs and bars; the
+line `sep=;` that Excel reads; any line ends; rows of nothing but separators; paths with backslashes, absolute ones and `file://`
 addresses; names that are spelt in another Unicode form, or in other capitals, than the file on disk.
 """
 
@@ -30,7 +30,7 @@ _ADDRESS = re.compile(r"(file):(?=/)|([a-z][a-z0-9+.-]+):(?=//)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row: the picture's name as it is stored, and the other cells as they stand, without spaces at their ends."""
+    """A row: the image's name as it is stored, and the other cells, stripped."""
 
     where: str  # such as `line 12`
     path: str  # relative to the folder of the CSV, or absolute, with `/`
@@ -40,7 +40,9 @@ class Row:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a CSV with the columns `path,label[,split][,group]`, in order; others are not looked at.
+    """Yield the rows of a CSV file, in order.
+
+    Its columns are `path,label[,split][,group]`; others are ignored.
 
     Raises:
         DataError: the file cannot be read, lacks a column, or a row has no path, an address of the web, or too many cells.
@@ -73,7 +75,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def _text(path: Path) -> str:
-    """The contents of the file. Raises `DataError`."""
+    """Return the contents of the file. Raises `DataError`."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -90,7 +92,7 @@ def _text(path: Path) -> str:
 
 
 def _delimiter(lines: io.StringIO) -> tuple[str, int]:
-    """What parts the cells, and how many lines stand before the header, which is read next."""
+    """Return the separator of cells, and how many lines precede the header, read next."""
     before = 0
     while True:
         start = lines.tell()
@@ -104,7 +106,10 @@ def _delimiter(lines: io.StringIO) -> tuple[str, int]:
 
 
 def _local_path(cell: str, where: str) -> str:
-    """The path in a cell, that of a `file://` address decoded. Raises `DataError` for other addresses and none at all."""
+    """Return the path in a cell, also of a `file://` address.
+
+    Raises `DataError` for other addresses and none at all.
+    """
     if not cell:
         raise DataError(f"{where}: the column 'path' is empty")
     if not (found := _ADDRESS.match(cell)):
@@ -122,16 +127,14 @@ def _local_path(cell: str, where: str) -> str:
 
 
 class _Names:
-    """Finds files by names that other systems wrote: the same text in another Unicode form, in other capitals, with `\\`."""
+    r"""A search of files by names in another Unicode form, other capitals, or with `\`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._inside: dict[
-            Path, dict[str, list[str]]
-        ] = {}  # of each folder that was listed, the names by what they say
+        self._listed: dict[Path, dict[str, list[str]]] = {}  # of each folder, its names by their normal forms
 
     def stored(self, path: str) -> str:
-        """The name as it is stored, with `/`; where there is no such file, the one that was asked for."""
+        """Return the name as it is stored, with `/`, or as given where no file has it."""
         if "\0" in path:
             return path
         if os.path.lexists(self._root / path):
@@ -143,22 +146,22 @@ class _Names:
         for part in plain.parts:
             step = found / part
             if part not in ("/", "..") and not os.path.lexists(self._root / step):
-                step = found / self._said(self._root / found, part)
+                step = found / self._same(self._root / found, part)
             found = step
         return str(found if os.path.lexists(self._root / found) else plain)
 
-    def _said(self, folder: Path, part: str) -> str:
-        """The only name in a folder that says the same; where there is none, or several, the one that was asked for."""
-        if folder not in self._inside:
+    def _same(self, folder: Path, part: str) -> str:
+        """Return the only name in a folder that is the same text, else the name as given."""
+        if folder not in self._listed:
             names: dict[str, list[str]] = {}
             with contextlib.suppress(OSError):
                 for name in itertools.chain(*list_folder(folder)):
                     plain = unicodedata.normalize("NFC", name)
                     for key in {plain, plain.casefold()}:
                         names.setdefault(key, []).append(name)
-            self._inside[folder] = names
+            self._listed[folder] = names
         for key in (unicodedata.normalize("NFC", part), unicodedata.normalize("NFC", part).casefold()):
-            found = self._inside[folder].get(key, [])
+            found = self._listed[folder].get(key, [])
             if len(found) == 1:
                 return found[0]
         return part

@@ -8,7 +8,7 @@ import io
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from whatsit.errors import DataError, MissingExtraError
 from whatsit.files import replacing
 from whatsit.images.scan import Dataset, list_folders
 from whatsit.images.stores import ZipStore
+from whatsit.images.walk import LeftOut
 
 Arrays = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
@@ -100,10 +101,12 @@ class ArrayStore:
     def __init__(self, arrays: Mapping[str, Arrays]) -> None:
         self._arrays = arrays
 
-    def names(self) -> list[str]:
-        return list(self._arrays)
+    def pictures(self, left_out: LeftOut) -> Iterator[str]:
+        """Yield all names."""
+        return iter(self._arrays)
 
     def read(self, name: str) -> bytes:
+        """Return an image as a BMP file."""
         file = io.BytesIO()
         Image.fromarray(self._arrays[name]).save(file, "BMP")
         return file.getvalue()

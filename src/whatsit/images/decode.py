@@ -1,16 +1,16 @@
-"""The only decoder. Training, evaluation, the command line, the API and the apps all read pictures through it.
+"""The only decoder of images, for training, evaluation, the command line and apps.
 
-The rule, which is part of every model (its name is written into the bundle):
+The resize rule, which is part of every model (its name is written into the bundle):
 
-1. The first frame is decoded, of an icon its largest picture. A JPEG at least twice as large as what is wanted, in both
+1. The first frame is decoded, of an icon its largest image. A JPEG at least twice as large as the requested size, in both
    directions, is decoded at 1/2, 1/4 or 1/8 of its size by the codec itself.
-2. Transparent pictures are laid on white; palette, grey and CMYK pictures become RGB; 16-bit samples are scaled to 8.
-3. The picture is stretched to the wanted size with an antialiased bilinear filter (Pillow's `BILINEAR`).
-4. Colours of a colour profile become sRGB (`images/colour.py`). A damaged profile counts as none.
-5. The EXIF orientation is applied, that of a TIFF before step 3. Malformed EXIF counts as none.
+2. Transparent images are composed on white; palette, grey and CMYK images become RGB; 16-bit samples are scaled to 8.
+3. The image is stretched to the requested size with an antialiased bilinear filter (Pillow's `BILINEAR`).
+4. Colours of a colour profile become sRGB (`images/colour.py`). A damaged profile is ignored.
+5. The EXIF orientation is applied, that of a TIFF before step 3. Malformed EXIF is ignored.
 
-Models of an older rule read by that one: the first, `stretch-bilinear-antialias`, has no step 4 (and takes neither grey of
-12 bits in 16, nor that of 0.0 to 1.0, for what it is).
+Models of an older rule keep it: the first, `stretch-bilinear-antialias`, has no step 4, and does not recognize grey of
+12 bits in 16, nor that of 0.0 to 1.0.
 """
 
 from __future__ import annotations
@@ -29,13 +29,10 @@ from PIL import Image, UnidentifiedImageError
 
 from whatsit.errors import ImageError
 from whatsit.images.colour import transform_of
-from whatsit.images.formats import EXTENSIONS as EXTENSIONS
-from whatsit.images.formats import FORMATS as FORMATS
 from whatsit.images.formats import File, recognize
 from whatsit.images.jpeg import is_cut_off
 from whatsit.images.pnm import read_pnm
-from whatsit.images.sources import MAX_BYTES as MAX_BYTES
-from whatsit.images.sources import Readable, readable
+from whatsit.images.sources import MAX_BYTES, Readable, readable, require_few_bytes
 from whatsit.images.sources import Source as Source
 from whatsit.images.sources import read_file as read_file
 from whatsit.process import unwarned
@@ -52,18 +49,18 @@ RESIZE_RULE = RULES[-1]
 _SMALL_FILE = 64 * 1024
 _BLOCK = 1 << 20  # samples
 _ORIENTATION_TAG = 0x0112
-# What may hold an orientation, in Pillow's words.
+# Keys of Pillow that may hold an orientation.
 _ORIENTATION_KEYS = frozenset(["exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"])
-# Modes whose pictures a colour profile of a kind is for.
+# The mode that a colour profile is for, by an image's own.
 _PROFILED = {
     **dict.fromkeys(("RGB", "RGBA", "RGBX", "RGBa", "P", "PA"), "RGB"),
     **dict.fromkeys(("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L"), "L"),
     "CMYK": "CMYK",
 }
 _TWELVE_BITS = 4095
-# Formats whose decoders give the size of the header and nothing else: another one means that two parsers disagree.
+# Formats whose decoders report the size of the header: another one means that two parsers disagree.
 _SIZED = frozenset(["JPEG", "PNG", "WEBP", "JPEG2000"])
-_PLUGINS = {"JPEG2000": "Jpeg2K", "WEBP": "WebP"}  # whose modules are not called as their formats
+_PLUGINS = {"JPEG2000": "Jpeg2K", "WEBP": "WebP"}  # formats whose modules have other names
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -75,13 +72,12 @@ _TRANSPOSE = {
 }
 _QUARTER_TURNED = frozenset([5, 6, 7, 8])
 
-
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 
 
 def as_image_error(error: Exception) -> ImageError:
-    """Return whatever a decoder, a runtime or a library raised as the error of its picture."""
+    """Return what a decoder, a runtime or a library raised as the error of its image."""
     if isinstance(error, ImageError):
         return error
     if isinstance(error, MemoryError):
@@ -97,12 +93,13 @@ def as_image_error(error: Exception) -> ImageError:
 
 
 def _image_errors(read: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
-    """The one place where what a decoder raises becomes an `ImageError`."""
+    """Raise whatever a decoder raises as an `ImageError`, and ignore its warnings."""
+    quiet = unwarned(read)
 
     @functools.wraps(read)
     def guarded(*given: _Given.args, **named: _Given.kwargs) -> _Result:
         try:
-            return read(*given, **named)
+            return quiet(*given, **named)
         except Exception as error:  # damaged files raise anything at all in parsers
             raise as_image_error(error) from None
 
@@ -116,16 +113,15 @@ def decode(
     max_pixels: int = MAX_PIXELS,
     rule: str = RESIZE_RULE,
 ) -> Pixels:
-    """Read one picture as RGB.
+    """Read one image as RGB.
 
     Args:
-        source: a path, the bytes of a file, an open file, a PIL image (which is left as it was), or an array (see
-            `readable`). Formats: `FORMATS`. A PIL image that was opened but not loaded yet counts as its file; of a
-            loaded one only the pixels and the colour profile are left, of an array the pixels, so step 1 of the rule is
-            passed over.
-        size: wanted `(height, width)` in pixels; `None` for the picture's own.
-        max_pixels: of the whole picture, as its file has it; at most `MAX_PIXELS`.
-        rule: one of `RULES`: that of the model, the newest where there is none yet.
+        source: a path, the bytes of a file, an open file, a PIL image (which is not changed), or an array (see `readable`).
+            Formats: `formats.FORMATS`. A PIL image that was opened but not loaded yet counts as its file; of a loaded one
+            only the pixels and the colour profile are left, of an array the pixels, so step 1 of the rule is skipped.
+        size: requested `(height, width)` in pixels; `None` for the image's own.
+        max_pixels: of the whole image, as its file has it; at most `MAX_PIXELS`.
+        rule: one of `RULES`: that of the model, the newest where there is no model yet.
 
     Returns:
         uint8 array `(height, width, 3)`, values 0..255, channels red, green, blue; it owns its memory and is writable.
@@ -133,7 +129,7 @@ def decode(
     Raises:
         ImageError: the file is missing, empty, truncated, of another format, or has more than `max_pixels`; or an array
             has another shape or data type.
-        TypeError: the source is none of these.
+        TypeError: the source is something else.
     """
     if size is not None and min(size) < 1:
         raise ValueError(f"size must be two positive numbers (height, width), received {size}")
@@ -143,7 +139,6 @@ def decode(
 
 
 @_image_errors
-@unwarned
 def _decode(source: Readable, size: tuple[int, int] | None, max_pixels: int, rule: str) -> Pixels:
     if isinstance(source, Image.Image):
         data = _unread_file(source)
@@ -160,10 +155,10 @@ def _decode(source: Readable, size: tuple[int, int] | None, max_pixels: int, rul
 
 
 def _ready_jpeg(file: File, size: tuple[int, int] | None) -> Pixels | None:
-    """A small JPEG that has the wanted size and nothing to apply, by the codec alone; None for any other.
+    """Decode a small JPEG of the requested size with nothing to apply, else None.
 
-    The same library as Pillow's, without Pillow's work around it, which for a picture of 32 pixels is five times as
-    much as decoding. The pixels are the same to the bit; a test holds that.
+    The codec is called without Pillow's work around it, which for an image of 32 pixels takes five times as long as
+    decoding. The pixels are the same to the bit; a test holds that.
     """
     if not file.plain or len(file.data) > _SMALL_FILE or (size and (size[1], size[0]) != file.size):
         return None
@@ -175,16 +170,15 @@ def _ready_jpeg(file: File, size: tuple[int, int] | None) -> Pixels | None:
 
 
 def decode_within(data: bytes, side: int) -> Pixels:
-    """A file's picture as `decode` gives it, in its own proportions, its longer side at most `side` pixels: for people to see."""
+    """Decode a file in its own proportions, its longer side at most `side` pixels."""
     height, width = picture_size(data)
     scale = min(1.0, side / max(height, width))
     return decode(data, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
 @_image_errors
-@unwarned
 def picture_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """The `(height, width)` in pixels, upright, that a file's header promises; raises `ImageError` like `decode`."""
+    """Return the upright `(height, width)` in a file's header. Raises `ImageError`."""
     with _open(_recognize(data, max_pixels)) as image:
         _require_few_pixels(image.size, max_pixels)
         turned = _orientation(image) in _QUARTER_TURNED
@@ -192,22 +186,20 @@ def picture_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int
 
 
 @_image_errors
-@unwarned
 def ending_of(data: bytes) -> str:
-    """The usual ending of a file's name by its contents, such as `.jpg`; raises `ImageError` like `decode`."""
+    """Return the ending for a file's contents, such as `.jpg`. Raises `ImageError`."""
     return _recognize(data, MAX_PIXELS).ending
 
 
 def file_of(source: Source) -> bytes:
-    """A file that `decode` reads as it reads this source: its own where it has one that was not loaded yet, else a PNG.
+    """Return a file that decodes as this source does: its own, or a PNG of its pixels.
 
-    Raises `ImageError` and `TypeError` like `decode`.
+    An image that was loaded, and an array, have only their pixels. Raises `ImageError` and `TypeError` as `decode`.
     """
     return _file_of(readable(source, MAX_BYTES))
 
 
 @_image_errors
-@unwarned
 def _file_of(image: Readable) -> bytes:
     if isinstance(image, bytes):
         return image
@@ -230,11 +222,10 @@ def _file_of(image: Readable) -> bytes:
 
 
 def _recognize(data: bytes, max_pixels: int) -> File:
-    """A file that may be given to its decoder."""
+    """Check a file and return what its decoder may read."""
     if not data:
         raise ImageError("the file is empty (0 bytes)", "empty")
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"the file has {len(data):,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
+    require_few_bytes(len(data))
     file = recognize(data)
     if file.size:
         _require_few_pixels(file.size, max_pixels)
@@ -268,7 +259,7 @@ def _open_heif(data: bytes) -> Image.Image:
 
 
 def _unread_file(image: Image.Image) -> bytes | None:
-    """The file of a PIL image that was opened but not loaded; None for any other."""
+    """Return the file of a PIL image that was opened but not loaded; None for others."""
     file = getattr(image, "fp", None)
     if file is None or not getattr(image, "tile", None) or getattr(file, "closed", False):
         return None
@@ -312,7 +303,7 @@ def _convert(
     *,
     upright: bool = True,
 ) -> Pixels:
-    """The pixels of an image; `file` is what it was opened from, where it was not loaded yet."""
+    """Return the pixels of an image; `file` is given where it was not loaded yet."""
     _require_few_pixels(image.size, max_pixels)
     orientation = _orientation(image)
     transform = None
@@ -344,7 +335,7 @@ def _transform(image: Image.Image, profile: object) -> ImageCmsTransform | None:
 
 
 def _ends_in_grey(image: Image.Image) -> bool:
-    """Whether the last pixel has the grey that libjpeg fills up with what is missing."""
+    """Return whether the last pixel has the grey that libjpeg fills in for lost data."""
     return image.getpixel((image.width - 1, image.height - 1)) in (128, (128, 128, 128))
 
 
@@ -368,7 +359,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _deep_grey_to_rgb(image: Image.Image, rule: str) -> Image.Image:
-    """Grey of 16 or 32 bits, or of floats.
+    """Convert grey of 16 or 32 bits, or of floats.
 
     Of 16 bits: 65535 is white, or 4095 where nothing is brighter, as of cameras of 12 bits. Others: 1 is white where
     floats are not above it, 255 where they fit, else their own maximum.

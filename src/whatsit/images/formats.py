@@ -1,9 +1,8 @@
-"""What a file may be. Its contents are looked through here before any decoder sees them.
+"""Formats of image files, checked by their contents before any decoder reads them.
 
 A decoder is native code: a file that it was not made for can end the process, or cost gigabytes. So there is a list of
-what is let through (format, kind of compression, bits, components, sides), and everything else is refused with the
-reason. Whatever else a file holds (text, previews, animation, colour profiles that are damaged) never decides about
-them: it is left out, or ignored.
+what is allowed (format, kind of compression, bits, components, sides), and everything else is refused with the reason.
+Text, previews, animation and damaged colour profiles are no reason: they are removed, or ignored.
 """
 
 from __future__ import annotations
@@ -35,42 +34,38 @@ MAX_SIDE = 65_535  # pixels, of formats whose decoders compute with whole rows
 
 _SAVE_AS = "save the picture as JPEG or PNG"
 _EXPORT = f"develop it, or {_SAVE_AS} with the camera's program"
+_WINDOW = "export it as PNG with its viewer, at the window that a person would look at"
 _PAGES = "save its page as a picture (JPEG or PNG)"
 _FRAMES = "take single pictures out of it, such as with: ffmpeg -i FILE %05d.jpg"
 
-# What is recognized and not read: where it begins, how, what it is, what to do.
-_OUTSIDE: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"%PDF", "a PDF document", _PAGES),
-    (0, b"%!PS", "a PostScript drawing", _PAGES),
-    (0, b"\xc5\xd0\xd3\xc6", "a PostScript drawing", _PAGES),
-    (0, b"8BPS", "a Photoshop file (PSD)", f"{_SAVE_AS} with Photoshop, GIMP or Krita"),
-    (0, b"gimp xcf", "a GIMP file (XCF)", "export it as JPEG or PNG with GIMP"),
-    (128, b"DICM", "a DICOM file", "export it as PNG with its viewer, at the window that a person would look at"),
-    (0, b"FUJIFILMCCD-RAW", "a camera's raw file (RAF)", _EXPORT),
-    (8, b"CR\x02", "a camera's raw file (CR2)", _EXPORT),
-    (0, b"IIRO", "a camera's raw file (ORF)", _EXPORT),
-    (0, b"IIRS", "a camera's raw file (ORF)", _EXPORT),
-    (0, b"IIU\0", "a camera's raw file (RW2)", _EXPORT),
-    (4, b"ftypcrx ", "a camera's raw file (CR3)", _EXPORT),
-    (0, b"FOVb", "a camera's raw file (X3F)", _EXPORT),
-    (0, b"\xff\x0a", "a JPEG XL picture", _SAVE_AS),
-    (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture", _SAVE_AS),
-    (0, b"v/1\x01", "an OpenEXR picture", _SAVE_AS),
-    (0, b"#?RADIANCE", "a Radiance HDR picture", _SAVE_AS),
-    (0, b"DDS ", "a DirectX texture (DDS)", _SAVE_AS),
-    (0, b"icns", "an Apple icon (ICNS)", _SAVE_AS),
-    (0, b"qoif", "a QOI picture", _SAVE_AS),
-    (0, b"\x01\xda", "an SGI picture", _SAVE_AS),
-    *((0, bytes([10, version, 1]), "a PCX picture", _SAVE_AS) for version in (0, 2, 3, 4, 5)),
-    (0, b"\x1aE\xdf\xa3", "a video", _FRAMES),
-    (8, b"AVI ", "a video", _FRAMES),
-    (0, b"\0\0\x01\xba", "a video", _FRAMES),
-    (0, b"\0\0\x01\xb3", "a video", _FRAMES),
-    (0, b"FLV\x01", "a video", _FRAMES),
-    (4, b"moov", "a video", _FRAMES),
-    (4, b"mdat", "a video", _FRAMES),
-    (0, b"PK\x03\x04", "a zip archive or an office document", "unpack it first"),
-)
+# What is recognized and not read, and what to do: where it begins, and how.
+_OUTSIDE = {
+    ("a PDF document", _PAGES): ((0, b"%PDF"),),
+    ("a PostScript drawing", _PAGES): ((0, b"%!PS"), (0, b"\xc5\xd0\xd3\xc6")),
+    ("a Photoshop file (PSD)", f"{_SAVE_AS} with Photoshop, GIMP or Krita"): ((0, b"8BPS"),),
+    ("a GIMP file (XCF)", "export it as JPEG or PNG with GIMP"): ((0, b"gimp xcf"),),
+    ("a DICOM file", _WINDOW): ((128, b"DICM"),),
+    ("a camera's raw file (RAF)", _EXPORT): ((0, b"FUJIFILMCCD-RAW"),),
+    ("a camera's raw file (CR2)", _EXPORT): ((8, b"CR\x02"),),
+    ("a camera's raw file (ORF)", _EXPORT): ((0, b"IIRO"), (0, b"IIRS")),
+    ("a camera's raw file (RW2)", _EXPORT): ((0, b"IIU\0"),),
+    ("a camera's raw file (CR3)", _EXPORT): ((4, b"ftypcrx "),),
+    ("a camera's raw file (X3F)", _EXPORT): ((0, b"FOVb"),),
+    ("a JPEG XL picture", _SAVE_AS): ((0, b"\xff\x0a"), (0, b"\0\0\0\x0cJXL ")),
+    ("an OpenEXR picture", _SAVE_AS): ((0, b"v/1\x01"),),
+    ("a Radiance HDR picture", _SAVE_AS): ((0, b"#?RADIANCE"),),
+    ("a DirectX texture (DDS)", _SAVE_AS): ((0, b"DDS "),),
+    ("an Apple icon (ICNS)", _SAVE_AS): ((0, b"icns"),),
+    ("a QOI picture", _SAVE_AS): ((0, b"qoif"),),
+    ("an SGI picture", _SAVE_AS): ((0, b"\x01\xda"),),
+    ("a PCX picture", _SAVE_AS): tuple((0, bytes([10, version, 1])) for version in (0, 2, 3, 4, 5)),
+    ("a video", _FRAMES): (
+        *((0, b"\x1aE\xdf\xa3"), (8, b"AVI "), (0, b"\0\0\x01\xba"), (0, b"\0\0\x01\xb3"), (0, b"FLV\x01")),
+        *((4, b"moov"), (4, b"mdat")),
+    ),
+    ("a zip archive or an office document", "unpack it first"): ((0, b"PK\x03\x04"),),
+}
+_OUTSIDE_STARTS = tuple((at, start, *words) for words, starts in _OUTSIDE.items() for at, start in starts)
 # What to do with such files, by their endings, for those who list folders.
 OUTSIDE_ENDINGS = {
     **dict.fromkeys((".svg", ".svgz", ".ai", ".jxl", ".jxr", ".exr", ".hdr", ".dds"), "save as JPEG or PNG"),
@@ -91,7 +86,7 @@ _SVG = re.compile(rb"\s*(<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE svg[^>]*>|\s)*<svg[\s
 
 
 class File(NamedTuple):
-    """A picture's file that may be decoded."""
+    """An image file that may be decoded."""
 
     format: str  # the name of the decoder
     data: bytes  # what the decoder is given
@@ -103,16 +98,16 @@ class File(NamedTuple):
 
 
 def recognize(data: bytes) -> File:
-    """Return what a file is by its contents, checked against the list of what is decoded.
+    """Return what a file is by its contents, checked against the list.
 
-    Raises `ImageError` that names what the file is and what to do, where it is not on the list.
+    Raises `ImageError` with what the file is and what to do, where it is not on the list.
     """
     if data.startswith(b"\xff\xd8\xff"):
         jpeg = check_jpeg(data)
         return File("JPEG", jpeg.data, jpeg.size, jpeg.plain, jpeg.has_profile, None, ".jpg")
     if data.startswith(PNG_START):
         return _png(data)
-    for at, start, what, advice in _OUTSIDE:
+    for at, start, what, advice in _OUTSIDE_STARTS:
         if data.startswith(start, at):
             raise ImageError(f"this is {what}, which is not read; {advice}", "format")
     for start, check in _CHECKS.items():
@@ -186,7 +181,7 @@ def _pnm(data: bytes) -> File:
 
 
 def _box_file(data: bytes) -> File:
-    """Files that begin like an MP4: AVIF and HEIC, and videos."""
+    """Return an AVIF or HEIC, which begin like an MP4; refuse videos."""
     length = int.from_bytes(data[:4], "big")
     brands = {data[8:12], *(data[at : at + 4] for at in range(16, min(length, 128, len(data)), 4))}
     if brands & _AVIF_BRANDS:
@@ -215,7 +210,7 @@ def _jpeg2000(data: bytes) -> File:
 
 
 def _codestream(data: bytes) -> int:
-    """Where the pixels of a JPEG 2000 begin, which lie in one of its boxes, or stand alone."""
+    """Return where the pixels of a JPEG 2000 begin, in one of its boxes or alone."""
     at = 0
     while not data.startswith(_CODESTREAM, at):
         length, kind, inside = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], at + 8
@@ -230,7 +225,7 @@ def _codestream(data: bytes) -> int:
 
 
 def _ico(data: bytes) -> File:
-    """The largest picture of an icon: a PNG, or a bitmap that is handed on as an icon of its own."""
+    """Return the largest image of an icon: a PNG, or a bitmap as an icon of its own."""
     count = int.from_bytes(data[4:6], "little")
     entries = [data[at : at + 16] for at in range(6, 6 + 16 * count, 16)]
     if not 1 <= count <= 256 or len(entries[-1]) < 16:
@@ -252,7 +247,7 @@ def _ico(data: bytes) -> File:
 
 
 def _may_be_tga(data: bytes) -> bool:
-    """Whether the header of a Truevision picture makes sense, as the format has no signature at its beginning."""
+    """Return whether the header may be that of a Truevision image, without signature."""
     if len(data) < 19 or data[17] & 0xC0:
         return False
     colours, kind, depth = data[1], data[2], data[16]

@@ -1,4 +1,4 @@
-"""Looks through the markers of a JPEG before a decoder does, and tells whether its pixels are all there."""
+"""Check of a JPEG before it is decoded: its markers, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Jpeg(NamedTuple):
 
 
 class _Header(NamedTuple):
-    """What stands before the first scan."""
+    """The markers before the first scan."""
 
     frame: bytes  # the body of the SOF marker
     progressive: bool
@@ -58,7 +58,7 @@ class _Header(NamedTuple):
 def check_jpeg(data: bytes) -> Jpeg:
     """Return a JPEG that may be decoded, from its file.
 
-    An end marker that is missing is put behind the pixels where these are complete: every byte of every scan is there.
+    A missing end marker is added where the pixels are complete: every byte of every scan is there.
 
     Raises `ImageError` where it is of a kind that is not decoded, or a part of it is missing.
     """
@@ -72,16 +72,15 @@ def check_jpeg(data: bytes) -> Jpeg:
 
 
 def is_cut_off(data: bytes) -> bool:
-    """Return whether a decoder runs out of data before the last pixel, of a JPEG that `check_jpeg` let through.
+    """Return whether the data of an allowed JPEG end before its last pixel.
 
     False where that cannot be known, as of unusual sampling.
     """
     frame = _header(data).frame
-    count = frame[5]
-    if count == 3 and _sampling(frame) not in _USUAL:
+    if _is_unusual(frame):
         return False
     try:  # at an eighth of the size: all of the data is read, and little is computed
-        kind = {1: "GRAY", 3: "RGB"}.get(count, "CMYK")
+        kind = {1: "GRAY", 3: "RGB"}.get(frame[5], "CMYK")
         simplejpeg.decode_jpeg(data, kind, min_height=1, min_width=1, min_factor=8)
     except ValueError as error:
         return "premature end" in str(error).lower()
@@ -89,12 +88,12 @@ def is_cut_off(data: bytes) -> bool:
 
 
 def check_frames(data: bytes) -> None:
-    """Raise `ImageError` for a JPEG stream inside of another file that is of a kind which is not decoded."""
+    """Raise `ImageError` where a JPEG inside of another file is not supported."""
     _header(data)
 
 
 def _header(data: bytes) -> _Header:
-    """What the markers before the first scan say."""
+    """Read the markers before the first scan."""
     frame, progressive, adobe, scan = b"", False, -1, 0
     parts: set[bytes] = set()
     for marker, at, end in _markers(data):
@@ -116,9 +115,9 @@ def _header(data: bytes) -> _Header:
 
 
 def _markers(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """The markers up to the first scan, each with where its body begins and ends.
+    """Yield the markers up to the first scan, with where their bodies begin and end.
 
-    They are found as libjpeg finds them: whatever it would decode is seen here. Raises `ImageError` for one that is not
+    They are found as libjpeg finds them: everything that it would decode is seen here. Raises `ImageError` for one that is not
     on the list.
     """
     at, marker = 2, 0
@@ -160,25 +159,25 @@ def _check_frame(frame: bytes) -> None:
 
 
 def _sampling(frame: bytes) -> bytes:
-    """The sampling factors of the components, a byte each."""
+    """Return the sampling factors of the components, a byte each."""
     return frame[7::3]
 
 
 def _with_end(data: bytes, header: _Header) -> bytes:
-    """A JPEG without an end marker, with one; raises `ImageError` where a part of its pixels is missing."""
+    """Add the missing end marker. Raises `ImageError` where pixels are missing."""
     whole = data.rstrip(b"\0")  # a download that was interrupted often ends in zeros
     whole = (whole + b"\0" if whole.endswith(b"\xff") else whole) + _END
-    if not _has_all_scans(whole, header) or _is_odd(header.frame) or is_cut_off(whole):
+    if not _has_all_scans(whole, header) or _is_unusual(header.frame) or is_cut_off(whole):
         raise ImageError.damaged("the file ends before the picture does")
     return whole
 
 
-def _is_odd(frame: bytes) -> bool:
+def _is_unusual(frame: bytes) -> bool:
     return frame[5] == 3 and _sampling(frame) not in _USUAL
 
 
 def _has_all_scans(data: bytes, header: _Header) -> bool:
-    """Whether every coefficient of every component is given to its last bit by some scan."""
+    """Return whether the scans give every coefficient to its last bit."""
     missing = {component: set(range(64)) for component in header.frame[6::3]}
     at = header.scan
     while True:

@@ -1,4 +1,4 @@
-"""From the names of files to classes and splits, by how the folders lie.
+"""Layout of folders: which are classes and which are splits, by their names.
 
 The rule, in this order. A folder that alone holds all others counts as a wrapper, as archives have one.
 
@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from whatsit.errors import DataError
+from whatsit.images.names import join_words
 
 SPLIT_NAMES = {
     "train": "train",
@@ -55,7 +56,7 @@ _NUMBERED = re.compile(
 
 @dataclass
 class _Folder:
-    """A folder of pictures."""
+    """A folder of images."""
 
     pictures: int = 0  # that lie directly in it
     below: dict[str, _Folder] = field(default_factory=dict)
@@ -63,16 +64,15 @@ class _Folder:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where in a name its class and its split stand."""
+    """The levels of a name that are its class and its split."""
 
     wrapper: tuple[str, ...] = ()  # folders that wrap everything
-    splits: Mapping[str, tuple[str, int]] | None = (
-        None  # of a top folder, its split, and the place of the class in a name
-    )
+    # From a top folder to its split and the level of its classes.
+    splits: Mapping[str, tuple[str, int]] | None = None
     splits_inside: bool = False  # whether the splits lie in the class folders
 
     def place(self, name: str) -> tuple[str, str | None] | None:
-        """Return the class and the split of a picture; None for one outside any class folder."""
+        """Return the class and the split of an image; None outside any class folder."""
         parts = name.split("/")
         depth = len(self.wrapper)
         if self.splits is not None:
@@ -83,7 +83,7 @@ class Layout:
         return (parts[depth], None) if len(parts) > depth + 1 else None
 
     def class_of_folder(self, folder: str) -> tuple[str, str] | None:
-        """Return the class that a folder is, or lies in, and the name of that class's folder; None for any other."""
+        """Return the class that a folder is or lies in, and that class's folder, or None."""
         parts = tuple(folder.split("/"))
         depth = len(self.wrapper)
         if parts[:depth] != self.wrapper or len(parts) <= depth:
@@ -93,10 +93,10 @@ class Layout:
 
 
 def find_layout(names: Iterable[str], source: str) -> Layout:
-    """Find out which folders are classes and which are splits, from the names of all pictures.
+    """Return which folders are classes and which are splits.
 
     Raises:
-        DataError: the names do not say which folder is which split, or a folder next to the splits would become a class.
+        DataError: the names of the images leave doubt about the splits, or a folder next to the splits would become a class.
     """
     top = _tree(names)
     wrapper: list[str] = []
@@ -117,16 +117,12 @@ def find_layout(names: Iterable[str], source: str) -> Layout:
 
 
 def split_of(name: str) -> str | None:
-    """Return the split that a folder or a cell is called after: `seg_train` is train; None where it is none, or several."""
+    """Return the one split in the name of a folder or cell, as train in `seg_train`."""
     word = unicodedata.normalize("NFC", name).strip()
     if exact := SPLIT_NAMES.get(word.lower()):
         return exact
-    apart = (
-        re.sub(r"(?<=[a-z])(?=[A-Z])", " ", word)
-        .casefold()
-        .replace("hold-out", "holdout")
-        .replace("hold_out", "holdout")
-    )
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", word).casefold()
+    apart = re.sub("hold[-_]out", "holdout", apart)
     found = {split for token in re.findall(r"[a-z]+", apart) for split, words in _WORDS if words.fullmatch(token)}
     found |= {split for thai, split in _THAI_WORDS.items() if thai in word}
     return found.pop() if len(found) == 1 else None
@@ -148,7 +144,7 @@ def _tree(names: Iterable[str]) -> _Folder:
 
 
 def _splits(tops: Mapping[str, _Folder], source: str) -> dict[str, str] | None:
-    """Return the split of each top folder that is one; None where they are classes, or it cannot be told."""
+    """Return the split of each top folder that is one; None where they may be classes."""
     deep = _classes(tops, tops)
     named = {name: split for name in tops if (split := split_of(name))}
     exact = all(name.lower() in SPLIT_NAMES for name in tops)
@@ -178,7 +174,10 @@ def _splits(tops: Mapping[str, _Folder], source: str) -> dict[str, str] | None:
 
 
 def _level_of_classes(name: str, folder: _Folder) -> tuple[int, _Folder]:
-    """How deep below a split the classes lie, and the folder that holds them: its own name inside it is passed through."""
+    """Return how deep below a split its classes lie, and the folder that holds them.
+
+    A folder inside with the split's own name, or a plain one such as `images`, counts as a wrapper.
+    """
     level, own = 1, split_of(name)
     while len(folder.below) == 1:
         [(inner, inside)] = folder.below.items()
@@ -190,7 +189,7 @@ def _level_of_classes(name: str, folder: _Folder) -> tuple[int, _Folder]:
 
 
 def _levels(tops: Mapping[str, _Folder], splits: Mapping[str, str]) -> dict[str, int]:
-    """The place of the classes in the names of each split. One folder that wraps the classes in every split is passed through."""
+    """Return the level of the classes in each split, below a wrapper that all have."""
     found = {name: _level_of_classes(name, tops[name]) for name in splits}
     holding = {name: folder for name, (_, folder) in found.items() if folder.below}
     only = {next(iter(folder.below)) if len(folder.below) == 1 else "" for folder in holding.values()}
@@ -202,19 +201,19 @@ def _levels(tops: Mapping[str, _Folder], splits: Mapping[str, str]) -> dict[str,
 
 
 def _classes(tops: Mapping[str, _Folder], names: Iterable[str]) -> dict[str, set[str]]:
-    """The class folders in each of these top folders, those that have any."""
+    """Return the class folders in each of these top folders that has some."""
     found = {name: _level_of_classes(name, tops[name])[1] for name in names}
     return {name: set(map(_folded, folder.below)) for name, folder in found.items() if folder.below}
 
 
 def _are_alike(classes: Mapping[str, Collection[str]]) -> bool:
-    """Whether each of several folders has at least half of its class folders in the one with the most."""
+    """Return whether the largest folder has half of the classes of each other."""
     most, *others = sorted((set(inside) for inside in classes.values()), key=len, reverse=True) or [set()]
     return bool(others) and all(2 * len(inside & most) >= len(inside) for inside in others)
 
 
 def _refuse_doubles(tops: Mapping[str, _Folder], source: str) -> None:
-    """Raise `DataError` where a top folder holds the others again."""
+    """Raise `DataError` where a top folder contains the others again."""
     folded = {_folded(name) for name in tops}
     for name, folder in tops.items():
         inside = set(map(_folded, _level_of_classes(name, folder)[1].below))
@@ -226,7 +225,7 @@ def _refuse_doubles(tops: Mapping[str, _Folder], source: str) -> None:
 
 
 def _hold_splits(tops: Mapping[str, _Folder]) -> bool:
-    """Whether every top folder holds nothing but splits, among them train."""
+    """Return whether every top folder holds nothing but splits, among them train."""
     if len(tops) < 2 or any(folder.pictures or not folder.below for folder in tops.values()):
         return False
     found = {split_of(name) for folder in tops.values() for name in folder.below}
@@ -234,7 +233,7 @@ def _hold_splits(tops: Mapping[str, _Folder]) -> bool:
 
 
 def _refuse_if_doubtful(tops: Mapping[str, _Folder], source: str) -> None:
-    """Raise `DataError` where top folders hold the same subfolders and may be splits as well as classes."""
+    """Raise `DataError` where top folders with equal subfolders may be splits."""
     if len(tops) < 2 or any(folder.pictures or not folder.below for folder in tops.values()):
         return
     classes = _classes(tops, tops)
@@ -254,9 +253,7 @@ def _refuse_if_doubtful(tops: Mapping[str, _Folder], source: str) -> None:
 
 def _few(names: Iterable[str]) -> str:
     ordered = sorted(names)
-    if len(ordered) > 4:
-        return f"{', '.join(ordered[:3])} and {len(ordered) - 3} more"
-    return " and ".join(filter(None, [", ".join(ordered[:-1]), ordered[-1]]))
+    return join_words(ordered if len(ordered) < 5 else [*ordered[:3], f"{len(ordered) - 3} more"])
 
 
 def _folded(name: str) -> str:

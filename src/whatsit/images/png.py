@@ -1,4 +1,4 @@
-"""Leaves of a PNG what decides about its pixels, checked; the rest never reaches a decoder."""
+"""Check of a PNG: only the parts that decide about its pixels reach the decoder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Png(NamedTuple):
 def clean_png(data: bytes) -> Png:
     """Return a PNG that may be decoded, from its file.
 
-    An end that is missing is put behind the pixels; whether these are complete, the decoder tells.
+    A missing end is added; whether the pixels are complete, the decoder reports.
 
     Raises `ImageError` where its header is not allowed, or a part that decides about the pixels is damaged.
     """
@@ -65,7 +65,7 @@ def clean_png(data: bytes) -> Png:
 
 
 def _parts(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The parts before the end, whole, each with its kind; those that decide about the pixels were checked."""
+    """Yield the parts before the end, with their kinds and checked checksums."""
     at = len(PNG_START)
     while True:
         end, kind = at + 12 + int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
@@ -102,7 +102,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def _unpack(packed: bytes, most: int) -> bytes | None:
-    """What was deflated; None where it is damaged or longer than allowed."""
+    """Inflate; None where the data are damaged or longer than allowed."""
     unpacker = zlib.decompressobj()
     try:
         body = unpacker.decompress(packed, most)

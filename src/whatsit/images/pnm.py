@@ -1,4 +1,4 @@
-"""Reads PBM, PGM, PPM and PFM, binary and plain, by NumPy: Pillow reads most of their kinds a sample at a time."""
+"""PBM, PGM, PPM and PFM, read by NumPy: Pillow reads most a sample at a time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _CHANNELS = {b"P3": 3, b"P6": 3}
 
 
 def pnm_size(data: bytes) -> tuple[int, int]:
-    """Return the (width, height) in the header; raises `ImageError` where it is damaged."""
+    """Return the (width, height) in the header. Raises `ImageError`."""
     width, height, _, _ = _header(data)
     return width, height
 
 
 def read_pnm(data: bytes) -> Image.Image:
-    """Return the picture: `L` or `RGB` whose samples were scaled from 0..maximum to 0..255, or `F` of a PFM.
+    """Return the image: `L` or `RGB`, scaled to 0..255, or `F` of a PFM.
 
     The formats: netpbm.sourceforge.net/doc (pbm, pgm, ppm); Debevec's PFM, whose rows go from the bottom up. Raises
     `ImageError` where it is damaged or a part of it is missing.
@@ -52,7 +52,7 @@ def read_pnm(data: bytes) -> Image.Image:
 
 
 def _header(data: bytes) -> tuple[int, int, float, int]:
-    """Width, height, the largest sample (of a PFM: its scale), and where the samples begin."""
+    """Return width, height, largest sample (or scale), and where samples begin."""
     at, numbers = 2, []
     try:
         for _ in range(2 if data[1:2] in b"14" else 3):
@@ -77,7 +77,7 @@ def _samples(data: bytes, at: int, count: int, kind: str) -> npt.NDArray[Any]:
 
 
 def _plain_samples(text: bytes, count: int, *, one_digit: bool) -> npt.NDArray[Any]:
-    """Samples as decimal numbers; those of a bitmap need no white space between them."""
+    """Read decimal samples; those of a bitmap need no white space between them."""
     text = _COMMENT.sub(b" ", text)
     if one_digit:
         digits = np.frombuffer(b"".join(text.split()), np.uint8)[:count] - ord("0")

@@ -1,4 +1,4 @@
-"""From DATA, in any of its forms, to a list of pictures with labels.
+"""Scan of DATA, in any of its forms, into a list of labelled images.
 
 DATA is a folder of class folders, perhaps in splits (see `images/layout.py`); a zip or tar of one; a CSV with the columns
 `path,label[,split][,group]` (see `images/csv_rows.py`); or the name of a data set (see `images/datasets.py`).
@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from statistics import median
 
 from whatsit.errors import DataError, ImageError
 from whatsit.images.csv_rows import Row, read_rows
-from whatsit.images.decode import EXTENSIONS
+from whatsit.images.decode import picture_size
+from whatsit.images.formats import EXTENSIONS
 from whatsit.images.layout import SPLIT_NAMES, Layout, find_layout, split_of
 from whatsit.images.names import label_fault
-from whatsit.images.stores import FolderStore, Store, TarStore, ZipStore, pictures_in
+from whatsit.images.stores import FolderStore, Store, TarStore, ZipStore
 from whatsit.images.walk import LeftOut, describe, holds_pictures
 
 SPLITS = ("train", "validation", "test")
@@ -30,76 +32,74 @@ _ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".ta
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One labelled picture of a data set."""
+    """One labelled image of a data set."""
 
     name: str  # its name in the store
     label: str
     split: str | None = None  # one of SPLITS, or None where none was decided yet
     digest: bytes = b""  # SHA-256 of the file
-    group: str | None = None  # pictures of one group, such as of one patient, stay on one side of a split
+    group: str | None = None  # images of one group, such as of one patient, stay on one side of a split
 
 
-Named = Mapping[bytes, tuple[str, str]]  # of a test picture's digest, its name and the name of what it resembles
+Named = Mapping[bytes, tuple[str, str]]  # from a test image's digest to its name and the name of what it resembles
 
 
 @dataclass(frozen=True)
 class Leakage:
-    """Test pictures that resemble pictures that were trained on or chosen by, each in the first of these that holds."""
+    """Test images that resemble images of earlier splits, each listed once."""
 
-    copies: Named = field(default_factory=dict)  # DATA has them in an earlier split too, where they are left out
+    copies: Named = field(default_factory=dict)  # also in an earlier split of DATA, from which they are removed
     near: Named = field(default_factory=dict)  # a near-duplicate
     grouped: Named = field(default_factory=dict)  # of the same group
 
     def __contains__(self, picture: Picture) -> bool:
-        """Whether this test picture is one of them."""
+        """Return whether this test image is one of them."""
         return any(picture.digest in kind for kind in (self.copies, self.near, self.grouped))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled pictures, where to read them, and what was left out on the way."""
+    """Labelled images, where to read them, and what was left out."""
 
     source: str  # DATA as the user gave it
     store: Store
     pictures: tuple[Picture, ...]
-    classes: tuple[str, ...]  # sorted; a label's number is its place here
-    passed_over: Counter[str] = field(default_factory=Counter)  # stray files, by kind
+    classes: tuple[str, ...]  # sorted; a label's number is its index here
+    passed_over: Counter[str] = field(default_factory=Counter)  # skipped files, by kind
     unreadable: tuple[tuple[str, str], ...] = ()  # (name, reason)
-    barren: tuple[
-        str, ...
-    ] = ()  # of class folders whose pictures are all in a format that is not read, a sentence each
+    barren: tuple[str, ...] = ()  # a sentence for each class folder with images in unsupported formats only
     notes: tuple[str, ...] = ()  # what else the user should know, a sentence each
     listed: tuple[Picture, ...] = ()  # as DATA lists them, before any was left out
     leakage: Leakage = Leakage()  # from the other splits into test; known once it is split
 
     def read(self, picture: Picture) -> bytes:
-        """The bytes of the picture's file; raises `ImageError`."""
+        """Return the bytes of the image's file. Raises `ImageError`."""
         return self.store.read(picture.name)
 
     def of(self, split: str) -> list[Picture]:
-        """The pictures of one split, in order."""
+        """Return the images of one split, in order."""
         return [picture for picture in self.pictures if picture.split == split]
 
     def fingerprint(self) -> str:
-        """A SHA-256 in hex of what matters: every picture's contents, label and split, in any order."""
+        """Return a SHA-256 in hex of every image's contents, label and split."""
         lines = sorted(f"{p.digest.hex()} {p.split} {p.label}\n" for p in self.pictures)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def without(self, unreadable: Iterable[tuple[str, str]]) -> Dataset:
-        """The data set less these pictures, which join the list of the unreadable."""
+        """Return the data set without these images, which are listed as unreadable."""
         gone = dict(unreadable)
         kept = tuple(p for p in self.pictures if p.name not in gone)
         return replace(self, pictures=kept, unreadable=(*self.unreadable, *gone.items()))
 
 
 def scan(data: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Dataset:
-    """List the pictures of DATA with their labels, and take each file's fingerprint.
+    """List the images of DATA with their labels, and take each file's fingerprint.
 
-    Pictures of 0 bytes and unreadable files go to `Dataset.unreadable`; strays are counted in `passed_over`. Whether
-    a picture decodes is seen when it is decoded, once, by whoever needs its pixels.
+    Files of 0 bytes and unreadable ones go to `Dataset.unreadable`; skipped files are counted in `passed_over`. Whether an
+    image decodes is seen when it is decoded, once, where its pixels are needed.
 
     Raises:
-        DataError: DATA does not exist, holds no pictures, does not tell classes from splits, or is a hostile archive.
+        DataError: DATA does not exist, holds no images, is ambiguous about classes and splits, or is a hostile archive.
     """
     path = Path(data)
     try:
@@ -129,15 +129,13 @@ def _list_archive(source: str, path: Path) -> Dataset:
 
 
 def list_folders(source: str, store: Store) -> Dataset:
-    """A data set from a store whose folders are the classes, or splits of them: see `images/layout.py`."""
+    """Return the data set in a store whose folders are classes or splits."""
     left_out = LeftOut()
-    names = list(pictures_in(store, left_out))
+    names = list(store.pictures(left_out))
     if not names:
-        told = [f"passed over: {describe(left_out.kinds)}"] if left_out.kinds else []
-        told += left_out.sentences()
-        raise DataError(
-            f"{source}: no pictures found ({', '.join(sorted(EXTENSIONS))}){''.join(f'; {one}' for one in told)}"
-        )
+        notes = [f"passed over: {describe(left_out.kinds)}"] if left_out.kinds else []
+        notes += left_out.sentences()
+        raise DataError("; ".join([f"{source}: no pictures found ({', '.join(sorted(EXTENSIONS))})", *notes]))
     layout = find_layout(names, source)
     pictures = []
     for name in names:
@@ -158,7 +156,10 @@ def list_folders(source: str, store: Store) -> Dataset:
 
 
 def _barren(layout: Layout, left_out: LeftOut, classes: Iterable[str]) -> dict[str, bool]:
-    """A sentence for each class folder that gave no picture, and whether it holds pictures in a format that is not read."""
+    """Return a sentence for each class folder without readable image.
+
+    Its value is whether the folder holds images in a format that is not read.
+    """
     known = set(classes)
     troubles = dict(left_out.troubles)
     found: dict[str, bool] = {}
@@ -168,10 +169,8 @@ def _barren(layout: Layout, left_out: LeftOut, classes: Iterable[str]) -> dict[s
             continue
         label, place = of_class
         kinds = left_out.below(place)
-        inside = next(
-            (f"{name}: {why}" for name, why in troubles.items() if name.startswith(f"{place}/")), "it is empty"
-        )
-        reason = troubles.get(place) or (f"only {describe(kinds)}" if kinds else inside)
+        inside = (f"{name}: {why}" for name, why in troubles.items() if name.startswith(f"{place}/"))
+        reason = troubles.get(place) or (f"only {describe(kinds)}" if kinds else next(inside, "it is empty"))
         found[f"the class folder '{label}' holds no picture that can be read: {reason}"] = holds_pictures(kinds)
     return found
 
@@ -203,9 +202,9 @@ def _listed(path: Path, row: Row) -> Picture:
 
 
 def _each_once(source: str, rows: Iterable[Picture]) -> tuple[list[Picture], tuple[str, ...]]:
-    """Each picture once under a label, and a note of those that were listed in several splits.
+    """Return each image once under a label, and a note of those in several splits.
 
-    The later split keeps the picture: a test set is not to be touched. Raises `DataError` where one is in two groups.
+    The later split keeps the image: a test set is not to be touched. Raises `DataError` where one is in two groups.
     """
     kept: dict[tuple[str, str], Picture] = {}
     again: dict[str, None] = {}
@@ -232,7 +231,7 @@ def _clean_label(label: str, source: str, where: str) -> str:
 
 
 def take_fingerprints(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:
-    """Read every file once and note its SHA-256; those that cannot be read join `unreadable`."""
+    """Read every file once for its SHA-256; failures join `unreadable`."""
 
     def look(picture: Picture) -> Picture | tuple[str, str]:
         try:
@@ -264,7 +263,10 @@ def take_fingerprints(dataset: Dataset, progress: Callable[[int, int], None] | N
 
 
 def without_unreadable(dataset: Dataset, unreadable: Iterable[tuple[str, str]]) -> Dataset:
-    """Return the data set less these pictures. Raises `DataError` where that empties a split that it came with."""
+    """Return the data set without these images.
+
+    Raises `DataError` where that empties a split that it came with.
+    """
     reasons = dict(unreadable)
     left = dataset.without(reasons.items())
     for split in SPLITS:
@@ -278,11 +280,7 @@ def without_unreadable(dataset: Dataset, unreadable: Iterable[tuple[str, str]]) 
 
 
 def typical_size(dataset: Dataset, sample: int = 200) -> tuple[int, int]:
-    """The median `(height, width)` in pixels over an evenly spaced sample of readable pictures."""
-    from statistics import median
-
-    from whatsit.images.decode import picture_size
-
+    """Return the median `(height, width)` of an evenly spaced sample of images."""
     sizes = []
     step = max(1, len(dataset.pictures) // sample)
     for picture in dataset.pictures[::step]:
@@ -296,14 +294,11 @@ def typical_size(dataset: Dataset, sample: int = 200) -> tuple[int, int]:
 
 
 def label_numbers(pictures: Iterable[Picture], classes: Iterable[str]) -> list[int]:
-    """Each picture's label as its place among the classes."""
+    """Return each image's label as its index among the classes."""
     number = {label: place for place, label in enumerate(classes)}
     return [number[picture.label] for picture in pictures]
 
 
 def count_by_label(pictures: Iterable[Picture]) -> dict[str, int]:
-    """How many pictures each label has."""
-    counts: defaultdict[str, int] = defaultdict(int)
-    for picture in pictures:
-        counts[picture.label] += 1
-    return dict(counts)
+    """Return how many images each label has."""
+    return dict(Counter(picture.label for picture in pictures))

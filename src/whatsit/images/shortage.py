@@ -1,20 +1,21 @@
-"""Classes that lack pictures where they need some: refused or noted, with the reason that is true."""
+"""Classes that lack images in a split: refused or noted, with the reason."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from whatsit.errors import DataError
 from whatsit.images.layout import split_of
+from whatsit.images.names import join_words
 from whatsit.images.scan import SPLITS, Dataset, Picture
 
 _PURPOSES = {"train": "train", "validation": "validate", "test": "test"}
 
 
 def require_trainable(dataset: Dataset) -> None:
-    """Raise `DataError` where there is only one class, or a class folder has only pictures in a format that is not read."""
+    """Raise `DataError` for a single class, or a class in unsupported formats only."""
     if dataset.barren:
         raise DataError(f"{dataset.source}: {dataset.barren[0]}; or move the folder elsewhere")
     if len(dataset.classes) < 2:
@@ -24,7 +25,7 @@ def require_trainable(dataset: Dataset) -> None:
 
 
 def require_training_pictures(dataset: Dataset) -> None:
-    """Raise `DataError`, with the reason, where a class has no picture to train on or to be dealt."""
+    """Raise `DataError`, with the reason, where a class has no image to train on."""
     have = {picture.label for picture in dataset.pictures if picture.split in (None, "train")}
     for label in dataset.classes:
         if label not in have:
@@ -49,7 +50,7 @@ def _why_none(dataset: Dataset, label: str) -> str:
 
 
 def _reasons(dataset: Dataset, label: str, gone: Sequence[Picture]) -> str:
-    """Return what became of pictures that are not in the data set any more."""
+    """Return why images were removed from the data set."""
     unreadable = dict(dataset.unreadable)
     others = _other_labels(dataset)
     left = {picture.digest for picture in dataset.pictures if picture.digest}
@@ -80,19 +81,19 @@ def _other_labels(dataset: Dataset) -> Mapping[bytes, Mapping[str, Picture]]:
 
 
 def require_enough(source: str, label: str, groups: Mapping[bytes, Sequence[Picture]], names: Sequence[str]) -> None:
-    """Raise `DataError`, with the reason, where the groups of a class are too few to be in all these splits.
+    """Raise `DataError`, with the reason, for a class with too few groups to split.
 
     Args:
         source: DATA.
         label: the class.
-        groups: its pictures that stay together.
+        groups: its images that stay together.
         names: of the splits.
     """
     if len(groups) >= len(names):
         return
     pictures = [picture for group in groups.values() for picture in group]
     different = len({picture.digest for picture in pictures})
-    needed = f"at least {len(names)} are needed, one each to {_purposes(names)}"
+    needed = f"at least {len(names)} are needed, one each to {join_words(_PURPOSES[name] for name in names)}"
     where = " in the train split" if pictures and pictures[0].split else ""
     if different < len(names):
         count = f"{different} different readable picture{'' if different == 1 else 's'}"
@@ -114,22 +115,19 @@ def require_enough(source: str, label: str, groups: Mapping[bytes, Sequence[Pict
 
 
 def with_untested_noted(dataset: Dataset) -> Dataset:
-    """Return the data set with a note of the classes that have no validation or test pictures."""
+    """Note the classes that have no validation or test images."""
     notes = dataset.notes
     for split, lacks in (("test", "it is not tested"), ("validation", "nothing is chosen or calibrated by it")):
         have = {picture.label for picture in dataset.of(split)}
         missing = [label for label in dataset.classes if label not in have]
         if missing and have:
             lacks = lacks.replace("it is", "they are").replace("it", "them") if len(missing) > 1 else lacks
-            notes = (
-                *notes,
-                f"{_name_classes(missing)} no {split} pictures, so {lacks}; put some into the {split} split",
-            )
+            note = f"{_name_classes(missing)} no {split} pictures, so {lacks}; put some into the {split} split"
+            notes = (*notes, note)
     return replace(dataset, notes=notes)
 
 
-def _name_classes(labels: Collection[str]) -> str:
-    labels = list(labels)
+def _name_classes(labels: Sequence[str]) -> str:
     if len(labels) == 1:
         return f"the class '{labels[0]}' has"
     shown = ", ".join(f"'{label}'" for label in labels[:5])
@@ -137,7 +135,7 @@ def _name_classes(labels: Collection[str]) -> str:
 
 
 def _place(dataset: Dataset, picture: Picture) -> str:
-    """Where a picture's split lies: the folder by its own name, or the split of a CSV file."""
+    """Return the folder of an image's split by its own name, or the split of a CSV."""
     if not dataset.source.lower().endswith(".csv"):
         for part in picture.name.split("/"):
             if split_of(part) == picture.split:
@@ -148,8 +146,3 @@ def _place(dataset: Dataset, picture: Picture) -> str:
 def _train_place(dataset: Dataset) -> str:
     training = next((picture for picture in dataset.listed or dataset.pictures if picture.split == "train"), None)
     return _place(dataset, training) if training else "the train split"
-
-
-def _purposes(names: Sequence[str]) -> str:
-    words = [_PURPOSES[name] for name in names]
-    return " and ".join([", ".join(words[:-1]), words[-1]])

@@ -1,4 +1,4 @@
-"""What people hand in as an image, such as arrays and open files, as something that the one decoder reads."""
+"""Sources of images, such as arrays and open files, for the decoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_BYTES = 256 * 1024 * 1024  # of a file
 
 
 def readable(source: Source, most: int) -> Readable:
-    """Return arrays as PIL images and open files as their bytes, of which at most `most + 1` are read.
+    """Return arrays as PIL images and open files as their bytes, at most `most + 1`.
 
     Arrays are uint8 or bool, `[H, W]` or `[H, W, 1]` (grey), `[H, W, 3]` (RGB) or `[H, W, 4]` (RGB and opacity), 0..255. Files
     are read from where they stand.
@@ -64,13 +64,18 @@ def _contents_of(file: BinaryIO, most: int) -> bytes:
     return data
 
 
+def require_few_bytes(size: int) -> None:
+    """Raise `ImageError` for a file of more than `MAX_BYTES`."""
+    if size > MAX_BYTES:
+        raise ImageError(f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
+
+
 def read_file(path: str | Path) -> bytes:
-    """The bytes of a file; raises `ImageError` in plain words where it cannot be read."""
+    """Return the bytes of a file. Raises `ImageError` where it cannot be read."""
     path = Path(path)
     try:
         info = path.stat()
-        if info.st_size > MAX_BYTES:
-            raise ImageError(f"the file has {info.st_size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
+        require_few_bytes(info.st_size)
         if stat.S_ISDIR(info.st_mode):
             raise ImageError("this is a folder, not a picture")
         if not stat.S_ISREG(info.st_mode):

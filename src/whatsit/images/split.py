@@ -1,4 +1,4 @@
-"""Which pictures train, which choose, which judge: stratified, seeded, the same picture never on both sides."""
+"""Splits into train, validation and test: stratified, seeded, groups on one side."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 
 from whatsit.errors import DataError
 from whatsit.images.groups import Alike, with_column
+from whatsit.images.names import join_words
 from whatsit.images.scan import SPLITS, Dataset, Picture
 from whatsit.images.shortage import require_enough, require_trainable, require_training_pictures, with_untested_noted
 
 FRACTIONS = (0.70, 0.15, 0.15)
-MOST_VALIDATION = 5000  # pictures: an accuracy of 90 % has a standard error of 0.4 points then; train gets the others
+MOST_VALIDATION = 5000  # images: an accuracy of 90 % has a standard error of 0.4 points then; train gets the others
 
-ATTEMPTS = 20  # other orders that are tried where one would tear a group that several classes have pictures of
+ATTEMPTS = 20  # orders that are tried where one would divide a group that several classes have images of
 
-Group = list[Picture]  # pictures that are the same, or nearly, or of one group: they stay together
+Group = list[Picture]  # copies, near-duplicates or images of one group: they stay together
 
 
 def split(
@@ -27,15 +28,15 @@ def split(
     fractions: tuple[float, float, float] = FRACTIONS,
     alike: Alike | None = None,
 ) -> Dataset:
-    """Give every picture its split: the same one to all that belong together.
+    """Give every image its split: the same one to all that belong together.
 
-    That are copies of a picture, those that `alike` says are nearly the same, and those with the same `group`.
-    Where DATA came with a test set, that stays as it is, and validation, if missing, is carved from train in the
-    proportion of `fractions`, at most `MOST_VALIDATION` pictures. A picture under two labels is left
-    out; a training picture whose exact copy is also in a later split is left out of the earlier one. Both are noted.
+    These are copies of an image, groups of `alike`, and images with the same `group`. Where DATA came with a test set, that
+    stays as it is, and validation, if missing, is taken from train in the proportion of `fractions`, at most
+    `MOST_VALIDATION` images. An image under two labels is left out; a training image whose exact copy is also in a later
+    split is left out of the earlier one. Both are noted.
 
     Raises:
-        DataError: a class has no training pictures, or too few different pictures to be in every split.
+        DataError: a class has no training images, or too few different images to be in every split.
     """
     require_trainable(dataset)
     dataset = dataset if dataset.listed else replace(dataset, listed=dataset.pictures)
@@ -58,7 +59,7 @@ def split(
 
 
 def limit(dataset: Dataset, per_class: int, seed: int = 0) -> Dataset:
-    """At most so many pictures of each class, drawn at random, in the same proportions of the splits as before."""
+    """Draw at most `per_class` images of each class at random, splits in proportion."""
     strata: defaultdict[str, defaultdict[str, list[Picture]]] = defaultdict(lambda: defaultdict(list))
     for picture in dataset.pictures:
         strata[picture.label][picture.split or ""].append(picture)
@@ -72,7 +73,7 @@ def limit(dataset: Dataset, per_class: int, seed: int = 0) -> Dataset:
 
 
 def _share_out(sizes: list[int], limit: int) -> list[int]:
-    """At most `limit` in all, in proportion to the sizes, none of them below one."""
+    """Share at most `limit` in proportion to the sizes, at least one each."""
     total = sum(sizes)
     if total <= limit:
         return sizes
@@ -83,7 +84,7 @@ def _share_out(sizes: list[int], limit: int) -> list[int]:
 
 
 def _with_less_validation(dataset: Dataset, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
-    """What validation does not need goes to train."""
+    """Give train what validation does not need."""
     total = sum(picture.split in (None, "train") for picture in dataset.pictures)
     validation = min(fractions[1], MOST_VALIDATION / max(total, 1))
     return 1.0 - validation - fractions[2], validation, fractions[2]
@@ -138,7 +139,7 @@ def _allot(
     seed: int,
     alike: Alike,
 ) -> list[Picture]:
-    """Deal each class's groups out by the shares, every split getting at least one."""
+    """Deal each class's groups by the shares, at least one to every split."""
     by_class: defaultdict[str, dict[bytes, Group]] = defaultdict(dict)
     for picture in pictures:
         by_class[picture.label].setdefault(alike.get(picture.digest, picture.digest), []).append(picture)
@@ -193,13 +194,13 @@ def _deal_classes(
 def _refuse_torn(
     dataset: Dataset, by_class: Mapping[str, Mapping[bytes, Group]], torn: set[bytes], names: Sequence[str]
 ) -> None:
-    """Raise `DataError` where a group of the column `group` could not be kept on one side."""
+    """Raise `DataError` where a group of the column `group` is on several sides."""
     for label in dataset.classes:
         for key in torn & by_class[label].keys():
             groups = {picture.group for picture in by_class[label][key] if picture.group}
             if groups:
                 raise DataError(
-                    f"{dataset.source}: no way was found to have pictures of every class in {_several(names)} while each "
+                    f"{dataset.source}: no way was found to have pictures of every class in {join_words(names)} while each "
                     f"group stays on one side; group '{min(groups)}' would be torn for the class '{label}', which has pictures "
                     f"of {len(by_class[label]):,} groups: add pictures of other groups to it"
                 )
@@ -212,7 +213,10 @@ def _deal(
     shares: Sequence[float],
     dealt: Mapping[bytes, str],
 ) -> dict[bytes, str]:
-    """The split of each group: the first with room for it, or train. What was dealt before stays, where it can."""
+    """Return the split of each group: the first with room for it, or train.
+
+    What was dealt before stays, where possible.
+    """
     where = {key: dealt[key] for key in order if key in dealt}
     room = dict(zip(names, _counts(sum(sizes.values()), shares), strict=True))
     for key, name in where.items():
@@ -222,7 +226,7 @@ def _deal(
             where[key] = next((name for name in names if room[name] >= sizes[key]), names[0])
             room[where[key]] -= sizes[key]
     held = Counter(where.values())
-    # Where large groups left none for a split, it gets the smallest; one under several labels only at need.
+    # A split that large groups left empty gets the smallest group, if possible one that is under a single label.
     for name in names:
         if not held[name]:
             donors = [key for key in order if held[where[key]] > 1]
@@ -234,7 +238,7 @@ def _deal(
 
 
 def _counts(total: int, shares: Sequence[float]) -> list[int]:
-    """Whole numbers that sum to `total`, near the shares, none below one; train, the first, takes what is left."""
+    """Share a total by the shares, at least one each; train, the first, gets the rest."""
     whole = sum(shares)
     later = [max(1, round(total * share / whole)) for share in shares[1:]]
     while total - sum(later) < 1:
@@ -242,12 +246,8 @@ def _counts(total: int, shares: Sequence[float]) -> list[int]:
     return [total - sum(later), *later]
 
 
-def _several(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]])
-
-
 def _ordered(dataset: Dataset, pictures: Iterable[Picture]) -> tuple[Picture, ...]:
-    """In the order of the data set, whatever order they were dealt in."""
+    """Return images in the order of the data set."""
     dealt = {(picture.name, picture.label): picture for picture in pictures}
     keys = ((picture.name, picture.label) for picture in dataset.pictures)
     return tuple(dealt[key] for key in keys if key in dealt)

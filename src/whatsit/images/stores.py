@@ -1,4 +1,4 @@
-"""Where the bytes of pictures lie: a folder, a zip, a tar or memory, all read by name and by several threads at once.
+"""Stores of image files: a folder, a zip or a tar, read by name from any thread.
 
 Archives are never unpacked to disk. Their table of contents is checked once, before anything is read.
 """
@@ -17,65 +17,56 @@ import weakref
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Protocol
+from typing import IO, Any, Generic, Protocol, TypeVar
 
 from whatsit.errors import DataError, ImageError
-from whatsit.images.decode import MAX_BYTES, read_file
-from whatsit.images.walk import LINK, SPECIAL, LeftOut, pictures_among, pictures_below, walk
+from whatsit.images.sources import read_file, require_few_bytes
+from whatsit.images.walk import LINK, SPECIAL, LeftOut, pictures_among, pictures_below
 
-# An archive may unpack to this many times its own size before it is taken for a bomb; pictures hardly compress.
+# An archive may unpack to this many times its own size before it is taken for a bomb; images hardly compress.
 MAX_RATIO = 200
 RATIO_MATTERS_FROM = 64 * 1024 * 1024
 _SPARSE = "files with holes"
 _AGAIN = "older files of the same name"
 _SAYS_UTF8 = 0x800  # the flag of a member of a zip whose name is in UTF-8
 
+Member = TypeVar("Member")
+
 
 class Store(Protocol):
     """A set of files that can be read by name. Names are relative and use `/`."""
 
-    def names(self) -> list[str]:
-        """Every file's name, in an order that does not depend on the machine."""
+    def pictures(self, left_out: LeftOut) -> Iterator[str]:
+        """Yield the names of the images, in the same order on every machine.
+
+        What is left out is noted. Raises `DataError`.
+        """
         ...
 
     def read(self, name: str) -> bytes:
-        """One file's bytes; raises `ImageError` where they cannot be read. Safe to call from several threads."""
+        """Return one file's bytes, called from any thread. Raises `ImageError`."""
         ...
 
 
 class FolderStore:
-    """The files below a folder, listed by the one walk."""
+    """The files below a folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def names(self) -> list[str]:
-        try:
-            return list(walk(self.root, LeftOut()))
-        except OSError as error:
-            raise DataError(f"{self.root}: the folder cannot be read: {error.strerror or error}") from None
+    def pictures(self, left_out: LeftOut) -> Iterator[str]:
+        """Yield the names of the images, as `Store` says."""
+        return pictures_below(self.root, left_out)
 
     def read(self, name: str) -> bytes:
+        """Return a file's bytes. Raises `ImageError`."""
         return read_linked(self.root / name)
 
 
-class MemoryStore:
-    """Files that were made in memory."""
-
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        self._files = files
-
-    def names(self) -> list[str]:
-        return list(self._files)
-
-    def read(self, name: str) -> bytes:
-        return self._files[name]
-
-
 def read_linked(path: Path) -> bytes:
-    """Read a file in a folder; of a link whose target is missing the `ImageError` says so."""
+    """Read a file in a folder. Raises `ImageError`, which names a link without target."""
     try:
         return read_file(path)
     except ImageError as error:
@@ -84,21 +75,8 @@ def read_linked(path: Path) -> bytes:
         raise
 
 
-def pictures_in(store: Store, left_out: LeftOut) -> Iterator[str]:
-    """Yield the names of the pictures in a store, in order; what is left out is noted. Raises `DataError`."""
-    if isinstance(store, FolderStore):
-        yield from pictures_below(store.root, left_out)
-        return
-    if isinstance(store, ZipStore | TarStore):
-        names = sorted({*store.names(), *store.folders, *store.others})
-        yield from pictures_among(names, left_out, store.others)
-        left_out.kinds.update(store.hidden)
-        return
-    yield from pictures_among(store.names(), left_out)
-
-
 class _FileAt:
-    """Reads an open file at given places, from several threads, for as long as it is needed; the file may be closed."""
+    """A reader of a file at given offsets, for several threads, even when closed."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._descriptor = os.dup(file.fileno())
@@ -113,10 +91,46 @@ class _FileAt:
             return os.read(self._descriptor, count)
 
 
-class ZipStore:
-    """The files in a zip archive, stored or deflated. Raises `DataError` for one that is damaged, encrypted or hostile."""
+class _Archive(Generic[Member]):
+    """The table of contents of an archive."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
+        self.notes: tuple[str, ...] = ()  # what the user should know, a sentence each
+        self._members: dict[str, Member] = {}  # the files
+        self._folders: list[str] = []  # that have an entry of their own, with `/` at the end
+        self._others: dict[str, str] = {}  # what is no file, such as links, with its kind
+        self._hidden: Counter[str] = Counter()  # files of which only the number is known
+
+    def pictures(self, left_out: LeftOut) -> Iterator[str]:
+        """Yield the names of the images, as `Store` says."""
+        yield from pictures_among(sorted({*self._members, *self._folders, *self._others}), left_out, self._others)
+        left_out.kinds.update(self._hidden)
+
+    def _add(self, name: str, member: Member, kind: str | None) -> None:
+        """Add a file, or what is none of a kind, in the place of what had its name before."""
+        if kind:
+            self._others[name] = kind
+            self._members.pop(name, None)
+        else:
+            if name in self._members:
+                self._hidden[_AGAIN] += 1
+            self._members[name] = member
+            self._others.pop(name, None)
+
+    def _check_name(self, name: str) -> None:
+        path = PurePosixPath(name.replace("\\", "/"))
+        drive = len(name) > 1 and name[1] == ":"
+        if path.is_absolute() or ".." in path.parts or drive or "\0" in name:
+            raise DataError(f"{self._path}: refused, because '{name[:200]}' points outside the archive")
+
+
+class ZipStore(_Archive[zipfile.ZipInfo]):
+    """The files in a zip archive, stored or deflated."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the table of contents. Raises `DataError`: damaged, encrypted or hostile."""
+        super().__init__(path)
         try:
             with path.open("rb") as file, zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
@@ -126,36 +140,27 @@ class ZipStore:
                 self._read_at = _FileAt(file)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
             raise DataError(f"{path}: the zip archive cannot be read, it may be cut short: {error}") from None
-        self._members: dict[str, zipfile.ZipInfo] = {}
-        self.folders: list[str] = []  # that have an entry of their own, with `/` at the end
-        self.others: dict[str, str] = {}  # what is no file, such as links, by its name: the kind
-        self.hidden: Counter[str] = Counter()  # what cannot be told by a name
         doubtful = []
         for info in members:
             name, certain = _name_of(info)
             if name.endswith("/"):
-                self.folders.append(name)
+                self._folders.append(name)
                 continue
-            _check_zip_member(path, name, info)
-            if kind := _kind_of(info.external_attr >> 16):
-                self.others[name] = kind
-                self._members.pop(name, None)
-            else:
-                if name in self._members:
-                    self.hidden[_AGAIN] += 1
-                self._members[name] = info
-                self.others.pop(name, None)
-                doubtful += [] if certain else [name]
+            self._check_member(name, info)
+            kind = _kind_of(info.external_attr >> 16)
+            self._add(name, info, kind)
+            doubtful += [] if certain or kind else [name]
         _check_ratio(path, sum(info.file_size for info in members))
-        self.notes = _notes(doubtful)
-
-    def names(self) -> list[str]:
-        return sorted(self._members)
+        if doubtful:
+            self.notes = (
+                f"names in the zip may be spelt wrong, as it does not say how they are written: {len(doubtful):,}, such as "
+                f"{doubtful[0]!r}; give the unpacked folder instead",
+            )
 
     def read(self, name: str) -> bytes:
+        """Return a file's bytes. Raises `ImageError`."""
         info = self._members[name]
-        if (size := max(info.file_size, info.compress_size)) > MAX_BYTES:
-            raise ImageError(f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
+        require_few_bytes(max(info.file_size, info.compress_size))
         # One read fetches the local header, whose two variable fields are nearly always as long as the name, and the data.
         guess = 30 + len(info.filename.encode()) + 64 + info.compress_size
         block = self._read_at(info.header_offset, guess)
@@ -170,63 +175,59 @@ class ZipStore:
             raise ImageError("its data in the zip archive are damaged (wrong checksum)")
         return data
 
+    def _check_member(self, name: str, info: zipfile.ZipInfo) -> None:
+        self._check_name(name)
+        if info.flag_bits & 0x1:
+            raise DataError(f"{self._path}: '{name}' is encrypted; unpack the archive with its password first")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataError(f"{self._path}: '{name}' is packed by an unusual method; make the zip again with 'deflate'")
 
-class TarStore:
-    """The files in a tar archive; a compressed one is unpacked into an unnamed temporary file."""
+
+class TarStore(_Archive[tuple[int, int]]):
+    """The files in a tar archive; a compressed one is unpacked into a temporary file."""
 
     def __init__(self, path: Path) -> None:
+        """Read the table of contents. Raises `DataError` where it is damaged or hostile."""
+        super().__init__(path)
         try:
             with _plain_tar(path) as plain, tarfile.open(fileobj=plain, mode="r:") as archive:
                 members = archive.getmembers()
                 self._read_at = _FileAt(plain)
         except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
             raise DataError(f"{path}: the tar archive cannot be read, it may be cut short: {error}") from None
-        self.notes: tuple[str, ...] = ()
-        self.folders: list[str] = []  # that have an entry of their own, with `/` at the end
-        self.others: dict[str, str] = {}  # what is no file, such as links, by its name: the kind
-        self.hidden: Counter[str] = Counter()  # what cannot be told by a name
-        self._places: dict[str, tuple[int, int]] = {}
         for member in members:
-            _check_member_name(path, member.name)
+            self._check_name(member.name)
             name = member.name.removeprefix("./")
-            if member.isreg() and not member.issparse():
-                if name in self._places:
-                    self.hidden[_AGAIN] += 1
-                self._places[name] = (member.offset_data, member.size)
-                self.others.pop(name, None)
-            elif member.isdir():
-                self.folders += [f"{name}/"] if name not in ("", ".") else []
-            else:
-                linked = member.issym() or member.islnk()
-                self.others[name] = LINK if linked else _SPARSE if member.issparse() else SPECIAL
-                self._places.pop(name, None)
-
-    def names(self) -> list[str]:
-        return sorted(self._places)
+            if member.isdir():
+                self._folders += [f"{name}/"] if name not in ("", ".") else []
+                continue
+            linked = member.issym() or member.islnk()
+            kind = LINK if linked else _SPARSE if member.issparse() else None if member.isreg() else SPECIAL
+            self._add(name, (member.offset_data, member.size), kind)
 
     def read(self, name: str) -> bytes:
-        offset, size = self._places[name]
-        if size > MAX_BYTES:
-            raise ImageError(f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
+        """Return a file's bytes. Raises `ImageError`."""
+        offset, size = self._members[name]
+        require_few_bytes(size)
         return self._read_at(offset, size)
 
 
 def _kind_of(mode: int) -> str | None:
-    """What a member of a zip is by its Unix mode, where it is no file; 0 where no system said."""
+    """Return what a member of a zip is by its Unix mode, where it is no file."""
     if stat.S_ISLNK(mode):
         return LINK
-    return None if stat.S_IFMT(mode) in (0, stat.S_IFREG, stat.S_IFDIR) else SPECIAL
+    return None if stat.S_IFMT(mode) in (0, stat.S_IFREG, stat.S_IFDIR) else SPECIAL  # 0: no mode was written
 
 
 def _plain_tar(path: Path) -> IO[bytes]:
-    """The archive itself, or its unpacked form where it is compressed (gzip, bzip2, xz)."""
+    """Open the archive, or its unpacked form where it is compressed (gzip, bzip2, xz)."""
     with path.open("rb") as file:
         magic = file.read(6)
     openers: list[tuple[bytes, Any]] = [(b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open)]
     opener = next((found for start, found in openers if magic.startswith(start)), None)
     if opener is None:
         return path.open("rb")
-    plain: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - handed on to the caller
+    plain: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - returned to the caller
     size = 0
     try:
         with opener(path, "rb") as packed:
@@ -242,12 +243,12 @@ def _plain_tar(path: Path) -> IO[bytes]:
 
 
 def _name_of(info: zipfile.ZipInfo) -> tuple[str, bool]:
-    """A member's name as it was meant, and whether that is certain.
+    """Return a member's name as it was meant, and whether that is certain.
 
-    macOS writes UTF-8 without saying so; old Windows tools part folders by backslashes.
+    macOS writes UTF-8 without declaring it; old Windows tools separate folders by backslashes.
     """
     name, certain = info.filename, True
-    if not info.flag_bits & _SAYS_UTF8 and name == info.orig_filename:  # else it was said in Unicode elsewhere
+    if not info.flag_bits & _SAYS_UTF8 and name == info.orig_filename:  # else it is in Unicode elsewhere
         try:
             name = name.encode("cp437").decode()
         except UnicodeError:
@@ -255,34 +256,12 @@ def _name_of(info: zipfile.ZipInfo) -> tuple[str, bool]:
     return name if "/" in name else name.replace("\\", "/"), certain
 
 
-def _notes(doubtful: list[str]) -> tuple[str, ...]:
-    if not doubtful:
-        return ()
-    words = "names in the zip may be spelt wrong, as it does not say how they are written"
-    return (f"{words}: {len(doubtful):,}, such as {doubtful[0]!r}; give the unpacked folder instead",)
-
-
 def _inflate(packed: bytes, size: int) -> bytes:
-    """Inflate to at most one byte more than promised, so that a lying archive cannot fill the memory."""
+    """Inflate to at most one byte more than declared, so that memory cannot fill up."""
     try:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size + 1)
     except zlib.error as error:
         raise ImageError(f"its data in the zip archive are damaged: {error}") from None
-
-
-def _check_zip_member(archive: Path, name: str, info: zipfile.ZipInfo) -> None:
-    _check_member_name(archive, name)
-    if info.flag_bits & 0x1:
-        raise DataError(f"{archive}: '{name}' is encrypted; unpack the archive with its password first")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DataError(f"{archive}: '{name}' is packed by an unusual method; make the zip again with 'deflate'")
-
-
-def _check_member_name(archive: Path, name: str) -> None:
-    path = PurePosixPath(name.replace("\\", "/"))
-    drive = len(name) > 1 and name[1] == ":"
-    if path.is_absolute() or ".." in path.parts or drive or "\0" in name:
-        raise DataError(f"{archive}: refused, because '{name[:200]}' points outside the archive")
 
 
 def _check_ratio(archive: Path, unpacked: int) -> None:

@@ -1,4 +1,4 @@
-"""Looks through the first directory of a TIFF before a decoder does, and keeps libtiff's own words off the terminal."""
+"""Check of a TIFF's first directory before it is decoded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_PARTS = 1 << 20  # strips or tiles
 
 
 def check_tiff(data: bytes) -> tuple[int, int]:
-    """Return the (width, height) that a TIFF's first directory says.
+    """Return the (width, height) in a TIFF's first directory.
 
     Raises `ImageError` where it is of a kind that is not decoded: a camera's raw file, an unusual compression.
     """
@@ -55,7 +55,7 @@ def check_tiff(data: bytes) -> tuple[int, int]:
 
 
 def _check_streams(data: bytes, tags: dict[int, list[int]]) -> None:
-    """Every strip or tile of a TIFF that is compressed as JPEG is a JPEG of its own."""
+    """Check every strip or tile of a TIFF in JPEG compression, each a JPEG."""
     starts = tags.get(_TILES) or tags.get(_STRIPS) or []
     lengths = tags.get(_TILE_BYTES) or tags.get(_STRIP_BYTES) or []
     if not starts or len(starts) != len(lengths):
@@ -68,7 +68,7 @@ def _check_streams(data: bytes, tags: dict[int, list[int]]) -> None:
 
 
 def _directory(data: bytes) -> dict[int, list[int]]:
-    """The whole numbers in the first directory, by tag."""
+    """Return the whole numbers in the first directory, by tag."""
     order = "<" if data.startswith(b"II") else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     tags: dict[int, list[int]] = {}
@@ -94,7 +94,7 @@ def _directory(data: bytes) -> dict[int, list[int]]:
 
 @cache
 def silence_libtiff() -> None:
-    """Keep libtiff from writing what it thinks of a damaged file to stderr, past everything that could catch it.
+    """Stop libtiff from writing its errors and warnings to stderr.
 
     Pillow has no switch for it. Where the library cannot be reached (Windows: it is inside of Pillow's own), nothing is done.
     """

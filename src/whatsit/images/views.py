@@ -1,4 +1,4 @@
-"""The ways in which one picture is looked at: as it is, in the mirror, and a little moved."""
+"""Views of an image for test-time augmentation: original, mirrored, shifted."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ ORIGINAL, FLIP = "original", "flip"
 
 
 def moved(view: str, pixels: int) -> str:
-    """The view with everything in it so many pixels further down and to the right; what is left empty mirrors the rest."""
+    """Return a view shifted down and right by pixels; the rest is mirrored."""
     return f"{view}{pixels:+d}" if pixels else view
 
 
 def asked_views(side: int, *, flip: bool, shift: float) -> tuple[str, ...]:
-    """The views whose mean logits are a model's answer, the picture as it is first.
+    """Return the views whose mean logits are a model's prediction, the original first.
 
-    With `flip` the second is the mirror image. With a `shift`, a share of the `side` (a pixel at least), it is moved up and to
-    the left by that, and a third one down and to the right (after the multi-crop of Jordan 2024).
+    With `flip` the second is the mirror image. With a `shift`, a share of the `side` (a pixel at least), it is shifted up and
+    to the left by that, and a third one down and to the right (after the multi-crop of Jordan 2024).
     """
     other = FLIP if flip else ORIGINAL
     if not shift:
@@ -27,7 +27,7 @@ def asked_views(side: int, *, flip: bool, shift: float) -> tuple[str, ...]:
 
 
 def places_in(view: str, height: int, width: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Which rows `[height]` and columns `[width]` of a picture a view shows."""
+    """Return the rows `[height]` and columns `[width]` of an image that a view shows."""
     name = FLIP if view.startswith(FLIP) else ORIGINAL
     shift = int(view.removeprefix(name) or 0)
     rows, columns = (_moved(side, shift) for side in (height, width))
@@ -40,7 +40,7 @@ def _moved(side: int, shift: int) -> npt.NDArray[np.int64]:
 
 
 def apply_view(pixels: npt.NDArray[np.uint8], view: str) -> npt.NDArray[np.uint8]:
-    """A batch `[N, H, W, 3]` in that view, contiguous."""
+    """Return a batch `[N, H, W, 3]` in a view, contiguous."""
     if view == ORIGINAL:
         return pixels
     rows, columns = places_in(view, *pixels.shape[1:3])

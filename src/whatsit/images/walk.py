@@ -1,13 +1,13 @@
-"""The one walk: what lists the files of a folder, for every verb and every app.
+"""The one walk, which lists the files of a folder for every verb and every app.
 
-1. Links are followed. A link that leads back to a folder on the way is passed over.
+1. Links are followed. A link that leads back to a folder on the way is skipped.
 2. Hidden files and folders (a dot at the start), and what a NAS, an operating system or an archiver keeps for itself
    (`@eaDir`, `#recycle`, `lost+found`, `__MACOSX`, `Thumbs.db` ...), are counted and never entered. The folder that the
    walk begins in may have any name.
-3. What cannot be read (a folder without permission, a link whose target is missing) is named, and the walk goes on.
+3. What cannot be read (a folder without permission, a link whose target is missing) is named, and the walk continues.
 4. The order is that of the names as text, on every machine.
 
-Whatever is left out is in the `LeftOut` that the caller brings.
+Everything left out is noted in the caller's `LeftOut`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NAMED = 5  # names in a message, of many
 
 @dataclass
 class LeftOut:
-    """What a walk left out and why, and which folders it saw."""
+    """The files and folders that a walk left out and why, and the folders it entered."""
 
     kinds: Counter[str] = field(default_factory=Counter)  # such as `.txt files`
     troubles: list[tuple[str, str]] = field(default_factory=list)  # (name, reason) of folders and links
@@ -57,15 +57,9 @@ class LeftOut:
     by_folder: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def count(self, folder: str, kind: str) -> None:
-        """Count one thing of a kind that lies in a folder."""
+        """Count one file or folder of a kind in a folder."""
         self.kinds[kind] += 1
         self.by_folder[folder][kind] += 1
-
-    def count_in_archive(self, name: str, kind: str) -> None:
-        """Count what an archive has under a name; a link that may stand for a whole folder is also named."""
-        self.count(name.rpartition("/")[0], kind)
-        if kind == LINK and not has_picture_ending(name):
-            self.troubles.append((name, "it is a link, which is not followed in an archive"))
 
     def below(self, folder: str) -> Counter[str]:
         """Return what was left out in a folder and below it, by kind."""
@@ -76,15 +70,15 @@ class LeftOut:
         return total
 
     def sentences(self) -> list[str]:
-        """Return a sentence for each thing that could not be read, the many after a few as a number."""
-        told = [f"{name} was passed over: {reason}" for name, reason in self.troubles[:NAMED]]
+        """Return a sentence for each of the first troubles, and one for the others."""
+        sentences = [f"{name} was passed over: {reason}" for name, reason in self.troubles[:NAMED]]
         if (more := len(self.troubles) - NAMED) > 0:
-            told.append(f"{more:,} more folders or links that cannot be read were passed over")
-        return told
+            sentences.append(f"{more:,} more folders or links that cannot be read were passed over")
+        return sentences
 
 
 def walk(root: str | Path, left_out: LeftOut) -> Iterator[str]:
-    """Yield the names of all files below a folder, relative to it and with `/`, in order.
+    """Yield the names of all files below a folder, relative and with `/`, in order.
 
     A link whose target is missing counts as a file where it has a picture's ending: whoever reads it gets the reason.
     A folder is read when its first file is asked for, so at most the names of the folders on the way are in memory.
@@ -117,7 +111,10 @@ def walk(root: str | Path, left_out: LeftOut) -> Iterator[str]:
 
 
 def pictures_below(root: str | Path, left_out: LeftOut) -> Iterator[str]:
-    """Yield, of `walk`, the names with a picture's ending; the others are counted by theirs. Raises `DataError`."""
+    """Yield the names of `walk` with an image's ending; others are counted by theirs.
+
+    Raises `DataError`.
+    """
     try:
         for name in walk(root, left_out):
             if has_picture_ending(name):
@@ -132,9 +129,9 @@ def pictures_below(root: str | Path, left_out: LeftOut) -> Iterator[str]:
 def pictures_among(
     names: Iterable[str], left_out: LeftOut, others: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[str]:
-    """Yield the pictures among the names of an archive, by the rules for folders. A folder's own name ends in `/`.
+    """Yield the images among the names of an archive, by the rules for folders.
 
-    `others` are names of what is there and is no file, such as links, with their kinds.
+    A folder's own name ends in `/`. `others` are names of what is no file, such as links, with their kinds.
     """
     known: dict[str, bool] = {"": True}  # of each folder, whether it would be entered
     met: set[str] = set()  # folders that are not entered
@@ -157,29 +154,30 @@ def pictures_among(
             known[folder] = is_entered(folder)
         if not known[folder] or not last:
             continue
-        if kind := others.get(name) or _reserved(last, is_folder=False):
-            left_out.count_in_archive(name, kind)
-        elif has_picture_ending(last):
+        is_picture = has_picture_ending(last)
+        kind = others.get(name) or _reserved(last, is_folder=False) or ("" if is_picture else _kind_of(last))
+        if not kind:
             yield name
-        else:
-            left_out.count(folder, _kind_of(last))
+            continue
+        left_out.count(folder, kind)
+        if kind == LINK and not is_picture:  # it may replace a whole folder
+            left_out.troubles.append((name, "it is a link, which is not followed in an archive"))
 
 
 def list_folder(folder: str | Path) -> tuple[list[str], list[str]]:
-    """List one folder by the same rules: the names of the folders in it, and those of the files. Raises `OSError`."""
+    """List the folders and files in one folder, by the same rules. Raises `OSError`."""
     entries = _entries(os.fspath(folder), "", LeftOut())
-    return sorted(name[:-1] for name in entries if name.endswith("/")), [
-        one for one in entries if not one.endswith("/")
-    ]
+    folders = sorted(name[:-1] for name in entries if name.endswith("/"))
+    return folders, [name for name in entries if not name.endswith("/")]
 
 
 def has_picture_ending(name: str) -> bool:
-    """Whether a file is a picture by the ending of its name."""
+    """Return whether a file is an image by the ending of its name."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - as above
 
 
 def describe(kinds: Mapping[str, int]) -> str:
-    """Return such as `3 .svg files (save as JPEG or PNG), 1 hidden file`."""
+    """Describe counts, such as `3 .svg files (save as JPEG or PNG), 1 hidden file`."""
     ordered = Counter(kinds).most_common()
     words = [f"{count:,} {_one(kind) if count == 1 else kind}{_advice(kind)}" for kind, count in ordered[:6]]
     if others := sum(count for _, count in ordered[6:]):
@@ -188,7 +186,7 @@ def describe(kinds: Mapping[str, int]) -> str:
 
 
 def holds_pictures(kinds: Iterable[str]) -> bool:
-    """Whether some of these kinds hold pictures that are not read, such as drawings, documents or videos."""
+    """Return whether some kinds hold images that are not read, such as drawings."""
     return any(kind.removesuffix(" files") in OUTSIDE_ENDINGS for kind in kinds)
 
 
@@ -207,7 +205,7 @@ def _identity(folder: str) -> Identity:
 
 
 def _entries(folder: str, prefix: str, left_out: LeftOut) -> list[str]:
-    """What lies in a folder and is not left out, sorted; a folder's name ends in `/`. Raises `OSError`."""
+    """List a folder, sorted, without what is left out; names of folders end in `/`."""
     names = []
     place = prefix[:-1]
     with os.scandir(folder) as entries:
@@ -240,7 +238,7 @@ def _entries(folder: str, prefix: str, left_out: LeftOut) -> list[str]:
 
 
 def _reserved(name: str, is_folder: bool) -> str | None:
-    """What a file or folder that is not the user's own counts as; None for any other."""
+    """Return what a hidden file or one of the system counts as; None for any other."""
     if name.startswith("."):
         return HIDDEN_FOLDERS if is_folder else "hidden files"
     known = (_SYSTEM_FOLDERS if is_folder else _SYSTEM_FILES).get(name.casefold())
