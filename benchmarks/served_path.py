@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 import whatsit
-from whatsit.bundle.export import FORMATS, Exporter
 from whatsit.engines.tensorflow import load_keras
+from whatsit.graph.formats import FORMATS, Converter
 from whatsit.images.decode import decode
 
 
@@ -56,7 +56,8 @@ def main() -> None:
         return np.array(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Exporter(predictor.bundle).write(FORMATS["keras"], Path(folder))
+        bundle = predictor.bundle
+        path = Converter(bundle.graph, bundle.classes, bundle.input.resize).write(FORMATS["keras"], Path(folder))
         stock = load_keras().models.load_model(path, compile=False)
 
     found = in_turn(

@@ -15,18 +15,19 @@ import whatsit
 from tests.conftest import encode, shapes
 from tests.drawn import draw
 from tests.verbs.test_train import Listener
-from whatsit.bundle.export import FORMATS, Exporter
 from whatsit.bundle.read import read_bundle
 from whatsit.engines import EngineError
 from whatsit.engines.exported import open_exported
 from whatsit.errors import DataError, MissingExtraError, ModelError, UsageError
+from whatsit.evaluation.exported import why_rejected
 from whatsit.evaluation.gate import Gate
 from whatsit.evaluation.parity import golden_pixels
 from whatsit.evaluation.variants import variants
 from whatsit.files import DiskError
+from whatsit.graph.formats import FORMATS, Converter
 from whatsit.images.decode import decode
 from whatsit.models.backend import load_keras
-from whatsit.verbs.export import Exported, why_rejected
+from whatsit.verbs.export import Exported
 from whatsit.verbs.train import Run
 
 load_keras()
@@ -210,7 +211,7 @@ def test_a_file_that_answers_otherwise_is_thrown_away(
 ) -> None:
     [good] = whatsit.export(baseline_run.folder, "onnx", out=tmp_path)
     before = good.path.read_bytes()
-    monkeypatch.setattr(Exporter, "_onnx", b"no graph")
+    monkeypatch.setattr(Converter, "onnx", b"no graph")
     with pytest.raises(EngineError):
         whatsit.export(baseline_run.folder, "onnx", out=tmp_path)
     monkeypatch.undo()
@@ -224,7 +225,7 @@ def test_a_file_that_answers_otherwise_is_thrown_away(
 def test_what_a_converter_refuses_is_one_line(
     baseline_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Exporter, "_keras", None)
+    monkeypatch.setattr(Converter, "keras", None)
     with pytest.raises(ModelError, match="the model cannot be written as h5: AttributeError"):
         whatsit.export(baseline_run.folder, "h5", out=tmp_path)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from whatsit.errors import ModelError
 from whatsit.graph.builder import PROBABILITIES, Array
+from whatsit.graph.extract import extract
 from whatsit.graph.product import Product, picking
 
 if TYPE_CHECKING:
@@ -56,47 +57,16 @@ def to_keras(graph: bytes, *, pixels: str = "uint8") -> keras.Model:
         ModelError: the graph holds what `to_onnx` does not make.
     """
     import keras
-    import onnx
     from onnx import numpy_helper
 
-    proto = onnx.load_from_string(graph).graph
+    proto = extract(graph, PROBABILITIES).graph
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.initializer}
     shape = [int(size.dim_value) for size in proto.input[0].type.tensor_type.shape.dim[1:]]
     image = keras.Input(shape, dtype=pixels, name=proto.input[0].name)
     values: dict[str, Value] = {proto.input[0].name: (image,)}
-    for node in _needed(proto.node, PROBABILITIES):
+    for node in proto.node:
         values |= zip(node.output, _rebuild(node, values, weights), strict=True)
     return keras.Model(image, values[PROBABILITIES][0], name="whatsit")
-
-
-def only(graph: bytes, output: str) -> bytes:
-    """The part of an ONNX graph that one output needs, with the metadata of the whole."""
-    import onnx
-
-    model = onnx.load_from_string(graph)
-    nodes = _needed(model.graph.node, output)
-    used = {name for node in nodes for name in node.input}
-    for field, kept in (
-        (model.graph.node, nodes),
-        (model.graph.initializer, [tensor for tensor in model.graph.initializer if tensor.name in used]),
-        (model.graph.output, [value for value in model.graph.output if value.name == output]),
-    ):
-        copies = [type(item).FromString(item.SerializeToString()) for item in kept]
-        del field[:]
-        field.extend(copies)
-    onnx.checker.check_model(model, full_check=True)
-    content: bytes = model.SerializeToString()
-    return content
-
-
-def _needed(nodes: Any, output: str) -> list[Any]:
-    """The nodes that the output depends on, in their order."""
-    wanted, found = {output}, []
-    for node in reversed(nodes):
-        if wanted & set(node.output):
-            wanted |= set(node.input)
-            found.append(node)
-    return found[::-1]
 
 
 def _rebuild(node: Any, values: dict[str, Value], weights: dict[str, Array]) -> list[Value]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.bundle.export import FORMATS, Exporter, Format, megabytes_of, parse_formats, require
 from whatsit.bundle.format import Bundle, InputSpec
 from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.engines import available
@@ -22,6 +22,7 @@ from whatsit.evaluation.cost import BUNDLE, EXPORTED, STOCK, Cost, CostError, Jo
 from whatsit.evaluation.gate import Gate, compare
 from whatsit.evaluation.parity import TOLERANCE
 from whatsit.files import disk_error, reserve, write_bytes
+from whatsit.graph.formats import FORMATS, Converter, Format, megabytes_of, parse_formats, require
 from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.progress import SILENT, Reporter
@@ -193,12 +194,13 @@ def _ways(
 ) -> Iterator[_Way]:
     for runtime in available():
         yield _Way(f"whatsit ({runtime})", BUNDLE, find_bundle(model), runtime)
-    exporter = Exporter(bundle, lambda: sample_pixels(dataset, bundle.input))
+    samples = functools.partial(sample_pixels, dataset, bundle.input)
+    converter = Converter(bundle.graph, bundle.classes, bundle.input.resize, samples)
     progress = reporter.stage("Exporting")
     for number, target in enumerate(targets):
         progress(number, len(targets))
         try:
-            path = _exported(model, target, exporter, folder)
+            path = _exported(model, target, converter, folder)
         except MissingExtraError as error:
             reporter.warn(str(error))
             continue
@@ -215,10 +217,10 @@ def _ways(
     progress(len(targets), len(targets))
 
 
-def _exported(model: Path, target: Format, exporter: Exporter, folder: Path) -> Path:
+def _exported(model: Path, target: Format, converter: Converter, folder: Path) -> Path:
     require(target)
     there = export_folder(model) / target.file
-    return there if there.exists() else exporter.write(target, folder)
+    return there if there.exists() else converter.write(target, folder)
 
 
 def advice(rows: Sequence[Row]) -> Iterator[str]:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from whatsit.bundle.export import Exporter, find_exported, require
+from whatsit.bundle.companions import companions
 from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import find_bundle, read_bundle
 from whatsit.engines.exported import open_exported
 from whatsit.errors import MissingExtraError, UsageError, WhatsitError
 from whatsit.evaluation.parity import Parity, Proof, check_exported, check_runtimes, make_proof
 from whatsit.files import write_bytes
+from whatsit.graph.formats import find_exported, require
 from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Prediction
 from whatsit.verbs.export import export_folder
@@ -87,7 +88,7 @@ def _check_companions(bundle: Bundle, folder: Path, proof: Proof, reporter: Repo
     """A failure for each file beside the exports that does not say what it should: other labels are other answers."""
     if not any(find_exported(folder)):
         return
-    for name, text in Exporter(bundle).companions().items():
+    for name, text in companions(bundle).items():
         try:
             alike = (folder / name).read_text(encoding="utf-8") == text
         except (OSError, ValueError):

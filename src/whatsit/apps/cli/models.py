@@ -83,7 +83,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the model for other tools; int8 must pass a gate on the test pictures, exit 1 if it does not."""
-    from whatsit.verbs.export import export, why_rejected
+    from whatsit.evaluation.exported import why_rejected
+    from whatsit.verbs.export import export
 
     with TerminalReporter() as reporter:
         exported = export(model, formats, out=out_, data=data, reporter=reporter)

@@ -1,0 +1,76 @@
+"""The files beside an exported model, with which it is used without whatsit.
+
+These are `labels.txt` (the classes, in the order of the probabilities), `preprocess.json` (how an image becomes pixels, and of
+which model the export is), and for each runtime an example that uses nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from whatsit.bundle.format import Bundle
+from whatsit.errors import UsageError
+from whatsit.graph.formats import Format
+from whatsit.images.decode import RULES
+
+LABELS = "labels.txt"
+RULE = "preprocess.json"
+READER = "read_picture.py"
+_EXAMPLES = Path(__file__).parent / "examples"
+
+
+def companions(bundle: Bundle) -> dict[str, str]:
+    """Return the texts that lie beside every format, by the file's name."""
+    rule = json.dumps(_preprocessing(bundle), ensure_ascii=False, indent=1)
+    return {LABELS: "\n".join(bundle.classes) + "\n", RULE: rule + "\n"}
+
+
+def write_companions(bundle: Bundle, target: Format, folder: Path) -> list[str]:
+    """Write labels, preprocessing and example of a format; return their names. Raises `OSError`."""
+    texts = {name: text.encode() for name, text in companions(bundle).items()}
+    texts |= {name: (_EXAMPLES / name).read_bytes() for name in (READER, target.example)}
+    for name, text in texts.items():
+        (folder / name).write_bytes(text)
+    return sorted(texts, key=lambda name: name != RULE)  # that one says whose folder it is
+
+
+def require_own(bundle: Bundle, folder: Path, targets: Sequence[Format]) -> None:
+    """Raise `UsageError` where exporting would replace what is not an export of this model."""
+    try:
+        model = json.loads((folder / RULE).read_text(encoding="utf-8"))["model"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        model = None
+    if model == _fingerprint(bundle):
+        return
+    names = [RULE, LABELS, READER, *(name for target in targets for name in (target.top, target.example))]
+    if there := next((name for name in names if os.path.lexists(folder / name)), None):
+        what = "is there already, and whatsit did not write it" if model is None else "is of another model"
+        raise UsageError(f"{folder / there} {what}; choose another folder with --out, or remove it first")
+
+
+def _fingerprint(bundle: Bundle) -> str:
+    return hashlib.sha256(bundle.graph).hexdigest()
+
+
+def _preprocessing(bundle: Bundle) -> dict[str, Any]:
+    height, width, resize = bundle.input.height, bundle.input.width, bundle.input.resize
+    shape = [None, height, width, 3]
+    return {
+        "model": _fingerprint(bundle),
+        "input": {"name": "image", "dtype": "uint8", "shape": shape, "channels": "RGB"},
+        "output": {"name": "probabilities", "dtype": "float32", "shape": [None, len(bundle.classes)]},
+        "size": [width, height],
+        "resize": resize,
+        "steps": [
+            "Decode the first frame; an RGB or grey JPEG at least twice as large at 1/2, 1/4 or 1/8 (Pillow's draft).",
+            "Lay transparent pictures on white; make palette, grey and CMYK pictures RGB; scale 16-bit samples to 8.",
+            "Stretch to the size (on its side if it will be turned), antialiased and bilinear (Pillow's BILINEAR).",
+            *(["Turn the colours of a colour profile into sRGB."] if resize != RULES[0] else []),
+            "Turn by the EXIF orientation.",
+        ],
+    }

@@ -1,0 +1,49 @@
+"""Test an exported file against the model that it was made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from whatsit.bundle.format import Bundle
+from whatsit.engines import Images, open_engine
+from whatsit.engines.exported import Probabilities, open_exported
+from whatsit.evaluation.gate import LEAST_AGREEMENT, MOST_LOSS, Gate, answers_of, compare
+from whatsit.images.scan import Dataset
+from whatsit.progress import Reporter
+
+FEW = 100  # test images, of which one is a point
+
+
+def largest_difference(path: Path, pixels: Images, expected: npt.NDArray[np.float64]) -> float:
+    """Return how far the file's probabilities `[N, K]` are from the expected ones, at most."""
+    probabilities = open_exported(path)(pixels).astype(np.float64)
+    return float(np.abs(probabilities - expected).max()) if probabilities.shape == expected.shape else 1.0
+
+
+def gate_of(bundle: Bundle, path: Path, dataset: Dataset, name: str, reporter: Reporter) -> Gate:
+    """Compare an int8 file with the graph of the bundle on the test images."""
+    engine, images = open_engine(bundle.graph, ["probabilities"]), dataset.of("test")
+
+    def by_float(pixels: Images) -> Probabilities:
+        probabilities: Probabilities = engine.run(pixels)[0]
+        return probabilities
+
+    models = {"int8": open_exported(path), "float": by_float}
+    labels, found = answers_of(models, dataset, images, bundle.input, reporter.stage(f"Testing {name}"))
+    if len(labels) < len(images):
+        reporter.warn(f"{len(images) - len(labels):,} test pictures cannot be read and were left out")
+    if len(labels) < FEW:
+        reporter.warn(f"the gate saw only {len(labels)} test pictures, too few to tell a loss of one point")
+    return compare(labels, found["int8"], found["float"])
+
+
+def why_rejected(gate: Gate) -> str:
+    """Return the gate's reason, and what to try."""
+    return (
+        f"it is right for {gate.accuracy:.2%} of {gate.n:,} test pictures (the float model: {gate.float_accuracy:.2%}; at most "
+        f"{100 * MOST_LOSS:g} point may be lost) and agrees on {gate.agreement:.2%} (at least {LEAST_AGREEMENT:.0%} wanted); try "
+        f"the other int8 format (tflite-int8, openvino-int8), the float one, or training efficientnet-lite0 where it is not that"
+    )

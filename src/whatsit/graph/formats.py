@@ -1,0 +1,262 @@
+"""The formats of `whatsit export`: the graph of a bundle converted, and quantized, for other tools.
+
+Every file takes raw pixels, uint8 RGB `[N, H, W, 3]`, and gives calibrated probabilities, float32 `[N, K]`. A new format is a
+function that writes it and a row of `FORMATS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from whatsit.engines.base import Images
+from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitError, suggest
+from whatsit.files import written_by_others
+from whatsit.graph.builder import PROBABILITIES
+from whatsit.graph.extract import extract
+from whatsit.process import silent_descriptor
+
+REJECTED = "-REJECTED"
+
+
+@dataclass
+class Converter:
+    """Convert one graph to any number of formats; what they share is computed once."""
+
+    graph: bytes  # of a bundle
+    labels: Sequence[str]
+    resize: str  # the rule
+    # Training images as pixels, uint8 [N, H, W, 3], by which the int8 formats are quantized.
+    samples: Callable[[], Images] | None = None
+
+    def write(self, target: Format, folder: Path, shown: Path | None = None) -> Path:
+        """Write the file, or folder, of a format into a folder that exists; return the path to open.
+
+        `shown` is the folder that errors name instead. Raises:
+            DiskError: the disk is full.
+            ModelError: the graph cannot be turned into this format.
+        """
+        path = folder / target.file
+        try:
+            with (
+                warnings.catch_warnings(),
+                silent_descriptor(1),
+                silent_descriptor(2),
+                written_by_others(path if shown is None else shown / target.file, folder, len(self.graph)),
+            ):
+                warnings.simplefilter("ignore")  # of converters, about themselves
+                target.write(self, path)
+        except (WhatsitError, MemoryError, ImportError):
+            raise
+        except Exception as error:  # each converter has errors of its own
+            reason = (str(error).strip().splitlines() or [""])[0][:200]
+            raise ModelError(
+                f"the model cannot be written as {target.name}: {type(error).__name__}: {reason}"
+            ) from None
+        return path
+
+    @functools.cached_property
+    def onnx(self) -> bytes:
+        """The part of the graph that the probabilities need."""
+        import onnx
+
+        part = extract(self.graph, PROBABILITIES)
+        onnx.checker.check_model(part, full_check=True)
+        content: bytes = part.SerializeToString()
+        return content
+
+    @functools.cached_property
+    def keras(self) -> Any:
+        """The graph as a Keras model that takes uint8 pixels."""
+        return self.rebuild("uint8")
+
+    def rebuild(self, pixels: str) -> Any:
+        """Return the graph as a Keras model that takes pixels of this dtype."""
+        from whatsit.engines.tensorflow import load_keras
+        from whatsit.graph.to_keras import to_keras
+
+        load_keras()
+        return to_keras(self.onnx, pixels=pixels)
+
+    @functools.cached_property
+    def pixels(self) -> Images:
+        """Training images to quantize by."""
+        if self.samples is None:
+            raise UsageError("an int8 format needs some training pictures")
+        return self.samples()
+
+
+def _write_onnx(converter: Converter, path: Path) -> None:
+    path.write_bytes(converter.onnx)
+
+
+def _write_keras(converter: Converter, path: Path) -> None:
+    converter.keras.save(path)
+
+
+def _write_saved_model(converter: Converter, path: Path) -> None:
+    _save(converter.keras, path)
+
+
+def _save(model: Any, path: Path) -> None:
+    """Write a TensorFlow SavedModel whose signature names its input and output."""
+    import keras
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serve",
+        lambda image: {PROBABILITIES: model(image, training=False)},
+        input_signature=[tf.TensorSpec(model.input.shape, model.input.dtype, name="image")],
+    )
+    archive.write_out(path, verbose=False)
+
+
+def _write_tflite(converter: Converter, path: Path) -> None:
+    path.write_bytes(_to_tflite(converter.keras))
+
+
+def _to_tflite(model: Any, **settings: Any) -> bytes:
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as temporary:
+        _save(model, Path(temporary))
+        converter = tf.lite.TFLiteConverter.from_saved_model(temporary)
+        for name, value in settings.items():
+            setattr(converter, name, value)
+        content: bytes = converter.convert()
+    return content
+
+
+def _write_tflite_int8(converter: Converter, path: Path) -> None:
+    """Quantize to whole numbers throughout.
+
+    The input's step is one level of a pixel, so that raw pixels go in as they are.
+    """
+    import tensorflow as tf
+
+    from whatsit.engines.litert import input_step
+
+    samples = converter.pixels.astype(np.float32)
+    samples[0, 0, 0] = 0.0  # the whole range of pixels, even if the images do not have it
+    samples[0, -1, -1] = 255.0
+    content = _to_tflite(
+        converter.rebuild("float32"),
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=lambda: ({"image": sample[None]} for sample in samples),
+        inference_input_type=tf.uint8,
+        target_spec=tf.lite.TargetSpec(supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8]),
+    )
+    if input_step(content) != (1.0, 0):
+        raise ModelError(f"the int8 file would read pixels in steps of {input_step(content)}, not as they are")
+    path.write_bytes(content)
+
+
+def _write_openvino(converter: Converter, path: Path, *, int8: bool = False) -> None:
+    import openvino
+
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(temporary) / "model.onnx"
+        source.write_bytes(converter.onnx)
+        model = openvino.convert_model(source)
+    if int8:
+        import nncf
+
+        samples = nncf.Dataset([sample[None] for sample in converter.pixels])
+        preset = nncf.QuantizationPreset.MIXED
+        model = nncf.quantize(model, samples, preset=preset, subset_size=len(converter.pixels))
+    # OpenVINO's Model API reads labels between spaces.
+    model.set_rt_info(" ".join(label.replace(" ", "_") for label in converter.labels), ["model_info", "labels"])
+    model.set_rt_info(converter.resize, ["model_info", "resize"])
+    path.parent.mkdir()
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+@dataclass(frozen=True)
+class Format:
+    """One of the formats of `whatsit export`."""
+
+    name: str
+    file: str  # in the export folder; of a format that is a folder, that folder or the file to open in it
+    example: str  # the script that shows its use
+    needs: tuple[str, ...]  # packages that write and run it
+    write: Callable[[Converter, Path], None]
+    int8: bool = False  # whether weights and activations are rounded to 8 bits, by the range of some training images
+
+    @property
+    def top(self) -> str:
+        """The file, or the folder, that lies in the export folder."""
+        return PurePosixPath(self.file).parts[0]
+
+    def rejected(self) -> Format:
+        """Return the format under the name that a file gets when the gate refuses it."""
+        top = PurePosixPath(self.top)
+        return replace(self, file=self.file.replace(self.top, f"{top.stem}{REJECTED}{top.suffix}", 1))
+
+
+_TENSORFLOW = ("onnx", "keras", "tensorflow")
+_LITERT = (*_TENSORFLOW, "ai_edge_litert")
+FORMATS = {
+    target.name: target
+    for target in (
+        Format("onnx", "model.onnx", "predict_onnx.py", ("onnx",), _write_onnx),
+        Format("keras", "best_model.keras", "predict_keras.py", _TENSORFLOW, _write_keras),
+        Format("h5", "best_model.h5", "predict_keras.py", (*_TENSORFLOW, "h5py"), _write_keras),
+        Format("tflite", "model.tflite", "predict_tflite.py", _LITERT, _write_tflite),
+        Format("tflite-int8", "model_quantized.tflite", "predict_tflite.py", _LITERT, _write_tflite_int8, int8=True),
+        Format("openvino", "openvino/model.xml", "predict_openvino.py", ("onnx", "openvino"), _write_openvino),
+        Format("openvino-int8", "openvino_int8/model.xml", "predict_openvino.py", ("onnx", "openvino", "nncf"),
+               functools.partial(_write_openvino, int8=True), int8=True),
+        Format("saved-model", "saved_model", "predict_saved_model.py", _TENSORFLOW, _write_saved_model),
+    )
+}  # fmt: skip
+
+
+def parse_formats(names: str) -> list[Format]:
+    """Return the formats of a list such as `onnx,tflite-int8`.
+
+    Raises `UsageError` for an unknown one, `MissingExtraError` where one cannot be written here.
+    """
+    targets = []
+    for name in dict.fromkeys(word.strip() for word in names.split(",")):
+        if name not in FORMATS:
+            raise UsageError(f"unknown format '{name}'{suggest(name, FORMATS)}")
+        require(FORMATS[name])
+        targets.append(FORMATS[name])
+    return targets
+
+
+def require(target: Format) -> None:
+    """Raise `MissingExtraError` where a package that the format needs is not installed."""
+    for package in target.needs:
+        if importlib.util.find_spec(package) is None:
+            extra = "export" if package in ("ai_edge_litert", "nncf") else "train"
+            raise MissingExtraError(f"The format {target.name}", extra, package.replace("_", "-"))
+
+
+def find_exported(folder: Path) -> Iterator[tuple[Format, Path]]:
+    """Yield the formats that are in an export folder, with the path to open."""
+    for target in FORMATS.values():
+        path = folder / target.file
+        if path.is_file() or (target.top == target.file and path.is_dir()):  # a pipe would keep its reader waiting
+            yield target, path
+
+
+def megabytes_of(path: Path) -> float:
+    """Return the size of a file, two files (OpenVINO) or a folder, in units of 1,000,000 bytes."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    if path.suffix == ".xml":
+        files = [path, path.with_suffix(".bin")]
+    with contextlib.suppress(OSError):
+        return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+    return 0.0
