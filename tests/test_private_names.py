@@ -14,19 +14,20 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
+CONNECTION = "src/whatsit/apps/api/connection.py"
 SERVER = "src/whatsit/apps/api/server.py"
 GRADIO = "src/whatsit/apps/gradio_app.py"
 SITE = "src/whatsit/apps/streamlit_app/server.py"
 CLASSIFY = "src/whatsit/apps/streamlit_app/classify.py"
 NAMES = [  # the file that uses it, the module, the object in it, what is taken of that
-    (SERVER, "uvicorn", "Server", "_serve handle_exit"),
+    (SERVER, "uvicorn", "Server", "handle_exit"),
     (
-        SERVER,
+        CONNECTION,
         "uvicorn.protocols.http.httptools_impl",
         "HttpToolsProtocol",
-        "connection_made connection_lost on_message_begin on_headers_complete on_header on_body on_url on_message_complete "
-        "_unsupported_upgrade_warning",
+        "connection_made connection_lost data_received pause_writing resume_writing",
     ),
+    (CONNECTION, "uvicorn.server", "ServerState", ""),
     (GRADIO, "gradio", "Image", "GRADIO_CACHE async_move_resource_to_block_cache preprocess"),
     (GRADIO, "gradio", "Blocks", "has_launched max_threads state_session_capacity"),
     (GRADIO, "gradio", "processing_utils", "save_file_to_cache"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import io
 import math
-import socket
 import sys
 import threading
 import time
@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 import uvicorn
 
 from whatsit.apps.address import bare_host, url
 from whatsit.apps.api.app import create_app
+from whatsit.apps.api.connection import Connection, notify_connections
 from whatsit.apps.api.open_files import make_room
-from whatsit.apps.api.protocol import Protocol
 from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import Settings
 from whatsit.apps.api.telemetry import Log
@@ -75,8 +76,8 @@ def make_server(service: Service) -> Server:
     """A server for a service whose models are loaded, to be run with sockets."""
     room = make_room(service.settings.max_connections)
     config = uvicorn.Config(
-        create_app(service),
-        http=type("Protocol", (Protocol,), {"settings": service.settings, "room": room}),
+        notify_connections(create_app(service)),
+        http=cast("type[asyncio.Protocol]", functools.partial(Connection, service, room)),
         loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
         ws="none",
         lifespan="on",
@@ -110,29 +111,21 @@ def running(models: Sequence[str | Path], settings: Settings | None = None, log:
 
 
 class Server(uvicorn.Server):
-    """Goes in two steps: first it takes nothing new and says so, then it closes and waits for what is accepted."""
+    """A server that stops in two steps: it refuses what is new, then closes and waits for what was accepted."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
-        await super()._serve(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal begins the end, the second hurries it."""
-        if self._service.draining or self._loop is None:
-            self.force_exit = self.should_exit
-            self.should_exit = True
-            return
-        self._captured_signals.append(sig)
+        """Begin to stop at the first signal, hurry at the second."""
+        again, loop = self._service.draining or not self.started, self._service.loop
         self._service.draining = True
-        self._loop.call_soon_threadsafe(self._loop.call_later, self._service.settings.drain, self._exit)
-
-    def _exit(self) -> None:
-        self.should_exit = True
+        if again or loop is None:
+            self.force_exit = self.should_exit
+            super().handle_exit(sig, frame)
+        else:
+            loop.call_soon_threadsafe(loop.call_later, self._service.settings.drain, super().handle_exit, sig, frame)
 
 
 def _tell(server: Server, address: str, say: Callable[[str], None]) -> None:

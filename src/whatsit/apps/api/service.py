@@ -40,6 +40,7 @@ class Service:
         self.models = Models(models, settings, observe=self.metrics.observer, runtime=runtime)
         self.metrics.watch(self.models)
         self.bodies = Bodies(settings)
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.draining = False  # asked to stop: what is accepted is finished, nothing new is taken
         self._decoders = ThreadPoolExecutor(settings.decoders, thread_name_prefix="decode")
         self._loaders = ThreadPoolExecutor(1, thread_name_prefix="load")
@@ -51,9 +52,10 @@ class Service:
         return not self.draining and self.models.ready
 
     def start(self) -> None:
-        """Begin to look for changed files."""
+        """Begin to look for changed files, in the running event loop."""
+        self.loop = asyncio.get_running_loop()
         if self.settings.watch:
-            self._watcher = asyncio.get_running_loop().create_task(self._watch())
+            self._watcher = self.loop.create_task(self._watch())
 
     def stop(self) -> None:
         """End all threads, without waiting for them."""

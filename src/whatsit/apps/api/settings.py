@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import orjson
+
 MEGABYTE = 1024 * 1024
 
 
@@ -47,6 +49,12 @@ class RefusedError(Exception):
         self.message = message
         self.reason = reason
         self.headers = dict(headers or {})
+        self.body = orjson.dumps({"error": message})
+
+    @property
+    def all_headers(self) -> dict[str, str]:
+        """The headers of the response, with those that describe its body."""
+        return {"content-type": "application/json", "content-length": str(len(self.body)), **self.headers}
 
 
 def bad_request(message: str, reason: str = "malformed") -> RefusedError:

@@ -178,6 +178,34 @@ def test_requests_are_read_whatever_pieces_they_come_in(api: Running, disc: byte
     assert [one.status for one in found] == [200, 200, 422, 422, 200, 200, 200]
 
 
+CHUNKS = {
+    "no size": b"x\r\n",
+    "a sign": b"+4\r\nhalf\r\n0\r\n\r\n",
+    "a large size": b"1" + b"0" * 16 + b"\r\n",
+    "no carriage return": b"4\nhalf\r\n0\r\n\r\n",
+    "more data than the size": b"3\r\nhalf\r\n0\r\n\r\n",
+    "less data than the size": b"6\r\nhalf\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", CHUNKS)
+def test_body_that_is_not_in_chunks_is_refused(api: Running, kind: str) -> None:
+    with connection(api) as client:
+        client.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKS[kind])
+        client.shutdown(socket.SHUT_WR)
+        assert [one.status for one in answers(client)] == [400]
+
+
+def test_trailer_is_no_header(baseline_run: Run, disc: bytes) -> None:
+    key = "0123456789abcdef"
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+    body = b"%x;a=b\r\n%b\r\n0\r\nX-API-Key: %b\r\n\r\n" % (len(disc), disc, key.encode())
+    with running([baseline_run.folder], keys=(key,)) as service, connection(service) as client:
+        client.sendall(2 * (head + b"X-API-Key: " + key.encode() + b"\r\n\r\n" + body) + head + b"\r\n" + body)
+        client.shutdown(socket.SHUT_WR)
+        assert [one.status for one in answers(client)] == [200, 200, 401]
+
+
 # Clients that have sent all and say so
 
 
