@@ -82,7 +82,7 @@ def gradio(
 ) -> None:
     """Start the Gradio app: a picture, the live camera, many pictures; also for gradio_client."""
     try:
-        from whatsit.apps.gradio_app import run
+        from whatsit.apps.gradio_app.server import run
     except ImportError as error:
         raise MissingExtraError("the Gradio app", "gradio", error.name or "gradio") from None
     with contextlib.suppress(Stopped):
