@@ -2,6 +2,6 @@
 
 from streamlit import App
 
-from whatsit.apps.streamlit_app.server import MIDDLEWARE, ROUTES, SCRIPT
+from whatsit.apps.streamlit_app.server import SCRIPT, hosted_site, options
 
-app = App(SCRIPT, routes=ROUTES, middleware=MIDDLEWARE)
+app = App(SCRIPT, **options(hosted_site))

@@ -49,9 +49,9 @@ def test_every_module_is_in_a_known_place() -> None:
         "import whatsit; whatsit.Predictor",
         "import whatsit.evaluation.parity, whatsit.verbs.predict, whatsit.verbs.verify",
         "import whatsit.verbs.evaluate, whatsit.verbs.check, whatsit.verbs.explain",
-        "import whatsit.apps.gradio_app",
-        "import whatsit.apps.streamlit_app.server, whatsit.apps.streamlit_app.classify, whatsit.apps.streamlit_app.live, "
-        "whatsit.apps.streamlit_app.model",
+        "import whatsit.apps.gradio_app.server",
+        "import whatsit.apps.streamlit_app.server, whatsit.apps.streamlit_app.page_classify, "
+        "whatsit.apps.streamlit_app.page_live, whatsit.apps.streamlit_app.page_model",
     ],
 )
 def test_serving_loads_nothing_of_training(code: str) -> None:
@@ -72,7 +72,7 @@ bundle = read_bundle({str(baseline_run.model)!r})
 [answer] = whatsit.load({str(baseline_run.model)!r}).predict([bundle.golden[0].data])
 assert all(parity.passed for parity in whatsit.verify({str(baseline_run.model)!r}))
 assert whatsit.check({str(baseline_run.model)!r})
-import whatsit.apps.streamlit_app.server, whatsit.apps.streamlit_app.classify, whatsit.apps.streamlit_app.model
+import whatsit.apps.streamlit_app.server, whatsit.apps.streamlit_app.page_classify, whatsit.apps.streamlit_app.page_model
 picture = {str(tmp_path / "picture")!r} + bundle.golden[0].file
 open(picture, "wb").write(bundle.golden[0].data)
 whatsit.explain({str(baseline_run.model)!r}, picture, picture + ".png")

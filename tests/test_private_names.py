@@ -16,9 +16,10 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parent.parent
 CONNECTION = "src/whatsit/apps/api/connection.py"
 SERVER = "src/whatsit/apps/api/server.py"
-GRADIO = "src/whatsit/apps/gradio_app.py"
+GRADIO = "src/whatsit/apps/gradio_app/inputs.py"
+GRADIO_SERVER = "src/whatsit/apps/gradio_app/server.py"
 SITE = "src/whatsit/apps/streamlit_app/server.py"
-CLASSIFY = "src/whatsit/apps/streamlit_app/classify.py"
+CLASSIFY = "src/whatsit/apps/streamlit_app/page_classify.py"
 NAMES = [  # the file that uses it, the module, the object in it, what is taken of that
     (SERVER, "uvicorn", "Server", "handle_exit"),
     (
@@ -29,7 +30,7 @@ NAMES = [  # the file that uses it, the module, the object in it, what is taken 
     ),
     (CONNECTION, "uvicorn.server", "ServerState", ""),
     (GRADIO, "gradio", "Image", "GRADIO_CACHE async_move_resource_to_block_cache preprocess"),
-    (GRADIO, "gradio", "Blocks", "has_launched max_threads state_session_capacity"),
+    (GRADIO_SERVER, "gradio", "Blocks", "has_launched max_threads state_session_capacity"),
     (GRADIO, "gradio", "processing_utils", "save_file_to_cache"),
     (CLASSIFY, "streamlit.runtime.memory_uploaded_file_manager", "MemoryUploadedFileManager", "remove_file"),
     (SITE, "streamlit.net_util", "get_external_ip", ""),

@@ -30,22 +30,22 @@ def trainer(said: list[str]) -> Iterator[Trainer]:
 def test_few_pictures_are_cross_validated(trainer: Trainer, tmp_path: Path) -> None:
     names = [(label, number) for label in ("disc", "rows") for number in range(6)]
     data = write_files(tmp_path / "data", {f"{label}/{n}.png": encode(shapes(label, n)) for label, n in names})
-    doing: list[str] = []
-    taught = trainer.train(data, tmp_path / "run", doing.append)
-    assert whatsit.load(taught.run).classes == ("disc", "rows")
-    assert (taught.n, taught.folds) == (12, 3)
-    assert taught.low < taught.accuracy <= taught.high
-    assert taught.accuracy >= 0.5
-    assert set(taught.recall) == {"disc", "rows"}
-    assert Work.FEATURES in doing
+    stages: list[str] = []
+    result = trainer.train(data, tmp_path / "run", stages.append)
+    assert whatsit.load(result.run).classes == ("disc", "rows")
+    assert (result.n, result.folds) == (12, 3)
+    assert result.low < result.accuracy <= result.high
+    assert result.accuracy >= 0.5
+    assert set(result.recall) == {"disc", "rows"}
+    assert Work.FEATURES in stages
 
 
 def test_what_is_wrong_is_told_and_the_next_job_is_done(trainer: Trainer, tmp_path: Path) -> None:
     data = write_files(tmp_path / "data", {"disc/1.png": encode(shapes("disc", 1))})
     with pytest.raises(WhatsitError, match="only one class, 'disc'"):
-        trainer.train(data, tmp_path / "run", lambda doing: None)
+        trainer.train(data, tmp_path / "run", lambda stage: None)
     with pytest.raises(WhatsitError, match="only one class, 'disc'"):
-        trainer.train(data, tmp_path / "run", lambda doing: None)
+        trainer.train(data, tmp_path / "run", lambda stage: None)
 
 
 def test_process_that_died_is_started_again(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_process_that_died_is_started_again(tmp_path: Path) -> None:
     trainer.close()
     data = write_files(tmp_path / "data", {"disc/1.png": encode(shapes("disc", 1))})
     with pytest.raises(WhatsitError, match="only one class"):
-        trainer.train(data, tmp_path / "run", lambda doing: None)
+        trainer.train(data, tmp_path / "run", lambda stage: None)
     trainer.close()
 
 
@@ -63,7 +63,7 @@ def test_what_nobody_foresaw_is_told_and_its_traceback_goes_to_the_log(
     names = [(label, number) for label in ("disc", "rows") for number in range(3)]
     data = write_files(tmp_path / "data", {f"{label}/{n}.png": encode(shapes(label, n)) for label, n in names})
     with pytest.raises(TrainingError, match=r"ValueError: .*null") as caught:
-        trainer.train(data, tmp_path / "a\0b", lambda doing: None)
+        trainer.train(data, tmp_path / "a\0b", lambda stage: None)
     assert not caught.value.is_foreseen
     trainer.close()  # the next job starts another
     assert any("Traceback" in line for line in said)

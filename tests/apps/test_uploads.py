@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from whatsit.apps.uploads import LOCK, PREFIX, UploadRoom, remove_abandoned, upload_folder
+from whatsit.apps.uploads import LOCK, PREFIX, UploadLimit, remove_abandoned, upload_folder
 
 OLD = time.time() - 1000
 
@@ -68,7 +68,7 @@ def client(tmp_path: Path) -> TestClient:
         return PlainTextResponse("kept")
 
     inner = Starlette(routes=[Route("/upload", keep, methods=["POST"]), Route("/other", keep, methods=["POST"])])
-    return TestClient(UploadRoom(inner, tmp_path, upload="/upload", most=100, most_files=4))
+    return TestClient(UploadLimit(inner, tmp_path, upload="/upload", max_bytes=100, max_files=4))
 
 
 def put(client: TestClient, name: str, count: int, path: str = "/upload") -> int:

@@ -87,7 +87,7 @@ def _by_service(model: Path) -> Iterator[Entry]:
 @contextmanager
 def _by_gradio(model: Path) -> Iterator[Entry]:
     """As the Gradio app does with an upload."""
-    from whatsit.apps.gradio_app import answer_uploads
+    from whatsit.apps.gradio_app.server import answer_uploads
 
     predictor = Predictor(model)
     yield lambda files: answer_uploads(predictor, files)

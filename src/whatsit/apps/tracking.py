@@ -1,6 +1,6 @@
-"""Runs in MLflow: copied there when they are finished, from the run folder, which stays the truth.
+"""Copies of finished runs in MLflow; the run folder stays the truth.
 
-This module is also what MLflow loads a logged model by, as a `pyfunc` model: a bundle, opened by the Predictor; no code and no
+MLflow also loads a logged model by this module, as a `pyfunc` model: a bundle, opened by the `Predictor`. No code and no
 pickle is stored with it.
 """
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "whatsit"
 _FILES = ("report.html", "metrics.json", "recipe.toml", "history.csv", "split.csv", "unreadable.csv")
-_SAME = "whatsit.run"  # the tag by which a run is found again
+_RUN_TAG = "whatsit.run"  # by which a run is found again
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing is sent to other hosts
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # where our JSON goes
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default a dead server is waited for for minutes
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # which has our JSON
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default MLflow waits for a dead server for minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
-_PARAM = 6000  # characters that MLflow takes of a parameter
+_MAX_PARAM = 6000  # characters of a parameter
 
 
 @dataclass(frozen=True)
@@ -50,71 +50,75 @@ class Tracked:
     run_id: str
     model: str  # for `mlflow.pyfunc.load_model`
     address: str  # of the tracking store
-    new: bool  # False where it was there already
+    new: bool  # False where it had been copied before
 
 
-def _place(folder: Path) -> tuple[str, str | None]:
-    """The address of the tracking store, and where artifacts go where it is not the store that says so.
+def _location(folder: Path) -> tuple[str, str | None]:
+    """Return the address of the tracking store, and that of artifacts where the store does not know it.
 
     `MLFLOW_TRACKING_URI`, or a SQLite file beside the run folder (of a study's best run, beside the study's). Raises
     `UsageError` where that file cannot be written.
     """
     if address := os.environ.get("MLFLOW_TRACKING_URI"):
         return address, None
-    whole = folder.resolve()
-    runs = whole.parent.parent if whole.name == BEST else whole.parent
+    run = folder.resolve()
+    runs = run.parent.parent if run.name == BEST else run.parent
     file = runs / "mlflow.db"
     if set("?%#") & set(str(file)):
         raise UsageError(
             f"{file}: MLflow takes no path with ?, % or # in it; set MLFLOW_TRACKING_URI to another, such as sqlite:////tmp/mlflow.db"
         )
     try:
-        with contextlib.closing(sqlite3.connect(file)) as opened:
-            opened.execute("PRAGMA user_version = 0")
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            database.execute("PRAGMA user_version = 0")
     except sqlite3.Error as error:
         raise UsageError(
-            f"{file}: MLflow cannot write there: {error}; set MLFLOW_TRACKING_URI to another place"
+            f"{file}: MLflow cannot write there: {error}; set MLFLOW_TRACKING_URI to another address"
         ) from None
     return f"sqlite:///{file}", (runs / "mlflow-artifacts").as_uri()
 
 
 def track(run: str | Path, *, experiment: str = EXPERIMENT) -> Tracked:
-    """Copy a finished run to MLflow: parameters, figures, each epoch, plots, report and the model.
+    """Copy a finished run to MLflow: parameters, metrics, epochs, plots, report, model.
 
-    A run that is there already is left as it is.
+    A run that was copied before is left as it is.
 
     Raises:
-        MissingExtraError: MLflow is not installed. UsageError: this is no finished run. WhatsitError: the store refused it.
+        MissingExtraError: MLflow is not installed.
+        UsageError: this is no finished run.
+        WhatsitError: the store refused it.
     """
     folder = run_folder(run)
     if folder is None or not (folder / "metrics.json").is_file():
         raise UsageError(f"{run}: this is no finished run; give a folder that whatsit train made")
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        figures = _figures(metrics)
+        document = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        metrics = _metrics(document)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UsageError(f"{folder / 'metrics.json'}: this file is damaged: {error}") from None
     mlflow = _mlflow()
     from sqlalchemy.exc import SQLAlchemyError
 
-    address, artifacts = _place(folder)
+    address, artifacts = _location(folder)
     bundle = read_bundle(folder)
+    identity = f"{folder.resolve()} {document.get('created', '')}"
     try:
         with _store(mlflow, address):
-            number = _experiment(mlflow, experiment, artifacts)
-            return _track(mlflow, folder, bundle, figures, number, f"{folder.resolve()} {metrics.get('created', '')}")
+            known = mlflow.get_experiment_by_name(experiment)
+            number = known.experiment_id if known else mlflow.create_experiment(experiment, artifact_location=artifacts)
+            return _track(mlflow, str(number), identity, folder, bundle, metrics)
     except (mlflow.exceptions.MlflowException, SQLAlchemyError, OSError, ValueError) as error:
         reason = "".join(str(error).splitlines()[:1])[:300]
         raise WhatsitError(f"{_without_password(address)}: MLflow could not keep the run: {reason}") from None
 
 
 def require_mlflow() -> None:
-    """Raises `MissingExtraError` where MLflow is not installed: to be told before hours of training."""
+    """Raise `MissingExtraError` where MLflow is not installed, before hours of training."""
     _mlflow()
 
 
 def _settings() -> dict[str, str]:
-    """What MLflow reads from the environment; it does not open where nobody knows the user's home."""
+    """Return MLflow's settings; it does not open where nobody knows the user's home."""
     try:
         Path.home()
     except RuntimeError:
@@ -135,7 +139,7 @@ def _mlflow() -> Any:
 
 @contextmanager
 def _store(mlflow: Any, address: str) -> Iterator[None]:
-    """MLflow at an address, quiet: what it tells its own users about is done here on purpose."""
+    """Set MLflow's address, and silence its advice: what it warns of is done here on purpose."""
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [logger.level for logger in loggers]
@@ -152,25 +156,23 @@ def _store(mlflow: Any, address: str) -> Iterator[None]:
         mlflow.set_tracking_uri(before)
 
 
-def _experiment(mlflow: Any, name: str, artifacts: str | None) -> str:
-    known = mlflow.get_experiment_by_name(name)
-    return str(known.experiment_id if known else mlflow.create_experiment(name, artifact_location=artifacts))
-
-
-def _track(mlflow: Any, folder: Path, bundle: Bundle, figures: dict[str, float], experiment: str, same: str) -> Tracked:
+def _track(
+    mlflow: Any, experiment: str, identity: str, folder: Path, bundle: Bundle, metrics: dict[str, float]
+) -> Tracked:
+    """Copy a run into an experiment, unless a run of the same identity is there."""
     address = _without_password(mlflow.get_tracking_uri())
-    found = mlflow.MlflowClient().search_runs(
-        [experiment], f"tags.`{_SAME}` = {_quoted(same)} and attributes.status = 'FINISHED'"
-    )
-    if found:
+    quoted = '"' + identity.replace('"', "") + '"'
+    query = f"tags.`{_RUN_TAG}` = {quoted} and attributes.status = 'FINISHED'"
+    if found := mlflow.MlflowClient().search_runs([experiment], query):
         return Tracked(found[0].info.run_id, f"runs:/{found[0].info.run_id}/model", address, False)
-    data, versions = (_dictionary(bundle.provenance.get(key)) for key in ("data", "versions"))
-    with mlflow.start_run(experiment_id=experiment, run_name=_name_of(folder), tags={_SAME: same}) as running:
-        recipe = _dictionary(bundle.provenance.get("recipe"))
-        mlflow.log_params({key: str(value)[:_PARAM] for key, value in recipe.items()})
+    path = folder.resolve()
+    name = path.parent.name if path.name == BEST else path.name
+    recipe, data, versions = (_table(bundle.provenance.get(key)) for key in ("recipe", "data", "versions"))
+    with mlflow.start_run(experiment_id=experiment, run_name=name, tags={_RUN_TAG: identity}) as running:
+        mlflow.log_params({key: str(value)[:_MAX_PARAM] for key, value in recipe.items()})
         mlflow.set_tags({"data": str(data.get("source", "")), "data.fingerprint": str(data.get("fingerprint", ""))})
         mlflow.set_tags({f"version.{package}": str(version) for package, version in versions.items()})
-        mlflow.log_metrics(figures)
+        mlflow.log_metrics(metrics)
         _log_epochs(mlflow, running.info.run_id, folder / "history.csv")
         for name in _FILES:
             if (folder / name).is_file():
@@ -187,7 +189,7 @@ def _track(mlflow: Any, folder: Path, bundle: Bundle, figures: dict[str, float],
         return Tracked(running.info.run_id, f"runs:/{running.info.run_id}/model", address, True)
 
 
-def _dictionary(value: Any) -> dict[str, Any]:
+def _table(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
@@ -195,27 +197,17 @@ def _without_password(address: str) -> str:
     return re.sub(r"://[^/@]*@", "://", address)
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', "") + '"'
-
-
-def _name_of(folder: Path) -> str:
-    whole = folder.resolve()
-    return whole.parent.name if whole.name == BEST else whole.name
-
-
-def _figures(metrics: dict[str, Any]) -> dict[str, float]:
-    test = metrics["test"]
+def _metrics(document: dict[str, Any]) -> dict[str, float]:
+    test = document["test"]
     found = {f"test_{key}": test[key] for key in ("accuracy", "loss", "ece", "n") if key in test}
-    found |= {
-        f"test_macro_{key}": value for key, value in (test.get("macro") or {}).items() if isinstance(value, int | float)
-    }
-    found |= {"seconds": metrics["seconds"], "model_mb": metrics.get("model_mb", 0.0)}
+    macro = (test.get("macro") or {}).items()
+    found |= {f"test_macro_{key}": value for key, value in macro if isinstance(value, int | float)}
+    found |= {"seconds": document["seconds"], "model_mb": document.get("model_mb", 0.0)}
     return {key: float(value) for key, value in found.items()}
 
 
 def _log_epochs(mlflow: Any, run_id: str, path: Path) -> None:
-    """Each row of `history.csv`, a stage's columns as `stage/column`."""
+    """Log each row of `history.csv`, a stage's columns as `stage/column`."""
     if not path.is_file():
         return
     with path.open(encoding="utf-8", newline="") as file:
@@ -236,14 +228,14 @@ def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    answers = (("string", "label"), ("double", "probability"), ("boolean", "unknown"), ("string", "error"))
+    columns = (("string", "label"), ("double", "probability"), ("boolean", "unknown"), ("string", "error"))
     return ModelSignature(
-        inputs=Schema([ColSpec("binary", "image")]), outputs=Schema([ColSpec(kind, name) for kind, name in answers])
+        inputs=Schema([ColSpec("binary", "image")]), outputs=Schema([ColSpec(kind, name) for kind, name in columns])
     )
 
 
 def _load_pyfunc(path: str) -> _Model:
-    """MLflow's way in."""
+    """Load a logged model: MLflow calls this."""
     return _Model(Path(path))
 
 
@@ -254,18 +246,18 @@ class _Model:
         self._predictor = Predictor(path)
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Answers for the files in the column `image` (bytes, as they lie on the disk), a row each.
+        """Return a row for each file in the column `image`: its bytes, as on the disk.
 
-        Paths are not taken: a served model would read any file that a stranger names.
+        Paths are refused: a served model would read any file that a client names.
         """
         import pandas as pd
 
         rows: list[tuple[Any, ...]] = []
-        for _, answer in self._predictor.predict_each(list(model_input["image"]), _file):
-            if isinstance(answer, ImageError):
-                rows.append((None, None, None, str(answer)))
+        for _, found in self._predictor.predict_each(list(model_input["image"]), _file):
+            if isinstance(found, ImageError):
+                rows.append((None, None, None, str(found)))
             else:
-                rows.append((answer.label, answer.probability, answer.unknown, None))
+                rows.append((found.label, found.probability, found.unknown, None))
         return pd.DataFrame(rows, columns=["label", "probability", "unknown", "error"])
 
 

@@ -276,7 +276,8 @@ def log_loss(labels: Labels, probabilities: Probabilities) -> float:
 
 def reliability(labels: Labels, probabilities: Probabilities, bins: int = 15, least: int = 1) -> list[Bin]:
     """The reliability diagram: the bins of equal width of the top probability, in order, each joined with the next ones
-    until it holds at least so many pictures."""
+    until it holds at least so many pictures.
+    """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
     place = np.minimum((confidence * bins).astype(int), bins - 1)

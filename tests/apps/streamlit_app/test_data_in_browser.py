@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser import free_port, serving
 from tests.conftest import encode, shapes
-from whatsit.apps.streamlit_app.desk import Desk
+from whatsit.apps.streamlit_app.data_review import DataReview
 from whatsit.images.edits import in_force, read_edits
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(data: Path, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     monkeypatch.chdir(tmp_path)
-    desk = Desk(data)
+    review = DataReview(data)
     near = [f"disc/{number}.png" for number in (2, 3)]
     findings = [
         {
@@ -49,9 +49,9 @@ def page(data: Path, browser: Browser, tmp_path: Path, monkeypatch: pytest.Monke
         {"kind": "near", "images": near, "labels": ["disc", "disc"], "reason": "nearly"},
         {"kind": "unreadable", "images": ["disc/broken.png"], "reason": "in English"},
     ]
-    desk.folder.mkdir(parents=True)
-    document = {"findings": findings, "notes": [], "fingerprint": desk.dataset.fingerprint()}
-    (desk.folder / "explore.json").write_text(json.dumps(document))
+    review.folder.mkdir(parents=True)
+    document = {"findings": findings, "notes": [], "fingerprint": review.dataset.fingerprint()}
+    (review.folder / "explore.json").write_text(json.dumps(document))
     port = free_port()
     with serving(
         ["whatsit.apps.cli", "app", "--data", data, "--no-browser", "--port", port], port, tmp_path

@@ -16,7 +16,7 @@ from starlette.formparsers import MultiPartParser
 from tests.browser import free_port, serving
 from tests.conftest import encode, shapes
 from tests.guard import guarded
-from whatsit.apps.streamlit_app.live_route import MAX_FRAME
+from whatsit.apps.streamlit_app.live_frames import MAX_FRAME
 from whatsit.apps.streamlit_app.server import SCRIPT
 from whatsit.verbs.train import Run
 

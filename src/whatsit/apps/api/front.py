@@ -55,7 +55,8 @@ class Front:
         self, app: ASGIApp, service: Service, shortcuts: Sequence[tuple[re.Pattern[str], Shortcut]] = ()
     ) -> None:
         """`shortcuts` are busy POST routes without a query, by the pattern of their path; FastAPI's own way to them takes longer
-        than all that the service does for a small picture."""
+        than all that the service does for a small picture.
+        """
         self._app = app
         self._shortcuts = shortcuts
         self._service = service

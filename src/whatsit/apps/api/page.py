@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
 from whatsit.apps.api.service import Service
-from whatsit.apps.words import LANGUAGES, Words, language_of
+from whatsit.apps.texts import LANGUAGES, Texts, language_of
 from whatsit.images.formats import EXTENSIONS
 from whatsit.runtime.overlay import FONT
 
@@ -50,7 +50,7 @@ def routes(service: Service) -> APIRouter:
     @router.get("/")
     async def show(request: Request, lang: str | None = None) -> Response:
         language = lang if lang in LANGUAGES else language_of(request.headers.get("accept-language", "").split(",")[0])
-        words = Words(language)
+        words = Texts(language)
         text = page.replace("{{language}}", language).replace("{{needs_key}}", str(bool(service.settings.keys)).lower())
         for key in _KEYS:
             text = text.replace(f"{{{{{key}}}}}", html.escape(words(f"api.{key}")))

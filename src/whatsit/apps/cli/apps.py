@@ -79,6 +79,6 @@ def gradio(
 ) -> None:
     """Start the Gradio app: a picture, the live camera, many pictures; also for gradio_client."""
     with required("the Gradio app", "gradio", "gradio"):
-        from whatsit.apps.gradio_app import run
+        from whatsit.apps.gradio_app.server import run
     with until_stopped("The app"):
         run(model, host=host, port=port, root_path=root_path, browser=browser, runtime=runtime, say=out)

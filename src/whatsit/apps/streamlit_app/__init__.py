@@ -1,5 +1,5 @@
-"""The web app, on Streamlit. It holds no model logic: it calls the `Predictor` and draws. No TensorFlow.
+"""The web app, on Streamlit: it draws what the `Predictor` and the verbs return. No TensorFlow.
 
-`server.py` starts it, `main.py` is the script that Streamlit runs for every visitor; `classify.py`, `live.py` and
-`model.py` are its pages.
+`server.py` starts it, `main.py` is the script that Streamlit runs for every visitor, `page_*.py` are its pages, and
+`state.py` has what they share.
 """

@@ -1,36 +1,38 @@
-"""Starts the web app, and has what it serves beside Streamlit's own pages."""
+"""Start the web app, and serve what it has beside Streamlit's own pages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from streamlit import config, net_util
 
 from whatsit.apps.address import is_private
 from whatsit.apps.network import HOST
 from whatsit.apps.serving import serve_app
 from whatsit.apps.site import OwnPages, Site, site_at
-from whatsit.apps.streamlit_app import live_route
-from whatsit.apps.streamlit_app.classroom import offer_classroom
-from whatsit.apps.streamlit_app.desk import offer_data
-from whatsit.apps.streamlit_app.feedback import offer_feedback
-from whatsit.apps.streamlit_app.shelf import offer
+from whatsit.apps.streamlit_app.data_review import DataReview
+from whatsit.apps.streamlit_app.feedback import Feedback
+from whatsit.apps.streamlit_app.live_frames import PATH, LiveFrames
+from whatsit.apps.streamlit_app.state import STATE
+from whatsit.apps.streamlit_app.teaching import Teaching
 from whatsit.runtime.overlay import FONT
 
 SCRIPT = Path(__file__).parent / "main.py"  # its settings are in .streamlit/config.toml beside it
 PORTS = range(8501, 8551)
+_OWN = ("/whatsit/",)  # our routes, which know nothing of Streamlit's `baseUrlPath`
 
 # Uploads stay in memory: Starlette would write those above 1 MB to a temporary file. Streamlit refuses larger ones.
 MultiPartParser.spool_max_size = 1024 * 1024 * 1024
 
-# Streamlit asks an outside host for the address of this computer, to tell it or to compare it. Nothing goes out.
+# Streamlit asks an outside host for the address of this computer, to show or to compare it. Nothing goes out.
 net_util.get_external_ip = lambda: None
 
 
@@ -38,17 +40,19 @@ async def _font(_: Request) -> FileResponse:
     return FileResponse(FONT, headers={"cache-control": "max-age=86400"})
 
 
-ROUTES: list[BaseRoute] = [
-    Route(live_route.PATH, live_route.answer, methods=["POST"]),
-    Route("/whatsit/Sarabun.ttf", _font),
-]
-_OWN = ("/whatsit/",)  # our routes, which know nothing of Streamlit's `baseUrlPath`
+def options(site: Site | Callable[[], Site]) -> dict[str, Any]:
+    """Return the options of the `streamlit.App` that serves a site."""
+    frames = LiveFrames(STATE.models)
+    return {
+        "routes": [Route(PATH, frames.predict, methods=["POST"]), Route("/whatsit/Sarabun.ttf", _font)],
+        "middleware": [Middleware(OwnPages, site=site, keeps=True, without=_OWN)],
+    }
 
 
 def hosted_site() -> Site:
     """Return the site of `streamlit run app.py`, from Streamlit's settings.
 
-    Which names a hosting service hands on is not known, so the name is not looked at.
+    Which names a hosting service hands on is not known, so the name is not checked.
     """
     known = [*config.get_option("server.corsAllowedOrigins")]
     if config.is_manually_set("browser.serverAddress"):
@@ -63,9 +67,6 @@ def hosted_site() -> Site:
     )
 
 
-MIDDLEWARE = [Middleware(OwnPages, site=hosted_site, keeps=True, without=_OWN)]
-
-
 def run(
     models: Sequence[str | Path],
     *,
@@ -78,28 +79,29 @@ def run(
     browser: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Serve the app for these models (files, run folders, folders of either) until it is stopped.
+    """Serve the app for these models until it is stopped.
 
     Args:
-        models: what to serve; may be none where there is something else to do.
-        data: a data set that whoever reaches the app may look through, writing decisions into the log beside it.
+        models: files, run folders, or folders of either; may be empty where there is another page.
+        data: a data set that whoever reaches the app may review, writing decisions into the log beside it.
         feedback: a folder for pictures that visitors mark as wrong, and those that the model is unsure of.
         teach: a folder that whoever reaches the app may add pictures to, and train with.
         host: to bind to; 127.0.0.1 by default.
         port: 8501 or the next free one by default.
         root_path: below which a reverse proxy shows it, such as `/pets`, or the whole address that visitors see.
-        browser: open one.
-        say: is told the address.
+        browser: whether to open one.
+        say: gets the address.
 
-    Raises `MissingBundleError` or `UsageError` where a path leads to no model or data, or the address cannot be had or read.
+    Raises `MissingBundleError` or `UsageError` where a path leads to no model or data, or the address is wrong or taken.
     """
-    taught = offer_classroom(teach)
-    offer(models, *([taught] if taught else []), search=data is None)
-    offer_data(data)
+    teaching = None if teach is None else Teaching(teach)
+    STATE.models.offer(models, *([teaching.models] if teaching else []), defaults=data is None)
+    STATE.teaching = teaching
+    STATE.review = None if data is None else DataReview(data)
     site = site_at(host or HOST, root_path)
-    offer_feedback(feedback, is_private=site.is_private)
+    STATE.feedback = None if feedback is None else Feedback(feedback, is_private=site.is_private)
     from streamlit import App
 
-    app = App(SCRIPT, routes=ROUTES, middleware=[Middleware(OwnPages, site=site, keeps=True, without=_OWN)])
+    app = App(SCRIPT, **options(site))
     config.set_option("server.baseUrlPath", site.root_path)
     serve_app(app, site, [port] if port else PORTS, browser=browser, say=say, largest_message=200 * 1024 * 1024)

@@ -1,4 +1,4 @@
-"""The page with the live camera: the browser shows the video and draws each answer over it."""
+"""The page with the live camera: the browser shows the video and draws each prediction over it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from whatsit.apps.streamlit_app.live_route import HEADER, PATH
-from whatsit.apps.streamlit_app.shelf import OpenModel
-from whatsit.apps.words import Words
+from whatsit.apps import markup
+from whatsit.apps.streamlit_app.live_frames import HEADER, PATH
+from whatsit.apps.streamlit_app.model_registry import OpenModel
+from whatsit.apps.texts import Texts
 
 _HERE = Path(__file__).parent
 _camera = st.components.v2.component(
@@ -20,11 +21,11 @@ _camera = st.components.v2.component(
 _WORDS = ("start", "stop", "flip", "rate", "starting", "denied", "missing", "busy", "insecure", "lost")
 
 
-def show(opened: OpenModel, say: Words) -> None:
+def show(opened: OpenModel, text: Texts) -> None:
     """Draw the page."""
-    st.title(say("live.title"))
-    st.html(f'<p class="w-soft">{say("live.intro")}</p>')
-    words = {word: say(f"live.{word}") for word in _WORDS} | {"unknown": say("answer.unknown")}
+    st.title(text("live.title"))
+    st.html(markup.note(text("live.intro")))
+    words = {word: text(f"live.{word}") for word in _WORDS} | {"unknown": text("answer.unknown")}
     _camera(
         key="live",
         data={

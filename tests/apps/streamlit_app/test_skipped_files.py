@@ -1,4 +1,4 @@
-"""What was passed over is said in both languages."""
+"""Skipped files, in both languages."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import encode, shapes
-from whatsit.apps.streamlit_app.left_out import trouble, words
-from whatsit.apps.words import Words
+from whatsit.apps.streamlit_app.skipped_files import describe, problem
+from whatsit.apps.texts import Texts
 from whatsit.images.collection import Collection
 from whatsit.images.walk import DANGLING, UNREADABLE
 
@@ -33,13 +33,13 @@ from whatsit.images.walk import DANGLING, UNREADABLE
     ],
 )
 def test_each_kind_is_named(kind: str, count: int, english: str, thai: str) -> None:
-    assert words(Counter({kind: count}), Words("en")) == english
-    assert words(Counter({kind: count}), Words("th")) == thai
+    assert describe(Counter({kind: count}), Texts("en")) == english
+    assert describe(Counter({kind: count}), Texts("th")) == thai
 
 
 def test_many_kinds_end_in_a_number() -> None:
     kinds = Counter({f".{letter} files": 2 for letter in "abcdefgh"})
-    assert words(kinds, Words("th")).endswith("อื่น ๆ 4 รายการ")
+    assert describe(kinds, Texts("th")).endswith("อื่น ๆ 4 รายการ")
 
 
 def test_collection_knows_what_it_leaves_out(tmp_path: Path) -> None:
@@ -57,6 +57,6 @@ def test_collection_knows_what_it_leaves_out(tmp_path: Path) -> None:
 
 
 def test_reasons_of_ours_are_said_in_thai() -> None:
-    assert trouble("a/b", DANGLING, Words("th")) == "a/b: ลิงก์นี้ไม่มีไฟล์ปลายทาง"
-    assert trouble("a", f"{UNREADABLE}: no permission", Words("th")) == "a: อ่านโฟลเดอร์นี้ไม่ได้: no permission"
-    assert trouble("a", "it is odd", Words("th")) == "a: it is odd"
+    assert problem("a/b", DANGLING, Texts("th")) == "a/b: ลิงก์นี้ไม่มีไฟล์ปลายทาง"
+    assert problem("a", f"{UNREADABLE}: no permission", Texts("th")) == "a: อ่านโฟลเดอร์นี้ไม่ได้: no permission"
+    assert problem("a", "it is odd", Texts("th")) == "a: it is odd"

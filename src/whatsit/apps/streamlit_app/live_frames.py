@@ -1,0 +1,116 @@
+"""`POST whatsit/answer?model=NAME`: one frame of the live camera in, its prediction out.
+
+Streamlit reruns a script for every event, 14 times a second at best; a plain request takes a few milliseconds
+(`docs/decisions/0008-live-camera.md`). Nothing of a frame is kept. Pages of other origins cannot send frames: for the
+required header, browsers ask for a permission that is not given.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from whatsit.apps.presentation import answer_json
+from whatsit.apps.streamlit_app.model_registry import ModelRegistry, OpenModel
+from whatsit.errors import ImageError, WhatsitError
+from whatsit.images.decode import picture_size
+
+PATH = "/whatsit/answer"
+HEADER = "x-whatsit"
+MAX_FRAME = 4 * 1024 * 1024  # bytes
+MAX_FRAME_PIXELS = 16_000_000
+_THREADS, _QUEUE = 2, 8  # frames that are predicted at once, and that wait
+_OPENED_AT_ONCE = 4  # models
+_SECONDS = 10  # in which a frame must have arrived
+
+
+class _BusyError(Exception):
+    pass
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class LiveFrames:
+    """The endpoint of the live camera. For one event loop."""
+
+    def __init__(self, models: ModelRegistry) -> None:
+        """Predict with these models."""
+        self._models = models
+        self._opening: set[Path] = set()  # models that a frame asked for
+
+    async def predict(self, request: Request) -> JSONResponse:
+        """Return `label`, `probability`, `unknown`, `top`; or `error` with 400, 403, 404, 408, 413 or 429."""
+        if HEADER not in request.headers:
+            return _error(403, "this address is for the app's own pages")
+        try:
+            with anyio.fail_after(_SECONDS):
+                frame = await _body(request)
+            return JSONResponse(await self._queued(request.query_params.get("model", ""), frame))
+        except TimeoutError:
+            return _error(408, "the frame did not arrive in time")
+        except _TooLargeError:
+            return _error(413, f"a frame has at most {MAX_FRAME:,} bytes")
+        except _BusyError:
+            return _error(429, "too many cameras at once; try again")
+        except ImageError as error:
+            return _error(400, str(error))
+        except WhatsitError as error:
+            return _error(404, str(error))
+
+    # Limiters belong to an event loop, so they are made within it.
+
+    @cached_property
+    def _predicting_limit(self) -> anyio.CapacityLimiter:
+        return anyio.CapacityLimiter(_THREADS)
+
+    @cached_property
+    def _opening_limit(self) -> anyio.CapacityLimiter:
+        return anyio.CapacityLimiter(_OPENED_AT_ONCE)
+
+    async def _queued(self, model: str, frame: bytes) -> dict[str, object]:
+        opened = await self._open(model)
+        if self._predicting_limit.statistics().tasks_waiting >= _QUEUE:
+            raise _BusyError
+        return await anyio.to_thread.run_sync(_predict, opened, frame, limiter=self._predicting_limit)
+
+    async def _open(self, model: str) -> OpenModel:
+        """Return the model, opened apart from the predictions, so that visitors of other models do not wait."""
+        entry = await anyio.to_thread.run_sync(self._models.find, model)
+        if entry is None:
+            raise WhatsitError("there is no such model")
+        opened = self._models.opened(entry)
+        if opened is None:
+            if entry.path in self._opening:  # the page sends its next frame later
+                raise _BusyError
+            self._opening.add(entry.path)
+            try:
+                opened = await anyio.to_thread.run_sync(self._models.open, entry, limiter=self._opening_limit)
+            finally:
+                self._opening.discard(entry.path)
+        return opened
+
+
+async def _body(request: Request) -> bytes:
+    parts = bytearray()
+    async for part in request.stream():
+        parts += part
+        if len(parts) > MAX_FRAME:
+            raise _TooLargeError
+    return bytes(parts)
+
+
+def _predict(opened: OpenModel, frame: bytes) -> dict[str, object]:
+    picture_size(frame, max_pixels=MAX_FRAME_PIXELS)  # before anything is decoded
+    [prediction] = opened.predictor.predict([frame], top=3)
+    return answer_json(prediction)
+
+
+def _error(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": message}, status)

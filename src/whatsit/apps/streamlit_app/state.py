@@ -1,0 +1,23 @@
+"""What the web app offers: one object for all visitors. What belongs to a single visitor is in `st.session_state`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from whatsit.apps.streamlit_app.data_review import DataReview
+from whatsit.apps.streamlit_app.feedback import Feedback
+from whatsit.apps.streamlit_app.model_registry import ModelRegistry
+from whatsit.apps.streamlit_app.teaching import Teaching
+
+
+@dataclass
+class AppState:
+    """Everything that the pages share; None for what the owner did not ask for."""
+
+    models: ModelRegistry = field(default_factory=ModelRegistry)
+    review: DataReview | None = None
+    teaching: Teaching | None = None
+    feedback: Feedback | None = None
+
+
+STATE = AppState()  # the server fills it before the first visitor comes; Streamlit's script cannot be handed anything
