@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "whatsit"
-STAGES = ("images", "models", "training", "bundle", "runtime", "evaluation", "verbs", "apps")
-FREE = ("cache", "errors", "files", "process", "progress", "engines")
+STAGES = ("images", "models", "training", "bundle", "runtime", "evaluation", "run", "verbs", "apps")
+FREE = ("cache", "errors", "files", "process", "progress", "run_files", "engines")
 # What a machine that only serves may not have, or should not wait for.
 HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "onnx", "tf2onnx", "matplotlib"}
 

@@ -18,13 +18,13 @@ from whatsit.apps.presentation import criteria_words
 from whatsit.bundle.read import read_bundle
 from whatsit.evaluation import plots
 from whatsit.evaluation.advice import gains, learned, to_do
+from whatsit.evaluation.card import model_card
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.metrics import figures
 from whatsit.evaluation.report import draw_plots, render
 from whatsit.images.decode import decode
+from whatsit.run.summary import RunRecord, read_run
 from whatsit.training.learning_curve import LearningCurve
-from whatsit.verbs.card import model_card
-from whatsit.verbs.runs import RunRecord, read_run
 from whatsit.verbs.train import Run
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from whatsit.errors import RecipeError
+from whatsit.run.plan import changed
 from whatsit.training.recipe import Recipe, change, load, names
 from whatsit.training.search import (
     Choice,
@@ -20,7 +21,6 @@ from whatsit.training.search import (
     starting_points,
     to_tune,
 )
-from whatsit.verbs.plan import changed
 
 TUNABLE = [name for name in names() if name != "best"]
 

@@ -15,7 +15,7 @@ from whatsit.bundle.read import BEST
 from whatsit.errors import UsageError
 
 if TYPE_CHECKING:
-    from whatsit.verbs.compare import Comparison
+    from whatsit.run.compare import Comparison
     from whatsit.verbs.tune import Tuning
 
 
@@ -141,9 +141,10 @@ def runs(
         raise UsageError(
             f"whatsit runs takes one folder, or: whatsit runs diff RUN RUN; received {shlex.join(words)[:200]}"
         )
-    from whatsit.verbs.runs import list_runs
+    from whatsit.run.summary import list_runs
 
-    found = list_runs(words[0], sort)
+    with TerminalReporter() as reporter:
+        found = list_runs(words[0], sort, reporter=reporter)
     if as_json:
         out(as_document([vars(run) for run in found]))
         return
@@ -165,7 +166,7 @@ def runs(
 
 
 def _diff(first: str, second: str, as_json: bool) -> None:
-    from whatsit.verbs.compare import compare
+    from whatsit.run.compare import compare
 
     found = compare(first, second)
     if as_json:

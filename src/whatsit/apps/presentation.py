@@ -11,12 +11,12 @@ from whatsit.apps.terminal import out, table
 if TYPE_CHECKING:
     from whatsit.evaluation.criteria import Check
     from whatsit.evaluation.metrics import Figures
+    from whatsit.run.record import Run
+    from whatsit.run.summary import RunSummary
     from whatsit.runtime.predictor import Prediction
     from whatsit.verbs.benchmark import Benchmark
     from whatsit.verbs.ensemble import Ensemble
     from whatsit.verbs.export import Exported
-    from whatsit.verbs.runs import RunSummary
-    from whatsit.verbs.train import Run
 
 
 def as_document(value: object) -> str:

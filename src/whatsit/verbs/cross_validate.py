@@ -21,10 +21,10 @@ from whatsit.images.groups import connect, with_column
 from whatsit.images.near import near_pairs
 from whatsit.images.scan import Dataset, Picture, label_numbers
 from whatsit.progress import SILENT, Reporter
+from whatsit.run.plan import make_plan
 from whatsit.training.clock import Clock
 from whatsit.training.recipe import Recipe
 from whatsit.verbs.data import open_data, split_data
-from whatsit.verbs.plan import make_plan
 
 FOLDS = 3
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from whatsit.files import write_bytes
 from whatsit.progress import SILENT, Reporter
+from whatsit.run.record import Run
 from whatsit.runtime.predictor import Prediction
-from whatsit.verbs.train import Run, train
+from whatsit.verbs.train import train
 
 
 @dataclass(frozen=True)

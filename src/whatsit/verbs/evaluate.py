@@ -7,9 +7,9 @@ from pathlib import Path
 from whatsit.bundle.read import run_folder
 from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
 from whatsit.progress import SILENT, Reporter
+from whatsit.run.record import splits_of
 from whatsit.runtime.predictor import Predictor
 from whatsit.verbs.data import open_data, require_classes, tell_about, tell_unreadable
-from whatsit.verbs.run_data import splits_of
 
 
 def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", reporter: Reporter = SILENT) -> Evaluation:

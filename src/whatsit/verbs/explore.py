@@ -21,8 +21,8 @@ from whatsit.images.quarantine import Moved, move_aside, put_back, quarantine_fo
 from whatsit.images.scan import SPLITS, Dataset, Picture, count_by_label, label_numbers
 from whatsit.images.walk import describe
 from whatsit.progress import SILENT, Reporter
+from whatsit.run.workspace import run_name
 from whatsit.verbs.data import scan_data, tell_about
-from whatsit.verbs.workplace import run_name
 
 FOLDER = Path("explore")
 SINGLE = ("unreadable", "dark", "bright", "blurred", "odd", "tiny", "grey")  # findings of one picture

@@ -18,14 +18,14 @@ from whatsit.images.scan import Dataset
 from whatsit.images.split import limit as limit_pictures
 from whatsit.models.cnn import SCRATCH_MODELS
 from whatsit.progress import Reporter
+from whatsit.run.plan import changed
+from whatsit.run.report import afterwards
 from whatsit.training import search as spaces
 from whatsit.training.clock import Clock
 from whatsit.training.history import CHOSEN_BY
 from whatsit.training.recipe import Recipe
-from whatsit.verbs.plan import changed
 from whatsit.verbs.study import Asked, Row, Study, write_trials
 from whatsit.verbs.study_place import StudyPlace
-from whatsit.verbs.train import afterwards
 
 if TYPE_CHECKING:
     from whatsit.training.trained import Trained

@@ -18,10 +18,10 @@ from whatsit.bundle.read import find_bundle
 from whatsit.errors import MissingBundleError
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.speed import megabytes
+from whatsit.run.summary import RunRecord, read_run
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Predictor
 from whatsit.verbs.check import check
-from whatsit.verbs.runs import RunRecord, read_run
 
 ENVIRONMENT = "WHATSIT_MODELS"  # paths, as in PATH
 USUAL_PLACES = ("models", "runs", ".")

@@ -12,7 +12,7 @@ from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import read_bundle, run_folder
 from whatsit.errors import UsageError
 from whatsit.evaluation.metrics import Figures, Interval, wilson_interval
-from whatsit.verbs.run_data import splits_of
+from whatsit.run.record import splits_of
 
 Rows = dict[str, tuple[Any, Any]]
 

@@ -1,40 +1,17 @@
-"""What the user asks of `whatsit train`, checked, and held against what an interrupted run was begun with."""
+"""The recipe of a run: the one that is named, with what the user wants to be different."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Set
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from whatsit.errors import RecipeError, UsageError, suggest
-from whatsit.images.scan import Dataset
 from whatsit.models.backbones import BACKBONES
 from whatsit.models.cnn import MODERN_CNN, SCRATCH_MODELS, SMALLEST
 from whatsit.training import recipe as recipes
-from whatsit.training.clock import duration, parse_duration
 from whatsit.training.recipe import ALL, TWINS, Recipe
-from whatsit.verbs.workplace import Workplace
-
-_SAME = "leave it out to go on as begun, or train anew without --resume"
-
-
-def allowed_seconds(time_limit: str | float | None) -> float | None:
-    """The time limit in seconds. Raises `UsageError`."""
-    if time_limit is None:
-        return None
-    try:
-        seconds = parse_duration(time_limit) if isinstance(time_limit, str) else float(time_limit)
-        if not 0 < seconds < math.inf:
-            raise ValueError
-    except ValueError:
-        raise UsageError(f"--time-limit takes a time such as 10m, 90s or 1h30m, received '{time_limit}'") from None
-    return seconds
-
-
-def _limit(seconds: float | None) -> str:
-    return "no time limit" if seconds is None else f"a time limit of {duration(seconds)}"
 
 
 def make_plan(
@@ -168,58 +145,3 @@ def _with_layers(plan: Recipe, said: Collection[str]) -> Recipe:
         plan = plan if int(plan.finetune_layers) < most else replace(plan, finetune_layers=ALL)
     others = "finetune_layers" not in said or "finetune_all_from" in said
     return plan if others else replace(plan, finetune_all_from=0)
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a run is to be: asked for, or agreed on when it was begun."""
-
-    asked: Recipe | None  # None: as it was begun
-    seed: int | None
-    limit: int | None
-    seconds: float | None
-
-    @property
-    def plan(self) -> Recipe:
-        assert self.asked is not None
-        return self.asked
-
-    def agreed(self, place: Workplace) -> Order:
-        """With what an interrupted run was begun with. Raises `UsageError` where something else is asked for now."""
-        if not place.job:
-            return self
-        where = f"{place.path}: this run was begun with"
-        try:
-            begun = recipes.change(Recipe(), {**place.job["recipe"]}, str(place.path))
-            limit, seconds = place.job["limit"], place.job["time_limit"]
-        except (KeyError, TypeError, AttributeError, RecipeError) as error:
-            raise UsageError(
-                f"{place.path}: this run cannot be gone on with ({error}); remove it and train anew"
-            ) from None
-        for key, value in vars(self.asked).items() if self.asked else ():
-            if key != "seed" and value != getattr(begun, key):
-                raise UsageError(f"{where} {key} = {getattr(begun, key)}, now {value} is asked for; {_SAME}")
-        if self.seed is not None and self.seed != begun.seed:
-            raise UsageError(f"{where} seed {begun.seed}, now {self.seed} is asked for; {_SAME}")
-        if self.limit is not None and self.limit != limit:
-            raise UsageError(f"{where} --limit {limit}, now {self.limit} is asked for; {_SAME}")
-        if self.seconds is not None and self.seconds != seconds:
-            raise UsageError(f"{where} {_limit(seconds)}, now {_limit(self.seconds)} is asked for; {_SAME}")
-        return Order(begun, None, limit, seconds)
-
-    def keep(self, place: Workplace, dataset: Dataset) -> None:
-        """Write down what the run is, so that it can be gone on with. Raises `UsageError` where the pictures changed."""
-        fingerprint = dataset.fingerprint()
-        if place.job and place.job.get("data") != fingerprint:
-            raise UsageError(
-                f"{dataset.source}: the pictures have changed since the run was begun; train anew without --resume"
-            )
-        place.describe(
-            {
-                "source": str(Path(dataset.source).resolve()),
-                "data": fingerprint,
-                "recipe": vars(self.plan),
-                "limit": self.limit,
-                "time_limit": self.seconds,
-            }
-        )

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from whatsit.errors import RecipeError
+from whatsit.run.plan import make_plan
 from whatsit.training.recipe import Recipe, load, names, to_toml
-from whatsit.verbs.plan import make_plan
 
 
 def plan(recipe: str, *, backbone: str | None = None, **settings: Any) -> Recipe:

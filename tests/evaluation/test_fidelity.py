@@ -14,8 +14,8 @@ from onnx import numpy_helper
 import whatsit
 from tests.conftest import SEED
 from whatsit.errors import ModelError
+from whatsit.evaluation.fidelity import require_alike
 from whatsit.models import classifier, merge
-from whatsit.verbs.fidelity import require_alike
 from whatsit.verbs.train import Run
 
 QUICK = {"epochs": 1, "batch_size": 8, "dropout": 0.1}
@@ -48,7 +48,7 @@ def test_run_of_a_broken_exporter_fails_in_one_line_and_is_finished_once_it_is_m
     line = "; ".join([str(caught.value), *caught.value.__notes__])  # what the command line prints, with exit code 1
     assert "the exported graph does not say what the network that was fitted says" in line
     assert "a probability differs by 0." in line
-    assert line.endswith("go on with the same command and --resume")
+    assert line.endswith("resume with the same command and --resume")
     assert "\n" not in line
     assert [path.name for path in tmp_path.iterdir()] == ["run.unfinished"]
     assert not (tmp_path / "run.unfinished" / "model.whatsit").exists()
