@@ -11,8 +11,8 @@ import typer
 from whatsit.apps.cli_options import Backbone, Data, Json, Limit, Out, Seed, Settings, Weights
 from whatsit.apps.presentation import accuracy_words, as_document, tested_json
 from whatsit.apps.terminal import TerminalReporter, out, table
-from whatsit.bundle.read import BEST
 from whatsit.errors import UsageError
+from whatsit.run_files import BEST, PLOTS, RECIPE
 
 if TYPE_CHECKING:
     from whatsit.run.compare import Comparison
@@ -100,7 +100,7 @@ def _print_tuning(found: Tuning) -> None:
             "Chosen",
             f"trial {found.best.number + 1}, validation loss {found.best.loss:.4f}, accuracy {found.best.accuracy:.1%}",
         ),
-        ("Recipe", str(found.folder / "recipe.toml")),
+        ("Recipe", str(found.folder / RECIPE)),
     ]
     lowest = min((row for row in found.trials if row.loss is not None), key=lambda row: row.loss or 0.0)
     if lowest.number != found.best.number:
@@ -109,7 +109,7 @@ def _print_tuning(found: Tuning) -> None:
         )
     if found.run:
         rows.append(("Test accuracy", accuracy_words(found.run)))
-    rows += [("Plots", str(found.folder / "plots")), ("Time in all", f"{found.seconds:.0f} s")]
+    rows += [("Plots", str(found.folder / PLOTS)), ("Time in all", f"{found.seconds:.0f} s")]
     for name, value in rows:
         out(f"{name + ':':16s}{value}")
     out()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from whatsit.apps.terminal import out, table
+from whatsit.run_files import REPORT
 
 if TYPE_CHECKING:
     from whatsit.evaluation.criteria import Check
@@ -75,7 +76,7 @@ def print_run(run: Run) -> None:
         told += [f"{check.what} {check.found}" for check in checks if check.untested]
         met = f"all {len(checks)} met" if checks else "none applies"
         rows.append(("Criteria", "; ".join(told) or met))
-        rows.append(("Report", str(run.folder / "report.html")))
+        rows.append(("Report", str(run.folder / REPORT)))
     for name, value in rows:
         out(f"{name + ':':16s}{value}")
     out()

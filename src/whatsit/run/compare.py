@@ -1,4 +1,4 @@
-"""What differs between two runs: in data, recipe, versions and figures."""
+"""The differences between two runs: in data, recipe, versions and metrics."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from whatsit.errors import UsageError
 from whatsit.evaluation.metrics import Figures, Interval, wilson_interval
 from whatsit.run.record import splits_of
 
-Rows = dict[str, tuple[Any, Any]]
+Rows = dict[str, tuple[Any, Any]]  # of each key, the values of both runs
+
+_OTHER_TEST = "They were tested on different pictures: their metrics cannot be compared"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs beside each other. Of data, recipe and versions there is only what differs."""
+    """Two runs side by side; of data, recipe and versions only what differs."""
 
     runs: tuple[str, str]
     data: Rows
     recipe: Rows
     versions: Rows
     figures: Rows
-    same_test: bool  # whether they were tested on the same pictures
+    same_test: bool  # whether they were tested on the same images
     verdict: str  # for people
 
     @property
@@ -36,77 +38,74 @@ class Comparison:
 
 
 def compare(first: str | Path, second: str | Path) -> Comparison:
-    """Compare two run folders (or `.whatsit` files). Raises `BundleError`; `UsageError` for one that was never tested."""
+    """Compare two run folders or `.whatsit` files.
+
+    Raises:
+        BundleError: a model cannot be read. UsageError: one was never tested.
+    """
     a, b = read_bundle(first), read_bundle(second)
-    figures = _tested(first, a), _tested(second, b)
-    same = _same_test(first, second, a, b)
+    metrics = _metrics_of(first, a), _metrics_of(second, b)
+    same = _have_same_test(first, second, a, b)
     return Comparison(
         (str(first), str(second)),
         _differences(_data_of(a), _data_of(b)),
-        _differences(_mapping(a, "recipe"), _mapping(b, "recipe")),
-        _differences(_mapping(a, "versions"), _mapping(b, "versions")),
-        _beside(*figures),
+        _differences(_table(a, "recipe"), _table(b, "recipe")),
+        _differences(_table(a, "versions"), _table(b, "versions")),
+        _side_by_side(*map(_shown, metrics)),
         same,
-        _verdict(str(first), str(second), *figures) if same else _OTHERS,
+        _verdict(str(first), str(second), *metrics) if same else _OTHER_TEST,
     )
 
 
-def _tested(name: str | Path, bundle: Bundle) -> Figures:
+def _metrics_of(name: str | Path, bundle: Bundle) -> Figures:
     try:
         return Figures.from_json(bundle.test or {})
     except ValueError:
-        raise UsageError(f"{name}: this model has no test figures to compare") from None
+        raise UsageError(f"{name}: this model has no test metrics to compare") from None
+
+
+def _side_by_side(first: Mapping[str, Any], second: Mapping[str, Any]) -> Rows:
+    return {key: (first.get(key), second.get(key)) for key in dict.fromkeys([*first, *second])}
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> Rows:
-    return {
-        key: (first.get(key), second.get(key))
-        for key in dict.fromkeys([*first, *second])
-        if first.get(key) != second.get(key)
-    }
+    return {key: (a, b) for key, (a, b) in _side_by_side(first, second).items() if a != b}
 
 
-def _mapping(bundle: Bundle, key: str) -> Mapping[str, Any]:
+def _table(bundle: Bundle, key: str) -> Mapping[str, Any]:
     found = bundle.provenance.get(key)
     return found if isinstance(found, dict) else {}
 
 
 def _data_of(bundle: Bundle) -> dict[str, Any]:
-    told = _mapping(bundle, "data")
-    pictures = told.get("pictures")
+    data = _table(bundle, "data")
+    pictures = data.get("pictures")
     counts = {
         f"{split} pictures": sum(count for count in by_class.values() if isinstance(count, int))
         for split, by_class in (pictures if isinstance(pictures, dict) else {}).items()
         if isinstance(by_class, dict)
     }
-    fingerprint = str(told.get("fingerprint", ""))[:16]
-    return {"source": told.get("source"), "fingerprint": fingerprint, "classes": ", ".join(bundle.classes)} | counts
+    fingerprint = str(data.get("fingerprint", ""))[:16]
+    return {"source": data.get("source"), "fingerprint": fingerprint, "classes": ", ".join(bundle.classes)} | counts
 
 
-def _beside(a: Figures, b: Figures) -> Rows:
-    def of(figures: Figures) -> dict[str, Any]:
-        plain = {
-            "accuracy": figures.accuracy,
-            "loss": figures.loss,
-            "calibration error": figures.ece,
-            "pictures": figures.n,
-        }
-        return plain | {f"{label}: F1": one.f1 for label, one in figures.per_class.items()}
-
-    first, second = of(a), of(b)
-    return {key: (first.get(key), second.get(key)) for key in dict.fromkeys([*first, *second])}
+def _shown(metrics: Figures) -> dict[str, Any]:
+    whole = {
+        "accuracy": metrics.accuracy,
+        "loss": metrics.loss,
+        "calibration error": metrics.ece,
+        "pictures": metrics.n,
+    }
+    return whole | {f"{label}: F1": one.f1 for label, one in metrics.per_class.items()}
 
 
-def _same_test(first: str | Path, second: str | Path, a: Bundle, b: Bundle) -> bool:
-    folders = [run_folder(first), run_folder(second)]
-    if all(folder and (folder / "split.csv").is_file() for folder in folders):
-        tests = [{d for d, split in splits_of(folder).items() if split == "test"} for folder in folders if folder]
+def _have_same_test(first: str | Path, second: str | Path, a: Bundle, b: Bundle) -> bool:
+    splits = [splits_of(folder) if folder else {} for folder in (run_folder(first), run_folder(second))]
+    if all(splits):
+        tests = [{digest for digest, split in by_digest.items() if split == "test"} for by_digest in splits]
         return tests[0] == tests[1]
-    known = _mapping(a, "data").get("fingerprint")
-    return known is not None and known == _mapping(b, "data").get("fingerprint")
-
-
-_OTHERS = "They were tested on different pictures: their figures cannot be compared"
+    known = _table(a, "data").get("fingerprint")
+    return known is not None and known == _table(b, "data").get("fingerprint")
 
 
 def _verdict(first: str, second: str, a: Figures, b: Figures) -> str:
@@ -119,15 +118,13 @@ def _verdict(first: str, second: str, a: Figures, b: Figures) -> str:
 
 
 def difference_interval(first: tuple[int, int], second: tuple[int, int]) -> Interval:
-    """The 95 % interval of the second share less the first, each (right, of so many), as of independent samples (Newcombe 1998).
+    """Return the 95 % interval of the second share minus the first (Newcombe 1998).
 
-    Of two models tested on the same pictures it is wider than it need be.
+    Each share is (right, all). The samples are taken as independent: for two models tested on the same images the interval is
+    wider than it need be.
     """
     (p, (low_p, high_p)), (q, (low_q, high_q)) = (
         (right / count, wilson_interval(right, count)) for right, count in (first, second)
     )
     difference = q - p
-    return (
-        difference - math.hypot(q - low_q, high_p - p),
-        difference + math.hypot(high_q - q, p - low_p),
-    )
+    return difference - math.hypot(q - low_q, high_p - p), difference + math.hypot(high_q - q, p - low_p)

@@ -1,4 +1,4 @@
-"""The recipe of a run: the one that is named, with what the user wants to be different."""
+"""The recipe of a run: the named one, with the changes that the user wants."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ from whatsit.training.recipe import ALL, TWINS, Recipe
 def make_plan(
     recipe: str, backbone: str | None, weights: str | Path | None, seed: int | None, settings: dict[str, Any]
 ) -> Recipe:
-    """The recipe with what the user wants otherwise. Raises `RecipeError` or `UsageError`."""
+    """Return the recipe with the changes that the user wants.
+
+    Raises:
+        RecipeError: a key or a value is wrong. UsageError: `backbone` or `weights` is.
+    """
     plan = recipes.load(recipe)
     written = recipes.written_in(recipe) if recipe.endswith(".toml") else {}
-    # A file with every key is one that whatsit wrote: nobody asked for the keys that have no effect there.
+    # A file with every key is one that whatsit wrote: keys without effect in it were not asked for.
     ours = written.keys() >= {field.name for field in fields(Recipe)}
     said = {*settings, *(_said_in(plan, written) if not ours else ())}
     _refuse_without_effect(plan, said - settings.keys(), recipe)
@@ -47,7 +51,7 @@ def make_plan(
 
 
 def said_seed(seed: int | None, recipe: str | None, settings: dict[str, Any]) -> int | None:
-    """The seed, said by itself, in a recipe file or among the settings; None where in none."""
+    """Return the seed that the user gives: as such, in a recipe file or in settings."""
     if seed is not None:
         return seed
     written = recipes.written_in(recipe) if recipe and recipe.endswith(".toml") else {}
@@ -80,7 +84,10 @@ def _with_settings(plan: Recipe, settings: dict[str, Any], where: str) -> Recipe
 
 
 def _without_mirror(plan: Recipe, wishes: dict[str, Any], own: bool) -> Recipe:
-    """Pictures that mean something else in the mirror, such as digits, are mirrored nowhere, unless somewhere on purpose."""
+    """Return the recipe without mirror images anywhere, where `flip` is set to false.
+
+    Some images mean something else in the mirror, such as digits.
+    """
     if wishes.get("flip") is not False:
         return plan
     views = {} if own else {"views": ["original"]}
@@ -126,7 +133,7 @@ def _without_effect(plan: Recipe) -> Iterator[tuple[Set[str], str]]:
 
 
 def _said_in(recipe: Recipe, written: Collection[str]) -> set[str]:
-    """What a file asks for: a default is no wish, unless it would change a candidate."""
+    """Return the keys that a file changes; of candidates, also those at their default."""
     standard = Recipe()
     return {key for key in written if recipe.candidates or getattr(recipe, key) != getattr(standard, key)}
 

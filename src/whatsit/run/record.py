@@ -167,7 +167,7 @@ def read_split(folder: Path) -> list[SplitRow]:
         with reading(path), path.open(encoding="utf-8", newline="") as file:
             return [_split_row(row) for row in csv.DictReader(file)]
     except RecordError as error:
-        raise DataError(f"{error}; which images were trained on is not known") from None
+        raise DataError(f"{error}; which pictures were trained on is not known") from None
 
 
 def _split_row(row: Mapping[str, str]) -> SplitRow:
