@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "whatsit"
-STAGES = ("images", "graph", "models", "training", "bundle", "runtime", "evaluation", "runs", "tuning", "verbs", "apps")
-FREE = ("cache", "errors", "events", "files", "process", "progress", "version", "engines")
+STAGES = ("images", "graph", "models", "training", "bundle", "runtime", "evaluation", "run", "tuning", "verbs", "apps")
+FREE = ("cache", "errors", "events", "files", "process", "progress", "run_files", "version", "engines")
 # What a machine that only serves may not have, or should not wait for.
 HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "onnx", "tf2onnx", "matplotlib"}
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from whatsit.apps.proof import verify
     from whatsit.apps.tracking import track
     from whatsit.errors import WhatsitError
+    from whatsit.run.record import Run
+    from whatsit.run.summary import list_runs as runs
     from whatsit.runtime.predictor import Prediction, Predictor
     from whatsit.runtime.predictor import Predictor as load  # noqa: N813 - opening a model reads as a verb
     from whatsit.verbs.benchmark import benchmark
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
     from whatsit.verbs.explain import explain
     from whatsit.verbs.explore import explore
     from whatsit.verbs.export import export
-    from whatsit.verbs.runs import list_runs as runs
-    from whatsit.verbs.train import Run, train
+    from whatsit.verbs.train import train
     from whatsit.verbs.tune import tune
 
 # Loaded when first used, so that `import whatsit` is quick and serving needs nothing of training.
@@ -39,7 +40,7 @@ _HOMES = {
     "Client": "whatsit.apps.client:Client",
     "Prediction": "whatsit.runtime.predictor:Prediction",
     "Predictor": "whatsit.runtime.predictor:Predictor",
-    "Run": "whatsit.verbs.train:Run",
+    "Run": "whatsit.run.record:Run",
     "WhatsitError": "whatsit.errors:WhatsitError",
     "benchmark": "whatsit.verbs.benchmark:benchmark",
     "check": "whatsit.verbs.check:check",
@@ -50,7 +51,7 @@ _HOMES = {
     "explore": "whatsit.verbs.explore:explore",
     "export": "whatsit.verbs.export:export",
     "load": "whatsit.runtime.predictor:Predictor",
-    "runs": "whatsit.verbs.runs:list_runs",
+    "runs": "whatsit.run.summary:list_runs",
     "track": "whatsit.apps.tracking:track",
     "train": "whatsit.verbs.train:train",
     "tune": "whatsit.verbs.tune:tune",

@@ -247,7 +247,7 @@ def test_runs_prints_a_table_and_json(baseline_run: Run) -> None:
             "--time-limit takes a time such as 10m, 90s or 1h30m, received '10'",
         ),
         (["train", "DATA", "--resume"], 2, "no interrupted run of"),
-        (["train", "DATA", "--resume", "--out", "one"], 2, "that run is finished; nothing to go on with"),
+        (["train", "DATA", "--resume", "--out", "one"], 2, "that run is finished; there is nothing to resume"),
         (
             ["train", "DATA", "--recipe", "finetune", "--set", "finetune_layers=99"],
             2,
@@ -301,7 +301,7 @@ def test_stopped_from_outside_it_says_one_line_and_how_to_go_on(
             process.kill()
     assert process.returncode == 1
     assert "whatsit: stopped; what was done is in" in errors
-    assert "go on with the same command and --resume" in errors
+    assert "resume with the same command and --resume" in errors
     assert "Traceback" not in errors
     assert [path.name for path in tmp_path.iterdir()] == ["run.unfinished"]
 

@@ -49,7 +49,7 @@ def test_run_of_a_broken_exporter_fails_in_one_line_and_is_finished_once_it_is_m
     line = "; ".join([str(caught.value), *caught.value.__notes__])  # what the command line prints, with exit code 1
     assert "the exported graph does not say what the network that was fitted says" in line
     assert "a probability differs by 0." in line
-    assert line.endswith("go on with the same command and --resume")
+    assert line.endswith("resume with the same command and --resume")
     assert "\n" not in line
     assert [path.name for path in tmp_path.iterdir()] == ["run.unfinished"]
     assert not (tmp_path / "run.unfinished" / "model.whatsit").exists()

@@ -23,8 +23,8 @@ from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.metrics import figures
 from whatsit.evaluation.report import draw_plots, render
 from whatsit.images.decode import decode
+from whatsit.run.summary import RunRecord, read_run
 from whatsit.training.learning_curve import LearningCurve
-from whatsit.verbs.runs import RunRecord, read_run
 from whatsit.verbs.train import Run
 
 

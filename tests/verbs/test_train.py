@@ -19,7 +19,6 @@ from tests.conftest import SEED, Listener, encode, made_once, shapes, write_file
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import DataError, RecipeError, UsageError
 from whatsit.progress import SILENT
-from whatsit.verbs import shipping
 from whatsit.verbs import train as train_verb
 from whatsit.verbs.data import open_data, split_data
 from whatsit.verbs.train import Run
@@ -265,11 +264,11 @@ def _history(run: Run) -> list[dict[str, str]]:
 
 def test_resumed_run_is_the_one_that_was_begun(interrupted: Path) -> None:
     begun: list[tuple[dict[str, Any], str]] = [
-        ({"recipe": "scratch"}, "this run was begun with name = baseline, now scratch is asked for"),
-        ({"settings": {"epochs": 4}, "recipe": "baseline"}, "epochs = 3, now 4 is asked for; leave it out to go on"),
-        ({"seed": 9}, "this run was begun with seed 0, now 9 is asked for"),
-        ({"time_limit": "1h"}, "this run was begun with no time limit, now a time limit of 1 h 0 min is asked for"),
-        ({"limit": 5}, "this run was begun with --limit None, now 5 is asked for"),
+        ({"recipe": "scratch"}, "this run was started with name = baseline, now scratch is asked for"),
+        ({"settings": {"epochs": 4}, "recipe": "baseline"}, "epochs = 3, now 4 is asked for; leave it out to resume"),
+        ({"seed": 9}, "this run was started with seed 0, now 9 is asked for"),
+        ({"time_limit": "1h"}, "this run was started with no time limit, now a time limit of 1 h 0 min is asked for"),
+        ({"limit": 5}, "this run was started with --limit None, now 5 is asked for"),
     ]
     for options, message in begun:
         with pytest.raises(UsageError, match=message):
@@ -280,7 +279,7 @@ def test_resumed_run_is_the_one_that_was_begun(interrupted: Path) -> None:
 @pytest.mark.parametrize("told", ["{}", "[]", '"recipe"', "not JSON"])
 def test_resuming_what_is_not_told_says_so(interrupted: Path, told: str) -> None:
     (interrupted.with_name("run.unfinished") / "job.json").write_text(told)
-    with pytest.raises(UsageError, match=r"job\.json: cannot be read .* train anew"):
+    with pytest.raises(UsageError, match=r"job\.json: cannot be read .* train again"):
         whatsit.train(interrupted.parent / "data", out=interrupted, resume=True)
 
 
@@ -322,7 +321,7 @@ def test_resumed_run_with_a_limit_keeps_to_the_pictures_that_were_chosen(
     with monkeypatch.context() as patch:
         patch.setattr("whatsit.training.frozen.FEATURES_SHARE", 0.0)
         patch.setattr("whatsit.training.frozen.FEWEST", -10)
-        patch.setattr(shipping, "golden_pictures", stops)
+        patch.setattr("whatsit.evaluation.shipping.golden_pictures", stops)
         with pytest.raises(KeyboardInterrupt):
             whatsit.train(shapes_folder, out=tmp_path / "run", time_limit="30s", settings=settings)
     run = whatsit.train(shapes_folder, out=tmp_path / "run", resume=True, report=False)
@@ -332,7 +331,7 @@ def test_resumed_run_with_a_limit_keeps_to_the_pictures_that_were_chosen(
 
 def test_resumed_run_wants_the_same_pictures(interrupted: Path) -> None:
     (interrupted.parent / "data" / "disc" / "00.png").unlink()
-    with pytest.raises(UsageError, match="the pictures have changed since the run was begun"):
+    with pytest.raises(UsageError, match="the pictures have changed since the run was started"):
         whatsit.train(interrupted.parent / "data", out=interrupted, resume=True)
 
 
@@ -344,7 +343,7 @@ def test_run_that_another_process_works_on_is_left_alone(interrupted: Path) -> N
 
 
 def test_unfinished_run_is_not_written_over(interrupted: Path) -> None:
-    with pytest.raises(UsageError, match="is there: another run is being made, or was interrupted; go on with"):
+    with pytest.raises(UsageError, match="exists: another run is being made, or was interrupted; resume with"):
         whatsit.train(interrupted.parent / "data", out=interrupted)
 
 
@@ -358,7 +357,7 @@ def stopped(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("stopped")
     shutil.copytree(shapes_folder, folder / "data")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shipping, "golden_pictures", stops)
+        patch.setattr("whatsit.evaluation.shipping.golden_pictures", stops)
         with pytest.raises(KeyboardInterrupt):
             whatsit.train(folder / "data", recipe="baseline", out=folder / "run", settings={"epochs": 3})
     return folder
@@ -448,7 +447,7 @@ def test_wrong_use_is_told_before_anything_is_made(
 
 def test_taken_run_folder_is_left_alone(shapes_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "keep.txt").write_text("mine")
-    with pytest.raises(UsageError, match="exists already; choose another place with --out"):
+    with pytest.raises(UsageError, match="exists already; choose another folder with --out"):
         whatsit.train(shapes_folder, out=tmp_path, settings=FAST)
     assert [path.name for path in tmp_path.iterdir()] == ["keep.txt"]
 
@@ -501,7 +500,7 @@ def test_report_that_fails_does_not_lose_the_model(
     def fails(*_: object) -> None:
         raise ValueError("no ink")
 
-    monkeypatch.setattr(train_verb, "examine", fails)
+    monkeypatch.setattr("whatsit.run.report.examine", fails)
     listener = Listener()
     settings = {"epochs": 1}
     run = whatsit.train(shapes_folder, recipe="baseline", out=tmp_path / "run", settings=settings, reporter=listener)
@@ -527,7 +526,9 @@ def test_evaluate_says_that_the_list_of_pictures_is_damaged(
 ) -> None:
     run = shutil.copytree(baseline_run.folder, tmp_path / "run")
     (run / "split.csv").write_text("a,b\n1,2\n", encoding="utf-8")
-    with pytest.raises(DataError, match="this file is damaged, so nobody knows which pictures were trained on"):
+    with pytest.raises(
+        DataError, match=r"split\.csv: this file is damaged: .*; which pictures were trained on is not known"
+    ):
         whatsit.evaluate(run, shapes_folder)
 
 

@@ -19,11 +19,11 @@ import pytest
 import whatsit
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import RecipeError, UsageError, WhatsitError
+from whatsit.run.summary import list_runs
 from whatsit.training import train as training
 from whatsit.training.knobs import Choice, Span
 from whatsit.training.loop import TrainingError
 from whatsit.training.recipe import written_in
-from whatsit.verbs.runs import list_runs
 from whatsit.verbs.study import Study
 from whatsit.verbs.tune import Tuning
 
@@ -364,7 +364,7 @@ def test_tampered_study_is_refused(
 
 
 def test_study_among_the_pictures_is_refused(shapes_folder: Path) -> None:
-    with pytest.raises(UsageError, match="lies inside DATA"):
+    with pytest.raises(UsageError, match="is inside DATA"):
         whatsit.tune(shapes_folder, out=shapes_folder / "tune")
 
 

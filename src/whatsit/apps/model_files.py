@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whatsit.bundle.read import BEST, find_bundle
+from whatsit.bundle.read import find_bundle
 from whatsit.errors import MissingBundleError, UsageError
 from whatsit.images.walk import list_folder
+from whatsit.run_files import BEST, MODEL
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,13 @@ def find_models(paths: Iterable[str | Path]) -> list[Entry]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         with contextlib.suppress(OSError, ValueError):  # a path that cannot be looked at holds no model
-            if path.is_dir() and not (path / "model.whatsit").is_file():
+            if path.is_dir() and not (path / MODEL).is_file():
                 folders, files = list_folder(path)
                 below = [path / name for name in folders]
-                studies = [folder for folder in below if os.path.isfile(folder / BEST / "model.whatsit")]  # noqa: PTH113 - never raises
-                inside = [folder for folder in below if os.path.isfile(folder / "model.whatsit")]  # noqa: PTH113 - as above
+                studies = [folder for folder in below if os.path.isfile(folder / BEST / MODEL)]  # noqa: PTH113 - never raises
+                inside = [folder for folder in below if os.path.isfile(folder / MODEL)]  # noqa: PTH113 - as above
                 inside += [path / name for name in files if name.endswith(".whatsit")]
-                inside = [path] if (path / BEST / "model.whatsit").is_file() else inside + studies
+                inside = [path] if (path / BEST / MODEL).is_file() else inside + studies
                 found |= dict.fromkeys(sorted(inside, key=_age))
             elif path.exists():
                 found[path] = None
@@ -63,7 +64,7 @@ def require_models(paths: Sequence[str | Path]) -> list[Entry]:
 
 def _file_name(path: Path) -> str:
     """Of `runs/food/model.whatsit`, the folder's name says more."""
-    return path.resolve().parent.name if path.name == "model.whatsit" else path.stem
+    return path.resolve().parent.name if path.name == MODEL else path.stem
 
 
 def _age(path: Path) -> float:

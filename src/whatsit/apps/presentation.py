@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from whatsit.apps.terminal import out, table
+from whatsit.run_files import REPORT
 
 if TYPE_CHECKING:
     from whatsit.evaluation.criteria import Check
     from whatsit.evaluation.metrics import Figures
+    from whatsit.run.record import Run
+    from whatsit.run.summary import RunSummary
     from whatsit.runtime.predictor import Prediction
     from whatsit.verbs.benchmark import Benchmark
     from whatsit.verbs.ensemble import Ensemble
     from whatsit.verbs.export import Exported
-    from whatsit.verbs.runs import RunSummary
-    from whatsit.verbs.train import Run
 
 
 def as_document(value: object) -> str:
@@ -75,7 +76,7 @@ def print_run(run: Run) -> None:
         told += [f"{check.what} {check.found}" for check in checks if check.untested]
         met = f"all {len(checks)} met" if checks else "none applies"
         rows.append(("Criteria", "; ".join(told) or met))
-        rows.append(("Report", str(run.folder / "report.html")))
+        rows.append(("Report", str(run.folder / REPORT)))
     for name, value in rows:
         out(f"{name + ':':16s}{value}")
     out()

@@ -7,8 +7,6 @@ pickle is stored with it.
 from __future__ import annotations
 
 import contextlib
-import csv
-import json
 import logging
 import os
 import re
@@ -21,10 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whatsit.bundle.format import Bundle
-from whatsit.bundle.read import BEST, read_bundle, run_folder
+from whatsit.bundle.read import read_bundle, run_folder
 from whatsit.cache import cache_folder
 from whatsit.errors import ImageError, MissingExtraError, UsageError, WhatsitError
 from whatsit.process import environment
+from whatsit.run.record import read_history, read_metrics, reading
+from whatsit.run_files import BEST, HISTORY, METRICS, MODEL, PLOTS, RECIPE, REPORT, SPLIT, UNREADABLE
 from whatsit.runtime.predictor import Predictor
 from whatsit.version import __version__
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EXPERIMENT = "whatsit"
-_FILES = ("report.html", "metrics.json", "recipe.toml", "history.csv", "split.csv", "unreadable.csv")
+_FILES = (REPORT, METRICS, RECIPE, HISTORY, SPLIT, UNREADABLE)
 _RUN_TAG = "whatsit.run"  # by which a run is found again
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing is sent to other hosts
@@ -89,13 +89,11 @@ def track(run: str | Path, *, experiment: str = EXPERIMENT) -> Tracked:
         WhatsitError: the store refused it.
     """
     folder = run_folder(run)
-    if folder is None or not (folder / "metrics.json").is_file():
+    if folder is None or not (folder / METRICS).is_file():
         raise UsageError(f"{run}: this is no finished run; give a folder that whatsit train made")
-    try:
-        document = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    document = read_metrics(folder)
+    with reading(folder / METRICS):
         metrics = _metrics(document)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise UsageError(f"{folder / 'metrics.json'}: this file is damaged: {error}") from None
     mlflow = _mlflow()
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -173,16 +171,16 @@ def _track(
         mlflow.set_tags({"data": str(data.get("source", "")), "data.fingerprint": str(data.get("fingerprint", ""))})
         mlflow.set_tags({f"version.{package}": str(version) for package, version in versions.items()})
         mlflow.log_metrics(metrics)
-        _log_epochs(mlflow, running.info.run_id, folder / "history.csv")
+        _log_epochs(mlflow, running.info.run_id, folder)
         for name in _FILES:
             if (folder / name).is_file():
                 mlflow.log_artifact(str(folder / name))
-        if (folder / "plots").is_dir():
-            mlflow.log_artifacts(str(folder / "plots"), "plots")
+        if (folder / PLOTS).is_dir():
+            mlflow.log_artifacts(str(folder / PLOTS), PLOTS)
         mlflow.pyfunc.log_model(
             name="model",
             loader_module=__name__,
-            data_path=str(folder / "model.whatsit"),
+            data_path=str(folder / MODEL),
             signature=_signature(),
             pip_requirements=[f"whatsit=={__version__}"],
         )
@@ -206,17 +204,11 @@ def _metrics(document: dict[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in found.items()}
 
 
-def _log_epochs(mlflow: Any, run_id: str, path: Path) -> None:
-    """Log each row of `history.csv`, a stage's columns as `stage/column`."""
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+def _log_epochs(mlflow: Any, run_id: str, folder: Path) -> None:
+    """Log each epoch, a stage's columns as `stage/column`."""
     logged = [
-        mlflow.entities.Metric(
-            f"{row['stage']}/{key}", float(value), int(float(row["seconds"]) * 1000), int(row["epoch"])
-        )
-        for row in rows
+        mlflow.entities.Metric(f"{row['stage']}/{key}", value, int(row["seconds"] * 1000), int(row["epoch"]))
+        for row in read_history(folder)
         for key, value in row.items()
         if key not in ("stage", "epoch", "seconds")
     ]

@@ -33,10 +33,10 @@ from whatsit.errors import BundleError, MissingBundleError
 from whatsit.graph.check import check_graph
 from whatsit.images.decode import RULES
 from whatsit.images.names import label_fault, plain, plain_text
+from whatsit.run_files import BEST, MODEL
 
 _GOLDEN_FILE = re.compile(r"golden/[0-9]{2}\.[a-z]{3,4}")
 _MAX_SIDE = 4096
-BEST = "best"  # the folder of a study's best run, in the study's
 
 
 def find_bundle(path: str | Path) -> Path:
@@ -49,14 +49,14 @@ def find_bundle(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_dir():
         return path
-    whole = path / "model.whatsit"
-    return path / BEST / "model.whatsit" if not whole.exists() and (path / BEST).is_dir() else whole
+    whole = path / MODEL
+    return path / BEST / MODEL if not whole.exists() and (path / BEST).is_dir() else whole
 
 
 def run_folder(path: str | Path) -> Path | None:
     """The run folder whose model is meant by a path; None for a `.whatsit` file that is nobody's `model.whatsit`."""
     bundle = find_bundle(path)
-    return bundle.parent if bundle.name == "model.whatsit" else None
+    return bundle.parent if bundle.name == MODEL else None
 
 
 def read_bundle(path: str | Path) -> Bundle:

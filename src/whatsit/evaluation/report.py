@@ -12,6 +12,7 @@ from whatsit.evaluation.advice import gains, learned, to_do
 from whatsit.evaluation.examination import Examination, Mistake
 from whatsit.evaluation.page import base64_of, jpeg_of, render_page
 from whatsit.files import write_bytes, write_text
+from whatsit.run_files import PLOTS, REPORT
 from whatsit.runtime.overlay import lay_over
 
 TEMPLATE = Path(__file__).parent / "report.html.jinja"
@@ -37,11 +38,11 @@ def write_report(folder: Path, exam: Examination) -> None:
     """Write `report.html`, `plots/` and the pictures of the worst `mistakes/` into a run folder. Raises `DiskError`."""
     drawn = draw_plots(exam)
     for name, png in drawn.items():
-        write_bytes(folder / "plots" / f"{name}.png", png)
+        write_bytes(folder / PLOTS / f"{name}.png", png)
     for number, mistake in enumerate(exam.mistakes):
         for path, jpeg in zip(mistake_files(folder, number), _images(mistake), strict=True):
             write_bytes(path, jpeg)
-    write_text(folder / "report.html", render(exam, drawn))
+    write_text(folder / REPORT, render(exam, drawn))
 
 
 def mistake_files(folder: Path, number: int) -> tuple[Path, Path]:

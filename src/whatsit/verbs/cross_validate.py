@@ -1,10 +1,9 @@
-"""How good a recipe is on few pictures: trained several times, each time tested on others."""
+"""Cross-validation: how good a recipe is on few images, each of them tested once."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,55 +14,50 @@ import numpy.typing as npt
 from whatsit.cache import working
 from whatsit.errors import DataError
 from whatsit.evaluation.metrics import Interval, wilson_interval
-from whatsit.images.audit import audit
 from whatsit.images.batches import decode_batches
-from whatsit.images.groups import connect, with_column
-from whatsit.images.near import near_pairs
-from whatsit.images.scan import Dataset, Picture, label_numbers
+from whatsit.images.folds import deal_folds
+from whatsit.images.scan import Dataset, label_numbers
 from whatsit.progress import SILENT, Reporter
+from whatsit.run.plan import make_plan
 from whatsit.training.clock import Clock
 from whatsit.training.recipe import Recipe
 from whatsit.verbs.data import open_data, split_data
-from whatsit.verbs.plan import make_plan
 
 FOLDS = 3
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What came of all folds: every picture was tested once, by a model that had seen neither it nor one of its group."""
+    """The predictions of all folds; no model had seen an image it was tested on."""
 
     classes: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...]  # [true][answer]
+    confusion: tuple[tuple[int, ...], ...]  # [true][predicted]
     folds: int
 
     @property
     def n(self) -> int:
-        """Pictures tested."""
+        """The number of tested images."""
         return sum(map(sum, self.confusion))
 
     @property
     def right(self) -> int:
-        """Right answers."""
+        """The number of right predictions."""
         return sum(row[place] for place, row in enumerate(self.confusion))
 
     @property
     def accuracy(self) -> float:
-        """The share of right answers."""
+        """The share of right predictions."""
         return self.right / self.n
 
     @property
     def accuracy_ci95(self) -> Interval:
-        """By Wilson (1927), as if all were tested by one model."""
+        """The interval by Wilson (1927), as if all were tested by one model."""
         return wilson_interval(self.right, self.n)
 
     def recall(self) -> dict[str, float]:
-        """Of each class, the share that was found."""
-        return {
-            label: row[place] / sum(row)
-            for place, (label, row) in enumerate(zip(self.classes, self.confusion, strict=True))
-            if sum(row)
-        }
+        """Return, for each class, the share of its images that was predicted as it."""
+        rows = zip(self.classes, self.confusion, strict=True)
+        return {label: row[place] / sum(row) for place, (label, row) in enumerate(rows) if sum(row)}
 
 
 @working()
@@ -76,39 +70,40 @@ def cross_validate(
     seed: int = 0,
     reporter: Reporter = SILENT,
 ) -> CrossValidation:
-    """Train `folds` times on a folder of class folders, as `train` does, each time testing on another part.
+    """Train as `train` does, once for each fold, and test on that fold.
 
     Args:
         folder: of class folders, without splits of its own.
-        folds: parts; every class needs as many different pictures, and two more to train and to choose by.
+        folds: every class needs as many different images, and two more for training and validation.
         recipe, settings, seed: as for `train`.
-        reporter: is told about progress.
+        reporter: gets progress and warnings.
 
     Raises:
-        DataError: a class has too few pictures, or the folder comes with splits. Else as `train` does.
+        DataError: a class has too few images, or the folder comes with splits; otherwise as `train` does.
     """
     dataset = open_data(folder, reporter)
     if any(picture.split for picture in dataset.pictures):
-        raise DataError(f"{folder}: these pictures come with splits; cross-validation needs to deal them itself")
+        raise DataError(
+            f"{folder}: these pictures come with splits; cross-validation makes its own; give class folders"
+        )
     plan = make_plan(recipe, None, None, seed, settings or {})
-    parts = _deal(dataset, folds, reporter)
+    parts = deal_folds(dataset, folds, reporter)
     total = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
     with tempfile.TemporaryDirectory(prefix="whatsit-") as scratch:
         for fold in range(folds):
-            held = [part == fold for part in parts]
-            dealt = tuple(
-                replace(picture, split="test" if test else "train")
-                for picture, test in zip(dataset.pictures, held, strict=True)
-            )
-            fresh = split_data(replace(dataset, pictures=dealt), plan.seed, SILENT)
+            dealt = [
+                replace(picture, split="test" if part == fold else "train")
+                for picture, part in zip(dataset.pictures, parts, strict=True)
+            ]
+            fresh = split_data(replace(dataset, pictures=tuple(dealt)), plan.seed, SILENT)
             total += _confusion(fresh, plan, Path(scratch) / str(fold))
     return CrossValidation(dataset.classes, tuple(tuple(map(int, row)) for row in total), folds)
 
 
 def _confusion(dataset: Dataset, plan: Recipe, folder: Path) -> npt.NDArray[np.int64]:
-    """What a model trained on a part of the data says of the test pictures, `[true, answer]`.
+    """Return the confusion matrix on the test images of a model trained on the others.
 
-    The network that was fitted answers; the graph that would ship is proven to say the same (`whatsit verify`).
+    The fitted Keras network predicts; the graph that would ship gives the same (`whatsit verify`).
     """
     from whatsit.models.backend import load_keras
 
@@ -116,38 +111,10 @@ def _confusion(dataset: Dataset, plan: Recipe, folder: Path) -> npt.NDArray[np.i
     from whatsit.training.train import train_by_recipe
 
     folder.mkdir()
-    clock = Clock(None, SILENT.say)
-    trained = train_by_recipe(dataset, plan, folder, clock, time.perf_counter(), SILENT, trial=True)
+    trained = train_by_recipe(dataset, plan, folder, Clock(None, SILENT.say), time.perf_counter(), SILENT, trial=True)
     found = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
     for batch in decode_batches(dataset.of("test"), dataset.read, trained.input_size):
         if len(batch.pixels):
             answers = trained.probabilities(batch.pixels).argmax(axis=1)
             np.add.at(found, (label_numbers(batch.good, dataset.classes), answers), 1)
     return found
-
-
-def _deal(dataset: Dataset, folds: int, reporter: Reporter) -> Sequence[int]:
-    """The fold of each picture: every class alike in all, near-duplicates and groups in one; -1 for the unreadable."""
-    looked = audit(dataset)
-    digests = [picture.digest for picture in looked.pictures]
-    pairs = near_pairs(looked.thumbs, sides=looked.sides, warn=reporter.warn)
-    near = connect((digests[i], digests[j]) for i, j in pairs.tolist())
-    alike = with_column(looked.pictures, near)
-    by_class: dict[str, dict[bytes, list[Picture]]] = {label: {} for label in dataset.classes}
-    for picture in looked.pictures:
-        by_class[picture.label].setdefault(alike.get(picture.digest, picture.digest), []).append(picture)
-    rng = np.random.default_rng(0)
-    fold_of: dict[bytes, int] = {}
-    # A group that several classes have pictures of goes where the class with the fewest groups has it.
-    for label, groups in sorted(by_class.items(), key=lambda item: len(item[1])):
-        if len(groups) < folds:
-            count = sum(map(len, groups.values()))
-            raise DataError(
-                f"{dataset.source}: of the {count:,} pictures of the class '{label}', {len(groups)} are different (those of one "
-                f"group count as one); at least {folds} are needed"
-            )
-        keys = list(groups)
-        for number, place in enumerate(rng.permutation(len(keys))):
-            fold_of.setdefault(keys[place], number % folds)
-    readable = {picture.name for picture in looked.pictures}
-    return [fold_of[alike.get(p.digest, p.digest)] if p.name in readable else -1 for p in dataset.pictures]

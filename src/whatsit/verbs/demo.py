@@ -1,4 +1,4 @@
-"""`whatsit demo`: the whole way once, on data that come along."""
+"""`whatsit demo`: the whole way once, on data that need no download."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from pathlib import Path
 
 from whatsit.files import write_bytes
 from whatsit.progress import SILENT, Reporter
+from whatsit.run.record import Run
 from whatsit.runtime.predictor import Prediction
-from whatsit.verbs.train import Run, train
+from whatsit.verbs.train import train
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo made."""
+    """The run and the prediction of the demo."""
 
     run: Run
     picture: Path  # a test picture, saved beside the model
-    label: str  # what it truly is
+    label: str  # the true one
     prediction: Prediction
 
 
 def demo(*, out: str | Path | None = None, reporter: Reporter = SILENT) -> Demo:
-    """Train on the 1,797 embedded digits, measure, save one held-out digit as a picture and predict it."""
+    """Train on the 1,797 embedded digits, measure, and predict one held-out digit."""
     run = train("digits", out=out, reporter=reporter)
-    golden = next(golden for golden in run.load().bundle.golden)
-    picture = run.folder / f"held-out-{golden.file}"
-    write_bytes(picture, golden.data)
-    [prediction] = run.load().predict([picture])
-    return Demo(run, picture, golden.label, prediction)
+    predictor = run.load()
+    held_out = predictor.bundle.golden[0]
+    picture = run.folder / f"held-out-{held_out.file}"
+    write_bytes(picture, held_out.data)
+    [prediction] = predictor.predict([picture])
+    return Demo(run, picture, held_out.label, prediction)

@@ -15,22 +15,23 @@ from typing import Any
 import numpy as np
 
 from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
+from whatsit.bundle.make import versions
 from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.errors import DataError, MissingExtraError, UsageError
 from whatsit.evaluation.evaluate import evaluate_pictures
 from whatsit.evaluation.fidelity import require_mean_of_members
 from whatsit.evaluation.metrics import Figures
-from whatsit.evaluation.speed import measure_speed, megabytes
-from whatsit.files import disk_error, move_into_place, unfinished_folder, write_text
+from whatsit.evaluation.shipping import set_thresholds, ship
+from whatsit.files import disk_error, move_into_place, unfinished_folder
 from whatsit.images.scan import Dataset, count_by_label, label_numbers
 from whatsit.models.unknown import METHOD
 from whatsit.progress import SILENT, Reporter
+from whatsit.run.record import address, splits_of, write_metrics, write_split
+from whatsit.run.workspace import new_run
+from whatsit.run_files import MODEL
 from whatsit.runtime.predictor import Predictor
 from whatsit.training.selection import fit_votes
-from whatsit.verbs.run_data import address, reopen, splits_of
-from whatsit.verbs.runs import write_split
-from whatsit.verbs.shipping import set_thresholds, ship, versions
-from whatsit.verbs.workplace import new_run
+from whatsit.verbs.run_data import reopen
 
 FEWEST = 5  # pictures to fit votes on, and to test on
 
@@ -92,7 +93,8 @@ def ensemble(
         heard = [(one, vote.weight) for one, vote in zip(bundles, votes, strict=True) if vote.weight]
         require_mean_of_members(bundle, heard, sharpness, dataset)
         bundle = set_thresholds(bundle, dataset, reporter)
-        predictor, evaluation = ship(bundle, place / "model.whatsit", dataset, reporter)
+        shipped = ship(bundle, place / MODEL, dataset, reporter)
+        evaluation = shipped.test
         best = max(votes, key=lambda vote: vote.accuracy)
         if best.accuracy > evaluation.figures.accuracy:
             reporter.warn(
@@ -101,18 +103,17 @@ def ensemble(
             )
         seconds = round(time.perf_counter() - started, 2)
         metrics = {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "data": address(dataset.source),
             "recipe": "ensemble",
             "model": " + ".join(Path(vote.model).name for vote in votes if vote.weight),
             "seconds": seconds,
             "members": [vars(vote) for vote in votes],
             "test": evaluation.figures.to_json(),
-            "speed": vars(measure_speed(predictor)),
-            "model_mb": megabytes(place / "model.whatsit"),
+            "speed": vars(shipped.speed),
+            "model_mb": shipped.megabytes,
         }
-        write_split(dataset, place / "split.csv")
-        write_text(place / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+        write_split(place, dataset)
+        write_metrics(place, metrics)
     return Ensemble(Path(out), votes, evaluation.figures, seconds)
 
 
@@ -128,7 +129,7 @@ def _place(out: Path) -> Iterator[Path]:
     try:
         with unfinished_folder(out.parent) as temporary:
             yield temporary
-            move_into_place(temporary / "model.whatsit", out)
+            move_into_place(temporary / MODEL, out)
     except OSError as error:
         raise disk_error(out, error) from None
 

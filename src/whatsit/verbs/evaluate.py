@@ -7,9 +7,10 @@ from pathlib import Path
 from whatsit.bundle.read import run_folder
 from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
 from whatsit.progress import SILENT, Reporter
+from whatsit.run.record import splits_of
+from whatsit.run_files import METRICS
 from whatsit.runtime.predictor import Predictor
 from whatsit.verbs.data import open_data, require_classes, tell_about, tell_unreadable
-from whatsit.verbs.run_data import splits_of
 
 
 def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", reporter: Reporter = SILENT) -> Evaluation:
@@ -29,7 +30,7 @@ def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", repo
     if seen := sum(splits.get(picture.digest, "test") != "test" for picture in pictures):
         reporter.warn(
             f"{seen:,} of these {len(pictures):,} pictures were used in training, so the figures flatter the model; "
-            f"the honest ones are in {folder}/metrics.json"
+            f"the honest ones are in {folder}/{METRICS}"
         )
     evaluation = evaluate_pictures(predictor, dataset, pictures, reporter.stage("Evaluating"))
     tell_unreadable(evaluation.failed, reporter)

@@ -22,8 +22,8 @@ from whatsit.images.edits import (
     read_edits,
 )
 from whatsit.progress import SILENT, Reporter
+from whatsit.run.workspace import run_name
 from whatsit.verbs.data import scan_data, tell_about
-from whatsit.verbs.workplace import run_name
 
 FOLDER = Path("explore")
 BAD = ("unreadable", "duplicates", "conflicts")  # what --quarantine moves aside by default

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +14,12 @@ from whatsit.bundle.read import run_folder
 from whatsit.engines import Images
 from whatsit.errors import DataError, UsageError
 from whatsit.images.batches import decode_batches
-from whatsit.images.datasets import FILES
-from whatsit.images.scan import SPLITS, Dataset, Picture
+from whatsit.images.scan import Dataset, Picture
 from whatsit.progress import Reporter
+from whatsit.run.record import RecordError, read_metrics, splits_of
 from whatsit.verbs.data import open_data, require_classes, split_data
 
 SAMPLES = 300  # training pictures that show an int8 format the range of each value
-
-
-def address(data: str | Path) -> str:
-    """DATA in a form that means the same from every folder."""
-    return str(data) if str(data) in FILES and not Path(data).exists() else str(Path(data).resolve())
 
 
 def reopen(model: str | Path, bundle: Bundle, data: str | Path | None, reporter: Reporter) -> Dataset:
@@ -106,25 +99,7 @@ def sample_pixels(dataset: Dataset, spec: InputSpec) -> Images:
 
 def _noted(folder: Path) -> str | None:
     try:
-        data = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["data"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        data = read_metrics(folder).get("data")
+    except RecordError:
         return None
     return data if isinstance(data, str) and data else None
-
-
-def splits_of(folder: Path) -> dict[bytes, str]:
-    """The split of each picture of a run, by the SHA-256 of its file; empty where the folder holds no run.
-
-    Raises `DataError` where the file that says so is damaged.
-    """
-    if not (folder / "split.csv").is_file():
-        return {}
-    try:
-        with (folder / "split.csv").open(encoding="utf-8", newline="") as file:
-            return {
-                bytes.fromhex(row["sha256"]): row["split"] for row in csv.DictReader(file) if row["split"] in SPLITS
-            }
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise DataError(
-            f"{folder / 'split.csv'}: this file is damaged, so nobody knows which pictures were trained on: {error}"
-        ) from None

@@ -16,9 +16,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from whatsit.errors import MissingExtraError, UsageError
-from whatsit.files import DiskError
+from whatsit.files import DiskError, write_csv
 from whatsit.training.knobs import Choice, Knob, Space, written
-from whatsit.verbs.runs import write_csv
 
 STARTUP = 10  # trials drawn at random before the sampler learns from them
 MOST_DEATHS = 2  # of processes, after which a trial is not made again

@@ -13,13 +13,13 @@ from filelock import FileLock
 from whatsit.errors import UsageError
 from whatsit.files import disk_error, write_text
 from whatsit.images.scan import Dataset
+from whatsit.run.record import address
+from whatsit.run.workspace import run_name
+from whatsit.run_files import RUNS
 from whatsit.training import recipe as recipes
 from whatsit.training.checked import changed
 from whatsit.training.recipe import Recipe
 from whatsit.tuning.space import ends, space_from_json
-from whatsit.verbs.run_data import address
-from whatsit.verbs.runs import RUNS
-from whatsit.verbs.workplace import run_name
 
 _ABOUT = "study.json"
 _LOCK = ".study.lock"

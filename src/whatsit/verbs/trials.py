@@ -18,6 +18,7 @@ from whatsit.files import replacing
 from whatsit.images.scan import Dataset
 from whatsit.images.split import limit as limit_pictures
 from whatsit.models.cnn import SCRATCH_MODELS
+from whatsit.run.report import afterwards
 from whatsit.training.checked import changed
 from whatsit.training.clock import Clock
 from whatsit.training.history import CHOSEN_BY
@@ -26,7 +27,6 @@ from whatsit.training.recipe import Recipe
 from whatsit.tuning import space as spaces
 from whatsit.verbs.study import Asked, Row, Study, write_trials
 from whatsit.verbs.study_place import StudyPlace
-from whatsit.verbs.train import afterwards
 
 if TYPE_CHECKING:
     from whatsit.training.trained import Trained

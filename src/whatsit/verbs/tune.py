@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from whatsit.bundle.read import BEST
 from whatsit.cache import working
 from whatsit.errors import RecipeError, UsageError, WhatsitError
 from whatsit.files import move_into_place, write_text
@@ -22,6 +21,11 @@ from whatsit.images.scan import Dataset, typical_size
 from whatsit.images.split import limit as limit_pictures
 from whatsit.models.backbones import backbones_at_hand
 from whatsit.progress import SILENT, Reporter
+from whatsit.run.plan import make_plan, said_seed
+from whatsit.run.request import allowed_seconds
+from whatsit.run.summary import RunSummary, read_summary
+from whatsit.run.workspace import RESUME, require_outside
+from whatsit.run_files import BEST, JOB, MODEL, PLOTS, RECIPE, UNFINISHED
 from whatsit.training import recipe as recipes
 from whatsit.training.checked import changed
 from whatsit.training.knobs import Space
@@ -29,13 +33,10 @@ from whatsit.training.recipe import Recipe
 from whatsit.tuning import space as spaces
 from whatsit.tuning.space import space_from_json, space_to_json
 from whatsit.verbs.data import open_data, split_data, tell_about
-from whatsit.verbs.plan import allowed_seconds, make_plan, said_seed
-from whatsit.verbs.runs import RUNS, RunSummary, read_summary
 from whatsit.verbs.study import Row, Study, require_optuna, write_trials
 from whatsit.verbs.study_place import StudyPlace, begin, go_on
-from whatsit.verbs.train import require_outside, train
+from whatsit.verbs.train import train
 from whatsit.verbs.trials import Trials, in_words
-from whatsit.verbs.workplace import JOB, RESUME, UNFINISHED
 
 JUDGED_FROM = 0.25  # of a trial's epochs, from which on it may be stopped
 
@@ -96,7 +97,7 @@ def tune(
     seconds = allowed_seconds(time_limit)
     if trials is not None and trials < 1:
         raise UsageError(f"--trials must be at least 1, received {trials}")
-    require_outside(data, Path(out) if out else RUNS)
+    require_outside(data, out)
     said = bool(recipe or backbone or weights or settings or search) or seed is not None
     wishes = _base(recipe, backbone, weights, seed, settings or {}) if said or not resume else None
     place = go_on(out, data) if resume else None
@@ -146,7 +147,7 @@ def _work(place: StudyPlace, dataset: Dataset, report: bool, started: float, rep
     if not others:
         with FileLock(place.folder / ".best.lock"):
             _draw(place, study, rows, best, tuned)
-            if place.made() != best.number or not (place.folder / BEST / "model.whatsit").is_file():
+            if place.made() != best.number or not (place.folder / BEST / MODEL).is_file():
                 left = None if place.seconds is None else making.left() + making.reserved
                 _train_best(place, best, tuned, left, report, reporter)
             run = read_summary(place.folder / BEST)
@@ -227,8 +228,8 @@ def _draw(place: StudyPlace, study: Study, rows: Sequence[Row], best: Row, tuned
     write_trials(list(rows), folder / "trials.csv")
     about = f"whatsit train DATA --recipe {folder / 'recipe.toml'}"
     found = f"Trial {best.number + 1} of {len(rows)}; validation loss {best.loss:.4f}"
-    write_text(folder / "recipe.toml", recipes.to_toml(tuned, f"{about}\n\n{found}"))
-    draw_tuning(folder / "plots", [vars(row) for row in rows], best.number, study.importance())
+    write_text(folder / RECIPE, recipes.to_toml(tuned, f"{about}\n\n{found}"))
+    draw_tuning(folder / PLOTS, [vars(row) for row in rows], best.number, study.importance())
 
 
 def _train_best(
@@ -239,12 +240,12 @@ def _train_best(
     named = folder / f"{BEST}-{best.number:04d}"
     begun = (named.with_name(f"{named.name}{UNFINISHED}") / JOB).is_file()
     reporter.say(f"Training the recipe of trial {best.number + 1}: {in_words(best.values)}")
-    if not (named / "model.whatsit").is_file():
+    if not (named / MODEL).is_file():
         place.note_ending()
         place.require_same(_open(place.data, place.limit, tuned.seed, SILENT))  # or what chose could become what tests
         train(
             place.data,
-            recipe=None if begun else str(folder / "recipe.toml"),
+            recipe=None if begun else str(folder / RECIPE),
             out=named,
             seed=None if begun else tuned.seed,
             limit=None if begun else place.limit,

@@ -10,11 +10,11 @@ import typer
 
 from whatsit.apps.cli.options import Json
 from whatsit.apps.presentation import as_document
-from whatsit.apps.terminal import out, table
+from whatsit.apps.terminal import TerminalReporter, out, table
 from whatsit.errors import UsageError
 
 if TYPE_CHECKING:
-    from whatsit.verbs.compare import Comparison
+    from whatsit.run.compare import Comparison
 
 
 def runs(
@@ -36,9 +36,10 @@ def runs(
         raise UsageError(
             f"whatsit runs takes one folder, or: whatsit runs diff RUN RUN; received {shlex.join(words)[:200]}"
         )
-    from whatsit.verbs.runs import list_runs
+    from whatsit.run.summary import list_runs
 
-    found = list_runs(words[0], sort)
+    with TerminalReporter() as reporter:
+        found = list_runs(words[0], sort, reporter=reporter)
     if as_json:
         out(as_document([vars(run) for run in found]))
         return
@@ -60,7 +61,7 @@ def runs(
 
 
 def _diff(first: str, second: str, as_json: bool) -> None:
-    from whatsit.verbs.compare import compare
+    from whatsit.run.compare import compare
 
     found = compare(first, second)
     if as_json:

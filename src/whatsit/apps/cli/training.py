@@ -19,8 +19,8 @@ from whatsit.apps.presentation import (
     tested_json,
 )
 from whatsit.apps.terminal import TerminalReporter, out, table
-from whatsit.bundle.read import BEST
 from whatsit.errors import WhatsitError
+from whatsit.run_files import BEST, PLOTS, RECIPE
 
 if TYPE_CHECKING:
     from whatsit.verbs.tune import Tuning
@@ -200,7 +200,7 @@ def _print_tuning(found: Tuning) -> None:
             "Chosen",
             f"trial {found.best.number + 1}, validation loss {found.best.loss:.4f}, accuracy {found.best.accuracy:.1%}",
         ),
-        ("Recipe", str(found.folder / "recipe.toml")),
+        ("Recipe", str(found.folder / RECIPE)),
     ]
     lowest = min((row for row in found.trials if row.loss is not None), key=lambda row: row.loss or 0.0)
     if lowest.number != found.best.number:
@@ -209,7 +209,7 @@ def _print_tuning(found: Tuning) -> None:
         )
     if found.run:
         rows.append(("Test accuracy", accuracy_words(found.run)))
-    rows += [("Plots", str(found.folder / "plots")), ("Time in all", f"{found.seconds:.0f} s")]
+    rows += [("Plots", str(found.folder / PLOTS)), ("Time in all", f"{found.seconds:.0f} s")]
     for name, value in rows:
         out(f"{name + ':':16s}{value}")
     out()

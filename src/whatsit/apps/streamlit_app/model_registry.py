@@ -23,10 +23,10 @@ from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.metrics import Figures
 from whatsit.evaluation.speed import megabytes
 from whatsit.evaluation.wording import plain
+from whatsit.run.summary import RunRecord, read_run
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Predictor
 from whatsit.verbs.check import check
-from whatsit.verbs.runs import RunRecord, read_run
 
 ENVIRONMENT = "WHATSIT_MODELS"  # paths, as in PATH
 DEFAULT_FOLDERS = ("models", "runs", ".")

@@ -13,7 +13,7 @@ from whatsit.apps.texts import TEXTS, Texts
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.metrics import Figures
-from whatsit.verbs.runs import MistakeRecord, RunRecord
+from whatsit.run.summary import MistakeRecord, RunRecord
 
 
 def show(opened: OpenModel, text: Texts) -> None:

@@ -25,7 +25,7 @@ from whatsit.images.audit import measure
 from whatsit.images.collection import Collection
 from whatsit.images.near import near_duplicates
 from whatsit.images.walk import list_folder
-from whatsit.verbs.workplace import UNFINISHED
+from whatsit.run_files import UNFINISHED
 
 ENDING = ".models"  # of the folder beside the pictures
 RESULT = "taught.json"

@@ -14,8 +14,8 @@ from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import write_bundle
 from whatsit.errors import UsageError
 from whatsit.evaluation.metrics import figures
-from whatsit.verbs.compare import compare, difference_interval
-from whatsit.verbs.runs import list_runs
+from whatsit.run.compare import compare, difference_interval
+from whatsit.run.summary import list_runs
 from whatsit.verbs.train import Run
 
 

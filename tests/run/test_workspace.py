@@ -9,9 +9,9 @@ from filelock import FileLock
 
 import whatsit
 from whatsit.errors import DataError, UsageError
+from whatsit.run.workspace import new_run, unfinished_run
 from whatsit.training.recipe import Recipe
 from whatsit.verbs import study_place
-from whatsit.verbs.workplace import new_run, unfinished_run
 
 
 def test_place_of_a_process_killed_before_it_began_is_taken_over(tmp_path: Path) -> None:
@@ -51,10 +51,10 @@ def test_root_of_a_disk_is_no_run_folder(root: str) -> None:
 
 
 def test_run_among_the_pictures_is_refused(shapes_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="lies inside DATA"):
+    with pytest.raises(UsageError, match="is inside DATA"):
         whatsit.train(shapes_folder, out=shapes_folder / "run")
     monkeypatch.chdir(shapes_folder)
-    with pytest.raises(UsageError, match="lies inside DATA"):
+    with pytest.raises(UsageError, match="is inside DATA"):
         whatsit.train(".")
 
 
@@ -87,7 +87,7 @@ def test_run_killed_before_it_was_described_is_begun_anew_and_resuming_says_so(
     for out in ("run", None):
         with (
             pytest.raises(
-                UsageError, match="before anything of it was done; begin it with the same command without --resume"
+                UsageError, match="before it had done anything; start it with the same command without --resume"
             ),
             unfinished_run(out, "data", None),
         ):

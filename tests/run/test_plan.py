@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from whatsit.errors import RecipeError
+from whatsit.run.plan import make_plan
 from whatsit.training.recipe import Recipe, names, to_toml
 from whatsit.training.resolve import tuned_epochs, working_shift
-from whatsit.verbs.plan import make_plan
 
 
 def plan(recipe: str, *, backbone: str | None = None, **settings: Any) -> Recipe:

@@ -56,9 +56,7 @@ def test_damaged_split_is_told(baseline_run: Run, tmp_path: Path) -> None:
 def test_pictures_that_are_gone_are_told(baseline_run: Run, shapes_folder: Path, tmp_path: Path) -> None:
     less = shutil.copytree(shapes_folder, tmp_path / "less")
     (less / "disc" / "03.png").unlink()
-    with pytest.raises(
-        DataError, match=r"1 of the 60 pictures of .* are not there any more or have changed, such as disc/03"
-    ):
+    with pytest.raises(DataError, match=r"1 of the 60 pictures of .* are missing or have changed, such as disc/03"):
         whatsit.train(less, from_run=baseline_run.folder, out=tmp_path / "again")
 
 

@@ -1,0 +1,73 @@
+"""What is measured on a bundle's own graph: thresholds, test metrics and speed.
+
+They go into the bundle, with reference predictions and the model card.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from whatsit.bundle.format import Bundle, Conformal, UnknownRule
+from whatsit.bundle.write import write_bundle
+from whatsit.evaluation.card import model_card
+from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
+from whatsit.evaluation.leakage import LeakageFigures, leakage_figures
+from whatsit.evaluation.reference import golden_pictures
+from whatsit.evaluation.speed import Speed, measure_speed, megabytes
+from whatsit.images.scan import Dataset
+from whatsit.models.unknown import METHOD
+from whatsit.progress import Reporter
+from whatsit.runtime.predictor import Predictor
+
+THRESHOLD_PICTURES = 5000  # of the validation split; the chance of a quantile moves by half a percent with these
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A bundle that is written and opened, with what was measured of it."""
+
+    path: Path
+    predictor: Predictor
+    test: Evaluation
+    leakage: LeakageFigures
+    speed: Speed
+
+    @property
+    def megabytes(self) -> float:
+        """The size of the file now: the report adds to the card in it."""
+        return megabytes(self.path)
+
+
+def set_thresholds(bundle: Bundle, dataset: Dataset, reporter: Reporter) -> Bundle:
+    """Fit the thresholds of a bundle to its own predictions on validation images."""
+    from whatsit.training.calibration import acceptance_threshold, conformal_scores
+
+    pictures = dataset.of("validation")
+    order = np.random.default_rng(0).permutation(len(pictures))[:THRESHOLD_PICTURES]
+    seen = evaluate_pictures(
+        Predictor(bundle), dataset, [pictures[i] for i in order], reporter.stage("Setting thresholds (validation)")
+    )
+    threshold, accepts = acceptance_threshold(seen.ood_scores)
+    scores = conformal_scores(seen.labels, seen.probabilities)
+    return replace(
+        bundle,
+        unknown=UnknownRule(METHOD, threshold, accepts),
+        conformal=Conformal(tuple(float(score) for score in scores)),
+    )
+
+
+def ship(bundle: Bundle, path: Path, dataset: Dataset, reporter: Reporter) -> Shipped:
+    """Write a bundle, open it, and write its metrics on the test images into it."""
+    write_bundle(bundle, path)
+    predictor = Predictor(path)
+    testing = reporter.stage("Testing the shipped model")
+    test = evaluate_pictures(predictor, dataset, dataset.of("test"), testing)
+    leakage, bundle = leakage_figures(test, dataset.leakage), predictor.bundle
+    bundle = replace(bundle, test=test.figures.to_json(), golden=golden_pictures(bundle, dataset, test.pictures))
+    bundle = replace(bundle, card=model_card(bundle, leakage=leakage))
+    write_bundle(bundle, path)
+    predictor = Predictor(bundle)
+    return Shipped(path, predictor, test, leakage, measure_speed(predictor))

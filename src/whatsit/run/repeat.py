@@ -1,0 +1,114 @@
+"""The run that `train --from-run` repeats: its images, splits, recipe and seed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from whatsit.bundle.make import versions
+from whatsit.bundle.read import read_bundle, run_folder
+from whatsit.errors import BundleError, DataError, UsageError
+from whatsit.images.leakage import copies_in_test
+from whatsit.images.scan import Dataset, Leakage, Picture
+from whatsit.progress import Reporter
+from whatsit.run.plan import make_plan
+from whatsit.run.record import read_metrics, read_split, reading
+from whatsit.run_files import METRICS, RECIPE, SPLIT
+from whatsit.training.clock import duration
+from whatsit.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class RunToRepeat:
+    """What a run was made of."""
+
+    folder: Path
+    data: str  # where its images are
+    recipe: Recipe
+    seconds: float | None  # of its time limit
+
+    def same_pictures(self, dataset: Dataset) -> Dataset:
+        """Return the run's own images in its order, with its labels and splits.
+
+        Raises:
+            DataError: an image is gone or has changed, or `split.csv` is damaged.
+        """
+        by_name = {picture.name: picture for picture in dataset.pictures}
+        by_digest = {picture.digest: picture for picture in dataset.pictures}
+        pictures: list[Picture] = []
+        missing: list[str] = []
+        for row in read_split(self.folder):
+            found = by_name.get(row.name)
+            if found is None or found.digest != row.digest:
+                found = by_digest.get(row.digest)
+            if found is None:
+                missing.append(row.name)
+            else:
+                pictures.append(replace(found, label=row.label, split=row.split))
+        if missing:
+            raise DataError(
+                f"{dataset.source}: {len(missing):,} of the {len(missing) + len(pictures):,} pictures of {self.folder} are "
+                f"missing or have changed, such as {missing[0]}; give the folder they are in: whatsit train DATA --from-run ..."
+            )
+        if not pictures:
+            raise DataError(f"{self.folder / SPLIT}: this file lists no pictures")
+        classes = tuple(sorted({picture.label for picture in pictures}))
+        # The copies that were left out of the earlier splits are no longer among the run's images.
+        copies = Leakage(copies=copies_in_test(dataset.pictures))
+        return replace(dataset, pictures=tuple(pictures), classes=classes, leakage=copies)
+
+    def warn(self, reporter: Reporter) -> None:
+        """Warn of what may make the metrics differ from the run's."""
+        made_with = _versions_of(self.folder)
+        others = [
+            f"{name} {made_with[name]} (now {now})"
+            for name, now in versions().items()
+            if made_with.get(name, now) != now
+        ]
+        if others:
+            reporter.warn(f"{self.folder} was made with {', '.join(others)}; the metrics may differ")
+        if self.seconds is not None:
+            reporter.warn(
+                f"{self.folder} was made with a time limit of {duration(self.seconds)}, which holds again; the metrics depend "
+                "on the speed of the machine"
+            )
+
+
+def run_to_repeat(run: str | Path, data: str | Path | None) -> RunToRepeat:
+    """Return what the run in a folder was made of.
+
+    Args:
+        run: the folder, or the model in it.
+        data: where its images are now; None for where they were.
+
+    Raises:
+        UsageError: the folder holds no run that was trained, or where its images are is not known.
+    """
+    folder = run_folder(run)
+    if folder is None or not (folder / METRICS).is_file() or not (folder / SPLIT).is_file():
+        raise UsageError(f"{run}: this is no run folder to repeat; --from-run takes a folder that whatsit train made")
+    metrics = read_metrics(folder)
+    with reading(folder / METRICS):
+        limit = metrics.get("time_limit")
+        seconds = None if limit is None else float(limit)
+        if seconds is not None and not 0 < seconds < math.inf:
+            raise ValueError(f"time_limit is {seconds}")
+    try:
+        recipe = make_plan(str(folder / RECIPE), None, None, None, {})
+    except UsageError as error:
+        raise UsageError(f"{folder}: this run cannot be repeated: {error}") from None
+    where = data or metrics.get("data")
+    if not isinstance(where, str | Path):
+        raise UsageError(
+            f"{folder}: the run does not say where its pictures are; give them: whatsit train DATA --from-run {run}"
+        )
+    return RunToRepeat(folder, str(where), recipe, seconds)
+
+
+def _versions_of(folder: Path) -> dict[str, str]:
+    try:
+        found = read_bundle(folder).provenance.get("versions")
+    except BundleError:
+        return {}
+    return dict(found) if isinstance(found, dict) else {}

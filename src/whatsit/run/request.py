@@ -1,0 +1,194 @@
+"""What the user asks of `whatsit train`, checked, also against an interrupted run."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from whatsit.errors import RecipeError, UsageError
+from whatsit.evaluation.criteria import load_criteria
+from whatsit.images.scan import Dataset
+from whatsit.images.split import limit as limit_pictures
+from whatsit.progress import Reporter
+from whatsit.run.plan import make_plan, said_seed
+from whatsit.run.repeat import RunToRepeat, run_to_repeat
+from whatsit.run.workspace import Workspace, new_run, require_outside, unfinished_run
+from whatsit.training import recipe as recipes
+from whatsit.training.clock import duration, parse_duration
+from whatsit.training.recipe import Recipe
+from whatsit.training.tensorboard import require_tensorboard
+
+REPORT_FROM = 60  # seconds of a time limit; the report takes some 16 to 25
+_REPEATED = ("recipe", "backbone", "weights", "seed", "limit", "time_limit", "settings")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `train`; see there."""
+
+    data: str | Path | None = None
+    from_run: str | Path | None = None
+    recipe: str | None = None
+    backbone: str | None = None
+    weights: str | Path | None = None
+    out: str | Path | None = None
+    seed: int | None = None
+    limit: int | None = None
+    time_limit: str | float | None = None
+    resume: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+    tensorboard: bool = False
+    report: bool = True
+    criteria: str | Path | None = None
+
+    def check(self) -> RunSpec:
+        """Return the run that is asked for.
+
+        Raises:
+            UsageError: an argument is wrong. MissingExtraError: TensorBoard is not installed.
+        """
+        criteria = load_criteria(self.criteria)
+        if self.tensorboard:
+            require_tensorboard()
+        return self._repeating(criteria) if self.from_run is not None else self._new(criteria)
+
+    def _new(self, criteria: dict[str, float]) -> RunSpec:
+        as_started = self.resume and not (self.recipe or self.backbone or self.weights or self.settings)
+        recipe = (
+            None
+            if as_started
+            else make_plan(self.recipe or "fast", self.backbone, self.weights, self.seed, self.settings)
+        )
+        seconds = allowed_seconds(self.time_limit)
+        if self.limit is not None and self.limit < 3:
+            raise UsageError(
+                f"--limit must be at least 3 (one picture each to train, validate and test), received {self.limit}"
+            )
+        if self.data is None:
+            raise UsageError("DATA is missing; give a folder, an archive, a CSV file or the name of a data set")
+        seed = said_seed(self.seed, self.recipe, self.settings)
+        return RunSpec(self, self.data, recipe, seed, self.limit, seconds, criteria)
+
+    def _repeating(self, criteria: dict[str, float]) -> RunSpec:
+        for name in _REPEATED:
+            if getattr(self, name) not in (None, {}):
+                option = "--set" if name == "settings" else f"--{name.replace('_', '-')}"
+                raise UsageError(f"--from-run repeats a run as it was; leave out {option}, or leave out --from-run")
+        repeated = run_to_repeat(self.from_run or "", self.data)
+        recipe = repeated.recipe
+        return RunSpec(self, repeated.data, recipe, recipe.seed, None, repeated.seconds, criteria, repeated)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What a run is to be: as asked for, or as it was started."""
+
+    request: Request
+    data: str | Path
+    asked: Recipe | None  # None: the one that the interrupted run was started with
+    seed: int | None  # where the user gives one
+    limit: int | None  # images of each class
+    seconds: float | None  # time limit
+    criteria: dict[str, float]  # of the report
+    repeated: RunToRepeat | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe, once it is known."""
+        assert self.asked is not None
+        return self.asked
+
+    def workspace(self) -> AbstractContextManager[Workspace]:
+        """Open the workspace of a new run, or of the interrupted one. Raises `UsageError`."""
+        out, data, name = self.request.out, str(self.data), self.asked.name if self.asked else None
+        require_outside(data, out)
+        return unfinished_run(out, data, name) if self.request.resume else new_run(out, data, name or "fast")
+
+    def resumed(self, workspace: Workspace) -> RunSpec:
+        """Return what an interrupted run was started with; itself for a new run.
+
+        Raises:
+            UsageError: something else is asked for now, or `job.json` is damaged.
+        """
+        if not workspace.job:
+            return self
+        try:
+            recipe = recipes.change(Recipe(), {**workspace.job["recipe"]}, str(workspace.path))
+            limit, seconds = workspace.job["limit"], workspace.job["time_limit"]
+        except (KeyError, TypeError, AttributeError, RecipeError) as error:
+            raise UsageError(
+                f"{workspace.path}: this run cannot be resumed ({error}); remove it and train again"
+            ) from None
+        asked = {key: value for key, value in vars(self.asked).items() if key != "seed"} if self.asked else {}
+        differences = [
+            (f"{key} = {getattr(recipe, key)}", value) for key, value in asked.items() if value != getattr(recipe, key)
+        ]
+        if self.seed not in (None, recipe.seed):
+            differences.append((f"seed {recipe.seed}", self.seed))
+        if self.limit not in (None, limit):
+            differences.append((f"--limit {limit}", self.limit))
+        if self.seconds not in (None, seconds):
+            differences.append((_limit(seconds), _limit(self.seconds)))
+        for started, now in differences:
+            raise UsageError(
+                f"{workspace.path}: this run was started with {started}, now {now} is asked for; leave it out to resume the run, "
+                "or train again without --resume"
+            )
+        return replace(self, asked=recipe, seed=None, limit=limit, seconds=seconds)
+
+    def limited(self, dataset: Dataset) -> Dataset:
+        """Return the data set with no more images of each class than asked for."""
+        return dataset if self.limit is None else limit_pictures(dataset, self.limit, self.recipe.seed)
+
+    def save(self, workspace: Workspace, dataset: Dataset) -> None:
+        """Write down what the run is, for resuming.
+
+        Raises:
+            UsageError: the images have changed since the interrupted run was started.
+        """
+        fingerprint = dataset.fingerprint()
+        if workspace.job and workspace.job.get("data") != fingerprint:
+            raise UsageError(
+                f"{dataset.source}: the pictures have changed since the run was started; train again without --resume"
+            )
+        workspace.save_job(
+            {
+                "source": str(Path(dataset.source).resolve()),
+                "data": fingerprint,
+                "recipe": vars(self.recipe),
+                "limit": self.limit,
+                "time_limit": self.seconds,
+            }
+        )
+
+    def has_report(self, reporter: Reporter) -> bool:
+        """Return whether a report is to be made; warn where the time is too short."""
+        if not self.request.report or self.seconds is None or self.seconds >= REPORT_FROM:
+            return self.request.report
+        reporter.warn(f"a time limit below {REPORT_FROM} s leaves no time for the report")
+        return False
+
+    def warn_if_late(self, seconds: float, reporter: Reporter) -> None:
+        """Warn where the run took clearly longer than its time limit."""
+        if self.seconds is not None and seconds > 1.1 * self.seconds:
+            reporter.warn(f"the time limit of {duration(self.seconds)} was too short: it took {duration(seconds)}")
+
+
+def allowed_seconds(time_limit: str | float | None) -> float | None:
+    """Return the time limit in seconds. Raises `UsageError`."""
+    if time_limit is None:
+        return None
+    try:
+        seconds = parse_duration(time_limit) if isinstance(time_limit, str) else float(time_limit)
+        if not 0 < seconds < math.inf:
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"--time-limit takes a time such as 10m, 90s or 1h30m, received '{time_limit}'") from None
+    return seconds
+
+
+def _limit(seconds: float | None) -> str:
+    return "no time limit" if seconds is None else f"a time limit of {duration(seconds)}"
