@@ -14,10 +14,10 @@ HEAD = """# The keys of a recipe
 
 Made from the declaration in `src/whatsit/training/recipe.py` by `python docs/recipe_keys.py`; do not edit.
 
-A recipe is a TOML file: `whatsit train DATA --recipe mine.toml`. What it leaves out has its default. On the command line a key is set
-by its name or with its table: `--set epochs=10`, `--set fit.epochs=10`. A key that has no effect on a recipe is refused. `whatsit
-tune` searches what the last column says, by the kind of recipe: `head` (every pretrained network), `finetune`, `scratch` (every network
-from scratch) and `simple-cnn`; any other key is searched with `--search`.
+A recipe is a TOML file: `whatsit train DATA --recipe mine.toml`. What it leaves out has its default. On the command line a key is
+set by its name or with its table: `--set epochs=10`, `--set fit.epochs=10`. A key that has no effect on a recipe is refused.
+`whatsit tune` searches what the last column says, by the kind of recipe: `head` (every pretrained network), `finetune`, `scratch`
+(every network from scratch) and `simple-cnn`; any other key is searched with `--search`.
 """
 COLUMNS = (
     "| in TOML | `--set` | default | allowed | meaning | has an effect on | tuning |\n|---|---|---|---|---|---|---|\n"
