@@ -24,7 +24,7 @@ from whatsit.training import train as training
 from whatsit.training.knobs import Choice, Span
 from whatsit.training.loop import TrainingError
 from whatsit.training.recipe import written_in
-from whatsit.verbs.study import Study
+from whatsit.tuning.study import Study
 from whatsit.verbs.tune import Tuning
 
 ROOT = Path(__file__).parents[2]
@@ -144,12 +144,12 @@ def test_begun_best_run_is_gone_on_with_before_anything_else(
     folder = shutil.copytree(tuned.folder, tmp_path / "ending")
     shutil.rmtree(folder / "best")
     tell(folder, time_limit=600.0, trials=None, made=None)
-    monkeypatch.setattr("whatsit.verbs.trials.Trials.left", lambda self: 0.0)
+    monkeypatch.setattr("whatsit.tuning.trials.Trials.left", lambda self: 0.0)
     monkeypatch.setattr(training, "train_by_recipe", interrupted)
     with pytest.raises(KeyboardInterrupt):
         whatsit.tune(shapes_folder, out=folder, resume=True, report=False)
     monkeypatch.setattr(training, "train_by_recipe", instant)
-    monkeypatch.setattr("whatsit.verbs.trials.Trials.left", lambda self: 600.0)
+    monkeypatch.setattr("whatsit.tuning.trials.Trials.left", lambda self: 600.0)
     another = len(tuned.trials) + 1
     tell(folder, trials=another)  # would be made else
     assert whatsit.tune(shapes_folder, out=folder, resume=True, report=False).trials == tuned.trials
@@ -161,7 +161,7 @@ def test_begun_best_run_does_not_keep_a_study_from_being_prolonged(
 ) -> None:
     folder = shutil.copytree(tuned.folder, tmp_path / "prolonged")
     tell(folder, time_limit=600.0, made=None, ending=True)
-    monkeypatch.setattr("whatsit.verbs.trials.Trials.make", interrupted)
+    monkeypatch.setattr("whatsit.tuning.trials.Trials.make", interrupted)
     with pytest.raises(KeyboardInterrupt):  # the same command goes on with it
         whatsit.tune(shapes_folder, out=folder, resume=True, trials=5, report=False)
     monkeypatch.undo()
@@ -211,8 +211,8 @@ def test_trial_of_a_process_that_died_is_made_again_and_one_of_a_living_is_not(t
     one, two = (Study(tmp_path, space, seed=0, warmup=0, first=first) for _ in range(2))
     with one.working():
         asked = one.ask()
-        assert two.give_back() == 1
-    assert two.give_back() == 0  # `one` has gone and told nothing
+        assert two.requeue_dead() == 1
+    assert two.requeue_dead() == 0  # `one` has gone and told nothing
     with two.working():
         later, again = two.ask(), two.ask()
         assert (asked.number, later.number, again.number) == (0, 1, 0)
@@ -225,7 +225,7 @@ def test_trial_of_a_process_that_died_is_made_again_and_one_of_a_living_is_not(t
 def test_trial_that_ends_every_process_is_given_up(tmp_path: Path) -> None:
     for attempt in range(3):  # each a process of its own
         study = Study(tmp_path, {"hidden": Choice((1, 2))}, seed=0, warmup=0, first=[{"hidden": 2}])
-        assert study.give_back() == 0
+        assert study.requeue_dead() == 0
         if attempt < 2:
             with study.working():
                 study.ask()
@@ -246,7 +246,7 @@ def test_trial_that_is_interrupted_again_and_again_is_made_in_the_end(tmp_path: 
 def test_trial_that_fails_otherwise_every_time_is_given_up(tmp_path: Path) -> None:
     for attempt in range(3):  # each a process of its own
         study = Study(tmp_path, {"hidden": Choice((1, 2))}, seed=0, warmup=0, first=[{"hidden": 2}])
-        study.give_back()
+        study.requeue_dead()
         if attempt < 2:
             with contextlib.suppress(RuntimeError), study.working():
                 study.ask()
@@ -359,7 +359,7 @@ def test_tampered_study_is_refused(
 ) -> None:
     folder = shutil.copytree(tuned.folder, tmp_path / "tampered")
     tell(folder, **change)
-    with pytest.raises(UsageError, match="this study cannot be gone on with"):
+    with pytest.raises(UsageError, match="this study cannot be resumed"):
         whatsit.tune(shapes_folder, out=folder, resume=True)
 
 

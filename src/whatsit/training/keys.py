@@ -133,7 +133,7 @@ def keys_of(recipe: type) -> dict[str, Key]:
     found = {}
     for one in fields(recipe):
         table = one.metadata["table"]
-        inner = one.name.removeprefix(f"{table}_")
+        inner = one.name.removeprefix(f"{table}_") if table else one.name
         declared: dict[str, Any] = {"inner": inner} | dict(one.metadata)
         found[one.name] = Key(one.name, one.default, **declared)
     return found

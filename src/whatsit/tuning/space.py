@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from whatsit.errors import RecipeError, suggest
-from whatsit.models.backbones import BACKBONES
+from whatsit.errors import RecipeError, UsageError, suggest
+from whatsit.images.scan import Dataset, typical_size
+from whatsit.models.backbones import BACKBONES, backbones_at_hand
 from whatsit.models.cnn import SCRATCH_MODELS, SIMPLE_CNN
+from whatsit.training.checked import changed
 from whatsit.training.knobs import ALL, AUTO, Choice, Knob, Situation, Space, Span
-from whatsit.training.recipe import KEYS, Recipe, change, parse_settings
+from whatsit.training.recipe import KEYS, Recipe, change, flat, parse_settings
 from whatsit.training.resolve import tuned_epochs, tuned_layers, working_shift, working_size
 
 SHORT = 0.12  # of the epochs of a whole training, for a trial of a network that is trained live
@@ -48,6 +50,24 @@ def default_space(recipe: Recipe, side: int, images: int, ready: Collection[str]
             knob = knob(now) if callable(knob) else knob
             if knob is not None:
                 space[name] = _wide_enough(knob, getattr(recipe, name))
+    return space
+
+
+def searched_space(
+    recipe: Recipe, dataset: Dataset, settings: Mapping[str, Any], search: Sequence[str]
+) -> dict[str, Knob]:
+    """Return what `search` says, else what is worth trying beside the user's `settings`. Raises `RecipeError` or `UsageError`."""
+    fixed = flat(settings, recipe, "--set")
+    if search:
+        space = parse_search(search, recipe)
+        if both := space.keys() & fixed:
+            raise UsageError(f"'{min(both)}' is both set and searched; leave out one of them")
+    else:
+        default = default_space(recipe, max(typical_size(dataset)), len(dataset.of("train")), backbones_at_hand())
+        space = {key: knob for key, knob in default.items() if key not in fixed}
+    for key, knob in space.items():
+        for value in ends(knob):
+            changed(recipe, {key: value}, "--search")  # refuses what has no effect, or cannot be
     return space
 
 

@@ -1,8 +1,10 @@
-"""The trials of a tuning, kept by Optuna in a SQLite file: several processes may work on them, and any of them may die."""
+"""The trials of a study in a SQLite file of Optuna: several processes may work on it, and any of them may die."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import math
 import os
 import secrets
@@ -16,17 +18,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from whatsit.errors import MissingExtraError, UsageError
-from whatsit.files import DiskError, write_csv
+from whatsit.files import DiskError, spreadsheet_safe, write_text
 from whatsit.training.knobs import Choice, Knob, Space, written
 
 STARTUP = 10  # trials drawn at random before the sampler learns from them
-MOST_DEATHS = 2  # of processes, after which a trial is not made again
-COMPARED = 4  # trials that must have come as far before one is stopped for being worse than their median
+MOST_DEATHS = 2  # of processes, after which a trial is given up
+COMPARED = 4  # trials that must have reached an epoch before one is stopped for being worse than their median
 
 
 @dataclass(frozen=True)
 class Row:
-    """A trial that is over."""
+    """A finished trial."""
 
     number: int  # from 0; that of its first attempt
     state: str  # done, stopped (it fell behind), or failed
@@ -39,27 +41,28 @@ class Row:
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial to be made."""
+    """A trial to run."""
 
     number: int
     values: dict[str, Any]
     trial: Any  # Optuna's
 
     def falls_behind(self, step: int, loss: float) -> bool:
-        """Note the validation loss after so many epochs; whether the trial is worse than others were by then."""
+        """Record the validation loss after `step` epochs; return whether others were better by then."""
         self.trial.report(loss, step)
         return bool(self.trial.should_prune())
 
 
 class Study:
-    """A SQLite file of trials that seek the lowest validation loss: by the tree-structured Parzen estimator (Bergstra et al.
-    2011), fallen ones stopped by the median of the others (Golovin et al. 2017).
+    """A search for the lowest validation loss, kept in a SQLite file.
 
-    A trial that died with its process is made again under its number. SQLite cannot lock a row, so one process at a time asks.
+    Trials are drawn by the tree-structured Parzen estimator (Bergstra et al. 2011) and stopped early by the median of the others
+    (Golovin et al. 2017). A trial whose process died is repeated under its number: each process holds a file lock, which the
+    system frees (decision 27 has why not Optuna's heartbeat). SQLite cannot lock a row, so one process at a time asks.
     """
 
     def __init__(self, folder: Path, space: Space, *, seed: int, warmup: int, first: list[dict[str, Any]]) -> None:
-        """Open the study in a folder, or begin it with these first trials; `warmup` epochs are never judged.
+        """Open the study in a folder, or begin one with these first trials; no trial is judged in its first `warmup` epochs.
 
         Raises `UsageError` where the file is damaged, or was made for another space.
         """
@@ -78,12 +81,12 @@ class Study:
             except Exception as error:  # SQLAlchemy raises what it likes for a file that is no database
                 reason = "".join(str(error).splitlines()[:1])[:200]
                 raise UsageError(
-                    f"{file}: the study cannot be opened ({reason}); is there room, and is it whole?"
+                    f"{file}: the study cannot be opened ({reason}); is there space on the disk, and is the file complete?"
                 ) from None
             self._require_own(file)
             for values in [] if there else first:
                 self._study.enqueue_trial(self._words(values))
-        # Whoever comes later must not draw what was drawn before.
+        # A later process must not draw the same values again.
         draws = seed if not there else secrets.randbits(31)
         self._study.sampler = optuna.samplers.TPESampler(seed=draws, n_startup_trials=STARTUP)
         self._study.pruner = optuna.pruners.MedianPruner(n_startup_trials=COMPARED, n_warmup_steps=warmup)
@@ -93,13 +96,14 @@ class Study:
         for trial in self._study.trials:
             if any(ours.get(key) != made for key, made in trial.distributions.items()):
                 raise UsageError(
-                    f"{file}: these trials were made for another search than study.json says; begin a new study"
+                    f"{file}: these trials were made for another search than that of study.json; begin a new study"
                 )
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """For the time of a `with`, this process works on the study; its trial is free again when the process dies. An end from
-        outside, such as Ctrl-C or a full disk, is no death.
+        """Mark this process as working on the study within a `with`.
+
+        When it dies, its trial is free again. An end from outside, such as Ctrl-C or a full disk, does not count as a death.
         """
         folder = self.folder / ".workers"
         folder.mkdir(exist_ok=True)
@@ -110,7 +114,7 @@ class Study:
                     yield
                 except BaseException as error:
                     if not isinstance(error, Exception) or isinstance(error, DiskError):  # the trial is not to blame
-                        self._put_back()
+                        self._requeue_own()
                     raise
         except _optuna().exceptions.StorageInternalError as error:
             reason = str(error.__cause__ or error).splitlines()[:1]
@@ -120,7 +124,7 @@ class Study:
         Path(lock.lock_file).unlink(missing_ok=True)
 
     def ask(self) -> Asked:
-        """The next trial."""
+        """Return the next trial."""
         with self._turn:
             trial = self._study.ask(self._distributions())
             trial.set_user_attr("worker", self._worker)
@@ -130,7 +134,7 @@ class Study:
     def tell(
         self, asked: Asked, loss: float | None, seconds: float, *, accuracy: float | None = None, error: str = ""
     ) -> None:
-        """What came of a trial; without a loss it was stopped, or failed where there is an error."""
+        """Record the result of a trial; without a loss it was stopped, or failed where there is an error."""
         state = _optuna().trial.TrialState
         for key, value in (("seconds", seconds), ("accuracy", accuracy), ("error", error)):
             asked.trial.set_user_attr(key, value)
@@ -139,8 +143,8 @@ class Study:
         else:
             self._study.tell(asked.trial, loss)
 
-    def give_back(self) -> int:
-        """Let the trials of processes that died be made again; how many trials others are working on."""
+    def requeue_dead(self) -> int:
+        """Queue the trials of dead processes again; return the number of trials that others are working on."""
         state, busy = _optuna().trial.TrialState, 0
         with self._turn:
             for trial in self._study.get_trials(states=(state.RUNNING,)):
@@ -150,34 +154,34 @@ class Study:
                 if self._is_alive(worker):
                     busy += 1
                     continue
-                self._make_again(trial, deaths=1)
+                self._requeue(trial, deaths=1)
         return busy
 
-    def _put_back(self) -> None:
-        """Let others make what this process is at."""
+    def _requeue_own(self) -> None:
+        """Queue the trial that this process is working on, for others."""
         running, storage = _optuna().trial.TrialState.RUNNING, _optuna().exceptions.StorageInternalError
-        with contextlib.suppress(storage), self._turn:  # a full disk is told by what raised before
+        with contextlib.suppress(storage), self._turn:  # the caller raises what went wrong before
             for trial in self._study.get_trials(states=(running,)):
                 if trial.user_attrs.get("worker") == self._worker:
-                    self._make_again(trial, deaths=0)
+                    self._requeue(trial, deaths=0)
 
-    def _make_again(self, trial: Any, *, deaths: int) -> None:
+    def _requeue(self, trial: Any, *, deaths: int) -> None:
         self._study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
         known = trial.user_attrs
-        told = {"number": known.get("number", trial.number), "deaths": known.get("deaths", 0) + deaths}
-        if told["deaths"] < MOST_DEATHS:
+        attempt = {"number": known.get("number", trial.number), "deaths": known.get("deaths", 0) + deaths}
+        if attempt["deaths"] < MOST_DEATHS:
             wanted = trial.system_attrs.get("fixed_params", {}) | trial.params
-            self._study.enqueue_trial(wanted, user_attrs=told)
+            self._study.enqueue_trial(wanted, user_attrs=attempt)
             return
         optuna = _optuna()
-        error = f"the process died {MOST_DEATHS} times while it was made; there may be too little memory for it"
+        error = f"the process died {MOST_DEATHS} times in this trial; there may be too little memory for it"
         known = {key: knob for key, knob in self._distributions().items() if key in trial.params}
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=optuna.trial.TrialState.PRUNED,
                 params=trial.params,
                 distributions=known,
-                user_attrs=told | {"error": error},
+                user_attrs=attempt | {"error": error},
             )
         )
 
@@ -194,26 +198,26 @@ class Study:
         return False
 
     def rows(self) -> list[Row]:
-        """The trials that are over, in their order."""
+        """Return the finished trials in their order."""
         state = _optuna().trial.TrialState
         found = [self._row(trial) for trial in self._study.get_trials(states=(state.COMPLETE, state.PRUNED))]
         return sorted(found, key=lambda row: row.number)
 
     def _row(self, trial: Any) -> Row:
         done = trial.state == _optuna().trial.TrialState.COMPLETE
-        told = trial.user_attrs
+        about = trial.user_attrs
         return Row(
-            int(told.get("number", trial.number)),
-            "failed" if told.get("error") else "done" if done else "stopped",
+            int(about.get("number", trial.number)),
+            "failed" if about.get("error") else "done" if done else "stopped",
             trial.value if done else None,
-            told.get("accuracy"),
-            float(told.get("seconds", 0.0)),
+            about.get("accuracy"),
+            float(about.get("seconds", 0.0)),
             {key: _meant(knob, trial.params[key]) for key, knob in self._space.items() if key in trial.params},
-            str(told.get("error", "")),
+            str(about.get("error", "")),
         )
 
     def has_all(self, rows: Sequence[Row]) -> bool:
-        """Whether nothing is left to try: every combination of a space of choices was."""
+        """Return whether every combination of a space of choices was tried."""
         knobs = list(self._space.values())
         if not all(isinstance(knob, Choice) for knob in knobs):
             return False
@@ -221,9 +225,9 @@ class Study:
         return len({repr(sorted(row.values.items())) for row in rows}) >= most
 
     def importance(self) -> dict[str, float]:
-        """The share of the differences in loss that each key accounts for, the largest first; empty where nobody can say.
+        """Return the share of the variance of the loss that each key explains, by PED-ANOVA (Watanabe et al. 2023).
 
-        By PED-ANOVA (Watanabe et al. 2023).
+        The largest comes first; the result is empty where there are too few trials, or all are alike.
         """
         optuna = _optuna()
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
@@ -243,7 +247,7 @@ class Study:
 
 
 def _opening(file: Path) -> dict[str, Any]:
-    """How SQLAlchemy opens the file: by its path, as an address would take signs such as `?` and `%` in it for its own."""
+    """Return how SQLAlchemy opens the file: by its path, as an address gives signs such as `?` and `%` a meaning."""
     from sqlalchemy.pool import QueuePool
 
     return {
@@ -262,14 +266,14 @@ def _distribution(knob: Knob) -> Any:
 
 
 def _meant(knob: Knob, value: Any) -> Any:
-    """A recipe's value for what Optuna says."""
+    """Return the value of a recipe for one of Optuna."""
     if isinstance(knob, Choice):
         return knob.values[knob.words.index(value)]
-    return int(value) if knob.whole else float(f"{value:.4g}")  # as it is written and repeated
+    return int(value) if knob.whole else float(f"{value:.4g}")  # as it is written, so that it can be repeated
 
 
 def require_optuna() -> None:
-    """Raises `MissingExtraError` where Optuna is not installed: to be told before any work."""
+    """Raise `MissingExtraError` where Optuna is not installed."""
     _optuna()
 
 
@@ -282,14 +286,17 @@ def _optuna() -> Any:
     return optuna
 
 
-def write_trials(rows: list[Row], path: Path) -> None:
-    """The trials as `trials.csv`."""
+def write_trials(rows: Sequence[Row], path: Path) -> None:
+    """Write the trials as `trials.csv`."""
     keys = list(dict.fromkeys(key for row in rows for key in row.values))
-    header = ["trial", "state", "val_calibrated_loss", "val_accuracy", "seconds", *keys, "error"]
-    write_csv(path, header, [_cells(row, keys) for row in rows])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", "state", "val_calibrated_loss", "val_accuracy", "seconds", *keys, "error"])
+    writer.writerows([spreadsheet_safe(cell) for cell in _cells(row, keys)] for row in rows)
+    write_text(path, text.getvalue())
 
 
 def _cells(row: Row, keys: Sequence[str]) -> list[str]:
-    figures = ["" if value is None else f"{value:.6g}" for value in (row.loss, row.accuracy)]
+    metrics = ["" if value is None else f"{value:.6g}" for value in (row.loss, row.accuracy)]
     values = [written(row.values[key]) if key in row.values else "" for key in keys]
-    return [str(row.number), row.state, *figures, f"{row.seconds:.1f}", *values, row.error]
+    return [str(row.number), row.state, *metrics, f"{row.seconds:.1f}", *values, row.error]

@@ -1,4 +1,4 @@
-"""The trials of a tuning, made one after another within the time that there is."""
+"""The trials of a study, one after another within its time."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from whatsit.files import replacing
 from whatsit.images.scan import Dataset
 from whatsit.images.split import limit as limit_pictures
 from whatsit.models.cnn import SCRATCH_MODELS
-from whatsit.run.report import afterwards
 from whatsit.training.checked import changed
-from whatsit.training.clock import Clock
+from whatsit.training.clock import AIM, Afterwards, Clock
 from whatsit.training.history import CHOSEN_BY
 from whatsit.training.knobs import written
 from whatsit.training.recipe import Recipe
 from whatsit.tuning import space as spaces
-from whatsit.verbs.study import Asked, Row, Study, write_trials
-from whatsit.verbs.study_place import StudyPlace
+from whatsit.tuning.folder import StudyFolder
+from whatsit.tuning.study import Asked, Row, Study, write_trials
 
 if TYPE_CHECKING:
     from whatsit.training.trained import Trained
@@ -34,14 +33,15 @@ if TYPE_CHECKING:
 TRIALS = 50  # of heads, where nothing else is said
 LIVE_TRIALS = 20  # of networks that are trained live
 ENOUGH = 10_000  # training pictures for a trial of a pretrained network
-FIRST = 0.35  # of the time, at most, for the first trial, which shows what the best run will take
-MOST_REPEATS = 20  # trials in a row that were made before, after which nothing new is expected
+FIRST = 0.35  # of the time, at most, for the first trial, which shows how long the best run will take
+MOST_REPEATS = 20  # trials in a row with values that were tried before, after which nothing new is expected
 MOST_FAILURES = 3  # after which none is expected to succeed
 OVERHEAD = 3.0  # seconds of a trial beside its training
+JUDGED_FROM = 0.25  # of a trial's epochs, from which on it may be stopped
 
 
 class _FellBehindError(Exception):
-    """Stops a trial in the middle of its training."""
+    """Stop a trial in the middle of its training."""
 
 
 class _Watching(Reporter):
@@ -56,7 +56,7 @@ class _Watching(Reporter):
 
     @property
     def looking(self) -> float:
-        """Seconds that features take a training picture, of all networks; 0 where none were computed."""
+        """Return the seconds that features take a training image, of all networks; 0 where none were computed."""
         return sum(self._looking.values())
 
     def emit(self, event: Event) -> None:
@@ -81,68 +81,91 @@ class _Watching(Reporter):
 
 
 class Trials:
-    """What this process does for a study."""
+    """The trials that this process makes for a study."""
 
     def __init__(
-        self,
-        place: StudyPlace,
-        study: Study,
-        base: Recipe,
-        dataset: Dataset,
-        *,
-        report: bool,
-        started: float,
-        reporter: Reporter,
+        self, folder: StudyFolder, dataset: Dataset, after: Afterwards, started: float, reporter: Reporter
     ) -> None:
-        """Of a data set that is split; `started` is when the study would have begun, had it never been interrupted."""
-        self._place, self._study, self._base, self._reporter = place, study, base, reporter
-        self._whole, self._seen = dataset, _for_trials(dataset, base)
-        self._report, self._started = report, started
-        self._paces: dict[tuple[Any, ...], float] = {}  # seconds that a shipped network takes a picture
-        self._looking: dict[tuple[Any, ...], float] = {}  # seconds that features take a training picture
-        self._longest = 0.0  # what a trial took, without looking at pictures for the first time
-        self._repeats = 0  # trials in a row that were made before
-        self.reserved = 0.0  # seconds for the best run
+        """Open the study.
+
+        Args:
+            folder: of the study.
+            dataset: is split.
+            after: what follows the training of the best run.
+            started: when the study would have begun without interruptions (`time.perf_counter`).
+            reporter: takes events.
+        """
+        self._folder, self._base, self._reporter = folder, folder.recipe, reporter
+        self._whole, self._part = dataset, _for_trials(dataset, folder.recipe)
+        self._after, self._started = after, started
+        space = spaces.space_from_json(folder.space)
+        self._study = Study(
+            folder.folder,
+            space,
+            seed=self._base.seed,
+            warmup=round(JUDGED_FROM * spaces.for_trial(self._base).epochs),
+            first=spaces.starting_points(self._base, space),
+        )
+        self._paces: dict[tuple[Any, ...], float] = {}  # seconds that a shipped network takes an image
+        self._looking: dict[tuple[Any, ...], float] = {}  # seconds that features take a training image
+        self._longest = 0.0  # seconds of a trial, without computing features for the first time
+        self._repeats = 0  # trials in a row with values that were tried before
+        self._reserved = 0.0  # seconds for the best run
 
     def recipe_of(self, values: Mapping[str, Any]) -> Recipe:
-        """The recipe with these values."""
-        tuned = changed(self._base, spaces.settings_of(self._base, dict(values)), "tuned")
+        """Return the recipe with these values."""
+        tuned = changed(self._base, spaces.settings_of(self._base, values), "tuned")
         return replace(tuned, name=f"{self._base.name}-tuned")
 
-    def make(self) -> None:
-        """Make trials until there are as many as wanted, or there is no time for another; none once the best run is begun."""
-        if self._place.is_ending():
-            return
-        wanted = self._place.trials or (None if self._place.seconds else self._enough())
-        some, all_ = (len(part.of("train")) for part in (self._seen, self._whole))
+    def importance(self) -> dict[str, float]:
+        """Return the importance of each key; see `Study.importance`."""
+        return self._study.importance()
+
+    def make(self) -> tuple[list[Row], int]:
+        """Make trials; return all finished ones, and the number of those that other processes are working on."""
+        with self._study.working():
+            if not self._folder.is_ending():
+                self._make_all()
+            others = self._study.requeue_dead()
+        return self._study.rows(), others
+
+    def _make_all(self) -> None:
+        """Make trials until there are as many as wanted, or there is no time for another."""
+        wanted = self._folder.trials or (None if self._folder.seconds else self._enough())
+        some, all_ = (len(part.of("train")) for part in (self._part, self._whole))
         if some < all_:
             self._reporter.say(
                 f"Trials learn from {some:,} of the {all_:,} training pictures, the chosen recipe from all"
             )
-        told = self._reporter.stage("Trials", Work.TRIALS)
+        advance = self._reporter.stage("Trials", Work.TRIALS)
         while True:
-            busy = self._study.give_back()
+            busy = self._study.requeue_dead()
             rows = self._study.rows()
-            told(len(rows), wanted or 0)
+            advance(len(rows), wanted or 0)
             enough = (wanted is not None and len(rows) + busy >= wanted) or self._repeats >= MOST_REPEATS
             if enough or self._study.has_all(rows) or _all_fail(rows) or not self._time_for_another(rows):
                 return
             self._make_one(rows, wanted)
-            write_trials(self._study.rows(), self._place.folder / "trials.csv")
-            self._place.note_used(time.perf_counter() - self._started)
+            write_trials(self._study.rows(), self._folder.folder / "trials.csv")
+            self._folder.note_used(time.perf_counter() - self._started)
 
     def left(self) -> float:
-        """Seconds for trials: what the best run needs is put aside; infinite without a time limit."""
-        if self._place.seconds is None:
+        """Return the seconds left for trials, without those for the best run; infinite without a time limit."""
+        return self._all_left() - self._reserved
+
+    def left_for_best(self) -> float | None:
+        """Return the seconds left for the best run; None without a time limit."""
+        return None if self._folder.seconds is None else max(self.left() + self._reserved, 1.0)
+
+    def _all_left(self) -> float:
+        if self._folder.seconds is None:
             return float("inf")
-        return 0.97 * self._place.seconds - (time.perf_counter() - self._started) - self.reserved
+        return AIM * self._folder.seconds - (time.perf_counter() - self._started)
 
     def _enough(self) -> int:
         return TRIALS if spaces.longer(self._base) == 1.0 else LIVE_TRIALS
 
     def _time_for_another(self, rows: Sequence[Row]) -> bool:
-        if self._place.seconds is None:
-            return True
         return self.left() > (self._longest if any(row.loss is not None for row in rows) else 0.0)
 
     def _make_one(self, rows: Sequence[Row], wanted: int | None) -> None:
@@ -170,57 +193,58 @@ class Trials:
             self._reporter.warn(f"trial {asked.number + 1} failed: {reason}")
         else:
             self._learn_pace(asked, trained, training, rows)
-            self._keep_losses(asked, trained)
+            with replacing(self._folder.folder / "trials" / f"{asked.number:04d}.npy") as file:
+                np.save(file, trained.losses.astype(np.float32))
             loss, accuracy = float(trained.losses.mean()), float(trained.best["val_accuracy"])
             self._study.tell(asked, loss, time.perf_counter() - started, accuracy=accuracy)
-            self._say(asked, loss, accuracy, rows, wanted)
+            self._report(asked, loss, accuracy, rows, wanted)
             del trained
         self._tidy(asked)
         if asked.number % 8 == 7:
             gc.collect()  # a model and its graph hold each other
 
     def _train(self, asked: Asked, *, first: bool) -> tuple[Trained, float]:
-        """The trained model, and the seconds that training took, without looking at pictures."""
+        """Return the trained model, and the seconds of training without reading images and computing features."""
         from whatsit.training.train import train_by_recipe
 
         plan = spaces.for_trial(self.recipe_of(asked.values))
-        limit = None if self._place.seconds is None else max((FIRST if first else 1.0) * self.left(), 1.0)
+        limit = None if self._folder.seconds is None else max((FIRST if first else 1.0) * self.left(), 1.0)
         watching = _Watching(self._reporter, asked, "finetune" if plan.finetune_layers else "")
-        folder = self._place.trial_folder(asked.number)
+        folder = self._folder.trial_folder(asked.number)
         folder.mkdir(parents=True, exist_ok=True)
         clock = Clock(limit, lambda text: None)
-        trained = train_by_recipe(self._seen, plan, folder, clock, time.perf_counter(), watching, trial=True)
+        trained = train_by_recipe(self._part, plan, folder, clock, time.perf_counter(), watching, trial=True)
         if watching.looking:
             self._looking[_network_of(trained.recipe)] = watching.looking
         return trained, watching.training
 
     def _learn_pace(self, asked: Asked, trained: Trained, spent: float, rows: Sequence[Row]) -> None:
-        """Note how long training took, and of the best trial what its whole run will take."""
+        """Note how long training took; of the best trial also what its whole run will take."""
+        from whatsit.training.trained import seconds_per_picture
+
         self._longest = max(self._longest, spent + OVERHEAD)
         losses = [row.loss for row in rows if row.loss is not None]
         worse = losses and float(trained.losses.mean()) > min(losses)
-        if self._place.seconds is None or (worse and self.reserved):
+        if self._folder.seconds is None or (worse and self._reserved):
             return
-        plan = trained.recipe
-        network = _network_of(plan)
+        network = _network_of(trained.recipe)
         if network not in self._paces:
-            self._paces[network] = _pace(trained)
-        all_, some = len(self._whole.of("train")), len(self._seen.of("train"))
+            self._paces[network] = seconds_per_picture(trained.features, trained.dataset)
+        all_, some = len(self._whole.of("train")), len(self._part.of("train"))
         training = 1.15 * spent * spaces.longer(self.recipe_of(asked.values)) * all_ / some
         looking = self._looking[network] * (all_ - some) if network in self._looking else self._unseen(trained)
-        views = len(trained.test_views)
-        after = afterwards(self._whole, report=self._report).seconds(views * self._paces[network])
-        self.reserved = looking + training + after + 6.0
+        after = self._after.seconds(len(trained.test_views) * self._paces[network])
+        self._reserved = looking + training + after + 6.0
 
     def _unseen(self, trained: Trained) -> float:
-        """Seconds to look at what no trial looked at, where the trial's own features had been kept."""
+        """Return the seconds for the features that no trial computed, where the trial's own came from the cache."""
         if trained.frozen is None:
             return 0.0
-        seen = {picture.name for picture in self._seen.of("train")}
+        seen = {picture.name for picture in self._part.of("train")}
         others = [picture for picture in self._whole.of("train") if picture.name not in seen]
         return trained.frozen.missing(others, trained.recipe.views) * self._paces[_network_of(trained.recipe)]
 
-    def _say(self, asked: Asked, loss: float, accuracy: float, rows: Sequence[Row], wanted: int | None) -> None:
+    def _report(self, asked: Asked, loss: float, accuracy: float, rows: Sequence[Row], wanted: int | None) -> None:
         losses = [row.loss for row in rows if row.loss is not None]
         if not losses or loss < min(losses):
             of = f" of {wanted}" if wanted else ""
@@ -229,15 +253,11 @@ class Trials:
                 f"{in_words(asked.values)}"
             )
 
-    def _keep_losses(self, asked: Asked, trained: Trained) -> None:
-        with replacing(self._place.folder / "trials" / f"{asked.number:04d}.npy") as file:
-            np.save(file, trained.losses.astype(np.float32))
-
     def _tidy(self, asked: Asked) -> None:
-        """Keep of a trial what `history.csv` tells."""
-        folder = self._place.trial_folder(asked.number)
+        """Keep only the history of a trial."""
+        folder = self._folder.trial_folder(asked.number)
         if (folder / "history.csv").is_file():
-            (folder / "history.csv").replace(self._place.folder / "trials" / f"{asked.number:04d}.csv")
+            (folder / "history.csv").replace(self._folder.folder / "trials" / f"{asked.number:04d}.csv")
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -246,12 +266,12 @@ def _all_fail(rows: Sequence[Row]) -> bool:
 
 
 def in_words(values: Mapping[str, Any]) -> str:
-    """`hidden 256, dropout 0.5`."""
+    """Return `hidden 256, dropout 0.5`."""
     return ", ".join(f"{key} {written(value)}" for key, value in values.items())
 
 
 def _for_trials(dataset: Dataset, recipe: Recipe) -> Dataset:
-    """Without the test pictures; of a pretrained network, which needs few, at most `ENOUGH` of those for training."""
+    """Return the data set without test images; for a pretrained network with at most `ENOUGH` training images."""
     train = dataset.of("train")
     if recipe.model not in SCRATCH_MODELS and len(train) > ENOUGH:
         part = replace(dataset, pictures=tuple(train))
@@ -262,9 +282,3 @@ def _for_trials(dataset: Dataset, recipe: Recipe) -> Dataset:
 
 def _network_of(plan: Recipe) -> tuple[Any, ...]:
     return plan.model, plan.size, plan.features, plan.filters, plan.views
-
-
-def _pace(trained: Trained) -> float:
-    from whatsit.training.trained import seconds_per_picture
-
-    return seconds_per_picture(trained.features, trained.dataset)
