@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from whatsit.apps.terminal import out, table
 
 if TYPE_CHECKING:
+    from whatsit.evaluation.benchmark import Benchmark
     from whatsit.evaluation.criteria import Check
     from whatsit.evaluation.metrics import Figures
     from whatsit.runtime.predictor import Prediction
-    from whatsit.verbs.benchmark import Benchmark
     from whatsit.verbs.ensemble import Ensemble
     from whatsit.verbs.export import Exported
     from whatsit.verbs.runs import RunSummary

@@ -1,4 +1,4 @@
-"""HTML pages in one file: pictures and font are inside, and every text of the user's is escaped."""
+"""HTML pages in one file: pictures and font inside, all texts escaped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENLARGED = 120  # pixels; smaller pictures are shown in their own pixels, not bl
 
 
 def render_page(template: Path, /, **values: Any) -> str:
-    """Fill a Jinja template, which finds the font as `font`. Every text in it is escaped and made printable."""
+    """Fill a Jinja template. Every text is escaped and made printable."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(

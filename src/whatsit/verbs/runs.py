@@ -14,7 +14,7 @@ from typing import Any
 from whatsit.bundle.read import BEST, run_folder
 from whatsit.errors import ImageError, UsageError, suggest
 from whatsit.evaluation.criteria import Check
-from whatsit.evaluation.report import mistake_files
+from whatsit.evaluation.mistakes import mistake_files
 from whatsit.files import spreadsheet_safe, write_text
 from whatsit.images.decode import read_file
 from whatsit.images.scan import Dataset

@@ -13,8 +13,7 @@ from whatsit.bundle.format import Bundle, Conformal, UnknownRule
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import write_bundle
 from whatsit.evaluation.card import model_card
-from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
-from whatsit.evaluation.leakage import leakage_figures
+from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures, leakage_figures
 from whatsit.evaluation.reference import golden_pictures
 from whatsit.images.scan import Dataset
 from whatsit.models.unknown import METHOD

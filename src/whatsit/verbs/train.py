@@ -18,11 +18,10 @@ from whatsit.cache import working
 from whatsit.errors import UsageError
 from whatsit.evaluation.card import model_card
 from whatsit.evaluation.criteria import load_criteria
-from whatsit.evaluation.evaluate import Evaluation
+from whatsit.evaluation.evaluate import Evaluation, LeakageFigures, leakage_figures
 from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.examine import examine, unreadable_of
 from whatsit.evaluation.fidelity import require_what_was_fitted
-from whatsit.evaluation.leakage import LeakageFigures, leakage_figures
 from whatsit.evaluation.metrics import Figures
 from whatsit.evaluation.speed import Speed, measure_speed, megabytes
 from whatsit.files import write_text, written_by_others
