@@ -32,17 +32,9 @@ def examine(
     seconds: float,
     reporter: Reporter,
 ) -> Examination:
-    """Examine the predictor on the test pictures of its data set.
+    """Examine the predictor of the bundle at `path` on the test pictures of its data set.
 
-    Args:
-        predictor: of the bundle.
-        path: the bundle's file.
-        trained: what was fitted.
-        test: the predictions for the test pictures.
-        speed: of one picture.
-        limits: the criteria.
-        seconds: since the first picture was read.
-        reporter: gets progress.
+    `limits` are the criteria, `seconds` the time since the first picture was read.
     """
     dataset, bundle = trained.dataset, predictor.bundle
     seed = int(bundle.provenance["recipe"]["seed"])

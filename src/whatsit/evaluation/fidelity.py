@@ -48,7 +48,7 @@ def require_what_was_fitted(bundle: Bundle, trained: Trained, saved: Any) -> Non
     fitted = trained.probabilities(pixels)
     allowed = np.full(len(pixels), TOLERANCE)
     allowed[-UNUSUAL:] = np.maximum(TOLERANCE, trained.sensitivity(pixels[-UNUSUAL:], ERROR))
-    require_alike("the exported graph", "the network that was fitted", names, by(bundle)(pixels), fitted, allowed)
+    require_alike("the exported graph", "the network that was fitted", names, graph_of(bundle)(pixels), fitted, allowed)
     some = slice(None, None, -(-len(pixels) // SAVED))
     found = np.asarray(saved(pixels[some], training=False))
     require_alike("best_model.keras", "the network that was fitted", names[some], found, fitted[some], allowed[some])
@@ -77,12 +77,12 @@ def require_mean_of_members(
     names, pixels = sample(dataset, size)
     total = np.zeros((len(pixels), len(bundle.classes)))
     for member, weight in members:
-        sharpened = np.maximum(by(member)(pixels), 1e-30) ** sharpness
+        sharpened = np.maximum(graph_of(member)(pixels), 1e-30) ** sharpness
         total += weight * sharpened / sharpened.sum(axis=1, keepdims=True)
-    require_alike("the graph of the ensemble", "its members", names, by(bundle)(pixels), total)
+    require_alike("the graph of the ensemble", "its members", names, graph_of(bundle)(pixels), total)
 
 
-def by(bundle: Bundle) -> Callable[[Pixels], Probabilities]:
+def graph_of(bundle: Bundle) -> Callable[[Pixels], Probabilities]:
     """Return a bundle's graph as a function from pixels to float64 `[N, K]`."""
     predictor = Predictor(bundle)
 

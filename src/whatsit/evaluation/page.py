@@ -21,14 +21,18 @@ ENLARGED = 120  # pixels; smaller pictures are shown in their own pixels, not bl
 
 def render_page(template: Path, /, **values: Any) -> str:
     """Fill a Jinja template. Every text is escaped and made printable."""
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_printable
+        loader=FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
     )
     environment.filters.update(_FILTERS)
-    page = environment.from_string(template.read_text(encoding="utf-8"))
-    return page.render(font=base64_of(FONT.read_bytes()), **values)
+    return environment.get_template(template.name).render(font=base64_of(FONT.read_bytes()), **values)
 
 
 def jpeg_of(pixels: Pixels) -> bytes:
