@@ -125,24 +125,26 @@ class Predictor:
             raise TypeError(
                 "predict takes a list of pictures and gives a list of predictions; write predict([picture])"
             )
-        if len(pictures) == 1:  # no threads for a single one
-            return [self.to_prediction(self._one(pictures[0]), top, coverage)]
+        if coverage is not None:
+            self._smallest_of_set(coverage)  # raises before any work where it is wrong
+        answers: Iterable[tuple[Source, Answer | ImageError]] = (
+            self.answers_each(pictures, lambda picture: picture) if len(pictures) != 1 else map(self._alone, pictures)
+        )
         predictions: list[Prediction] = []
-        for picture, answer in self.predict_each(pictures, lambda item: item, top=top, coverage=coverage):
+        for picture, answer in answers:
             if isinstance(answer, ImageError):
-                raise ImageError(f"{_name(picture, len(predictions))}: {answer}", answer.reason)
-            predictions.append(answer)
+                name = str(picture) if isinstance(picture, str | Path) else f"picture {len(predictions) + 1}"
+                raise ImageError(f"{name}: {answer}", answer.reason)
+            predictions.append(self.to_prediction(answer, top, coverage))
         return predictions
 
-    def _one(self, picture: Source) -> Answer:
+    def _alone(self, picture: Source) -> tuple[Source, Answer | ImageError]:
+        """Decode and run a single picture without threads."""
         try:
             pixels = decode(picture, self.size, rule=self.rule)
         except ImageError as error:
-            raise ImageError(f"{_name(picture, 0)}: {error}", error.reason) from None
-        [answer] = self.answer_each(pixels[None])
-        if isinstance(answer, ImageError):
-            raise ImageError(f"{_name(picture, 0)}: {answer}", answer.reason)
-        return answer
+            return picture, error
+        return picture, self.answer_each(pixels[None])[0]
 
     def answer(self, pixels: Images) -> list[Answer]:
         """Run the graph on pictures uint8 `[N, H, W, 3]`.
@@ -220,13 +222,13 @@ class Predictor:
                 return list(_answers(outputs))
         except ModelError:
             pass
-        return [self._alone(pixels[place : place + 1]) for place in range(len(pixels))]
-
-    def _alone(self, pixels: Images) -> Answer | ImageError:
-        try:
-            return self.answer(pixels)[0]
-        except (EngineError, ModelError) as error:
-            return ImageError(f"the model fails on this picture: {error}", "model")
+        answers: list[Answer | ImageError] = []
+        for place in range(len(pixels)):
+            try:
+                answers += self.answer(pixels[place : place + 1])
+            except (EngineError, ModelError) as error:
+                answers.append(ImageError(f"the model fails on this picture: {error}", "model"))
+        return answers
 
     def to_prediction(self, answer: Answer, top: int = 5, coverage: float | None = None) -> Prediction:
         """Turn the graph's outputs for a picture into a prediction."""
@@ -275,10 +277,6 @@ def to_answers(probabilities: Probabilities, scores: Scores | None) -> list[Answ
 
 def _answers(outputs: Outputs) -> list[Answer]:
     return to_answers(outputs[0], outputs[1] if len(outputs) > 1 else None)
-
-
-def _name(picture: Source, place: int) -> str:
-    return str(picture) if isinstance(picture, str | Path) else f"picture {place + 1}"
 
 
 def _is_single(pictures: object) -> bool:
