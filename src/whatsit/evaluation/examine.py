@@ -32,7 +32,7 @@ def examine(
     seconds: float,
     reporter: Reporter,
 ) -> Examination:
-    """Examine the predictor of the bundle at `path` on the test pictures of its data set.
+    """Examine the predictor of the bundle at `path` on its data set's test pictures.
 
     `limits` are the criteria, `seconds` the time since the first picture was read.
     """
