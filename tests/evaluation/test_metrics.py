@@ -13,7 +13,7 @@ from whatsit.evaluation.metrics import (
     average_precision,
     calibration_error,
     calibration_error_by_luck,
-    class_figures,
+    class_metrics,
     confusion_matrix,
     figures,
     log_loss,
@@ -81,7 +81,7 @@ def test_interval_of_f1_holds_the_truth_as_often_as_it_says() -> None:
     held = []
     for _ in range(1000):
         tp, fp, fn, tn = rng.multinomial(200, (right, wrong_other, wrong_own, other))
-        [_, second] = class_figures(np.array([[tn, fp], [fn, tp]]), np.zeros(1, int), np.ones((1, 2)))
+        [_, second] = class_metrics(np.array([[tn, fp], [fn, tp]]), np.zeros(1, int), np.ones((1, 2)))
         held.append(second.f1_ci95[0] <= truth <= second.f1_ci95[1])
     assert np.mean(held) == pytest.approx(0.95, abs=0.025)
 
@@ -127,7 +127,7 @@ def test_reliability_counts_every_picture_once() -> None:
 
 def test_class_that_is_never_named_counts_as_zero() -> None:
     labels, probabilities = np.array([0, 0, 1]), np.array([[0.9, 0.1]] * 3)
-    [a, b] = class_figures(confusion_matrix(labels, np.array([0, 0, 0]), 2), labels, probabilities)
+    [a, b] = class_metrics(confusion_matrix(labels, np.array([0, 0, 0]), 2), labels, probabilities)
     assert (a.precision, a.recall, a.n) == (pytest.approx(2 / 3), 1.0, 2)
     assert (b.precision, b.recall, b.f1, b.n) == (0.0, 0.0, 0.0, 1)
 

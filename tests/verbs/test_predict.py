@@ -7,10 +7,11 @@ import pytest
 
 from tests.conftest import CLASSES, Listener, encode, shapes, write_files
 from whatsit.errors import DataError, ImageError, UsageError
+from whatsit.images.find import find_pictures
 from whatsit.images.walk import LeftOut
 from whatsit.verbs.evaluate import evaluate
 from whatsit.verbs.explore import explore
-from whatsit.verbs.predict import find_pictures, predict
+from whatsit.verbs.predict import predict
 from whatsit.verbs.train import Run, train
 
 A = encode(shapes("disc", 7))

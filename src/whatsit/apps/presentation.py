@@ -10,12 +10,12 @@ from whatsit.apps.terminal import out, table
 from whatsit.run_files import REPORT
 
 if TYPE_CHECKING:
+    from whatsit.evaluation.benchmark import Benchmark
     from whatsit.evaluation.criteria import Check
     from whatsit.evaluation.metrics import Figures
     from whatsit.run.record import Run
     from whatsit.run.summary import RunSummary
     from whatsit.runtime.predictor import Prediction
-    from whatsit.verbs.benchmark import Benchmark
     from whatsit.verbs.ensemble import Ensemble
     from whatsit.verbs.export import Exported
 

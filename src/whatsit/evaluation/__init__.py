@@ -1,1 +1,1 @@
-"""Figures of the shipped model: plain functions of arrays, and the Predictor's answers to feed them."""
+"""Metrics of the shipped model, its examination, plots and pages."""

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from whatsit.bundle.format import Bundle
+from whatsit.evaluation.evaluate import LeakageFigures
 from whatsit.evaluation.examination import Examination
-from whatsit.evaluation.leakage import LeakageFigures
-from whatsit.evaluation.wording import plain
+from whatsit.images.names import plain
 
 
 def model_card(bundle: Bundle, exam: Examination | None = None, leakage: LeakageFigures | None = None) -> str:
-    """What the model is, what it was trained on, how well it did and what it is not for, as Markdown."""
+    """Describe a model, its data, its metrics and its limits as Markdown."""
     made, test = bundle.provenance, bundle.test or {}
     low, high = test["accuracy_ci95"]
     counts = {name: sum(labels.values()) for name, labels in made["data"]["pictures"].items()}
     rows = "\n".join(
-        f"| {_cell(label)} | {f['precision']:.3f} | {f['recall']:.3f} | {f['f1']:.3f} | {f['n']} |"
-        if f["n"]
-        else f"| {_cell(label)} | not tested | not tested | not tested | 0 |"
-        for label, f in test["per_class"].items()
+        f"| {_escaped(label)} | {row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['n']} |"
+        if row["n"]
+        else f"| {_escaped(label)} | not tested | not tested | not tested | 0 |"
+        for label, row in test["per_class"].items()
     )
-    return f"""# Image classifier: {_cell(made["data"]["source"])}
+    return f"""# Image classifier: {_escaped(made["data"]["source"])}
 
 Made by whatsit {made["versions"].get("whatsit", "")} on {made["created"]} with the recipe `{made["recipe"]["name"]}`
 ({made["recipe"]["model"]}, seed {made["recipe"]["seed"]}).
@@ -34,55 +34,58 @@ Made by whatsit {made["versions"].get("whatsit", "")} on {made["created"]} with 
 
 - Test accuracy: {test["accuracy"]:.1%} (95 % interval {low:.1%} to {high:.1%}); log loss {test["loss"]:.3f}; calibration
   error {test["ece"]:.3f}
-{_leaked(exam.leakage if exam else leakage)}{_examined(exam)}
+{_about_leakage(exam.leakage if exam else leakage)}{_about_examination(exam)}
 | class | precision | recall | F1 | test pictures |
 | --- | --- | --- | --- | --- |
 {rows}
 
 ## What it is not for
 
-These figures hold for pictures like the test pictures. {_about_strangers(bundle)} Try it on pictures taken
+These figures hold for pictures like the test pictures. {_about_unknown(bundle)} Try it on pictures taken
 where it will be used before anything depends on it.
 
 This file holds {len(bundle.golden)} of the test pictures, as a proof that it answers alike everywhere.
 """
 
 
-def _leaked(leakage: LeakageFigures | None) -> str:
-    return f"- Warning: {_cell(leakage.sentence)}\n" if leakage and leakage.pictures else ""
+def _about_leakage(leakage: LeakageFigures | None) -> str:
+    return f"- Warning: {_escaped(leakage.sentence)}\n" if leakage and leakage.pictures else ""
 
 
-def _about_strangers(bundle: Bundle) -> str:
+def _about_unknown(bundle: Bundle) -> str:
     if bundle.unknown is None:
         return "The model always names one of its classes, also for a picture of something else."
     return (
         f"A picture unlike the training pictures is called unknown ({bundle.unknown.method}, threshold "
         f"{bundle.unknown.threshold:.4g}, set to let {bundle.unknown.accepts:.0%} of pictures like the validation pictures "
-        f"through); strangers that resemble a class can still be taken for it."
+        f"through); other pictures that resemble a class can still be taken for it."
     )
 
 
-def _examined(exam: Examination | None) -> str:
+def _about_examination(exam: Examination | None) -> str:
     if exam is None:
         return ""
     met = sum(check.passed for check in exam.checks)
     lines = [
-        f"- Baselines: the most frequent class {exam.majority_accuracy:.1%}, a linear probe {exam.curve.accuracy[-1]:.1%}",
-        f"- Criteria met when it was made: {met} of {len(exam.checks)}",
-        *(f"- {check.what[0].upper()}{check.what[1:]} {_cell(check.found)}" for check in exam.checks if check.untested),
-        *(f"- Warning: {alarm}" for alarm in exam.alarms),
+        f"Baselines: the most frequent class {exam.majority_accuracy:.1%}, a linear probe {exam.curve.accuracy[-1]:.1%}",
+        f"Criteria met when it was made: {met} of {len(exam.checks)}",
+        *(
+            f"{check.what[0].upper()}{check.what[1:]} {_escaped(check.found)}"
+            for check in exam.checks
+            if check.untested
+        ),
+        *(f"Warning: {alarm}" for alarm in exam.alarms),
     ]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Text that is shown as it is: it cannot break out of a table, or become a link, an image or HTML."""
-    text = "".join(f"\\{character}" if character in _MARKDOWN else character for character in plain(text))
-    for character, safe in (
-        ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("://", "&#58;//"), ("@", "&#64;"), ("www.", "www&#46;")
-    ):  # fmt: skip
-        text = text.replace(character, safe)
-    return text
+    return "".join(f"- {line}\n" for line in lines)
 
 
 _MARKDOWN = frozenset("\\`*_[]()|~!#$")
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "://": "&#58;//", "@": "&#64;", "www.": "www&#46;"}
+
+
+def _escaped(text: str) -> str:
+    """Escape text that could break out of a table, or become a link or HTML."""
+    text = "".join(f"\\{character}" if character in _MARKDOWN else character for character in plain(text))
+    for characters, safe in _HTML.items():
+        text = text.replace(characters, safe)
+    return text

@@ -1,6 +1,7 @@
-"""One way to run a model, measured in a process of its own: `python -m whatsit.evaluation.cost JOB.json`.
+"""The cost of one way to run a model, measured in a process of its own.
 
-So its memory and the time to load it are its own. The job's results are written as JSON on stdout, its answers into a file.
+So its memory and the time to load it are its own. The job is JSON; its results are written as JSON on stdout, its
+probabilities into a file.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ BUNDLE, EXPORTED, STOCK = "bundle", "exported", "stock"
 
 
 class CostError(WhatsitError):
-    """A way could not be measured."""
+    """A way to run a model that could not be measured."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to run."""
+    """A way to run a model, and the pictures for it."""
 
     kind: str  # BUNDLE: the graph as whatsit serves it; EXPORTED: a file; STOCK: a Keras file by `model.predict`
     path: str
@@ -46,33 +47,30 @@ class Job:
 
 @dataclass(frozen=True)
 class Cost:
-    """What it costs. Times in seconds."""
+    """Times in seconds, and memory."""
 
-    load: float  # from nothing to the first answer, with the import of the runtime
+    load: float  # from nothing to the first prediction, with the import of the runtime
     p50: float  # of one picture
     p99: float
     rounds: int
     pictures_per_second: float  # in batches of `BATCH`
-    peak_mb: float | None  # of the whole process; None where the system does not tell
+    peak_mb: float | None  # of the whole process; None where the system does not report it
 
 
 def measure_apart(job: Job) -> tuple[Cost, Probabilities]:
     """Run a job in a process of its own. Raises `CostError` where it fails."""
-    text = json.dumps(asdict(job))
-    command = [sys.executable, "-P", "-m", "whatsit.evaluation.cost", text]
+    command = [sys.executable, "-P", "-m", "whatsit.evaluation.cost", json.dumps(asdict(job))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     try:
-        measured = Cost(**json.loads(done.stdout.splitlines()[-1]))
-        return measured, np.load(job.answers)
+        return Cost(**json.loads(done.stdout.splitlines()[-1])), np.load(job.answers)
     except (IndexError, ValueError, TypeError, OSError):
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1].removeprefix(
-            "whatsit.files.DiskError: "
-        )
-        raise CostError(f"{Path(job.path).name} could not be measured: {reason[:200]}") from None
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        reason = last.removeprefix("whatsit.files.DiskError: ")[:200]
+        raise CostError(f"{Path(job.path).name} could not be measured: {reason}") from None
 
 
 def measure(job: Job) -> Cost:
-    """Run a job here."""
+    """Run a job in this process."""
     pixels = np.load(job.pixels, mmap_mode="r")
     few = np.array(pixels[:BATCH])
     started = time.perf_counter()
@@ -86,7 +84,7 @@ def measure(job: Job) -> Cost:
     while time.perf_counter() - started < job.seconds:
         done += sum(len(found) for found in stream([few] * 8))
     speed = done / (time.perf_counter() - started)
-    peak = _peak_mb()  # before the many pictures come in
+    peak = _peak_mb()  # before all pictures are read
     batches = (np.array(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH))
     found = np.concatenate(list(stream(batches)))
     with replacing(Path(job.answers)) as file:
@@ -96,26 +94,27 @@ def measure(job: Job) -> Cost:
 
 
 def _open(job: Job) -> tuple[Infer, Callable[[Iterable[Images]], Iterator[Probabilities]]]:
-    """The way, for one batch and for many."""
+    """Return two functions: for one batch, and for a stream of them."""
     if job.kind == BUNDLE:
         predictor = Predictor(job.path, runtime=job.runtime or "auto")
         return (
             lambda images: _stacked(predictor.answer(images)),
             lambda batches: map(_stacked, predictor.stream(batches)),
         )
+    infer: Infer
     if job.kind == STOCK:
         from whatsit.engines.tensorflow import read_keras
 
         model = read_keras(Path(job.path))
 
-        def predict(images: Images) -> Probabilities:
+        def infer(images: Images) -> Probabilities:
             found: Probabilities = model.predict(images, verbose=0)
             return found
 
-        return predict, lambda batches: map(predict, batches)
-    from whatsit.engines.exported import open_exported
+    else:
+        from whatsit.engines.exported import open_exported
 
-    infer = open_exported(Path(job.path), job.runtime)
+        infer = open_exported(Path(job.path), job.runtime)
     return infer, lambda batches: map(infer, batches)
 
 
@@ -135,12 +134,10 @@ def _times(work: Callable[[int], object], pictures: int, seconds: float) -> Iter
 
 
 def _peak_mb() -> float | None:
-    """Of this process, in units of 1,000,000 bytes; None where the system does not tell."""
-    try:
-        status = Path("/proc/self/status").read_text(
-            encoding="ascii"
-        )  # `getrusage` would count the parent's memory too
-    except OSError:  # not Linux
+    """Return the peak memory of this process in 10^6 bytes; None off Linux."""
+    try:  # `getrusage` would count the parent's memory too
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
         return None
     return next((int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmHWM")), None)
 

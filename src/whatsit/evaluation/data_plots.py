@@ -1,13 +1,15 @@
-"""Pictures of a data set, for people: PNG files."""
+"""Plots of a data set as PNG files."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from whatsit.errors import ImageError
 from whatsit.evaluation.drawing import GREY, PALETTE, figure_of, png, short
+from whatsit.evaluation.samples import evenly
 from whatsit.images.decode import decode_within
 from whatsit.images.scan import Dataset
 
@@ -18,11 +20,10 @@ SIDE = 160  # pixels of a picture in a grid
 
 
 def class_counts(counts: Mapping[str, Mapping[str, int]]) -> bytes:
-    """Pictures of each class, the most first, in parts where DATA came with splits: `{split: {label: pictures}}`."""
-    totals: dict[str, int] = {}
+    """Draw how many pictures each class has, from `{split: {label: pictures}}`."""
+    totals: Counter[str] = Counter()
     for labels in counts.values():
-        for label, count in labels.items():
-            totals[label] = totals.get(label, 0) + count
+        totals.update(labels)
     names = sorted(totals, key=lambda label: -totals[label])
     if len(names) > MAX_CLASSES:
         names = [*names[: MAX_CLASSES // 2], *names[-MAX_CLASSES // 2 :]]
@@ -46,7 +47,7 @@ def class_counts(counts: Mapping[str, Mapping[str, int]]) -> bytes:
 
 
 def sizes(heights_and_widths: Sequence[tuple[int, int]]) -> bytes:
-    """Every picture by its width and height, in pixels."""
+    """Draw every picture by its width and height, in pixels."""
     found, counts = np.unique(np.array(heights_and_widths), axis=0, return_counts=True)
     heights, widths = found.T
     high = 1.15 * found.max()
@@ -71,26 +72,23 @@ def sizes(heights_and_widths: Sequence[tuple[int, int]]) -> bytes:
 
 
 def samples(dataset: Dataset, each: int = 8) -> bytes:
-    """Some pictures of each class, evenly spread over it."""
-    rows = []
-    for label in dataset.classes[:SAMPLED_CLASSES]:
-        names = [picture.name for picture in dataset.pictures if picture.label == label]
-        rows.append((label, names[:: max(1, len(names) // each)][:each]))
+    """Draw some pictures of each class, evenly spread over it."""
+    names = {label: [p.name for p in dataset.pictures if p.label == label] for label in dataset.classes}
+    rows = [(label, evenly(names[label], each)) for label in dataset.classes[:SAMPLED_CLASSES]]
     return grid(dataset, rows, "Samples")
 
 
 def grid(dataset: Dataset, rows: Sequence[tuple[str, Sequence[str]]], title: str) -> bytes:
-    """Pictures in rows, each with a caption at its left: `(caption, names in the data set)`."""
-    columns = max((len(names) for _, names in rows), default=1)
-    with figure_of(1.5 + 0.95 * columns, 0.5 + 0.95 * max(len(rows), 1), columns, max(len(rows), 1)) as (figure, table):
+    """Draw rows of pictures, each row `(caption, names in the data set)`."""
+    columns, height = max((len(names) for _, names in rows), default=1), max(len(rows), 1)
+    with figure_of(1.5 + 0.95 * columns, 0.5 + 0.95 * height, columns, height) as (figure, table):
         figure.suptitle(title, x=0.01, ha="left", fontsize=13)
-        table = np.array(table).reshape(max(len(rows), 1), columns)
+        table = np.array(table).reshape(height, columns)
         for axes in table.flat:
             axes.set_axis_off()
         for cells, (caption, names) in zip(table, rows, strict=False):
-            cells[0].text(
-                -0.12, 0.5, short(caption), transform=cells[0].transAxes, ha="right", va="center", fontsize=10
-            )
+            left = cells[0]
+            left.text(-0.12, 0.5, short(caption), transform=left.transAxes, ha="right", va="center", fontsize=10)
             for axes, name in zip(cells, names, strict=False):
                 try:
                     axes.imshow(decode_within(dataset.store.read(name), SIDE))

@@ -1,4 +1,4 @@
-"""The house style of drawings: type, colours, sizes. What is drawn is in `plots.py` and `data_plots.py`."""
+"""The style of all plots: type, colours, sizes, legends."""
 
 from __future__ import annotations
 
@@ -23,8 +23,25 @@ DPI = 150
 MAX_LABEL = 22  # characters
 
 
+def line_style(number: int) -> dict[str, Any]:
+    """Return the colour and dashes of a plot's line number 0, 1, ..."""
+    dashes = DASHES[number // len(PALETTE) % len(DASHES)]
+    return {"color": PALETTE[number % len(PALETTE)], "linestyle": dashes, "linewidth": 1.4}
+
+
+def legend_right(axes: Any, title: str | None = None) -> None:
+    """Put the legend to the right of the axes."""
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title=title)
+
+
+def say_instead(axes: Any, text: str) -> None:
+    """Write a line where there is nothing to draw."""
+    axes.axis("off")
+    axes.text(0.5, 0.5, text, ha="center", va="center", color=GREY)
+
+
 def short(label: str) -> str:
-    """A class name as a plot has room for it."""
+    """Shorten a class name to what a plot has room for."""
     label = drawable(label)
     if label.startswith("_"):
         label = f" {label}"  # Matplotlib keeps such names out of a legend
@@ -38,9 +55,9 @@ _ONE_AT_A_TIME = threading.RLock()
 
 @contextmanager
 def figure_of(width: float, height: float, columns: int = 1, rows: int = 1) -> Iterator[tuple[Figure, Any]]:
-    """A figure in the house style, in inches.
+    """Open a figure of a size in inches, with its axes.
 
-    The style is global to the process while it is drawn (so one figure at a time), and restored afterwards.
+    The style is global to the process while a figure is drawn (so one figure at a time), and restored afterwards.
     """
     import matplotlib
     from matplotlib import font_manager
@@ -72,7 +89,7 @@ def figure_of(width: float, height: float, columns: int = 1, rows: int = 1) -> I
 
 
 def png(figure: Figure) -> bytes:
-    """The file of a figure."""
+    """Return a figure as a PNG file."""
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter that no font here has is drawn as a box

@@ -1,4 +1,4 @@
-"""Answers of the shipped model for labelled pictures, ready for the metrics."""
+"""Predictions for labelled pictures: metrics, coverage, effect of leakage."""
 
 from __future__ import annotations
 
@@ -11,27 +11,43 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.errors import DataError, ImageError
-from whatsit.evaluation.metrics import Figures, figures
-from whatsit.images.scan import Dataset, Picture, label_numbers
+from whatsit.evaluation.metrics import Figures, Interval, figures, wilson_interval
+from whatsit.evaluation.wording import percent
+from whatsit.images.leakage import describe_leakage
+from whatsit.images.scan import Dataset, Leakage, Picture, label_numbers
 from whatsit.runtime.predictor import Answer, Predictor
+
+PROMISES = (0.80, 0.90, 0.95, 0.99)  # coverages of prediction sets
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model answered for every picture that could be read."""
+    """Predictions for every picture that could be read."""
 
     classes: tuple[str, ...]
     pictures: list[Picture]
     labels: npt.NDArray[Any]  # int [N]
     probabilities: npt.NDArray[np.float32]  # [N, K]
-    ood_scores: npt.NDArray[np.float64]  # [N]; NaN where the bundle cannot tell strangers
+    ood_scores: npt.NDArray[np.float64]  # [N]; NaN where the bundle has no such score
     unknown: npt.NDArray[np.bool_]  # [N]: which were called unknown
     failed: list[tuple[str, str]]  # (name, reason) of the unreadable
 
     @cached_property
     def figures(self) -> Figures:
-        """The figures of these answers."""
+        """Return the metrics of these predictions."""
         return figures(self.labels, self.probabilities, self.classes)
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """Return the number of the most probable class of each picture, `[N]`."""
+        predicted: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return predicted
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Return which predictions are right, `[N]`."""
+        right: npt.NDArray[np.bool_] = self.predicted == self.labels
+        return right
 
 
 def evaluate_pictures(
@@ -40,23 +56,21 @@ def evaluate_pictures(
     pictures: Sequence[Picture],
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Let the predictor answer these pictures and compare with their labels, all among the predictor's classes."""
+    """Predict labelled pictures. Raises `DataError` where none can be read."""
     read: list[Picture] = []
     answers: list[Answer] = []
     failed: list[tuple[str, str]] = []
-    for picture, answer in predictor.answers_each(pictures, dataset.read):
+    for done, (picture, answer) in enumerate(predictor.answers_each(pictures, dataset.read), 1):
         if isinstance(answer, ImageError):
             failed.append((picture.name, str(answer)))
         else:
             read.append(picture)
             answers.append(answer)
-        if progress and (len(read) + len(failed)) % 64 == 0:
-            progress(len(read) + len(failed), len(pictures))
+        if progress and (done % 64 == 0 or done == len(pictures)):
+            progress(done, len(pictures))
     if not read:
         reason = f", such as {failed[0][0]}: {failed[0][1]}" if failed else ""
         raise DataError(f"{dataset.source}: there is no readable picture to evaluate on{reason}")
-    if progress:
-        progress(len(pictures), len(pictures))
     return Evaluation(
         predictor.classes,
         read,
@@ -66,3 +80,89 @@ def evaluate_pictures(
         np.array([predictor.is_unknown(answer) for answer in answers]),
         failed,
     )
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often prediction sets of a promised coverage hold the true class."""
+
+    promised: float
+    measured: float
+    measured_ci95: Interval
+    size: float  # classes in a set, on average
+
+
+def measure_coverage(predictor: Predictor, test: Evaluation) -> list[Coverage]:
+    """Measure prediction sets at each of `PROMISES`; none without conformal scores."""
+    found = []
+    for promise in PROMISES if predictor.bundle.conformal else ():
+        inside = predictor.in_set(test.probabilities, promise)
+        held = int(inside[np.arange(len(inside)), test.labels].sum())
+        size = float(inside.sum(axis=1).mean())
+        found.append(Coverage(promise, held / len(inside), wilson_interval(held, len(inside)), size))
+    return found
+
+
+@dataclass(frozen=True)
+class LeakageFigures:
+    """How many test pictures leak, and the accuracy on the others."""
+
+    near_duplicates: int
+    exact_copies: int
+    same_group: int
+    tested: int  # pictures in all
+    right: int  # predictions for those that do not leak
+    told: str  # what leaks, with an example; empty where nothing does
+
+    @property
+    def pictures(self) -> int:
+        """Return the number of test pictures that leak."""
+        return self.near_duplicates + self.exact_copies + self.same_group
+
+    @property
+    def n(self) -> int:
+        """Return the number of test pictures that do not leak."""
+        return self.tested - self.pictures
+
+    @property
+    def accuracy(self) -> float | None:
+        """Return the accuracy on those that do not leak; None where all leak."""
+        return self.right / self.n if self.n else None
+
+    @property
+    def accuracy_ci95(self) -> Interval | None:
+        """Return the interval of that accuracy (Wilson 1927)."""
+        return wilson_interval(self.right, self.n) if self.n else None
+
+    @property
+    def sentence(self) -> str:
+        """Say what leaks, and the accuracy without it; empty where nothing leaks."""
+        if not self.told:
+            return ""
+        if self.accuracy is None or self.accuracy_ci95 is None:
+            return f"{self.told}; no test pictures remain without them"
+        low, high = self.accuracy_ci95
+        interval = f"95 % interval {percent(low)} to {percent(high)}, n {self.n:,}"
+        return f"{self.told}; without them the accuracy is {percent(self.accuracy)} ({interval})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry of `metrics.json`."""
+        return {
+            "pictures": self.pictures,
+            "share": self.pictures / self.tested,
+            "near_duplicates": self.near_duplicates,
+            "exact_copies": self.exact_copies,
+            "same_group": self.same_group,
+            "note": self.told,
+            "without": {"accuracy": self.accuracy, "accuracy_ci95": self.accuracy_ci95, "n": self.n},
+        }
+
+
+def leakage_figures(test: Evaluation, leakage: Leakage) -> LeakageFigures:
+    """Count the test pictures that leak, and the right predictions for the others."""
+    near, copies, grouped = (
+        sum(picture.digest in kind for picture in test.pictures)
+        for kind in (leakage.near, leakage.copies, leakage.grouped)
+    )
+    right = sum(bool(right) for right, p in zip(test.right, test.pictures, strict=True) if p not in leakage)
+    return LeakageFigures(near, copies, grouped, len(test.pictures), right, describe_leakage(leakage, test.pictures))

@@ -1,30 +1,25 @@
-"""Questions a freshly trained model and gathers the answers for the report."""
+"""Examines a freshly trained model for the report."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whatsit.evaluation.criteria import check_criteria, is_from_scratch
-from whatsit.evaluation.evaluate import Evaluation
-from whatsit.evaluation.examination import Examination, find_mistakes, measure_coverage, sample_pixels
-from whatsit.evaluation.leakage import leakage_figures
-from whatsit.evaluation.shortcuts import PICTURES, look_for_shortcuts
+from whatsit.evaluation.evaluate import Evaluation, leakage_figures, measure_coverage
+from whatsit.evaluation.examination import Examination
+from whatsit.evaluation.mistakes import find_mistakes
+from whatsit.evaluation.more_pictures import probe_curve
+from whatsit.evaluation.out_of_distribution import try_unknown
+from whatsit.evaluation.shortcuts import look_for_shortcuts, sample_pixels
 from whatsit.evaluation.speed import Speed, megabytes
-from whatsit.evaluation.strangers import meet_strangers
-from whatsit.images.scan import typical_size
-from whatsit.images.split import limit
 from whatsit.progress import Reporter
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
     from whatsit.training.trained import Trained
-
-
-PROBED = 10_000  # pictures of all splits, for a probe whose features were not computed in training
 
 
 def examine(
@@ -37,27 +32,21 @@ def examine(
     seconds: float,
     reporter: Reporter,
 ) -> Examination:
-    """Question the predictor, whose bundle is at `path`, on the test pictures of the data set that it was trained on."""
-    from whatsit.training.frozen import default_network
-    from whatsit.training.learning_curve import learning_curve_of
+    """Examine the predictor of the bundle at `path` on its data set's test pictures.
 
+    `limits` are the criteria, `seconds` the time since the first picture was read.
+    """
     dataset, bundle = trained.dataset, predictor.bundle
     seed = int(bundle.provenance["recipe"]["seed"])
-    if trained.frozen is None or is_from_scratch(bundle):  # the probe is to stand on a pretrained network
-        network = default_network(max(typical_size(dataset)))
-        width = network.width
-        probed = limit(dataset, math.ceil(PROBED / len(dataset.classes)), seed)
-    else:
-        network, width, probed = trained.frozen, trained.embedding_width, dataset
-    curve = learning_curve_of(probed, network, width, seed, reporter)
-    steps = reporter.stage("Questioning the model")
+    curve = probe_curve(trained, seed, reporter, from_scratch=is_from_scratch(bundle))
+    progress = reporter.stage("Questioning the model")
     explainer = Explainer(predictor)
-    shortcuts = look_for_shortcuts(explainer, sample_pixels(dataset, test, predictor, PICTURES))
-    steps(1, 3)
-    strangers = meet_strangers(predictor, test.ood_scores)
-    steps(2, 3)
+    shortcuts = look_for_shortcuts(explainer, sample_pixels(dataset, test, predictor))
+    progress(1, 3)
+    ood = try_unknown(predictor, test.ood_scores)
+    progress(2, 3)
     mistakes = find_mistakes(explainer, dataset, test)
-    steps(3, 3)
+    progress(3, 3)
     counts = bundle.provenance["data"]["pictures"]["train"]
     size = megabytes(path)
     return Examination(
@@ -72,7 +61,7 @@ def examine(
         curve=curve,
         mistakes=mistakes,
         coverage=measure_coverage(predictor, test),
-        strangers=strangers,
+        ood=ood,
         shortcuts=shortcuts,
         warnings=trained.warnings,
         notes=dataset.notes,
@@ -83,5 +72,5 @@ def examine(
 
 
 def unreadable_of(trained: Trained, test: Evaluation) -> Sequence[tuple[str, str]]:
-    """Every picture that was left out, with the reason."""
+    """Return every picture that was left out, with the reason."""
     return (*trained.dataset.unreadable, *test.failed)

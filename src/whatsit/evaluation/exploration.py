@@ -1,4 +1,4 @@
-"""What a look through a data set finds: unreadable files, faults, duplicates and labels that are likely wrong."""
+"""Findings in a data set: unreadable files, faults, duplicates, label issues."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Exploration:
         return {label: total[label] for label in self.classes}
 
     def bad(self, kinds: Collection[str]) -> list[tuple[str, str]]:
-        """List the files to move aside for these kinds of findings, each once, as (name, reason).
+        """List the files of these kinds of findings, each once, as (name, reason).
 
         The first picture of duplicates and near-duplicates stays.
         """
@@ -131,7 +131,7 @@ def look_through(
 
 
 def _features(dataset: Dataset, audited: Audit, reporter: Reporter) -> Any:
-    """Return the default frozen network's features of every readable picture; None without whatsit[train]."""
+    """Return the default network's features of every picture that was read, or None."""
     try:
         from whatsit.training.frozen import default_network
     except (ImportError, MissingExtraError):
@@ -180,7 +180,7 @@ def _same_files(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _near_duplicates(audited: Audit, groups: Groups) -> list[Finding]:
-    """Return groups of different files, those under different labels or in different splits first."""
+    """Return groups of different files, those across labels or splits first."""
     findings = []
     for group in groups:
         pictures = list({audited.pictures[place].digest: audited.pictures[place] for place in group}.values())
@@ -216,7 +216,7 @@ def _label_issues(
 
 
 def _notes(dataset: Dataset, *, labels_checked: bool) -> Iterator[str]:
-    """Say what was skipped, how uneven the classes are, and which labels were not checked."""
+    """Say what was skipped, how uneven the classes are, and what was not checked."""
     if dataset.passed_over:
         yield f"passed over: {describe(dataset.passed_over)}"
     yield from dataset.notes

@@ -79,7 +79,7 @@ def render(found: Exploration, dataset: Dataset, audited: Audit, moving: int = 0
 
 
 def _mean(dataset: Dataset, audited: Audit) -> Pixels:
-    """Return the mean of at most `AVERAGED` squared pictures, uint8 `[MEAN_SIDE, MEAN_SIDE, 3]`."""
+    """Return the mean of squared pictures, uint8 `[MEAN_SIDE, MEAN_SIDE, 3]`."""
     step = -(-len(audited.pictures) // AVERAGED)
     total = np.zeros((MEAN_SIDE, MEAN_SIDE, 3))
     count = 0
@@ -99,7 +99,7 @@ _SHAPES = {  # the least width in heights
 
 
 def _sizes(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """Return the smallest, middle and largest size, and how many pictures have which proportions."""
+    """Return the smallest, middle and largest size, and counts of proportions."""
     table = np.array(sizes)
     order = np.argsort(table.prod(axis=1), kind="stable")
     smallest, middle, largest = (f"{table[i, 1]} x {table[i, 0]}" for i in order[[0, len(order) // 2, -1]])

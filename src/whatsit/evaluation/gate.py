@@ -1,4 +1,4 @@
-"""The gate for int8: what rounds a model to 8 bits must not change its answers by much."""
+"""The gate for int8: rounding to 8 bits may change only few predictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Gate:
-    """How a model compares with the float model that it was made of, on test pictures."""
+    """A model compared with the float model that it was made from, on test pictures."""
 
     accuracy: float
     float_accuracy: float
@@ -33,18 +33,18 @@ class Gate:
 
     @property
     def loss(self) -> float:
-        """What was lost of the accuracy, 0 to 1; negative where some was won."""
+        """Return the loss of accuracy, -1 to 1; negative for a gain."""
         return self.float_accuracy - self.accuracy
 
     @property
     def passed(self) -> bool:
-        """Whether an int8 model may be used."""
-        known = math.isfinite(self.max_difference)  # else some answers are no numbers
+        """Return whether an int8 model may be used."""
+        known = math.isfinite(self.max_difference)  # else some probabilities are no numbers
         return known and self.loss <= MOST_LOSS + _ROUNDING and self.agreement >= LEAST_AGREEMENT - _ROUNDING
 
 
 def compare(labels: npt.NDArray[Any], probabilities: Probabilities, by_float: Probabilities) -> Gate:
-    """Labels `[N]`, and the probabilities `[N, K]` of a model and of the float model that it was made of."""
+    """Compare the probabilities `[N, K]` of a model with those of its float model."""
     found, wanted = probabilities.argmax(axis=1), by_float.argmax(axis=1)
     return Gate(
         float((found == labels).mean()),
@@ -62,8 +62,9 @@ def answers_of(
     spec: InputSpec,
     progress: Callable[[int, int], None],
 ) -> tuple[npt.NDArray[Any], dict[str, Probabilities]]:
-    """The labels `[N]` of the readable pictures, and the probabilities `[N, K]` of each model; each is decoded once.
+    """Predict pictures by several models, decoding each picture once.
 
+    Returns the labels `[N]` of the readable pictures, and the probabilities `[N, K]` of each model.
     Raises `DataError` where none can be read.
     """
     read: list[Picture] = []

@@ -1,4 +1,7 @@
-"""Metrics: plain functions of labels int `[N]`, probabilities float `[N, K]` and confusion matrices `[true, predicted]`."""
+"""Metrics of a classifier: plain functions of arrays.
+
+Labels are int `[N]`, probabilities float `[N, K]`, confusion matrices int `[true, predicted]`.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,16 @@ import numpy.typing as npt
 
 Labels = npt.NDArray[Any]
 Probabilities = npt.NDArray[Any]
+Counts = npt.NDArray[np.int64]
 Interval = tuple[float, float]
 
+BINS = 15  # of equal width, of the reliability diagram and the calibration error
 _Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class ClassFigures:
-    """How well one class is found: shares from 0 to 1 with 95 % intervals, and its number of pictures."""
+class ClassMetrics:
+    """Metrics of one class: shares from 0 to 1, with 95 % intervals."""
 
     precision: float
     recall: float
@@ -28,13 +33,13 @@ class ClassFigures:
     precision_ci95: Interval
     recall_ci95: Interval
     f1_ci95: Interval
-    auroc: float | None  # of telling this class from all others; None where there are no others, or none of it
+    auroc: float | None  # this class against all others; None without pictures of both
     average_precision: float | None
 
 
 @dataclass(frozen=True)
 class Averages:
-    """Over the classes that have pictures: each counting alike (macro), or by its number of pictures (weighted)."""
+    """Means over the classes: of equal weight (macro), or by pictures (weighted)."""
 
     precision: float
     recall: float
@@ -55,7 +60,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of a model on a labelled set."""
+    """All metrics of a model on a labelled set."""
 
     accuracy: float
     accuracy_ci95: Interval
@@ -64,101 +69,71 @@ class Figures:
     ece: float
     macro: Averages
     weighted: Averages
-    per_class: dict[str, ClassFigures]
+    per_class: dict[str, ClassMetrics]
     confusion: list[list[int]]  # [true][predicted]
     n: int
-    reliability: list[Bin]  # the reliability diagram, of 10 pictures a bin at the least where there are enough
+    reliability: list[Bin]  # the reliability diagram, at least 10 pictures a bin where there are enough
 
     def to_json(self) -> dict[str, Any]:
-        """As `whatsit evaluate --json` prints it: plain dicts and lists."""
+        """Return plain dicts and lists, as `whatsit evaluate --json` prints them."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Figures:
-        """What `to_json` gave. Raises `ValueError` where it is something else: a model file may be anybody's."""
+        """Read what `to_json` returned. Raises `ValueError` for anything else."""
         try:
-            classes = list(value["per_class"])
-            confusion = [[_count(cell) for cell in row] for row in value["confusion"]]
-            if [len(row) for row in confusion] != [len(classes)] * len(classes):
-                raise ValueError("the confusion matrix does not fit the classes")
-            n, right = _count(value["n"]), sum(row[k] for k, row in enumerate(confusion))
-            if n != sum(map(sum, confusion)) or n == 0 or abs(_share(value["accuracy"]) - right / n) > 1e-6:
-                raise ValueError("the confusion matrix does not fit the accuracy")
-            return cls(
-                accuracy=_share(value["accuracy"]),
-                accuracy_ci95=_interval(value["accuracy_ci95"]),
-                top5_accuracy=_share(value["top5_accuracy"]),
-                loss=_number(value["loss"]),
-                ece=_share(value["ece"]),
-                macro=Averages(**_shares(value["macro"])),
-                weighted=Averages(**_shares(value["weighted"])),
-                per_class={
-                    label: ClassFigures(**_shares(row), n=_count(row["n"])) for label, row in value["per_class"].items()
-                },
-                confusion=confusion,
-                n=_count(value["n"]),
-                reliability=[
-                    Bin(_share(b["confidence"]), _share(b["accuracy"]), _count(b["n"]))
-                    for b in value.get("reliability", [])
-                ],
+            single = ("accuracy", "accuracy_ci95", "top5_accuracy", "loss", "ece", "n")
+            metrics = cls(
+                **{name: _checked(name, value[name]) for name in single},
+                macro=Averages(**_checked_row(value["macro"])),
+                weighted=Averages(**_checked_row(value["weighted"])),
+                per_class={label: ClassMetrics(**_checked_row(row)) for label, row in value["per_class"].items()},
+                confusion=[[_checked("n", cell) for cell in row] for row in value["confusion"]],
+                reliability=[Bin(**_checked_row(row)) for row in value.get("reliability", [])],
             )
+            rows, classes = metrics.confusion, len(metrics.per_class)
+            if [len(row) for row in rows] != [classes] * classes:
+                raise ValueError("the confusion matrix does not fit the classes")
+            right = sum(row[k] for k, row in enumerate(rows))
+            if metrics.n != sum(map(sum, rows)) or not metrics.n or abs(metrics.accuracy - right / metrics.n) > 1e-6:
+                raise ValueError("the confusion matrix does not fit the accuracy")
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"these are no test figures: {type(error).__name__} {str(error)[:100]}") from None
+        return metrics
 
 
-_AREAS = ("auroc", "average_precision")
+def _checked_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _checked(name, value) for name, value in row.items()}
 
 
-def _number(value: Any) -> float:
+def _checked(name: str, value: Any) -> Any:
+    """Return a value of `to_json` as what its name says. Raises `ValueError`."""
+    if name == "n":
+        count = int(value)
+        if not 0 <= count < 2**53:
+            raise ValueError(f"{count} is no number of pictures")
+        return count
+    if name.endswith("_ci95"):
+        low, high = (_checked("", end) for end in value)
+        if low > high:
+            raise ValueError("an interval ends before it begins")
+        return low, high
+    if value is None and name in ("auroc", "average_precision"):
+        return None
     number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("a figure is no number")
+    if not (math.isfinite(number) if name == "loss" else 0 <= number <= 1):
+        raise ValueError(f"{number:g} is no share from 0 to 1" if name != "loss" else "the loss is no number")
     return number
 
 
-def _share(value: Any) -> float:
-    share = _number(value)
-    if not 0 <= share <= 1:
-        raise ValueError(f"{share:g} is no share from 0 to 1")
-    return share
-
-
-def _interval(value: Any) -> Interval:
-    low, high = map(_share, value)
-    if low > high:
-        raise ValueError("an interval ends before it begins")
-    return low, high
-
-
-def _count(value: Any) -> int:
-    count = int(value)
-    if not 0 <= count < 2**53:
-        raise ValueError(f"{count} is no number of pictures")
-    return count
-
-
-def _shares(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a table of shares and intervals, all but its count. The areas may be missing."""
-    return {
-        name: _interval(value)
-        if name.endswith("_ci95")
-        else None
-        if value is None and name in _AREAS
-        else _share(value)
-        for name, value in row.items()
-        if name != "n"
-    }
-
-
 def figures(labels: Labels, probabilities: Probabilities, classes: tuple[str, ...]) -> Figures:
-    """Every figure at once. Raises `ValueError` for an empty set."""
+    """Compute all metrics. Raises `ValueError` for an empty set."""
     if len(labels) == 0:
         raise ValueError("no pictures to evaluate on")
-    predicted = probabilities.argmax(axis=1)
-    confusion = confusion_matrix(labels, predicted, len(classes))
-    per_class = class_figures(confusion, labels, probabilities)
+    confusion = confusion_matrix(labels, probabilities.argmax(axis=1), len(classes))
+    per_class = class_metrics(confusion, labels, probabilities)
     right = int(np.trace(confusion))
-    counts = np.array([f.n for f in per_class], float)
+    counts = confusion.sum(axis=1)
     return Figures(
         accuracy=right / len(labels),
         accuracy_ci95=wilson_interval(right, len(labels)),
@@ -174,74 +149,73 @@ def figures(labels: Labels, probabilities: Probabilities, classes: tuple[str, ..
     )
 
 
-def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> npt.NDArray[np.int64]:
-    """Counts `[true, predicted]`."""
+def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> Counts:
+    """Count the pictures by `[true, predicted]` class."""
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
 def top_accuracy(labels: Labels, probabilities: Probabilities, top: int) -> float:
-    """The share of pictures whose true class is among the `top` most probable; the earlier class wins a tie."""
+    """Return the share of pictures whose true class is among the `top` most probable.
+
+    Of equally probable classes the earlier one counts as more probable.
+    """
     own = probabilities[np.arange(len(labels)), labels][:, None]
     ahead = (probabilities > own) | ((probabilities == own) & (np.arange(probabilities.shape[1]) < labels[:, None]))
     return float((ahead.sum(axis=1) < top).mean())
 
 
-def class_figures(confusion: npt.NDArray[np.int64], labels: Labels, probabilities: Probabilities) -> list[ClassFigures]:
-    """The figures of each class; a share of nothing counts as 0, with an interval from 0 to 1.
+def class_metrics(confusion: Counts, labels: Labels, probabilities: Probabilities) -> list[ClassMetrics]:
+    """Compute the metrics of each class.
 
+    A share of nothing counts as 0, with an interval from 0 to 1.
     The interval of F1 = 2s / (1 + s) is that of s = TP / (TP + FP + FN), which is a share (F*, Hand et al. 2021).
     """
     found = []
     for k in range(len(confusion)):
         right, named, present = int(confusion[k, k]), int(confusion[:, k].sum()), int(confusion[k].sum())
         low, high = wilson_interval(right, named + present - right)
-        f1 = 2 * right / (named + present) if named + present else 0.0
-        own = probabilities[:, k]
         mixed = 0 < present < len(labels)
         found.append(
-            ClassFigures(
+            ClassMetrics(
                 precision=right / named if named else 0.0,
                 recall=right / present if present else 0.0,
-                f1=f1,
+                f1=2 * right / (named + present) if named + present else 0.0,
                 n=present,
                 precision_ci95=wilson_interval(right, named),
                 recall_ci95=wilson_interval(right, present),
                 f1_ci95=(2 * low / (1 + low), 2 * high / (1 + high)),
-                auroc=auroc(labels == k, own) if mixed else None,
-                average_precision=average_precision(labels == k, own) if mixed else None,
+                auroc=auroc(labels == k, probabilities[:, k]) if mixed else None,
+                average_precision=average_precision(labels == k, probabilities[:, k]) if mixed else None,
             )
         )
     return found
 
 
-def averages(
-    per_class: list[ClassFigures], weights: npt.NDArray[np.float64], confusion: npt.NDArray[np.int64]
-) -> Averages:
-    """Weighted means over the classes; a class of weight 0 does not count.
+def averages(per_class: list[ClassMetrics], weights: npt.NDArray[np.float64], confusion: Counts) -> Averages:
+    """Average over the classes; a class of weight 0 does not count.
 
-    Their intervals are put together from those of the classes by the method of variance estimates recovery (MOVER,
-    Zou & Donner 2008), which holds up near 0 and 1. Recalls of different classes are independent and precisions nearly so;
-    F1s are not, as a mistake lowers two of them, so their correlations are taken in (`f1_correlations`).
+    The intervals combine those of the classes by the method of variance estimates recovery (MOVER, Zou & Donner 2008),
+    which holds near 0 and 1, where a bootstrap does not (see decision 29). Recalls of different classes are independent
+    and precisions nearly so; F1s are not, as a mistake lowers two of them, so their correlations are counted.
     """
-    independent = np.eye(len(per_class))
     values: dict[str, Any] = {}
     for name in ("precision", "recall", "f1"):
-        correlations = f1_correlations(confusion) if name == "f1" else independent
-        mean = np.array([getattr(f, name) for f in per_class])
-        low, high = np.array([getattr(f, f"{name}_ci95") for f in per_class]).T
+        correlations = f1_correlations(confusion) if name == "f1" else np.eye(len(per_class))
+        mean = np.array([getattr(metrics, name) for metrics in per_class])
+        low, high = np.array([getattr(metrics, f"{name}_ci95") for metrics in per_class]).T
         centre = float(weights @ mean)
-        values[name] = centre
         parts = (weights * (mean - low), weights * (high - mean))
         down, up = (math.sqrt(max(float(part @ correlations @ part), 0.0)) for part in parts)
-        values[f"{name}_ci95"] = (max(0.0, centre - down), min(1.0, centre + up))
+        values |= {name: centre, f"{name}_ci95": (max(0.0, centre - down), min(1.0, centre + up))}
     return Averages(**values)
 
 
-def f1_correlations(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Of the F1s of the classes, `[K, K]`, by the delta method on multinomial counts (Takahashi et al. 2022).
+def f1_correlations(confusion: Counts) -> npt.NDArray[np.float64]:
+    """Return the correlations of the classes' F1s, `[K, K]`.
 
-    The gradient of F1 has mean 0, so with shares p, d = row sum + column sum and f = F1, the covariance of two classes is
-    `(p_kl + p_lk) f_k f_l / (d_k d_l)`. Half a picture is spread over the cells, so that nothing is divided by 0.
+    By the delta method on multinomial counts (Takahashi et al. 2022): the gradient of F1 has mean 0, so with shares p,
+    d = row sum + column sum and f = F1, the covariance of two classes is `(p_kl + p_lk) f_k f_l / (d_k d_l)`.
+    Half a picture is spread over the cells, so that nothing is divided by 0.
     """
     shares = confusion + 0.5 / confusion.size
     shares = shares / shares.sum()
@@ -257,7 +231,7 @@ def f1_correlations(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]
 
 
 def wilson_interval(right: int, total: int, z: float = _Z95) -> Interval:
-    """The 95 % confidence interval of a share (Wilson 1927); sound also for few pictures and at 0 and 1."""
+    """Return the 95 % interval of a share (Wilson 1927), sound also near 0 and 1."""
     if not total:
         return 0.0, 1.0
     share = right / total
@@ -268,19 +242,42 @@ def wilson_interval(right: int, total: int, z: float = _Z95) -> Interval:
     return low, 1.0 if right == total else min(1.0, (centre + spread) / scale)
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two classes that are taken for each other."""
+
+    one: str
+    other: str
+    one_as_other: int  # pictures of `one` that were predicted as `other`
+    other_as_one: int
+
+    @property
+    def count(self) -> int:
+        """Return the mistakes in both directions."""
+        return self.one_as_other + self.other_as_one
+
+
+def confused_pairs(metrics: Figures) -> list[Pair]:
+    """Return the classes that are taken for each other, the most frequent first."""
+    counts, names = metrics.confusion, list(metrics.per_class)
+    both = np.triu(np.array(counts) + np.array(counts).T, 1)
+    pairs = [Pair(names[i], names[j], counts[i][j], counts[j][i]) for i, j in zip(*np.nonzero(both), strict=True)]
+    return sorted(pairs, key=lambda pair: -pair.count)
+
+
 def log_loss(labels: Labels, probabilities: Probabilities) -> float:
-    """Mean negative log probability of the true class, in nats; probabilities below 1e-12 count as that."""
+    """Return the mean negative log probability of the true class, in nats."""
     own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(np.log(1.0 / np.clip(own, 1e-12, 1.0)).mean())
 
 
-def reliability(labels: Labels, probabilities: Probabilities, bins: int = 15, least: int = 1) -> list[Bin]:
-    """The reliability diagram: the bins of equal width of the top probability, in order, each joined with the next ones
-    until it holds at least so many pictures.
+def reliability(labels: Labels, probabilities: Probabilities, bins: int = BINS, least: int = 1) -> list[Bin]:
+    """Return the reliability diagram of the top probability.
+
+    The bins are of equal width, in order. A bin of fewer than `least` pictures is joined with the next ones.
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)
+    confidence, place = _binned(probabilities, bins)
     right = probabilities.argmax(axis=1) == labels
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
     groups: list[npt.NDArray[np.bool_]] = []
     for mine in (place == number for number in range(bins)):
         if groups and groups[-1].sum() < least:
@@ -293,19 +290,18 @@ def reliability(labels: Labels, probabilities: Probabilities, bins: int = 15, le
     return [Bin(float(confidence[mine].mean()), float(right[mine].mean()), int(mine.sum())) for mine in groups]
 
 
-def calibration_error(labels: Labels, probabilities: Probabilities, bins: int = 15) -> float:
-    """Expected calibration error over equal-width bins of the top probability (Guo et al. 2017), 0 to 1."""
+def calibration_error(labels: Labels, probabilities: Probabilities, bins: int = BINS) -> float:
+    """Return the expected calibration error, 0 to 1 (Guo et al. 2017)."""
     return sum(abs(b.accuracy - b.confidence) * b.n for b in reliability(labels, probabilities, bins)) / len(labels)
 
 
-def calibration_error_by_luck(probabilities: Probabilities, bins: int = 15, draws: int = 200) -> float:
-    """The calibration error that perfectly calibrated answers of this kind stay below 95 times in 100.
+def calibration_error_by_luck(probabilities: Probabilities, bins: int = BINS, draws: int = 200) -> float:
+    """Return what the error of perfect probabilities is below 95 times in 100.
 
     Right and wrong are drawn by the probabilities themselves (consistency resampling, Broecker & Smith 2007).
     """
     rng = np.random.default_rng(0)
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    confidence, place = _binned(probabilities, bins)
     sums = np.bincount(place, weights=confidence, minlength=bins)
     errors = []
     for _ in range(draws):
@@ -315,32 +311,41 @@ def calibration_error_by_luck(probabilities: Probabilities, bins: int = 15, draw
     return float(np.quantile(errors, 0.95))
 
 
+def _binned(probabilities: Probabilities, bins: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int_]]:
+    """Return each picture's top probability, and the number of its bin."""
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    return confidence, np.minimum((confidence * bins).astype(int), bins - 1)
+
+
 def roc_curve(positive: Labels, scores: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """False and true positive rates, each from 0 to 1, at every threshold; both kinds must be there."""
+    """Return false and true positive rates, 0 to 1, at every threshold."""
     hits, misses = _counts_from_the_top(positive, scores)
     return np.append(0.0, misses / misses[-1]), np.append(0.0, hits / hits[-1])
 
 
 def precision_recall_curve(positive: Labels, scores: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Recall and precision at every threshold, the strictest first; there must be positives."""
+    """Return recall and precision at every threshold, the strictest first."""
     hits, misses = _counts_from_the_top(positive, scores)
     return hits / hits[-1], hits / (hits + misses)
 
 
 def auroc(positive: Labels, scores: npt.NDArray[Any]) -> float:
-    """The area under the ROC curve: the chance that a positive scores above a negative; ties count half."""
+    """Return the area under the ROC curve.
+
+    That is the chance that a positive scores above a negative. Ties count half.
+    """
     false, true = roc_curve(positive, scores)
     return float(np.trapezoid(true, false))
 
 
 def average_precision(positive: Labels, scores: npt.NDArray[Any]) -> float:
-    """The area under the precision-recall curve as a sum of steps."""
+    """Return the area under the precision-recall curve as a sum of steps."""
     recall, precision = precision_recall_curve(positive, scores)
     return float((np.diff(recall, prepend=0.0) * precision).sum())
 
 
 def _counts_from_the_top(positive: Labels, scores: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Positives and negatives at or above each distinct score, the highest first."""
+    """Count positives and negatives at or above each score, the highest first."""
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
     last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)

@@ -1,4 +1,4 @@
-"""HTML pages in one file: pictures and font are inside, and every text of the user's is escaped."""
+"""HTML pages in one file: pictures and font inside, all texts escaped."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ ENLARGED = 120  # pixels; smaller pictures are shown in their own pixels, not bl
 
 
 def render_page(template: Path, /, **values: Any) -> str:
-    """Fill a Jinja template, which finds the font as `font`. Every text in it is escaped and made printable."""
-    from jinja2 import Environment, StrictUndefined
+    """Fill a Jinja template. Every text is escaped and made printable."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_printable
+        loader=FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
     )
     environment.filters.update(_FILTERS)
-    page = environment.from_string(template.read_text(encoding="utf-8"))
-    return page.render(font=base64_of(FONT.read_bytes()), **values)
+    return environment.get_template(template.name).render(font=base64_of(FONT.read_bytes()), **values)
 
 
 def jpeg_of(pixels: Pixels) -> bytes:

@@ -1,4 +1,4 @@
-"""The parity proof: the same pictures must get the same answer, whatever way they take."""
+"""The parity proof: the same prediction, whatever way a picture takes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from whatsit.images.decode import decode, decode_within
 from whatsit.runtime.predictor import Answer, Prediction, Predictor, to_answers
 
 TOLERANCE = 1e-4  # largest allowed difference of a probability
-SCORE_TOLERANCE = 1e-3  # largest allowed relative difference of the score for unknown pictures
+SCORE_TOLERANCE = 1e-3  # largest allowed relative difference of the out-of-distribution score
 BATCH = 32
-_SIDE = 512  # pixels of the pictures of which variants are made
+_SIDE = 512  # pixels of the pictures that variants are made from
 REFERENCE = "onnxruntime"  # the one runtime that every installation has
 
 Floats = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Parity:
-    """How one way to an answer compares with the known answers."""
+    """How the predictions of one way compare with the known ones."""
 
     way: str  # such as "openvino, batches of 32"
     pictures: int
@@ -41,7 +41,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Proof:
-    """Pictures as files, and the answers that every way must give: known ones first, then variants of the same pictures."""
+    """Picture files with their predictions: references first, then variants."""
 
     names: tuple[str, ...]
     files: tuple[bytes, ...]
@@ -50,41 +50,30 @@ class Proof:
     bundle: Bundle
 
     def compare(self, way: str, answers: Sequence[Answer], *, int8: bool = False, scores: bool = True) -> Parity:
-        """Hold a way's answers against the known ones. An int8 format may change one label, or 2 % of them.
+        """Compare a way's predictions with the known ones.
 
-        Without `scores` the way gives none of strangers by its nature; any other must have them where the bundle has.
+        An int8 format may change one label, or 2 % of them. Pass `scores=False` for a way that has no out-of-distribution
+        scores by its nature; any other must have them where the bundle has.
         """
         count = len(self.wanted)
-        if len(answers) != count or any(
-            answer.probabilities.shape != known.probabilities.shape
-            for answer, known in zip(answers, self.wanted, strict=True)
-        ):
+        shapes = [[answer.probabilities.shape for answer in side] for side in (answers, self.wanted)]
+        if shapes[0] != shapes[1]:
             return self.failed(way)
         found, known = (
             np.stack([answer.probabilities for answer in side]).astype(np.float64) for side in (answers, self.wanted)
         )
         difference = float(np.abs(found - known).max())
         agreement = float((found.argmax(axis=1) == known.argmax(axis=1)).mean())
-        strange, right = (np.array([answer.ood_score for answer in side]) for side in (answers, self.wanted))
-        off = _apart(strange, right) if scores else None
+        found_scores, known_scores = (np.array([a.ood_score for a in side]) for side in (answers, self.wanted))
+        apart = _relative_difference(found_scores, known_scores) if scores else None
         if int8:
             passed = math.isfinite(difference) and agreement >= min(LEAST_AGREEMENT, 1.0 - 1.5 / count)
         else:
-            passed = difference <= TOLERANCE and agreement == 1.0 and (off or 0.0) <= SCORE_TOLERANCE
-        return Parity(way, count, difference, agreement, off, bool(passed))
-
-    def some(self, step: int) -> Proof:
-        """Every so-many-th picture."""
-        return replace(
-            self,
-            names=self.names[::step],
-            files=self.files[::step],
-            pixels=self.pixels[::step],
-            wanted=self.wanted[::step],
-        )
+            passed = difference <= TOLERANCE and agreement == 1.0 and (apart or 0.0) <= SCORE_TOLERANCE
+        return Parity(way, count, difference, agreement, apart, bool(passed))
 
     def compare_predictions(self, way: str, predictions: Sequence[Prediction]) -> Parity:
-        """`compare` for answers as people get them; what is unknown must be unknown here too."""
+        """Compare predictions as users get them; what is unknown must be unknown here too."""
         classes = self.bundle.classes
         tops = [dict(prediction.top) for prediction in predictions]
         if len(tops) != len(self.wanted) or any(set(top) != set(classes) for top in tops):
@@ -97,21 +86,25 @@ class Proof:
         )
         return result if alike else replace(result, passed=False)
 
-    def failed(self, way: str) -> Parity:
-        """A way that gives no answers, or answers of another model."""
-        return Parity(way, len(self.wanted), 1.0, 0.0, None, False)
-
     def _unknown(self, answer: Answer) -> bool | None:
-        """Whether the picture is unknown; None where its score is so near the threshold that runtimes may differ."""
+        """Return whether it is unknown; None near the threshold, where runtimes differ."""
         rule = self.bundle.unknown
         if rule is None:
             return False
         near = abs(answer.ood_score - rule.threshold) <= SCORE_TOLERANCE * abs(rule.threshold)
         return None if near else rule.refuses(answer.ood_score)
 
+    def every(self, step: int) -> Proof:
+        """Return a proof of every `step`-th picture."""
+        return Proof(self.names[::step], self.files[::step], self.pixels[::step], self.wanted[::step], self.bundle)
 
-def _apart(scores: Floats, right: Floats) -> float:
-    """The largest relative difference; 1 where one side has none, or an infinite one."""
+    def failed(self, way: str) -> Parity:
+        """Return the result of a way without predictions, or with those of another model."""
+        return Parity(way, len(self.wanted), 1.0, 0.0, None, False)
+
+
+def _relative_difference(scores: Floats, right: Floats) -> float:
+    """Return the largest relative difference; 1 where only one side has a score."""
     with np.errstate(invalid="ignore"):
         apart = np.abs(scores - right) / np.maximum(np.abs(right), 1e-9)
     apart[np.isnan(scores) & np.isnan(right)] = 0.0
@@ -119,7 +112,7 @@ def _apart(scores: Floats, right: Floats) -> float:
 
 
 def golden_pixels(bundle: Bundle) -> tuple[Images, Floats]:
-    """The golden pictures as the graph takes them, uint8 `[N, H, W, 3]`, and their known probabilities, `[N, K]`.
+    """Decode the reference pictures; return them and their probabilities `[N, K]`.
 
     Raises `BundleError` where the bundle has none, or one is damaged.
     """
@@ -134,7 +127,7 @@ def golden_pixels(bundle: Bundle) -> tuple[Images, Floats]:
 
 
 def make_proof(bundle: Bundle) -> Proof:
-    """The golden pictures with their known answers, and variants of them with those of the reference runtime.
+    """Gather the reference predictions, and predict variants of their pictures.
 
     Raises `BundleError` where the bundle has none, or one is damaged.
     """
@@ -143,45 +136,42 @@ def make_proof(bundle: Bundle) -> Proof:
         Answer(row, math.nan if golden.ood_score is None else golden.ood_score)
         for row, golden in zip(probabilities, bundle.golden, strict=True)
     ]
-    others = dict(variants([decode_within(golden.data, _SIDE) for golden in bundle.golden]))
+    names, files = [golden.file for golden in bundle.golden], [golden.data for golden in bundle.golden]
+    more = dict(variants([decode_within(data, _SIDE) for data in files]))
     reference = Predictor(bundle, runtime=REFERENCE)
-    other_pixels = np.stack([decode(data, reference.size, rule=reference.rule) for data in others.values()])
-    wanted += [reference.answer(other_pixels[i : i + 1])[0] for i in range(len(others))]
+    more_pixels = np.stack([decode(data, reference.size, rule=reference.rule) for data in more.values()])
+    wanted += _by_batches(reference.answer, more_pixels, 1)
     return Proof(
-        (*(golden.file for golden in bundle.golden), *others),
-        (*(golden.data for golden in bundle.golden), *others.values()),
-        np.concatenate([pixels, other_pixels]),
-        tuple(wanted),
-        bundle,
+        (*names, *more), (*files, *more.values()), np.concatenate([pixels, more_pixels]), tuple(wanted), bundle
     )
 
 
 def check_runtimes(bundle: Bundle, proof: Proof) -> list[Parity]:
-    """Answer by every installed runtime: one by one and in batches, from pixels and from files."""
+    """Compare every installed runtime, from pixels and from files."""
     results = []
     for runtime in available():
         predictor = Predictor(bundle, runtime=runtime)
+        results += _check_batches(runtime, predictor.answer, proof)
         streamed = [answer for _, answer in predictor.answers_each(proof.files, lambda data: data)]
-        for way, answers in (
-            ("one by one", _by_batches(predictor.answer, proof.pixels, 1)),
-            (f"batches of {BATCH}", _by_batches(predictor.answer, proof.pixels, BATCH)),
-            ("stream of files", [answer for answer in streamed if isinstance(answer, Answer)]),
-        ):
-            results.append(proof.compare(f"{runtime}, {way}", answers))
+        answers = [answer for answer in streamed if isinstance(answer, Answer)]
+        results.append(proof.compare(f"{runtime}, stream of files", answers))
     return results
 
 
 def check_exported(name: str, infer: Infer, proof: Proof, *, int8: bool) -> list[Parity]:
-    """Answer by an exported file, one by one and in batches. Such a file tells nothing of strangers."""
+    """Compare an exported file, which has no out-of-distribution score."""
+    return _check_batches(name, lambda pixels: to_answers(infer(pixels), None), proof, int8=int8, scores=False)
 
-    def answer(pixels: Images) -> list[Answer]:
-        return to_answers(infer(pixels), None)
 
+def _check_batches(
+    name: str, answer: Callable[[Images], list[Answer]], proof: Proof, *, int8: bool = False, scores: bool = True
+) -> list[Parity]:
     return [
-        proof.compare(f"{name}, {way}", _by_batches(answer, proof.pixels, size), int8=int8, scores=False)
+        proof.compare(f"{name}, {way}", _by_batches(answer, proof.pixels, size), int8=int8, scores=scores)
         for way, size in (("one by one", 1), (f"batches of {BATCH}", BATCH))
     ]
 
 
 def _by_batches(answer: Callable[[Images], list[Answer]], pixels: Images, size: int) -> list[Answer]:
-    return [one for start in range(0, len(pixels), size) for one in answer(pixels[start : start + size])]
+    batches = (pixels[start : start + size] for start in range(0, len(pixels), size))
+    return [prediction for batch in batches for prediction in answer(batch)]

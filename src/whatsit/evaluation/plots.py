@@ -1,17 +1,17 @@
-"""Pictures of figures, for people: PNG files with a title, named axes and colours that survive colour blindness.
+"""Plots of metrics as PNG files, with colours that survive colour blindness.
 
-Lines take the palette of Okabe & Ito (2008) and differ in their dashes too; maps are drawn in Viridis or in one hue.
+Lines use the palette of Okabe & Ito (2008) and differ in their dashes too; maps are drawn in Viridis or in one hue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.evaluation.drawing import DASHES, GREY, OPAQUE, PALETTE, figure_of, png, short
+from whatsit.evaluation.drawing import DASHES, GREY, OPAQUE, PALETTE, figure_of, legend_right, line_style, png, short
 from whatsit.evaluation.metrics import (
     Figures,
     auroc,
@@ -28,10 +28,10 @@ Array = npt.NDArray[Any]
 
 
 def history(rows: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:
-    """Loss (validation: once calibrated) and accuracy of one stage, epoch by epoch (the columns of `history.csv`).
+    """Draw loss (validation: calibrated) and accuracy of one stage by epoch.
 
-    Shaded is the over-fitting gap: how much better the model does on what it was trained on. The epoch that was kept is
-    marked, with its gap in accuracy.
+    The rows have the columns of `history.csv`. Shaded is the over-fitting gap: how much better the model is on its training
+    pictures. The epoch that was kept is marked, with its gap in accuracy.
     """
     with figure_of(7.6, 3.1, 2) as (figure, (left, right)):
         epochs = [int(row["epoch"]) for row in rows]
@@ -62,7 +62,10 @@ def history(rows: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:
 
 
 def confusion(figures: Figures) -> bytes:
-    """The confusion matrix, each row as shares of its class, with the counts; of many classes, those with most mistakes."""
+    """Draw the confusion matrix, each row as shares of its class, with the counts.
+
+    Of many classes, those with most mistakes.
+    """
     counts, names = np.array(figures.confusion), list(figures.per_class)
     order = np.arange(len(names))
     if len(names) > MAX_CELLS:
@@ -79,13 +82,11 @@ def confusion(figures: Figures) -> bytes:
             share = f"{shares[i, j]:.0%}" if shares[i, j] >= 0.005 else "<1%"
             text = f"{share}\n{counts[i, j]:,}" if few else f"{counts[i, j]}"
             ink = "white" if shares[i, j] > 0.55 else "#22313F"
-            axes.text(
-                j, i, text, ha="center", va="center", color=ink, fontsize=9 if few else 7 if len(order) <= 25 else 6
-            )
+            fontsize = 9 if few else 7 if len(order) <= 25 else 6
+            axes.text(j, i, text, ha="center", va="center", color=ink, fontsize=fontsize)
         labels = [short(names[k]) for k in order]
-        axes.set_xticks(range(len(order)), labels, rotation=45 if max(map(len, labels)) > 3 else 0, ha="right")
-        if max(map(len, labels)) <= 3:
-            axes.set_xticks(range(len(order)), labels)
+        turned = {"rotation": 45, "ha": "right"} if max(map(len, labels)) > 3 else {}
+        axes.set_xticks(range(len(order)), labels, **turned)
         axes.set_yticks(range(len(order)), labels)
         axes.tick_params(labelsize=10 if len(order) <= 20 else 7)
         some = f" (the {len(order)} classes with most mistakes)" if len(order) < len(names) else ""
@@ -97,33 +98,51 @@ def confusion(figures: Figures) -> bytes:
 
 
 def roc(labels: Array, probabilities: Array, classes: Sequence[str]) -> bytes:
-    """ROC curves, each class against all others."""
+    """Draw the ROC curve of each class against all others."""
+
+    def draw(axes: Any, positive: Array, scores: Array, **style: Any) -> None:
+        axes.plot(*roc_curve(positive, scores), **style)
+
     with figure_of(6.6, 4.3) as (figure, axes):
-        areas = _areas(labels, probabilities, auroc)
-        for k, style in _styles(areas):
-            axes.plot(
-                *roc_curve(labels == k, probabilities[:, k]), label=f"{short(classes[k])}  {areas[k]:.3f}", **style
-            )
+        _draw_curves(axes, labels, probabilities, classes, draw, auroc, "area under the curve")
         axes.plot([0, 1], [0, 1], ":", color=GREY, zorder=0)
         axes.set(title="ROC, each class against the others", xlabel="false positive rate", ylabel="true positive rate")
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title=_legend_title("area under the curve", areas))
         return png(figure)
 
 
 def precision_recall(labels: Array, probabilities: Array, classes: Sequence[str]) -> bytes:
-    """Precision-recall curves, each class against all others."""
+    """Draw the precision-recall curve of each class against all others."""
+
+    def draw(axes: Any, positive: Array, scores: Array, **style: Any) -> None:
+        axes.step(*precision_recall_curve(positive, scores), where="pre", **style)
+
     with figure_of(6.6, 4.3) as (figure, axes):
-        areas = _areas(labels, probabilities, average_precision)
-        for k, style in _styles(areas):
-            recall, precision = precision_recall_curve(labels == k, probabilities[:, k])
-            axes.step(recall, precision, where="pre", label=f"{short(classes[k])}  {areas[k]:.3f}", **style)
+        _draw_curves(axes, labels, probabilities, classes, draw, average_precision, "average precision")
         axes.set(title="Precision and recall", xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title=_legend_title("average precision", areas))
         return png(figure)
 
 
+def _draw_curves(
+    axes: Any,
+    labels: Array,
+    probabilities: Array,
+    classes: Sequence[str],
+    draw: Callable[..., None],
+    area: Callable[[Array, Array], float],
+    title: str,
+) -> None:
+    """Draw the curves of tested classes; of many, those of the lowest area."""
+    counts = np.bincount(labels, minlength=len(classes))
+    areas = {k: area(labels == k, probabilities[:, k]) for k, n in enumerate(counts) if 0 < n < len(labels)}
+    lowest = sorted(sorted(areas, key=lambda k: areas[k])[:MAX_LINES])
+    for number, k in enumerate(lowest):
+        label = f"{short(classes[k])}  {areas[k]:.3f}"
+        draw(axes, labels == k, probabilities[:, k], label=label, **line_style(number))
+    legend_right(axes, f"{title}, the {MAX_LINES} lowest" if len(areas) > MAX_LINES else title)
+
+
 def per_class(figures: Figures) -> bytes:
-    """Precision and recall of each class with their 95 % intervals; of many classes, those with the lowest F1."""
+    """Draw precision and recall of each class, or of those of the lowest F1."""
     chosen = list(figures.per_class.items())
     if len(chosen) > 30:
         chosen = sorted(chosen, key=lambda item: item[1].f1)[:30]
@@ -147,7 +166,7 @@ def per_class(figures: Figures) -> bytes:
 
 
 def calibration(figures: Figures) -> bytes:
-    """The reliability diagram: how often answers of a given probability are right."""
+    """Draw the reliability diagram: how often predictions are right."""
     bins = figures.reliability
     with figure_of(5.2, 4.6) as (figure, axes):
         axes.plot([0, 1], [0, 1], ":", color=GREY, label="perfect")
@@ -164,47 +183,39 @@ def calibration(figures: Figures) -> bytes:
         return png(figure)
 
 
-def unknown(known: Array, strangers: Mapping[str, Array], threshold: float) -> bytes:
-    """Histograms of the score for unknown pictures: test pictures against strangers, and the threshold."""
-    groups = {"test pictures": known, **strangers}
+def unknown(known: Array, others: Mapping[str, Array], threshold: float) -> bytes:
+    """Draw histograms of the out-of-distribution score by kind of picture."""
+    groups = {"test pictures": known, **others}
     everything = np.concatenate(list(groups.values()))
     low, high = max(1e-3, float(everything.min()) * 0.9), float(everything.max()) * 1.1
     edges = np.geomspace(low, max(high, threshold * 1.1), 50)
     with figure_of(7.6, 3.1) as (figure, axes):
         for number, (name, scores) in enumerate(groups.items()):
-            weights = np.full(len(scores), 1 / len(scores))
             style = {"color": PALETTE[number % len(PALETTE)], "linestyle": DASHES[number % len(DASHES)]}
-            if not number:
-                axes.hist(scores, edges, weights=weights, alpha=0.45, color=PALETTE[0], label=name)
-            else:
-                axes.hist(scores, edges, weights=weights, histtype="step", linewidth=1.6, label=name, **style)
+            look = {"histtype": "step", "linewidth": 1.6, **style} if number else {"alpha": 0.45, "color": PALETTE[0]}
+            axes.hist(scores, edges, weights=np.full(len(scores), 1 / len(scores)), label=name, **look)
         axes.axvline(threshold, color="#22313F", linewidth=1.2, label="threshold")
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:g}"[0] in "25" else "")
         axes.set(title="How strange the pictures are to the model", xlabel="score (right of the threshold: unknown)")
         axes.set_ylabel("share of the pictures")
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        legend_right(axes)
         return png(figure)
 
 
 def learning(pictures: Sequence[int], accuracy: Sequence[float], recall: Array, classes: Sequence[str]) -> bytes:
-    """How accuracy and each class's recall `[shares, K]` grow with the number of training pictures."""
+    """Draw accuracy and recall `[shares, K]` by number of training pictures."""
     with figure_of(7.6, 3.6) as (figure, axes):
         drawn = np.argsort(np.nan_to_num(recall[-1], nan=2.0), kind="stable")[:MAX_LINES]
         for number, k in enumerate(sorted(drawn)):
-            style = _style(number)
-            axes.plot(pictures, recall[:, k], marker=".", label=short(classes[k]), **style)
+            axes.plot(pictures, recall[:, k], marker=".", label=short(classes[k]), **line_style(number))
         axes.plot(pictures, accuracy, color="#22313F", linewidth=3, alpha=0.75, label="all classes", zorder=1)
         axes.set_xscale("log", base=2)
         axes.set_xticks(list(pictures), [f"{count:,}" for count in pictures])
         axes.minorticks_off()
         axes.set(title="More pictures, better answers? (linear probe)", xlabel="training pictures", ylabel="recall")
-        axes.legend(
-            loc="center left",
-            bbox_to_anchor=(1.0, 0.5),
-            title=f"the {MAX_LINES} lowest" if len(classes) > MAX_LINES else None,
-        )
+        legend_right(axes, f"the {MAX_LINES} lowest" if len(classes) > MAX_LINES else None)
         return png(figure)
 
 
@@ -215,7 +226,7 @@ def benchmark(
     megabytes: Sequence[float],
     usable: Sequence[bool],
 ) -> bytes:
-    """Three bars for each way to run a model; pale where it does not give the model's answers."""
+    """Draw three bars for each way to run a model; grey where it is not usable."""
     panels = (
         ("One picture (ms, less is better)", milliseconds, "{:.1f}"),
         ("Batches (pictures/s, more is better)", pictures_per_second, "{:,.0f}"),
@@ -233,23 +244,3 @@ def benchmark(
             axes.set_yticks(places, names if number == 0 else [""] * len(names))
             axes.set_xlabel("grey: other answers than the model's" if number == 0 and not all(usable) else "")
         return png(figure)
-
-
-def _areas(labels: Array, probabilities: Array, area: Any) -> dict[int, float]:
-    """For each class that has both kinds of pictures."""
-    counts = np.bincount(labels, minlength=probabilities.shape[1])
-    return {k: area(labels == k, probabilities[:, k]) for k, n in enumerate(counts) if 0 < n < len(labels)}
-
-
-def _styles(areas: Mapping[int, float]) -> Iterator[tuple[int, dict[str, Any]]]:
-    worst = sorted(sorted(areas, key=lambda k: areas[k])[:MAX_LINES])
-    return ((k, _style(number)) for number, k in enumerate(worst))
-
-
-def _style(number: int) -> dict[str, Any]:
-    dashes = DASHES[number // len(PALETTE) % len(DASHES)]
-    return {"color": PALETTE[number % len(PALETTE)], "linestyle": dashes, "linewidth": 1.4}
-
-
-def _legend_title(what: str, areas: Mapping[int, float]) -> str:
-    return f"{what}, the {MAX_LINES} lowest" if len(areas) > MAX_LINES else what

@@ -1,4 +1,4 @@
-"""Reference predictions: test pictures that a bundle carries to prove that it predicts alike everywhere."""
+"""Reference predictions: test pictures that a bundle carries as a proof."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_EVERYWHERE = (".heic", ".avif", ".jp2")  # what Pillow does not read on ever
 
 
 def golden_pictures(bundle: Bundle, dataset: Dataset, pictures: Sequence[Picture]) -> tuple[Golden, ...]:
-    """Choose readable pictures of every class, and predict them by the reference runtime."""
+    """Choose pictures of every class, and predict them by the reference runtime."""
     predictor = Predictor(bundle, runtime=REFERENCE)
     chosen = []
     for number, picture in enumerate(in_turn(pictures, bundle.classes, GOLDEN_COUNT)):

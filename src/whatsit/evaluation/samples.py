@@ -12,12 +12,12 @@ Item = TypeVar("Item")
 
 
 def evenly(items: Sequence[Item], count: int) -> Sequence[Item]:
-    """Return `count` items, or all where there are fewer, at even steps from the first on."""
+    """Return `count` items at even steps from the first on."""
     return items[:: max(1, len(items) // count)][:count]
 
 
 def in_turn(pictures: Iterable[Picture], classes: Sequence[str], count: int) -> list[Picture]:
-    """Return up to `count` pictures: the first of every class, then the second of every class, and so on."""
+    """Return the first picture of every class, then the second, up to `count`."""
     by_class: dict[str, list[Picture]] = {label: [] for label in classes}
     for picture in pictures:
         by_class[picture.label].append(picture)

@@ -13,8 +13,7 @@ import numpy as np
 from whatsit.bundle.format import Bundle, Conformal, UnknownRule
 from whatsit.bundle.write import write_bundle
 from whatsit.evaluation.card import model_card
-from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
-from whatsit.evaluation.leakage import LeakageFigures, leakage_figures
+from whatsit.evaluation.evaluate import Evaluation, LeakageFigures, evaluate_pictures, leakage_figures
 from whatsit.evaluation.reference import golden_pictures
 from whatsit.evaluation.speed import Speed, measure_speed, megabytes
 from whatsit.images.scan import Dataset

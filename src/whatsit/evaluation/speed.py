@@ -1,4 +1,4 @@
-"""How long one picture takes, from its file to its answer, on this machine, and how large a model is."""
+"""The time of one prediction on this machine, and the size of a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from whatsit.runtime.predictor import Predictor
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds for one picture, warm, decoding and all."""
+    """Seconds for one picture, warm, with decoding."""
 
     median: float
     p99: float
@@ -23,15 +23,15 @@ class Speed:
 
 
 def measure_speed(predictor: Predictor, seconds: float = 0.5, rounds: int = 60) -> Speed:
-    """Answer the bundle's golden pictures, one by one, until the rounds or the seconds are over, but at least thrice.
+    """Time single predictions of the bundle's reference pictures, three or more.
 
-    Raises `BundleError` where the bundle has none.
+    Raises `BundleError` where the bundle has none, or one is damaged.
     """
     pictures = [golden.data for golden in predictor.bundle.golden]
     if not pictures:
         raise BundleError("this model holds no golden pictures, so its speed cannot be measured")
     try:
-        predictor.predict(pictures)  # the first ones are slower
+        predictor.predict(pictures)  # the first predictions are slower
     except ImageError as error:
         raise BundleError(f"a golden picture of this model is damaged: {error}") from None
     times: list[float] = []
@@ -43,5 +43,5 @@ def measure_speed(predictor: Predictor, seconds: float = 0.5, rounds: int = 60) 
 
 
 def megabytes(path: Path) -> float:
-    """The size of a file in units of 1,000,000 bytes."""
+    """Return the size of a file in units of 1,000,000 bytes."""
     return path.stat().st_size / 1e6

@@ -1,4 +1,4 @@
-"""Pictures of a tuning: how the trials went, which keys mattered, and which values did well together."""
+"""Plots of a search: trials, keys that mattered, values that did well."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from whatsit.evaluation.drawing import GREY, PALETTE, figure_of, png
+from whatsit.evaluation.drawing import GREY, PALETTE, figure_of, png, say_instead
 from whatsit.files import write_bytes
 
 MAX_KEYS = 9  # axes of parallel coordinates
@@ -27,7 +27,7 @@ def draw_tuning(folder: Path, trials: Sequence[Trial], best: int, importance: Ma
 
 
 def draw_history(trials: Sequence[Trial], best: int) -> bytes:
-    """The validation loss of each trial, and the lowest so far."""
+    """Draw the validation loss of each trial, and the lowest so far."""
     done = [trial for trial in trials if trial["loss"] is not None]
     with figure_of(7.6, 3.4) as (figure, axes):
         numbers = [trial["number"] + 1 for trial in done]
@@ -37,14 +37,12 @@ def draw_history(trials: Sequence[Trial], best: int) -> bytes:
         chosen = next(trial for trial in done if trial["number"] == best)
         axes.plot([best + 1], [chosen["loss"]], "o", color=PALETTE[1], markersize=9, fillstyle="none", label="chosen")
         low, high = min(losses), float(np.quantile(losses, 0.9))
-        if max(losses) > low + 3 * max(high - low, 1e-9):  # a trial that went wrong is not to flatten the others
+        if max(losses) > low + 3 * max(high - low, 1e-9):  # a failed trial must not flatten the others
             axes.set_ylim(low - 0.1 * (high - low), low + 1.6 * max(high - low, 1e-9))
         others = [trial["number"] + 1 for trial in trials if trial["loss"] is None]
         if others:
-            place = axes.get_ylim()[1]
-            axes.plot(
-                others, [place] * len(others), "x", color=GREY, markersize=5, label="stopped early", clip_on=False
-            )
+            tops = [axes.get_ylim()[1]] * len(others)
+            axes.plot(others, tops, "x", color=GREY, markersize=5, label="stopped early", clip_on=False)
         axes.set(title="Trials", xlabel="trial", ylabel="validation loss (nats)")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -52,12 +50,11 @@ def draw_history(trials: Sequence[Trial], best: int) -> bytes:
 
 
 def draw_importance(importance: Mapping[str, float]) -> bytes:
-    """How much of the differences each key accounts for."""
+    """Draw how much of the differences each key accounts for."""
     names = list(importance)[:12][::-1]
     with figure_of(7.6, 1.1 + 0.32 * max(len(names), 2)) as (figure, axes):
         if not names:
-            axes.axis("off")
-            axes.text(0.5, 0.5, "too few trials to say which settings mattered", ha="center", va="center", color=GREY)
+            say_instead(axes, "too few trials to say which settings mattered")
             return png(figure)
         shares = [importance[name] for name in names]
         axes.barh(names, shares, color=PALETTE[0], height=0.7)
@@ -71,26 +68,21 @@ def draw_importance(importance: Mapping[str, float]) -> bytes:
 
 
 def draw_parallel(trials: Sequence[Trial], best: int, importance: Mapping[str, float]) -> bytes:
-    """A line a trial through its values, dark where its loss is low; the keys that mattered most first."""
+    """Draw a line a trial through its values, dark where its loss is low."""
     done = sorted((trial for trial in trials if trial["loss"] is not None), key=lambda trial: -float(trial["loss"]))
     varied = [key for key in done[0]["values"] if len({str(trial["values"].get(key)) for trial in done}) > 1]
     keys = sorted(varied, key=lambda key: -importance.get(key, 0.0))[:MAX_KEYS]
     with figure_of(max(5.0, 1.5 * len(keys) + 1.6), 4.2) as (figure, axes):
         axes.axis("off")
         if not keys:
-            axes.text(0.5, 0.5, "all trials had the same settings", ha="center", va="center", color=GREY)
+            say_instead(axes, "all trials had the same settings")
             return png(figure)
         scales = [_Scale([trial["values"].get(key) for trial in done]) for key in keys]
         for rank, trial in enumerate(done):
             heights = [scale.height(trial["values"].get(key)) for scale, key in zip(scales, keys, strict=True)]
             good = (rank + 1) / len(done)
-            axes.plot(
-                range(len(keys)),
-                heights,
-                color=PALETTE[0] if good > 0.8 else _BACK,
-                linewidth=1.2,
-                alpha=0.35 + 0.5 * good,
-            )
+            colour = PALETTE[0] if good > 0.8 else _BACK
+            axes.plot(range(len(keys)), heights, color=colour, linewidth=1.2, alpha=0.35 + 0.5 * good)
             if trial["number"] == best:
                 axes.plot(range(len(keys)), heights, color=PALETTE[1], linewidth=2.6, zorder=5)
         for place, (key, scale) in enumerate(zip(keys, scales, strict=True)):
@@ -109,13 +101,12 @@ def draw_parallel(trials: Sequence[Trial], best: int, importance: Mapping[str, f
 
 
 class _Scale:
-    """Heights, 0 to 1, of one key's values: numbers on a line, or a logarithmic one, and others as steps."""
+    """Heights, 0 to 1, of one key's values: on a linear or log scale, or as steps."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         different = sorted({value for value in values if value is not None}, key=_order)
-        self._numbers = (
-            all(isinstance(v, int | float) and not isinstance(v, bool) for v in different) and len(different) > 5
-        )
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in different)
+        self._numbers = numbers and len(different) > 5
         self._log = self._numbers and different[0] > 0 and different[-1] / different[0] > 20
         self._steps = [str(value) for value in different]
         self._low, self._high = (self._at(different[0]), self._at(different[-1])) if self._numbers else (0.0, 1.0)
@@ -124,18 +115,17 @@ class _Scale:
         return math.log(value) if self._log else float(value)
 
     def height(self, value: Any) -> float:
+        """Return the height of a value."""
         if self._numbers:
             return (self._at(value) - self._low) / max(self._high - self._low, 1e-12)
         return self._steps.index(str(value)) / max(len(self._steps) - 1, 1)
 
     def ticks(self) -> list[tuple[float, str]]:
+        """Return heights with their labels."""
         if not self._numbers:
             return [(self.height(step), step.strip("(),").replace("'", "") or "its own") for step in self._steps]
-        ends = [self._low + share * (self._high - self._low) for share in (0.0, 0.5, 1.0)]
-        return [
-            (share, f"{math.exp(end) if self._log else end:.2g}")
-            for share, end in zip((0.0, 0.5, 1.0), ends, strict=True)
-        ]
+        values = {share: self._low + share * (self._high - self._low) for share in (0.0, 0.5, 1.0)}
+        return [(share, f"{math.exp(value) if self._log else value:.2g}") for share, value in values.items()]
 
 
 def _order(value: Any) -> tuple[int, Any]:

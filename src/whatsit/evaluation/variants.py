@@ -1,8 +1,9 @@
-"""The same pictures as other people's cameras, scanners and editors would save them."""
+"""The same pictures as cameras, scanners and editors save them."""
 
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,8 +17,8 @@ LARGE = 4000  # pixels of the longer side
 
 
 def variants(pictures: Sequence[Pixels]) -> Iterator[tuple[str, bytes]]:
-    """Files made of some pictures uint8 `[h, w, 3]`, in turn: a name that says what is special, and the file's bytes."""
-    sources = _in_turn(pictures)
+    """Save pictures uint8 `[h, w, 3]` in many ways; yield each way and its file."""
+    sources = (Image.fromarray(pixels) for pixels in itertools.cycle(pictures))
     for orientation in range(2, 9):
         exif = Image.Exif()
         exif[_ORIENTATION] = orientation
@@ -30,22 +31,12 @@ def variants(pictures: Sequence[Pixels]) -> Iterator[tuple[str, bytes]]:
     yield "transparent colour.png", _save(coloured, "PNG", transparency=colour)
     yield "16-bit.png", _save(_deep(next(sources)), "PNG")
     yield "palette.png", _save(next(sources).quantize(64), "PNG")
-    yield "picture.webp", _save(next(sources), "WEBP", quality=90)
-    if features.check("avif"):
-        yield "picture.avif", _save(next(sources), "AVIF", quality=90)
-    yield "picture.ppm", _save(next(sources), "PPM")
-    yield "picture.tga", _save(next(sources), "TGA")
-    yield "picture.bmp", _save(next(sources), "BMP")
+    for kind in ("webp", *(["avif"] if features.check("avif") else []), "ppm", "tga", "bmp"):
+        yield f"picture.{kind}", _save(next(sources), kind.upper(), quality=90)
     large = next(sources)
     scale = LARGE / max(large.size)
     size = (max(1, round(large.width * scale)), max(1, round(large.height * scale)))
     yield "large.jpg", _save(large.resize(size, Image.Resampling.BICUBIC), "JPEG", quality=85)
-
-
-def _in_turn(pictures: Sequence[Pixels]) -> Iterator[Image.Image]:
-    while True:
-        for pixels in pictures:
-            yield Image.fromarray(pixels)
 
 
 def _save(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -55,7 +46,7 @@ def _save(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def _with_alpha(image: Image.Image) -> Image.Image:
-    """More and more transparent from left to right."""
+    """Make an image more and more transparent from left to right."""
     alpha = np.broadcast_to(np.linspace(255, 0, image.width).astype(np.uint8), (image.height, image.width))
     image = image.convert("RGBA")
     image.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
@@ -63,7 +54,7 @@ def _with_alpha(image: Image.Image) -> Image.Image:
 
 
 def _few_coloured(image: Image.Image) -> tuple[Image.Image, tuple[int, int, int]]:
-    """In a few colours, and the most common of them."""
+    """Reduce an image to a few colours; return it with the most common of them."""
     image = image.quantize(8).convert("RGB")
     colours: Any = image.getcolors()
     return image, max(colours)[1]

@@ -6,7 +6,7 @@ from whatsit.images.names import plain as plain
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """Format a share from 0 to 1, such as `98.1 %`; never as 100 % or 0 % unless it is exactly that."""
+    """Format a share such as `98.1 %`; as 100 % or 0 % only if it is exactly that."""
     least = 10.0**-digits
     if 1 - least / 200 <= share < 1:
         return f"> {100 - least:.{digits}f} %"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whatsit.errors import DataError, UsageError
+from whatsit.evaluation.evaluate import LeakageFigures
 from whatsit.evaluation.examination import Examination
-from whatsit.evaluation.leakage import LeakageFigures
 from whatsit.evaluation.metrics import Figures
 from whatsit.evaluation.shipping import Shipped
 from whatsit.evaluation.speed import Speed

@@ -11,7 +11,7 @@ from typing import Any
 from whatsit.bundle.read import run_folder
 from whatsit.errors import ImageError, UsageError, suggest
 from whatsit.evaluation.criteria import Check
-from whatsit.evaluation.report import mistake_files
+from whatsit.evaluation.mistakes import mistake_files
 from whatsit.images.decode import read_file
 from whatsit.progress import SILENT, Reporter
 from whatsit.run.record import NewerRunError, RecordError, read_history, read_metrics, reading

@@ -1,1 +1,1 @@
-"""From a bundle and a picture to an answer."""
+"""From a bundle and a picture to a prediction."""

@@ -1,4 +1,7 @@
-"""Where in the picture the evidence for a class lies: Grad-CAM (Selvaraju et al. 2017), from the bundle alone."""
+"""Grad-CAM from the bundle alone: the evidence for a class in a picture.
+
+Selvaraju et al. 2017.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +22,21 @@ Maps = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a picture was given a class."""
+    """The evidence for a class in a picture."""
 
     prediction: Prediction
     label: str  # the class that is explained
     probability: float  # of that class
-    evidence: Maps  # [h, w], 0 to 1, over the whole picture; all 0 where nothing speaks for the class
+    evidence: Maps  # [h, w], 0 to 1, over the whole picture; all 0 where there is none
 
 
 class Explainer:
-    """A predictor's graph with the outputs that Grad-CAM needs. Thread-safe. Loads no TensorFlow."""
+    """A predictor's graph with what Grad-CAM needs. Thread-safe, no TensorFlow."""
 
     def __init__(self, predictor: Predictor) -> None:
-        """Open the graph. Raises `ModelError` where the bundle was made without what explaining needs."""
+        """Open the graph. Raises `ModelError` where it lacks what explaining needs."""
         self.predictor = predictor
-        known = predictor.bundle.unknown is not None
-        scores = ["ood_score"] if known else []
+        scores = ["ood_score"] if predictor.bundle.unknown else []
         try:
             self._engine = predictor.open_engine("probabilities", "feature_map", "gradcam_weights", *scores)
         except EngineError as error:
@@ -49,7 +51,7 @@ class Explainer:
         return Explainer, (self.predictor,)
 
     def explain(self, picture: Source, label: str | None = None) -> Explanation:
-        """Explain the most probable class of a picture (see `decode`), or the class `label`.
+        """Explain the most probable class of a picture, or the class `label`.
 
         Raises `ImageError` for an unreadable picture, `UsageError` for a class that the model does not know.
         """
@@ -64,10 +66,11 @@ class Explainer:
         return Explanation(prediction, label, float(answer.probabilities[classes.index(label)]), maps[0])
 
     def evidence(self, pixels: Images, classes: Sequence[int] | None = None) -> tuple[list[Answer], Maps]:
-        """For decoded pictures uint8 `[N, H, W, 3]`: the answers, and a map float32 `[N, h, w]`, 0 to 1, for each.
+        """Return the outputs and an evidence map for each decoded picture.
 
-        `classes` are the numbers of the classes to explain; by default the most probable ones. Raises `ModelError` where
-        the graph gives no numbers.
+        Pictures are uint8 `[N, H, W, 3]`, maps float32 `[N, h, w]`, 0 to 1.
+        `classes` are the numbers of the classes to explain; by default the most probable ones. Raises `ModelError`
+        where the graph returns no numbers.
         """
         probabilities, features, weights, *scores = self._engine.run(pixels)
         chosen = probabilities.argmax(axis=1) if classes is None else np.asarray(classes)

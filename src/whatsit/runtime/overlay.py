@@ -1,4 +1,4 @@
-"""Draws an explanation for people: the picture, the evidence over it, the answer and a scale."""
+"""Drawings of explanations: picture, evidence, prediction and a scale."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from whatsit.runtime.explain import Explanation, Maps
 
 FONT = Path(__file__).parent.parent / "fonts" / "Sarabun-Regular.ttf"  # Latin and Thai; SIL Open Font License
 
-# Viridis: of even lightness steps, and read alike by people who see colours differently (van der Walt & Smith 2015).
+# Viridis: even steps of lightness, legible with colour blindness (van der Walt & Smith 2015).
 _VIRIDIS = (
     (68, 1, 84), (72, 40, 120), (62, 74, 137), (49, 104, 142), (38, 130, 142),
     (31, 158, 137), (53, 183, 121), (109, 205, 89), (180, 222, 44), (253, 231, 37),
@@ -24,13 +24,13 @@ _INK, _PAPER = (33, 37, 41), (255, 255, 255)
 
 
 def colours(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Values 0 to 1 of any shape as RGB, 0 to 255, with a last axis of 3."""
+    """Return values 0 to 1 of any shape as RGB, 0 to 255, with a last axis of 3."""
     steps = np.linspace(0.0, 1.0, len(_VIRIDIS))
     return np.stack([np.interp(values, steps, channel) for channel in np.array(_VIRIDIS).T], axis=-1).astype(np.float32)
 
 
 def lay_over(pixels: Pixels, evidence: Maps) -> Pixels:
-    """The picture uint8 `[H, W, 3]` in grey, tinted by the evidence `[h, w]` spread over it."""
+    """Return a picture uint8 `[H, W, 3]` in grey, tinted by the evidence `[h, w]`."""
     height, width = pixels.shape[:2]
     spread = np.asarray(Image.fromarray(evidence).resize((width, height), Image.Resampling.BICUBIC)).clip(0.0, 1.0)
     grey = pixels.mean(axis=2, keepdims=True)
@@ -40,7 +40,7 @@ def lay_over(pixels: Pixels, evidence: Maps) -> Pixels:
 
 
 def draw(pixels: Pixels, explanation: Explanation, side: int = 448) -> Image.Image:
-    """A sheet for one explanation: the answer as a title, the picture, the evidence, and the scale of the evidence."""
+    """Draw a sheet: prediction, picture, evidence, and the evidence's scale."""
     picture = Image.fromarray(pixels)
     scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
@@ -75,7 +75,7 @@ def draw(pixels: Pixels, explanation: Explanation, side: int = 448) -> Image.Ima
 
 
 def write(pen: ImageDraw.ImageDraw, place: tuple[float, float], text: str, size: int, room: int) -> None:
-    """A line of text in Latin or Thai letters, made to fit by leaving out its middle; other controls are shown as signs."""
+    """Write a line of Latin or Thai text; a line that is too long loses its middle."""
     text = drawable(text)
     font = _font(size)
     if pen.textlength(text, font) > room:

@@ -1,4 +1,4 @@
-"""The `Predictor`: the one way from a picture to an answer, for every command, app and service."""
+"""The `Predictor`: the one way from a picture to a prediction."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ Scores = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Answer:
-    """What the graph says of one picture."""
+    """The graph's outputs for one picture."""
 
     probabilities: Probabilities  # [K], calibrated
-    ood_score: float  # how far the picture is from all classes; NaN where the bundle cannot tell
+    ood_score: float  # out-of-distribution score; NaN where the bundle has none
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one picture, for people."""
+    """The prediction for one picture."""
 
     label: str  # the most probable class
     probability: float  # of that class, calibrated, 0 to 1
@@ -47,11 +47,11 @@ class Prediction:
 
 
 class Predictor:
-    """A model that is ready to answer.
+    """A model that is ready to predict.
 
-    Thread-safe. Loads no TensorFlow. Answers are the same, to 1e-4, by every runtime and in every batch size. It may be handed
-    to other processes: forked ones open the graph anew (with ONNX Runtime, as OpenVINO does not survive a fork), and pickled it
-    is its path and settings, or its bundle where it was opened from one.
+    Thread-safe. Loads no TensorFlow. Predictions are the same, to 1e-4, by every runtime and in every batch size. It may be
+    passed to other processes: a forked process opens the graph again (with ONNX Runtime, as OpenVINO does not survive a
+    fork), and pickling stores its path and settings, or its bundle where it was opened from one.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class Predictor:
         return functools.partial(type(self), self._source, **self._settings), ()
 
     def open_engine(self, *outputs: str) -> Engine:
-        """Another way into the same graph, by the same runtime: for those who need other outputs of it."""
+        """Open the same graph by the same runtime for other outputs."""
         return open_engine(self.bundle.graph, outputs, **self._settings)
 
     def _check_answer(self) -> None:
-        """The graph must take what the bundle says it takes and answer for each picture and class."""
+        """Run the graph once. Raises `BundleError` where it does not fit the bundle."""
         try:
             shapes = [output.shape for output in self._engine.run(np.zeros((2, *self.size, 3), np.uint8))]
         except Exception as error:  # each runtime has its own
@@ -107,7 +107,7 @@ class Predictor:
             raise BundleError(f"the model's graph gives an array {shapes[1]} for 2 pictures, not a score for each")
 
     def predict(self, pictures: Sequence[Source], *, top: int = 5, coverage: float | None = None) -> list[Prediction]:
-        """Answer for each picture.
+        """Predict each picture.
 
         Args:
             pictures: paths, bytes of files, open files, PIL images, or arrays (uint8 `[H, W, 3]` or `[H, W]`; see `decode`).
@@ -117,42 +117,45 @@ class Predictor:
                 pictures like the test pictures (split conformal prediction).
 
         Raises:
-            ImageError: a picture cannot be read, or the graph fails on it; the message says which. `predict_each` goes
-                on instead.
+            ImageError: a picture cannot be read, or the graph fails on it; the message says which. `predict_each`
+                continues instead.
             UsageError: the coverage is out of range, or the model cannot promise any.
         """
         if _is_single(pictures):
             raise TypeError(
                 "predict takes a list of pictures and gives a list of predictions; write predict([picture])"
             )
-        if len(pictures) == 1:  # no threads for a single one
-            return [self.to_prediction(self._one(pictures[0]), top, coverage)]
+        if coverage is not None:
+            self._smallest_of_set(coverage)  # raises before any work where it is wrong
+        answers: Iterable[tuple[Source, Answer | ImageError]] = (
+            self.answers_each(pictures, lambda picture: picture) if len(pictures) != 1 else map(self._alone, pictures)
+        )
         predictions: list[Prediction] = []
-        for picture, answer in self.predict_each(pictures, lambda item: item, top=top, coverage=coverage):
+        for picture, answer in answers:
             if isinstance(answer, ImageError):
-                raise ImageError(f"{_name(picture, len(predictions))}: {answer}", answer.reason)
-            predictions.append(answer)
+                name = str(picture) if isinstance(picture, str | Path) else f"picture {len(predictions) + 1}"
+                raise ImageError(f"{name}: {answer}", answer.reason)
+            predictions.append(self.to_prediction(answer, top, coverage))
         return predictions
 
-    def _one(self, picture: Source) -> Answer:
+    def _alone(self, picture: Source) -> tuple[Source, Answer | ImageError]:
+        """Decode and run a single picture without threads."""
         try:
             pixels = decode(picture, self.size, rule=self.rule)
         except ImageError as error:
-            raise ImageError(f"{_name(picture, 0)}: {error}", error.reason) from None
-        [answer] = self.answer_each(pixels[None])
-        if isinstance(answer, ImageError):
-            raise ImageError(f"{_name(picture, 0)}: {answer}", answer.reason)
-        return answer
+            return picture, error
+        return picture, self.answer_each(pixels[None])[0]
 
     def answer(self, pixels: Images) -> list[Answer]:
-        """For pictures decoded by `decode(picture, self.size, rule=self.rule)`, uint8 `[N, H, W, 3]`: N answers.
+        """Run the graph on pictures uint8 `[N, H, W, 3]`.
 
-        Raises `EngineError` where the graph fails on one of them, `ModelError` where an answer is no probabilities.
+        They are decoded by `decode(picture, self.size, rule=self.rule)`.
+        Raises `EngineError` where the graph fails on one of them, `ModelError` where an output is no probabilities.
         """
         return _answers(self._engine.run(pixels))
 
     def stream(self, batches: Iterable[Images]) -> Iterator[list[Answer]]:
-        """`answer` for each batch, in order, working on several batches at once."""
+        """Yield `answer(batch)` for each batch, in order, several at once."""
         return map(_answers, self._engine.stream(batches))
 
     def predict_each(
@@ -163,16 +166,16 @@ class Predictor:
         top: int = 5,
         coverage: float | None = None,
     ) -> Iterator[tuple[Item, Prediction | ImageError]]:
-        """Answer for any number of pictures, in order, decoding ahead; an unreadable one gets its own error."""
+        """Yield a prediction, or an error, for each of any number of pictures."""
         if coverage is not None:
-            self._smallest_of_set(coverage)  # a wrong one is to be told before any work
+            self._smallest_of_set(coverage)  # raises before any work where it is wrong
         for item, answer in self.answers_each(items, read):
             yield item, answer if isinstance(answer, ImageError) else self.to_prediction(answer, top, coverage)
 
     def answers_each(
         self, items: Iterable[Item], read: Callable[[Item], Source]
     ) -> Iterator[tuple[Item, Answer | ImageError]]:
-        """`predict_each` with the figures as the graph gives them."""
+        """Yield the graph's outputs as `predict_each` yields predictions, decoding ahead."""
         waiting: deque[Batch[Item]] = deque()
 
         def inputs() -> Iterator[Images]:
@@ -186,8 +189,8 @@ class Predictor:
     def _answered(
         self, batches: Iterator[Images], waiting: deque[Batch[Item]]
     ) -> Iterator[tuple[Item, Answer | ImageError]]:
-        """Run the batches, each of which lies in `waiting` when it comes."""
-        # A single batch goes straight through: setting up a stream would cost more than answering it.
+        """Run the batches, each of which was put into `waiting` before."""
+        # A single batch is run at once: setting up a stream would cost more than the run.
         ahead = list(islice(batches, 2))
         while ahead:
             work = self._engine.stream(chain(ahead, batches)) if len(ahead) > 1 else map(self._engine.run, ahead)
@@ -206,29 +209,29 @@ class Predictor:
             yield from batch.failed
 
     def answer_each(self, pixels: Images) -> list[Answer | ImageError]:
-        """As `answer`, but a picture on which the graph fails gets its own error, and costs the others nothing."""
+        """Run the graph as `answer` does; a picture on which it fails gets its own error."""
         try:
             return self._each(pixels, self._engine.run(pixels))
         except EngineError:
             return self._each(pixels)
 
     def _each(self, pixels: Images, outputs: Outputs | None = None) -> list[Answer | ImageError]:
-        """The answers in the graph's outputs; where there are none, or they are no answers, picture by picture."""
+        """Split outputs by picture; broken or missing ones are run again one by one."""
         try:
             if outputs is not None:
                 return list(_answers(outputs))
         except ModelError:
             pass
-        return [self._alone(pixels[place : place + 1]) for place in range(len(pixels))]
-
-    def _alone(self, pixels: Images) -> Answer | ImageError:
-        try:
-            return self.answer(pixels)[0]
-        except (EngineError, ModelError) as error:
-            return ImageError(f"the model fails on this picture: {error}", "model")
+        answers: list[Answer | ImageError] = []
+        for place in range(len(pixels)):
+            try:
+                answers += self.answer(pixels[place : place + 1])
+            except (EngineError, ModelError) as error:
+                answers.append(ImageError(f"the model fails on this picture: {error}", "model"))
+        return answers
 
     def to_prediction(self, answer: Answer, top: int = 5, coverage: float | None = None) -> Prediction:
-        """An answer of the graph as one for people."""
+        """Turn the graph's outputs for a picture into a prediction."""
         probabilities = answer.probabilities
         order = np.argsort(-probabilities, kind="stable")
         best = tuple((self.classes[i], float(probabilities[i])) for i in order[: max(top, 1)])
@@ -239,18 +242,21 @@ class Predictor:
         return Prediction(best[0][0], best[0][1], self.is_unknown(answer), best[:top], labels)
 
     def is_unknown(self, answer: Answer) -> bool:
-        """Whether the picture seems to belong to none of the classes: its score is beyond the bundle's threshold."""
+        """Return whether the score says that the picture is of none of the classes."""
         rule = self.bundle.unknown
         return rule is not None and rule.refuses(answer.ood_score)
 
     def in_set(self, probabilities: Probabilities, coverage: float) -> npt.NDArray[np.bool_]:
-        """Which classes are in the prediction set of each picture, `[N, K]` both; the most probable one always is."""
+        """Return which classes are in each prediction set, `[N, K]` as `probabilities`.
+
+        The most probable class always is.
+        """
         inside: npt.NDArray[np.bool_] = probabilities >= self._smallest_of_set(coverage)
         inside[np.arange(len(inside)), probabilities.argmax(axis=1)] = True
         return inside
 
     def _smallest_of_set(self, coverage: float) -> float:
-        """The least probability of a class in a prediction set of that coverage."""
+        """Return the least probability of a class in a prediction set of that coverage."""
         if not 0 < coverage < 1:
             raise UsageError(f"the coverage must be between 0 and 1, such as 0.95; received {coverage:g}")
         if self.bundle.conformal is None:
@@ -261,7 +267,7 @@ class Predictor:
 
 
 def to_answers(probabilities: Probabilities, scores: Scores | None) -> list[Answer]:
-    """The graph's outputs, `[N, K]` and `[N]`, picture by picture. Raises `ModelError` for what are no probabilities."""
+    """Split outputs `[N, K]` and `[N]` by picture. Raises `ModelError`."""
     if not (probabilities.min(initial=0.0) >= -1e-3 and probabilities.max(initial=0.0) <= 1.001):  # also for NaN
         raise ModelError("the model's graph answered with something else than probabilities from 0 to 1; it is damaged")
     if scores is None:
@@ -273,12 +279,8 @@ def _answers(outputs: Outputs) -> list[Answer]:
     return to_answers(outputs[0], outputs[1] if len(outputs) > 1 else None)
 
 
-def _name(picture: Source, place: int) -> str:
-    return str(picture) if isinstance(picture, str | Path) else f"picture {place + 1}"
-
-
 def _is_single(pictures: object) -> bool:
-    """Whether this is one picture, not several: an array of several has a dimension more."""
+    """Return whether this is one picture; an array of several has one more axis."""
     if isinstance(pictures, np.ndarray):
         return pictures.dtype != object and pictures.ndim != 4
     return isinstance(pictures, str | bytes | bytearray | memoryview | Path | Image.Image) or hasattr(pictures, "read")

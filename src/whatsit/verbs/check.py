@@ -1,4 +1,4 @@
-"""`whatsit check`: does this model reach what is asked of it?"""
+"""`whatsit check`: compare a model with criteria."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from whatsit.runtime.predictor import Predictor
 
 
 def check(model: str | Path, criteria: str | Path | None = None) -> list[Check]:
-    """Hold the model's own test figures, its size, and its speed on this machine against criteria from a TOML file.
+    """Compare a model's metrics, size and speed with criteria from a TOML file.
 
-    The classic ones by default: `recipes/criteria.toml`. Every entry's `passed` must be true.
+    `recipes/criteria.toml` by default. `passed` must be true for every criterion.
 
     Raises:
-        BundleError: the model cannot be read, or lacks the figures or pictures that are needed.
+        BundleError: the model cannot be read, or lacks the metrics or pictures that are needed.
         UsageError: the criteria are wrong, or none applies to this kind of model.
     """
     limits = load_criteria(criteria)
     bundle = read_bundle(model)
     seconds = measure_speed(Predictor(bundle)).median if "seconds_per_picture" in limits else 0.0
     checks = check_criteria(limits, bundle, seconds, megabytes(find_bundle(model)))
-    if not checks:  # to pass without having been checked would be a lie
+    if not checks:  # else it would pass unchecked
         made = "trained from scratch" if is_from_scratch(bundle) else "pretrained"
         raise UsageError(f"no criterion applies to this model, which is {made}; add accuracy = ... to the criteria")
     return checks

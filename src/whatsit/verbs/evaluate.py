@@ -1,4 +1,4 @@
-"""`whatsit evaluate`: the figures of a shipped model on labelled pictures."""
+"""`whatsit evaluate`: measure a shipped model on labelled pictures."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from whatsit.verbs.data import open_data, require_classes, tell_about, tell_unre
 
 
 def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", reporter: Reporter = SILENT) -> Evaluation:
-    """Measure a model on DATA: on its test split where it comes with one, else on every picture.
+    """Measure a model on the test split of DATA, or on all of it without one.
 
     Raises:
-        BundleError: the model cannot be read. DataError: the data cannot be used, or hold a class unknown to the model, or the
-            run's list of its pictures is damaged.
+        BundleError: the model cannot be read.
+        DataError: the data cannot be used, or have a class that the model does not know, or the run's list of its pictures
+            is damaged.
     """
     predictor = Predictor(model, runtime=runtime)
     dataset = open_data(data, reporter)

@@ -1,4 +1,4 @@
-"""`whatsit explain`: where in a picture the evidence for its class lies."""
+"""`whatsit explain`: show where in a picture the evidence for its class lies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def explain(
     label: str | None = None,
     runtime: str = "auto",
 ) -> tuple[Explanation, Path]:
-    """Explain one picture and draw the explanation: the picture, the evidence over it, the answer and a scale.
+    """Explain one picture, and draw the explanation into a file.
 
     Args:
         model: a `.whatsit` file, a run folder, or a Predictor.
@@ -36,8 +36,11 @@ def explain(
         The explanation, and where its drawing is.
 
     Raises:
-        ImageError: the picture cannot be read. BundleError, ModelError: the model cannot be read or explained.
-        UsageError: the class or the ending of `out` is unknown. DiskError: `out` cannot be written.
+        ImageError: the picture cannot be read.
+        BundleError: the model cannot be read.
+        ModelError: the model cannot be explained.
+        UsageError: the class or the ending of `out` is unknown.
+        DiskError: `out` cannot be written.
     """
     target = Path(out) if out else Path(f"{Path(picture).stem}-explained.png")
     if target.suffix.lower() not in ENDINGS:

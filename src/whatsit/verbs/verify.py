@@ -1,4 +1,4 @@
-"""`whatsit verify`: does this model answer alike, whatever way a picture takes?"""
+"""`whatsit verify`: check that a model predicts alike on every way."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Prediction
 from whatsit.verbs.export import export_folder
 
-# From pictures as files to an answer for each, as a user of a way gets it, with every class in its top.
+# From picture files to a prediction for each, as a user of a way gets it, with every class in its top.
 Entry = Callable[[Sequence[Path]], list[Prediction]]
 EntryPoint = Callable[[Path], AbstractContextManager[Entry]]  # opens a model
 
-SINGLE = 8  # of so many pictures one goes alone through every entry point, which may be a process that has to start
+SINGLE = 8  # every 8th picture goes alone through every entry point, which may have to start a process
 
 
 def verify(
@@ -33,19 +33,19 @@ def verify(
     entry_points: Mapping[str, EntryPoint] | None = None,
     reporter: Reporter = SILENT,
 ) -> list[Parity]:
-    """The parity proof: every entry's `passed` must be true.
+    """Prove parity: `passed` must be true for every way.
 
-    The golden pictures, and the same as turned, grey, CMYK, transparent, 16-bit, large and other files, go through every
+    The reference pictures, and the same as turned, grey, CMYK, transparent, 16-bit, large and other files, go through every
     installed runtime, every exported file and every entry point.
 
     Args:
         model: a run folder or a `.whatsit` file.
         exports: the folder with its exported files; `export` in the run folder by default.
         entry_points: by name, what opens the model for a way that a picture's file can take.
-        reporter: is told about progress, and warned of files that cannot be verified here.
+        reporter: gets progress, and warnings about files that cannot be verified here.
 
     Raises:
-        BundleError: the model cannot be read or holds no golden pictures.
+        BundleError: the model cannot be read or has no reference pictures.
         UsageError: there is no folder `exports`, or nothing in it.
     """
     bundle = read_bundle(model)
@@ -54,38 +54,42 @@ def verify(
         raise UsageError(f"{folder}: there is no such folder of exported files")
     if exports is not None and not any(find_exported(folder)):
         raise UsageError(f"{folder}: there is no exported file in this folder, so there is nothing of it to verify")
+    entry_points = entry_points or {}
     proof = make_proof(bundle)
-    ways = len(entry_points or {}) + 1
     progress = reporter.stage("Verifying")
     results = check_runtimes(bundle, proof)
+    results += _check_exports(folder, proof, reporter)
+    results += _check_companions(bundle, folder, proof, reporter)
+    progress(1, len(entry_points) + 1)
+    with tempfile.TemporaryDirectory() as temporary:
+        files = _write(proof, Path(temporary))
+        for number, (name, entry_point) in enumerate(entry_points.items(), 2):
+            try:
+                with entry_point(find_bundle(model)) as predict:
+                    one_by_one = [found for file in files[::SINGLE] for found in predict([file])]
+                    results.append(proof.every(SINGLE).compare_predictions(f"{name}, one by one", one_by_one))
+                    results.append(proof.compare_predictions(f"{name}, {len(files)} files", predict(files)))
+            except WhatsitError as error:
+                reporter.warn(f"{name}: {error}")
+                results.append(proof.failed(name))
+            progress(number, len(entry_points) + 1)
+    return results
+
+
+def _check_exports(folder: Path, proof: Proof, reporter: Reporter) -> Iterator[Parity]:
     for target, path in find_exported(folder):
         try:
             require(target)
-            results += check_exported(target.file, open_exported(path), proof, int8=target.int8)
+            yield from check_exported(target.file, open_exported(path), proof, int8=target.int8)
         except MissingExtraError as error:
             reporter.warn(f"{path} was not verified. {error}")
         except WhatsitError as error:
             reporter.warn(str(error))
-            results.append(proof.failed(target.file))
-    results += _check_companions(bundle, folder, proof, reporter)
-    progress(1, ways)
-    with tempfile.TemporaryDirectory() as temporary:
-        files = _write(proof, Path(temporary))
-        for number, (name, entry_point) in enumerate((entry_points or {}).items(), 2):
-            try:
-                with entry_point(find_bundle(model)) as answer:
-                    one_by_one = [found for file in files[::SINGLE] for found in answer([file])]
-                    results.append(proof.some(SINGLE).compare_predictions(f"{name}, one by one", one_by_one))
-                    results.append(proof.compare_predictions(f"{name}, {len(files)} files", answer(files)))
-            except WhatsitError as error:
-                reporter.warn(f"{name}: {error}")
-                results.append(proof.failed(name))
-            progress(number, ways)
-    return results
+            yield proof.failed(target.file)
 
 
 def _check_companions(bundle: Bundle, folder: Path, proof: Proof, reporter: Reporter) -> Iterator[Parity]:
-    """A failure for each file beside the exports that does not say what it should: other labels are other answers."""
+    """Yield a failure for each file beside the exports with wrong contents."""
     if not any(find_exported(folder)):
         return
     for name, text in companions(bundle).items():

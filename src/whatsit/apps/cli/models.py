@@ -152,7 +152,8 @@ def benchmark(
     as_json: Json = False,
 ) -> None:
     """Measure every format and runtime on this machine: accuracy, agreement, size, speed and memory."""
-    from whatsit.verbs.benchmark import benchmark, draw, drawing_path
+    from whatsit.evaluation.benchmark import draw
+    from whatsit.verbs.benchmark import benchmark, drawing_path
 
     drawing = drawing_path(model, plot)
     with TerminalReporter() as reporter:

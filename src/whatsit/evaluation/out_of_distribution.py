@@ -1,4 +1,4 @@
-"""Pictures that belong to no class, drawn on the spot: does the model say that it does not know them?"""
+"""Out-of-distribution pictures, drawn here: are they called unknown?"""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ COUNT = 24  # of each kind
 
 
 @dataclass(frozen=True)
-class Strangers:
-    """How one kind of stranger fared against the test pictures."""
+class OodResult:
+    """The scores of one kind of drawn pictures, beside those of the test pictures."""
 
     kind: str
     scores: npt.NDArray[np.float64]  # [n]
-    told: float  # the share that was called unknown
-    auroc: float  # of telling them from the test pictures by the score
+    unknown: float  # the share that was called unknown
+    auroc: float  # of the score, against the test pictures
 
     @property
     def n(self) -> int:
-        """How many there were."""
+        """Return the number of pictures."""
         return len(self.scores)
 
 
-def draw_strangers(size: tuple[int, int], seed: int = 0) -> dict[str, Pixels]:
-    """For each kind, uint8 `[COUNT, H, W, 3]`: noise, clouds, plain colours and stripes."""
+def draw_pictures(size: tuple[int, int], seed: int = 0) -> dict[str, Pixels]:
+    """Draw noise, clouds, colours and stripes, each uint8 `[COUNT, H, W, 3]`."""
     rng = np.random.default_rng(seed)
     height, width = size
     plain = np.broadcast_to(rng.integers(0, 256, (COUNT, 1, 1, 3)), (COUNT, height, width, 3))
@@ -56,21 +56,13 @@ def _stripes(height: int, width: int, rng: np.random.Generator) -> Pixels:
     return pixels
 
 
-def meet_strangers(predictor: Predictor, test_scores: npt.NDArray[np.float64]) -> list[Strangers]:
-    """Show the drawn strangers to the model; `test_scores` are the scores of the test pictures, float `[N]`."""
-    found = []
-    for kind, pixels in draw_strangers(predictor.size).items():
-        answers = [
-            answer for start in range(0, len(pixels), 16) for answer in predictor.answer(pixels[start : start + 16])
-        ]
+def try_unknown(predictor: Predictor, test_scores: npt.NDArray[np.float64]) -> list[OodResult]:
+    """Score drawn pictures against the test pictures' scores, float `[N]`."""
+    results = []
+    for kind, pixels in draw_pictures(predictor.size).items():
+        answers = [answer for batch in np.split(pixels, range(16, COUNT, 16)) for answer in predictor.answer(batch)]
         scores = np.array([answer.ood_score for answer in answers])
-        strange = np.arange(len(scores) + len(test_scores)) < len(scores)
-        found.append(
-            Strangers(
-                kind,
-                scores,
-                float(np.mean([predictor.is_unknown(answer) for answer in answers])),
-                auroc(strange, np.concatenate([scores, test_scores])),
-            )
-        )
-    return found
+        drawn = np.arange(len(scores) + len(test_scores)) < len(scores)
+        unknown = float(np.mean([predictor.is_unknown(answer) for answer in answers]))
+        results.append(OodResult(kind, scores, unknown, auroc(drawn, np.concatenate([scores, test_scores]))))
+    return results
