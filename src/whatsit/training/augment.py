@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,11 +27,6 @@ def wants_movement(recipe: Recipe) -> bool:
     return bool(
         recipe.rotation or working_shift(recipe) or recipe.zoom or recipe.shear or recipe.flip or recipe.rand_augment
     )
-
-
-def wants_live_pictures(recipe: Recipe) -> bool:
-    """Whether the recipe changes pictures in more ways than the mirror image, so that views cannot be computed once."""
-    return wants_augmentation(replace(recipe, flip=False)) or bool(recipe.mixup or recipe.cutmix)
 
 
 def augment(pixels: Pixels, recipe: Recipe, rng: np.random.Generator, mirrored: npt.NDArray[np.bool_]) -> Pixels:

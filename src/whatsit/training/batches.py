@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.files import disk_error, reserve
+from whatsit.images.batches import decode_batches
+from whatsit.images.scan import Dataset, Picture
 from whatsit.training.augment import augment, mix, wants_augmentation
 from whatsit.training.recipe import Recipe
 
@@ -19,6 +24,7 @@ Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Value = TypeVar("Value")
 EFFECTIVE_BETA = 0.999
+IN_MEMORY = 2 * 1024**3  # bytes; more are kept in a file, which the system holds in memory as far as there is any
 
 
 class Batches(Protocol):
@@ -68,6 +74,11 @@ def class_weights(counts: npt.NDArray[Any], way: str) -> Floats:
     weights = by_way[way]
     scaled: Floats = (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
     return scaled
+
+
+def wants_live_pictures(recipe: Recipe) -> bool:
+    """Return whether views computed once would not do: the recipe does more than mirror images."""
+    return wants_augmentation(replace(recipe, flip=False)) or bool(recipe.mixup or recipe.cutmix)
 
 
 class _Ordered:
@@ -166,3 +177,46 @@ def ahead(make: Callable[[int], Value], numbers: Iterable[int], depth: int = 3) 
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class DecodedPictures:
+    """The images of a split that could be read, decoded to one size."""
+
+    pictures: list[Picture]
+    pixels: npt.NDArray[np.uint8]  # [len(pictures), height, width, 3]
+    failed: list[tuple[str, str]]  # (name, reason) of the others
+
+
+def decode_all(
+    dataset: Dataset,
+    pictures: Sequence[Picture],
+    size: tuple[int, int],
+    folder: Path,
+    progress: Callable[[int, int], None],
+) -> DecodedPictures:
+    """Decode images to `size` (height, width), in memory or in a nameless file in `folder`.
+
+    Raises `DiskError` where the file cannot be written.
+    """
+    shape = (len(pictures), *size, 3)
+    pixels = np.empty(shape, np.uint8) if np.prod(shape, dtype=np.int64) <= IN_MEMORY else _on_disk(shape, folder)
+    good: list[Picture] = []
+    failed: list[tuple[str, str]] = []
+    for batch in decode_batches(pictures, dataset.read, size, batch_size=64):
+        pixels[len(good) : len(good) + len(batch.pixels)] = batch.pixels
+        good += batch.good
+        failed += [(picture.name, str(error)) for picture, error in batch.failed]
+        progress(len(good) + len(failed), len(pictures))
+    return DecodedPictures(good, pixels[: len(good)], failed)
+
+
+def _on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.uint8]:
+    """Return an array in a file that vanishes with the process."""
+    size = int(np.prod(shape, dtype=np.int64))
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:  # the array holds on to its contents
+            reserve(file, size)
+            return np.memmap(file, np.uint8, "r+", shape=shape)
+    except OSError as error:
+        raise disk_error(folder, error) from None

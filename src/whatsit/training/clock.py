@@ -58,7 +58,7 @@ class Clock:
     ) -> None:
         """`limit` in seconds for the whole run, None for none; `started` is when it began (`time.perf_counter`)."""
         self._limit, self._say = limit, say
-        self._started = time.perf_counter() if started is None else started
+        self.started = time.perf_counter() if started is None else started  # when the run began
         self._afterwards = afterwards or Afterwards()
         self._reserved = 0.0
 
@@ -84,7 +84,7 @@ class Clock:
         """Seconds that training may still take; infinite without a limit, never below zero."""
         if self._limit is None:
             return float("inf")
-        return max(0.0, AIM * self._limit - self._reserved - (time.perf_counter() - self._started))
+        return max(0.0, AIM * self._limit - self._reserved - (time.perf_counter() - self.started))
 
     def plan(self, stage: str, epochs: int, steps: int, pace: Pace) -> Plan:
         """How many epochs, and steps in each, fill the time that is left; the forecast is told. Never more than wanted."""

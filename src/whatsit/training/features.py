@@ -17,13 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.cache import cache_folder
-from whatsit.engines import Engine, Images
+from whatsit.engines import Engine, Images, available, open_engine, training_precision
+from whatsit.events import SILENT, Reporter, Work
 from whatsit.files import DiskError
 from whatsit.images.batches import Batch, decode_batches
 from whatsit.images.decode import RESIZE_RULE
 from whatsit.images.kept import SHARD, Kept
 from whatsit.images.scan import Dataset, Picture
 from whatsit.images.views import apply_view
+from whatsit.models import classifier
 
 _HALF_MAX = 65504.0
 
@@ -160,3 +162,82 @@ def _run(
     for first in outputs:
         results = [first[0], *(next(outputs)[0] for _ in views[1:])]
         yield waiting.popleft(), results
+
+
+class FrozenNetwork:
+    """A frozen network as a fast function of a data set's pictures, whose results are kept on disk."""
+
+    def __init__(self, graph: bytes, width: int, size: tuple[int, int]) -> None:
+        """Open a graph from pictures of this size to an `embedding` of this width, in the fastest precision of this machine."""
+        runtime = available()[0]
+        precision = training_precision(runtime)
+        self.width = width
+        self._engine = open_engine(graph, ["embedding"], runtime=runtime, precision=precision)
+        self._cache = feature_cache(graph, f"{runtime} {precision}", width)
+        self._size = size
+
+    @classmethod
+    def of_model(cls, network: Any) -> FrozenNetwork:
+        """Open `pooled_features`."""
+        return cls(classifier.features_to_onnx(network), width_of(network), size_of(network))
+
+    def features(self, dataset: Dataset, split: str, views: tuple[str, ...], reporter: Reporter) -> Features:
+        """Of the pictures of one split, from the cache as far as they are there."""
+        told = reporter.stage(f"Computing features ({split})", Work.FEATURES, split)
+        return self.of(dataset, dataset.of(split), views, told, self._cache, reporter)
+
+    def cached(self, dataset: Dataset, pictures: list[Picture], reporter: Reporter) -> Features:
+        """Of these pictures, from the cache as far as they are there."""
+        told = reporter.stage("Computing features", Work.FEATURES)
+        return self.of(dataset, pictures, ("original",), told, self._cache, reporter)
+
+    def uncached(self, dataset: Dataset, pictures: list[Picture], reporter: Reporter) -> Features:
+        """Return the features of these images by a network that is used once."""
+        return self.of(dataset, pictures, progress=reporter.stage("Computing features (tuned network)", Work.FEATURES))
+
+    def of(
+        self,
+        dataset: Dataset,
+        pictures: list[Picture],
+        views: tuple[str, ...] = ("original",),
+        progress: Any = None,
+        cache: Kept | None = None,
+        reporter: Reporter = SILENT,
+    ) -> Features:
+        """Of these pictures, without a cache where none is given."""
+        return extract(
+            dataset,
+            pictures,
+            self._engine,
+            self._size,
+            width=self.width,
+            views=views,
+            cache=cache,
+            progress=progress,
+            warn=reporter.warn,
+        )
+
+    def missing(self, pictures: list[Picture], views: tuple[str, ...]) -> int:
+        """How many features of these pictures are not in the cache, over all views."""
+        digests = [picture.digest for picture in pictures]
+        return sum(self._cache.missing(view, digests) for view in views)
+
+    def bytes(self, pictures: int, views: tuple[str, ...]) -> int:
+        """How much memory the features of so many pictures take."""
+        return 2 * self.width * pictures * len(views)
+
+    def run(self, pixels: Images) -> npt.NDArray[Any]:
+        """Of pictures in memory, uint8 `[N, H, W, 3]`; float32 `[N, F]`."""
+        features: npt.NDArray[Any] = self._engine.run(pixels)[0]
+        return features
+
+
+def size_of(network: Any) -> tuple[int, int]:
+    """Return (height, width) of the images that a network takes."""
+    height, width = (int(side) for side in network.input.shape[1:3])
+    return height, width
+
+
+def width_of(network: Any) -> int:
+    """Return the length of a network's embedding."""
+    return int(network.outputs[1].shape[-1])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from whatsit.images.scan import SPLITS, Dataset, label_numbers
 from whatsit.progress import Reporter
-from whatsit.training.frozen import FrozenNetwork
+from whatsit.training.features import FrozenNetwork
 from whatsit.training.probe import RIDGES, Moments, Standard, best_penalty, trial_of
 
 Floats = npt.NDArray[Any]

@@ -320,3 +320,9 @@ def _at_a_time(model: keras.Model) -> int:
     """So many pictures that all their maps stay below `MAX_MAPS`: Keras lets none go before the answer is there."""
     floats = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
     return max(8, min(256, MAX_MAPS // (4 * floats)))
+
+
+def logits_of_views(model: keras.Model, views: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+    """Return the mean logits `[N, K]` of one or several views of the same images, or of their features."""
+    total: npt.NDArray[np.float32] = sum((in_slices(model, view) for view in views[1:]), in_slices(model, views[0]))
+    return total / np.float32(len(views))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from whatsit.models.cnn import SCRATCH_MODELS, SIMPLE_CNN
 from whatsit.training.knobs import ALL, AUTO
@@ -17,6 +18,18 @@ def tuned_layers(recipe: Recipe, images: int) -> int | str:
 def tuned_epochs(recipe: Recipe, *, whole: bool) -> int:
     """Return the epochs of fine-tuning, of the whole network or of some layers."""
     return recipe.finetune_epochs or (WHOLE_EPOCHS if whole else SOME_EPOCHS)
+
+
+def fine_tuning(recipe: Recipe, *, whole: bool) -> Recipe:
+    """Return the recipe of the second stage of fine-tuning, of the whole network or of some layers."""
+    return replace(
+        recipe,
+        epochs=tuned_epochs(recipe, whole=whole),
+        shift=working_shift(recipe, whole=whole),
+        batch_size=recipe.finetune_batch_size,
+        learning_rate=recipe.finetune_learning_rate,
+        schedule="one-cycle",
+    )
 
 
 def working_shift(recipe: Recipe, *, whole: bool = False) -> float:
@@ -48,3 +61,14 @@ def working_batch_size(recipe: Recipe, samples: int, side: int = 32) -> int:
     most = 512 * 32**2 // max(side, 32) ** 2
     wanted = min(samples / 16, most)
     return recipe.batch_size or min(largest, max(32, 2 ** round(math.log2(max(wanted, 1)))))
+
+
+__all__ = [
+    "ALL",
+    "fine_tuning",
+    "tuned_epochs",
+    "tuned_layers",
+    "working_batch_size",
+    "working_shift",
+    "working_size",
+]

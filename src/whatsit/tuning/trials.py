@@ -205,6 +205,7 @@ class Trials:
 
     def _train(self, asked: Asked, *, first: bool) -> tuple[Trained, float]:
         """Return the trained model, and the seconds of training without reading images and computing features."""
+        from whatsit.training.context import Context
         from whatsit.training.train import train_by_recipe
 
         plan = spaces.for_trial(self.recipe_of(asked.values))
@@ -213,14 +214,14 @@ class Trials:
         folder = self._folder.trial_folder(asked.number)
         folder.mkdir(parents=True, exist_ok=True)
         clock = Clock(limit, lambda text: None)
-        trained = train_by_recipe(self._part, plan, folder, clock, time.perf_counter(), watching, trial=True)
+        trained = train_by_recipe(Context(self._part, plan, folder, clock, watching, brief=True, complete=True))
         if watching.looking:
             self._looking[_network_of(trained.recipe)] = watching.looking
         return trained, watching.training
 
     def _learn_pace(self, asked: Asked, trained: Trained, spent: float, rows: Sequence[Row]) -> None:
         """Note how long training took; of the best trial also what its whole run will take."""
-        from whatsit.training.trained import seconds_per_picture
+        from whatsit.training.context import seconds_per_picture
 
         self._longest = max(self._longest, spent + OVERHEAD)
         losses = [row.loss for row in rows if row.loss is not None]

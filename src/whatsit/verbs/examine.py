@@ -38,7 +38,7 @@ def examine(
     reporter: Reporter,
 ) -> Examination:
     """Question the predictor, whose bundle is at `path`, on the test pictures of the data set that it was trained on."""
-    from whatsit.training.frozen import default_network
+    from whatsit.training.default_network import default_network
     from whatsit.training.learning_curve import learning_curve_of
 
     dataset, bundle = trained.dataset, predictor.bundle

@@ -172,7 +172,7 @@ def undo(data: str | Path) -> list[Moved]:
 def _features(dataset: Dataset, looked: Audit, reporter: Reporter) -> Any:
     """Of the default frozen network, for every picture that was read; None where training is not installed."""
     try:
-        from whatsit.training.frozen import default_network
+        from whatsit.training.default_network import default_network
     except (ImportError, MissingExtraError):
         reporter.warn("without whatsit[train] cut copies and wrong labels are not looked for")
         return None

@@ -148,7 +148,7 @@ def train(
             wanted.seconds, reporter.say, started=started - used, afterwards=afterwards(dataset, report=report)
         )
         listener = Events(reporter, working / "tensorboard") if tensorboard else reporter
-        trained, saved = _fit(dataset, wanted.plan, working, clock, started - used, listener)
+        trained, saved = _fit(dataset, wanted.plan, working, clock, listener)
         for warning in trained.warnings:
             reporter.warn(warning)
         plan = trained.recipe
@@ -225,18 +225,17 @@ def afterwards(dataset: Dataset, *, report: bool) -> Afterwards:
     return Afterwards(pictures + 2000, 16.0) if report else Afterwards(pictures, 4.0)
 
 
-def _fit(
-    dataset: Dataset, plan: Recipe, folder: Path, clock: Clock, started: float, reporter: Reporter
-) -> tuple[Trained, Any]:
+def _fit(dataset: Dataset, plan: Recipe, folder: Path, clock: Clock, reporter: Reporter) -> tuple[Trained, Any]:
     """Train by the recipe. Returns what was fitted, and the Keras model as it was saved."""
     from whatsit.models.backend import load_keras
 
     if "tensorflow" in sys.modules:  # what a training before left: models and their graphs hold each other
         gc.collect()
     load_keras()
+    from whatsit.training.context import Context
     from whatsit.training.train import train_by_recipe
 
-    trained = train_by_recipe(dataset, plan, folder, clock, started, reporter)
+    trained = train_by_recipe(Context(dataset, plan, folder, clock, reporter))
     whole = trained.keras_model()
     path = folder / "best_model.keras"
     with written_by_others(path, folder, 4 * int(whole.count_params())):
