@@ -144,12 +144,12 @@ def test_begun_best_run_is_gone_on_with_before_anything_else(
     folder = shutil.copytree(tuned.folder, tmp_path / "ending")
     shutil.rmtree(folder / "best")
     tell(folder, time_limit=600.0, trials=None, made=None)
-    monkeypatch.setattr("whatsit.tuning.trials.Trials.left", lambda self: 0.0)
+    monkeypatch.setattr("whatsit.tuning.budget.Budget.left", lambda self: 0.0)
     monkeypatch.setattr(training, "train_by_recipe", interrupted)
     with pytest.raises(KeyboardInterrupt):
         whatsit.tune(shapes_folder, out=folder, resume=True, report=False)
     monkeypatch.setattr(training, "train_by_recipe", instant)
-    monkeypatch.setattr("whatsit.tuning.trials.Trials.left", lambda self: 600.0)
+    monkeypatch.setattr("whatsit.tuning.budget.Budget.left", lambda self: 600.0)
     another = len(tuned.trials) + 1
     tell(folder, trials=another)  # would be made else
     assert whatsit.tune(shapes_folder, out=folder, resume=True, report=False).trials == tuned.trials

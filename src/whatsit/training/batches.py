@@ -1,4 +1,7 @@
-"""What a network is trained on, batch by batch. Every batch is a function of the seed, its epoch and its place alone."""
+"""The data that a network is trained on, batch by batch.
+
+Every batch is a function of the seed, its epoch and its number alone.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ IN_MEMORY = 2 * 1024**3  # bytes; more are kept in a file, which the system hold
 
 
 class Batches(Protocol):
-    """An epoch's batches: inputs, targets float32 `[B, K]` whose rows sum to 1, and weights float32 `[B]`."""
+    """The batches of an epoch.
+
+    Each is inputs, targets float32 `[B, K]` whose rows sum to 1, and weights float32 `[B]`.
+    """
 
     steps: int
 
@@ -39,7 +45,7 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Targets:
-    """What the network is to say of each class, and how much each example of it counts."""
+    """The target of each class, and the weight of its examples."""
 
     rows: Floats  # [K, K]; row k is the target of class k, with a sum of 1
     weights: Floats  # [K], with a mean of 1 over the training examples
@@ -55,7 +61,9 @@ class Targets:
 
 
 def class_weights(counts: npt.NDArray[Any], way: str) -> Floats:
-    """Return how much an example of each class counts, float32 `[K]`, with a mean of 1 over the examples.
+    """Return the weight of an example of each class, float32 `[K]`.
+
+    The mean over the examples is 1.
 
     Args:
         counts: int `[K]`, the training examples of each class.
@@ -77,12 +85,18 @@ def class_weights(counts: npt.NDArray[Any], way: str) -> Floats:
 
 
 def wants_live_pictures(recipe: Recipe) -> bool:
-    """Return whether views computed once would not do: the recipe does more than mirror images."""
+    """Return whether the recipe does more than mirror images.
+
+    Then views computed once would not do.
+    """
     return wants_augmentation(replace(recipe, flip=False)) or bool(recipe.mixup or recipe.cutmix)
 
 
 class _Ordered:
-    """Rows in another order every epoch, in batches of even size: a small last one would upset the batch norms."""
+    """Rows in another order every epoch, in batches of even size.
+
+    A small last batch would upset the batch norms.
+    """
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
         self.steps = math.ceil(count / batch_size)
@@ -117,6 +131,7 @@ class FeatureBatches:
         self.steps = self._order.steps
 
     def batch(self, epoch: int, step: int) -> tuple[Floats, Floats, Floats]:
+        """Return a batch; see `Batches`."""
         rows = self._order.rows(epoch, step)
         count = len(self._labels)
         if self._first is not None:
@@ -144,13 +159,17 @@ class PictureBatches:
         recipe: Recipe,
         then: Callable[[npt.NDArray[np.uint8]], Any] | None = None,
     ) -> None:
-        """`then` is applied to each augmented batch, such as the frozen beginning of a network."""
+        """Take images; `then` is applied to each augmented batch.
+
+        It may be the frozen beginning of a network.
+        """
         self._pixels, self._labels, self._targets, self._recipe, self._then = pixels, labels, targets, recipe, then
         self._order = _Ordered(len(labels), batch_size, recipe.seed)
         self._sides = np.random.default_rng(recipe.seed).random(len(labels)) < 0.5
         self.steps = self._order.steps
 
     def batch(self, epoch: int, step: int) -> tuple[Any, Floats, Floats]:
+        """Return a batch; see `Batches`."""
         rows = self._order.rows(epoch, step)
         pixels, labels = self._pixels[rows], self._labels[rows]
         targets, weights = self._targets.rows[labels], self._targets.weights[labels]
@@ -165,7 +184,7 @@ class PictureBatches:
 
 
 def ahead(make: Callable[[int], Value], numbers: Iterable[int], depth: int = 3) -> Iterator[Value]:
-    """`make` of each number, in order, on a thread that stays a few ahead of whoever takes them."""
+    """Yield `make` of each number, in order, computed a few ahead on a thread."""
     waiting: deque[Future[Value]] = deque()
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     try:
@@ -195,7 +214,9 @@ def decode_all(
     folder: Path,
     progress: Callable[[int, int], None],
 ) -> DecodedPictures:
-    """Decode images to `size` (height, width), in memory or in a nameless file in `folder`.
+    """Decode images to `size`, in memory or in a nameless file in `folder`.
+
+    `size` is (height, width).
 
     Raises `DiskError` where the file cannot be written.
     """

@@ -1,4 +1,4 @@
-"""What every way of training is given: the images, the recipe, the folder, the time and the reporter, as one value."""
+"""The input of every way of training: data, recipe, folder, time and reporter."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Context:
             object.__setattr__(self, "history", History(self.folder, self.reporter, self.clock.started))
 
     def prepared(self, recipe: Recipe, clock: Clock | None = None, **more: Any) -> Context:
-        """Return the context of a training by that recipe, with its size chosen from the images."""
+        """Return the context of a training by that recipe, its size chosen by the images."""
         size, upscale = working_size(recipe, self.side)
         recipe = replace(recipe, size=size)
         return replace(self, recipe=recipe, clock=clock or self.clock, size=size, upscale=upscale, **more)
@@ -82,17 +82,23 @@ class Context:
         return decode_all(self.dataset, self.dataset.of(split), self.input_size, self.folder, progress)
 
     def reserve(self, features: keras.Model, first: int = 0) -> None:
-        """Keep time for what follows training with this network; `first` as `Clock.reserve` has it."""
+        """Keep time for what follows training with this network.
+
+        `first` is as `Clock.reserve` has it.
+        """
         if self.clock.limited and not self.brief:
             views = len(self.test_views)
             self.clock.reserve(views * seconds_per_picture(features, self.dataset), first)
 
     def without(self, unreadable: Iterable[tuple[str, str]]) -> Context:
-        """Return the context without unreadable images. Raises `DataError` where too few are left."""
+        """Return the context without unreadable images.
+
+        Raises `DataError` where too few are left.
+        """
         return replace(self, dataset=require_every_class(self.dataset.without([*unreadable])))
 
     def require_all(self, unreadable: list[tuple[str, str]]) -> None:
-        """Raise `DataError` where an image that the head was trained on cannot be read any more."""
+        """Raise `DataError` where an image that the head knows cannot be read any more."""
         if unreadable:
             name, reason = unreadable[0]
             raise DataError(f"{self.dataset.source}: {name} could be read before and now cannot: {reason}; train anew")
@@ -115,7 +121,10 @@ def seconds_per_picture(features: keras.Model, dataset: Dataset) -> float:
 
 
 def require_every_class(dataset: Dataset) -> Dataset:
-    """Return the data set. Raises `DataError` where a class has no training image, or none is left to validate on."""
+    """Return the data set.
+
+    Raises `DataError` where a class has no training image, or there is none to validate on.
+    """
     have = {picture.label for picture in dataset.of("train")}
     missing = [label for label in dataset.classes if label not in have]
     if missing or not dataset.of("validation"):

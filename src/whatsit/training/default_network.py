@@ -1,4 +1,4 @@
-"""The frozen network for data that nobody trains on: the audit and the report look at images through it."""
+"""The frozen network for the audit and the report, which train nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from whatsit.training.resolve import working_size
 
 
 def default_network(side: int) -> FrozenNetwork:
-    """Return the backbone whose weights come along, for images whose longer side is `side`.
+    """Return the backbone whose weights come along, for images of that longer side.
 
     Its graph is cached, so that the next time nothing of TensorFlow is loaded.
     """
@@ -45,7 +45,7 @@ def default_network(side: int) -> FrozenNetwork:
 
 
 def _key_of_graph(network: str) -> str:
-    """Return a key of everything that the graph depends on: its weights, and the code that builds and exports it."""
+    """Return a key of all that the graph depends on: its weights and our code."""
     made_by = Path(backbones.__file__).parent
     files = [efficientnet_lite0_file(), *sorted(made_by.glob("*.py"))]
     try:

@@ -1,7 +1,8 @@
-"""The `finetune` way: the head of a frozen backbone first, then its deepest layers too, at a low learning rate.
+"""The `finetune` way: the head of a frozen backbone, then its deepest layers too.
 
-Batch-norm statistics are frozen for good: the norms are folded into their convolutions. What stays frozen below the
-tuned layers is run by the fastest runtime: once, where the only augmentation is a mirror image, else on every batch.
+The layers are tuned with the head at a low learning rate. Batch-norm statistics are frozen for good: the norms are folded into
+their convolutions. What stays frozen below the tuned layers is run by the fastest runtime: once, where the only augmentation is
+a mirror image, else on every batch.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from whatsit.training.batches import (
     IN_MEMORY,
     Batches,
     FeatureBatches,
+    Labels,
     PictureBatches,
     Targets,
     wants_live_pictures,
@@ -26,10 +28,10 @@ from whatsit.training.batches import (
 from whatsit.training.context import Context
 from whatsit.training.features import FrozenNetwork
 from whatsit.training.frozen import FrozenHead, train_frozen
-from whatsit.training.loop import Fitted, Task, TrainingError, fit, logits_of_views
-from whatsit.training.recipe import Recipe
+from whatsit.training.loop import Task, TrainingError, fit
 from whatsit.training.resolve import ALL, fine_tuning, tuned_layers
 from whatsit.training.trained import Trained, finish, logits_of_pixels
+from whatsit.training.trainer import Fitted, logits_of_views
 from whatsit.training.unknown import MAX_PICTURES, enough_rows, fit_mahalanobis
 
 HEAD_SHARE = 0.35  # of the time, at most, for the features of the frozen network and its head
@@ -43,7 +45,7 @@ class _Data:
 
 
 def train_finetuned(context: Context) -> Trained:
-    """Train the head, then the deepest layers with it; these are kept where they are clearly better in validation."""
+    """Train the head, then the deepest layers; keep these where clearly better."""
     head = train_frozen(context, HEAD_SHARE)
     try:
         tuned = tune(head)
@@ -52,15 +54,15 @@ def train_finetuned(context: Context) -> Trained:
         return head.trained
     if tuned.is_clearly_better(head.trained):
         return tuned
-    context.reporter.say("Tuning made it no clearly better in validation; the frozen network with its head is kept")
+    context.reporter.say("Fine-tuning is not clearly better in validation; the frozen network with its head is kept")
     return replace(head.trained, history=tuned.history)
 
 
 def tune(head: FrozenHead) -> Trained:
-    """Fine-tune from a fitted head on."""
+    """Fine-tune a network with its fitted head."""
     context = head.context
     count = tuned_layers(context.recipe, len(head.train_labels))
-    recipe = fine_tuning(context.recipe, whole=count == ALL)
+    second = replace(context, recipe=fine_tuning(context.recipe, whole=count == ALL))
     shipped = folded(head.features)
     context.reserve(shipped, len(head.validation_labels) + min(MAX_PICTURES, len(head.train_labels)))
     network = folded(head.features, dtype=layer_policy(), for_training=True)
@@ -69,11 +71,11 @@ def tune(head: FrozenHead) -> Trained:
     if count != ALL:
         model = _with_head(cut(network, int(count)).top, head.fitted.model)
         bottom = FrozenNetwork.of_model(cut(shipped, int(count)).bottom)
-    data = _data(head, bottom, recipe)
+    data = _data(second, head.train_labels, bottom)
     labels = head.validation_labels
-    rate = ("finetune_learning_rate", recipe.learning_rate)
+    rate = ("finetune_learning_rate", second.recipe.learning_rate)
     task = Task(f"{context.stage_prefix}finetune", model, data.batches, data.held_views[0], labels, rate)
-    fitted = fit(task, recipe, context.history, context.clock)
+    fitted = fit(task, second.recipe, context.history, context.clock)
     copy_weights(fitted.model, whole)
     copy_weights(whole, shipped)
     if data.pixels is None:
@@ -86,29 +88,30 @@ def tune(head: FrozenHead) -> Trained:
 
 
 def _with_head(network: Any, head: Any) -> Any:
-    """A network that ends in (feature_map, embedding), with a copy of a fitted head behind it, up to the logits."""
+    """Return a network with a copy of a fitted head, up to the logits."""
     import keras
 
     whole = classifier.complete(network, head)
     return keras.Model(whole.input, whole.get_layer("logits").output)
 
 
-def _data(head: FrozenHead, bottom: FrozenNetwork | None, recipe: Recipe) -> _Data:
-    context = head.context
-    targets = Targets.of(head.train_labels, len(context.dataset.classes), recipe)
+def _data(context: Context, labels: Labels, bottom: FrozenNetwork | None) -> _Data:
+    """Return the data of the tuned layers: features of the frozen layers, or images."""
+    recipe = context.recipe
+    targets = Targets.of(labels, len(context.dataset.classes), recipe)
     views = ("original", "flip") if recipe.flip else ("original",)
-    if bottom and not wants_live_pictures(recipe) and bottom.bytes(len(head.train_labels), views) <= IN_MEMORY:
+    if bottom and not wants_live_pictures(recipe) and bottom.bytes(len(labels), views) <= IN_MEMORY:
         train = bottom.features(context.dataset, "train", views, context.reporter)
         held = bottom.features(context.dataset, "validation", context.test_views, context.reporter)
         context.require_all([*train.failed, *held.failed])
         arrays = [train.views[view] for view in views]
-        batches = FeatureBatches(arrays, head.train_labels, targets, recipe.batch_size, recipe.seed, turns=True)
+        batches = FeatureBatches(arrays, labels, targets, recipe.batch_size, recipe.seed, turns=True)
         return _Data(batches, [held.views[view] for view in context.test_views], None)
     decoded = [context.decode(split) for split in ("train", "validation")]
     context.require_all([failed for part in decoded for failed in part.failed])
     pixels = [part.pixels for part in decoded]
     then = bottom.run if bottom else None
-    live = PictureBatches(pixels[0], head.train_labels, targets, recipe.batch_size, recipe, then)
+    live = PictureBatches(pixels[0], labels, targets, recipe.batch_size, recipe, then)
     if not bottom:
         return _Data(live, [pixels[1]], pixels[1])
     slices = [bottom.run(pixels[1][start : start + 64]) for start in range(0, len(pixels[1]), 64)]
@@ -116,7 +119,7 @@ def _data(head: FrozenHead, bottom: FrozenNetwork | None, recipe: Recipe) -> _Da
 
 
 def _finish(head: FrozenHead, shipped: Any, fitted: Fitted, logits: npt.NDArray[np.float32]) -> Trained:
-    """What strangers are told by is fitted anew, on what the tuned network says of the training pictures."""
+    """Calibrate, and fit the unknown score on the features of the tuned network."""
     context, classes = head.context, len(head.context.dataset.classes)
     frozen, probe = head.trained.frozen, head.trained.probe
     if context.brief:

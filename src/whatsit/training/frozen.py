@@ -1,4 +1,4 @@
-"""The `fast` way: a frozen backbone, its features computed once, and a head trained on them."""
+"""The `fast` way: a head trained on the cached features of a frozen backbone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from whatsit.training.context import Context
 from whatsit.training.features import FrozenNetwork, width_of
 from whatsit.training.head import Head, Seen, fit_head, fit_probe_head
 from whatsit.training.history import LOGGED
-from whatsit.training.loop import Fitted
 from whatsit.training.subset import choose_images
 from whatsit.training.trained import FAR_BELOW, Trained, finish
+from whatsit.training.trainer import Fitted
 from whatsit.training.unknown import FEW, MAX_PICTURES, enough_rows, fit_mahalanobis
 
 MOST_OPEN = 4  # networks
@@ -67,7 +67,10 @@ _OPEN: dict[tuple[object, ...], tuple[dict[str, Any], FrozenNetwork]] = {}  # th
 
 
 def _networks(context: Context, depths: tuple[str, ...]) -> tuple[dict[str, Any], FrozenNetwork]:
-    """Return the frozen network up to each depth, the deepest opened; the latest few are built only once."""
+    """Return the frozen network up to each depth, the deepest opened.
+
+    The latest few are built only once.
+    """
     import keras
 
     recipe = context.recipe
@@ -85,7 +88,7 @@ def _networks(context: Context, depths: tuple[str, ...]) -> tuple[dict[str, Any]
 
 
 def _look(context: Context, frozen: FrozenNetwork) -> tuple[Context, Seen]:
-    """Return the features of all images, and the context without those that are unreadable."""
+    """Return the features, and the context without unreadable images."""
     train = frozen.features(context.dataset, "train", context.recipe.views, context.reporter)
     held = frozen.features(context.dataset, "validation", context.test_views, context.reporter)
     context = context.without([*train.failed, *held.failed])
@@ -93,7 +96,10 @@ def _look(context: Context, frozen: FrozenNetwork) -> tuple[Context, Seen]:
 
 
 def _ship_the_probe(context: Context, probe: Head, head: Head, seen: Seen) -> tuple[str, ...]:
-    """Add the probe to the history as an epoch of its own, and say so; return a warning where the head is far worse."""
+    """Add the probe to the history as an epoch of its own, and say so.
+
+    Return a warning where the head is far worse.
+    """
     best, right = probe.fitted.best, float(head.right(seen).mean())
     context.history.add(best["stage"], 1, {key: best[key] for key in LOGGED}, 0.0, 1)
     text = (

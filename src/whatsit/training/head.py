@@ -1,4 +1,4 @@
-"""Heads on the features of a frozen network: one that is trained step by step, and a linear probe."""
+"""Heads on frozen features: one trained step by step, and a linear probe."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from whatsit.training.clock import Clock
 from whatsit.training.context import Context
 from whatsit.training.features import HalfFloats, width_of
 from whatsit.training.history import CHOSEN_BY
-from whatsit.training.loop import Fitted, Task, fit, in_slices, logits_of_views
+from whatsit.training.loop import Task, fit
 from whatsit.training.probe import fit_probe
 from whatsit.training.resolve import working_batch_size
+from whatsit.training.trainer import Fitted, in_slices, logits_of_views
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The features of the images, float16 `[N, F]` of each view, and their labels `[N]`."""
+    """The features of the images, float16 `[N, F]` of each view, and labels `[N]`."""
 
     train: dict[str, HalfFloats]
     labels: Labels
@@ -45,7 +46,7 @@ class Head:
 
 
 def fit_head(context: Context, depth: str, network: Any, seen: Seen, clock: Clock | None) -> Head:
-    """Train a head on one of the networks, whose features stand side by side, the deepest last."""
+    """Train a head on a network's part of the features; the deepest stand last."""
     width = width_of(network)
     views = [seen.train[view][:, -width:] for view in context.recipe.views]
     held = [seen.held[view][:, -width:] for view in context.test_views]
@@ -56,7 +57,10 @@ def fit_head(context: Context, depth: str, network: Any, seen: Seen, clock: Cloc
 def _fit(
     context: Context, stage: str, views: list[HalfFloats], seen: Seen, held: HalfFloats, clock: Clock | None
 ) -> Fitted:
-    """Train a head on views of the training images, each `[N, F]`, judged by the validation images `[M, F]`."""
+    """Train a head on views of the training images, each `[N, F]`.
+
+    Validation images, `[M, F]`, judge it.
+    """
     import keras
 
     recipe, classes, labels = context.recipe, len(context.dataset.classes), seen.labels
@@ -71,7 +75,7 @@ def _fit(
 
 
 def _mean_and_variance(views: list[HalfFloats]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Of each column over all views, in float64, a slice at a time."""
+    """Return mean and variance of each column over all views, in float64."""
     width, count = views[0].shape[1], sum(len(view) for view in views)
     total, squares = np.zeros(width), np.zeros(width)
     for view in views:
@@ -84,7 +88,7 @@ def _mean_and_variance(views: list[HalfFloats]) -> tuple[npt.NDArray[Any], npt.N
 
 
 def fit_probe_head(context: Context, network: Any, seen: Seen) -> Head:
-    """Fit a linear probe on the deepest network's features of the plain images, as a head like any other."""
+    """Fit a linear probe on the plain images, as a head like any other."""
     width, classes = width_of(network), len(context.dataset.classes)
     train, held = seen.train["original"][:, -width:], [seen.held[view][:, -width:] for view in context.test_views]
     probe = fit_probe((train, seen.labels), (held[0], seen.held_labels), classes, context.recipe.seed)

@@ -1,4 +1,7 @@
-"""How a key of a recipe is declared: its default, limits, meaning, when it applies, and how tuning searches it."""
+"""The declaration of a recipe's key.
+
+It has the default, limits, meaning, when it applies, and how tuning searches it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `baseline` and `scratch` ways: a network trained from scratch on images in memory."""
+"""The `baseline` and `scratch` ways: a network from scratch on images in memory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from whatsit.models import classifier, cnn
 from whatsit.models.surgery import copy_weights
 from whatsit.training.batches import PictureBatches, Targets
 from whatsit.training.context import Context
-from whatsit.training.loop import Task, fit, in_slices
+from whatsit.training.loop import Task, fit
 from whatsit.training.resolve import working_batch_size
 from whatsit.training.trained import Trained, finish, logits_of_pixels
+from whatsit.training.trainer import in_slices
 from whatsit.training.unknown import FEW, MAX_PICTURES, enough_rows, fit_mahalanobis
 
 # The batch for which a recipe's learning rate of SGD is meant: smaller ones take smaller steps (Goyal et al. 2017).

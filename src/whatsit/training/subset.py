@@ -22,7 +22,7 @@ FEATURES_SHARE = 0.7  # of the time for a frozen backbone, at most, that its fea
 
 
 def choose_images(context: Context, frozen: FrozenNetwork, share: float) -> Context:
-    """Return the context with the images and views that fit into that share of the time.
+    """Return the context with the images and views that fit into that share of time.
 
     An interrupted run keeps what it chose before.
     """
@@ -46,7 +46,10 @@ def _with_pictures(context: Context, train: set[str], views: tuple[str, ...]) ->
 
 
 def _within_time(context: Context, frozen: FrozenNetwork, share: float) -> Context:
-    """Forecast the time of the features; where it is too long, take fewer views and fewer training images."""
+    """Forecast the time of the features; where it is too long, take fewer images.
+
+    Views go before images.
+    """
     train, views = context.dataset.of("train"), context.recipe.views
     held = frozen.missing(context.dataset.of("validation"), context.test_views)
     missing = frozen.missing(train, views) + held

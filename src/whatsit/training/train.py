@@ -1,4 +1,4 @@
-"""Which way of training a recipe asks for; of several, the one that wins within the time limit."""
+"""Training by a recipe; of several recipes, by the best within the time limit."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def _one(context: Context) -> Trained:
 
 
 def _best(context: Context) -> Trained:
-    """Give each candidate a short trial, and the one that does best in validation all the time that is left.
+    """Train each candidate briefly, and the best in all the remaining time.
+
+    The best is that in validation.
 
     One round of successive halving (Jamieson & Talwalkar 2016). Each trial is a whole schedule in little time. Which are left
     is noted, so that an interrupted run goes on with the same.
@@ -82,7 +84,7 @@ def _best(context: Context) -> Trained:
 
 
 def _noted(note: Path, history: History) -> list[str]:
-    """Which candidates an interrupted run had left; the epochs of the others' trials are taken over."""
+    """Return the candidates an interrupted run had left; take over their epochs."""
     if not note.is_file():
         return []
     noted = json.loads(note.read_text(encoding="utf-8"))
@@ -95,7 +97,7 @@ def _keep(note: Path, left: list[str], epochs: list[Epoch]) -> None:
 
 
 def _promising(context: Context, candidates: Mapping[str, Recipe]) -> list[str]:
-    """The candidates that are worth a trial; one alone gets none."""
+    """Return the candidates that are worth a trial; one alone gets none."""
     promising = [name for name, candidate in candidates.items() if _is_promising(candidate, context)] or [*candidates]
     for name in candidates.keys() - {*promising}:
         context.reporter.say(
@@ -124,7 +126,9 @@ def _trial(context: Context, name: str, recipe: Recipe, clock: Clock) -> Trained
 
 
 def _in_all_the_time(context: Context, recipe: Recipe) -> Trained:
-    """With a limit, more epochs than the recipe has by itself, where more are of use: the clock takes as many as fit.
+    """Train with more epochs than the recipe has, where there is time for them.
+
+    The clock takes as many as fit.
 
     Many epochs learn the training pictures by heart, so targets are smoothed (Szegedy et al. 2016).
     """

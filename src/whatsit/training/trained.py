@@ -1,4 +1,4 @@
-"""The result of every way of training: a calibrated classifier, the data it was fitted on, and signs of trouble."""
+"""The result of every way of training: a calibrated classifier and its data."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from whatsit.training.calibration import beats, calibrated_losses, clearly_less,
 from whatsit.training.context import Context
 from whatsit.training.features import FrozenNetwork
 from whatsit.training.history import Epoch
-from whatsit.training.loop import Fitted, in_slices, logits_of_views
 from whatsit.training.recipe import Recipe
+from whatsit.training.trainer import Fitted, in_slices, logits_of_views
 
 if TYPE_CHECKING:
     import keras
@@ -53,7 +53,7 @@ class Trained:
     best: Epoch  # the entry of the history whose weights these are
     temperature: float
     history: tuple[Epoch, ...]  # every epoch of every stage
-    known: Mahalanobis  # what the training pictures look like, so that strangers can be told
+    known: Mahalanobis  # the training images in feature space, for the out-of-distribution score
     losses: npt.NDArray[np.float64]  # [N], of each validation picture, calibrated
     right: npt.NDArray[np.bool_]  # [N], whether the prediction of each validation picture is right
     recipe: Recipe  # as it was carried out
@@ -62,12 +62,15 @@ class Trained:
     probe: float | None = None  # validation accuracy of a linear probe on the frozen features
 
     def is_clearly_better(self, other: Trained) -> bool:
-        """Return whether validation clearly says so: a small validation set would choose by chance."""
+        """Return whether validation clearly prefers this one.
+
+        A small validation set would choose by chance.
+        """
         return clearly_less(self.losses, other.losses, errors=2) and not beats(other.right, self.right)
 
     @functools.cached_property
     def classifier(self) -> keras.Model:
-        """The whole, a copy: from `image` to calibrated `probabilities` [N, K], of one view."""
+        """The whole, a copy: from `image` to calibrated `probabilities` [N, K]."""
         return complete(copied(self.features), self.head, self.temperature)
 
     @property
@@ -87,11 +90,14 @@ class Trained:
         return self.recipe.test_views(self.input_size[0])
 
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float64]:
-        """What the two parts, as they were fitted, say of pictures uint8 `[N, H, W, 3]`: `[N, K]`, by Keras in float32."""
+        """Return the probabilities `[N, K]` of images uint8 `[N, H, W, 3]`.
+
+        They are those of the two parts as they were fitted, by Keras in float32.
+        """
         return self._answer(self._embed(pixels))
 
     def sensitivity(self, pixels: Pixels, error: float) -> npt.NDArray[np.float64]:
-        """Return by how much probabilities of each picture move where every feature has a relative error of that size.
+        """Return the change of probabilities where features have a relative error.
 
         The error is drawn (normal, seeded). On pictures unlike those it was trained on, such as a black one, standardized
         features are large, and a head amplifies the rounding of float32 far more than on others.
@@ -113,7 +119,7 @@ class Trained:
         return most
 
     def _embed(self, pixels: Pixels) -> list[npt.NDArray[Any]]:
-        """The features of each view, by Keras in float32."""
+        """Return the features of each view, by Keras in float32."""
         import keras
 
         embed = keras.Model(self.features.input, self.features.outputs[1])
@@ -122,14 +128,14 @@ class Trained:
         return [np.concatenate([in_slices(embed, apply_view(one, view)) for one in parts]) for view in self.test_views]
 
     def _answer(self, seen: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
-        """Probabilities from the features of each view."""
+        """Return probabilities from the features of each view."""
         scaled = logits_of_views(self.head, seen).astype(np.float64) / self.temperature
         shares: npt.NDArray[np.float64] = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
         return shares
 
     def keras_model(self) -> keras.Model:
-        """The classifier as it answers, for other people's tools."""
+        """Return the classifier as it predicts, for other people's tools."""
         return of_views(self.classifier, self.test_views) if len(self.test_views) > 1 else self.classifier
 
 
@@ -178,7 +184,10 @@ def finish(
 def logits_of_pixels(
     features: keras.Model, context: Context, head: keras.Model, pixels: Pixels
 ) -> npt.NDArray[np.float32]:
-    """The logits `[N, K]` of the whole float32 network with that head, as it ships: run by the fastest runtime."""
+    """Return the logits `[N, K]` of the network with that head, as it ships.
+
+    The fastest runtime runs it in float32.
+    """
     engine = open_engine(features_to_onnx(features), ["embedding"])
     last = head_alone(head)
 
@@ -196,7 +205,7 @@ def logits_of_pixels(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a training."""
+    """The outcome of a training."""
 
     epochs: tuple[Epoch, ...]  # of the stage that ships, in order
     best: Epoch  # the one that ships
@@ -207,7 +216,7 @@ class Outcome:
 
 
 def signs_of_trouble(outcome: Outcome) -> tuple[str, ...]:
-    """Return a line for each sign, the worst first; none for a training that went as it should."""
+    """Return a line for each sign of trouble, the worst first."""
     signs = [
         _rising_loss(outcome),
         _no_better_than_the_largest(outcome),
