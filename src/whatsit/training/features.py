@@ -196,30 +196,20 @@ class FrozenNetwork:
     def features(self, dataset: Dataset, split: str, views: tuple[str, ...], reporter: Reporter) -> Features:
         """Return the features of a split, from the cache where it has them."""
         advance = reporter.stage(f"Computing features ({split})", Work.FEATURES, split)
-        return self.of(dataset, dataset.of(split), views, advance, self._cache, reporter)
+        pictures, warn = dataset.of(split), reporter.warn
+        return extract(dataset, pictures, self._network, views=views, cache=self._cache, progress=advance, warn=warn)
 
     def cached(self, dataset: Dataset, pictures: list[Picture], reporter: Reporter) -> Features:
         """Return the features of these images, from the cache where it has them."""
         advance = reporter.stage("Computing features", Work.FEATURES)
-        return self.of(dataset, pictures, ("original",), advance, self._cache, reporter)
+        return extract(dataset, pictures, self._network, cache=self._cache, progress=advance, warn=reporter.warn)
 
-    def uncached(self, dataset: Dataset, pictures: list[Picture], reporter: Reporter) -> Features:
-        """Return the features of these images by a network that is used once."""
-        return self.of(dataset, pictures, progress=reporter.stage("Computing features (tuned network)", Work.FEATURES))
-
-    def of(
-        self,
-        dataset: Dataset,
-        pictures: list[Picture],
-        views: tuple[str, ...] = ("original",),
-        progress: Any = None,
-        cache: Kept | None = None,
-        reporter: Reporter = SILENT,
+    def uncached(
+        self, dataset: Dataset, pictures: list[Picture], views: tuple[str, ...], reporter: Reporter = SILENT
     ) -> Features:
-        """Return the features of these images, without a cache by default."""
-        return extract(
-            dataset, pictures, self._network, views=views, cache=cache, progress=progress, warn=reporter.warn
-        )
+        """Return the features of these images, without a cache."""
+        advance = reporter.stage("Computing features (tuned network)", Work.FEATURES)
+        return extract(dataset, pictures, self._network, views=views, progress=advance)
 
     def missing(self, pictures: list[Picture], views: tuple[str, ...]) -> int:
         """Return the number of features that the cache has not, over all views."""

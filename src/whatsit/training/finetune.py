@@ -128,7 +128,7 @@ def _finish(head: FrozenHead, shipped: Any, fitted: Fitted, logits: npt.NDArray[
     rows = enough_rows(head.train_labels, classes, context.recipe.seed)
     pictures = context.dataset.of("train")
     network = FrozenNetwork.of_model(shipped)
-    embedding = network.uncached(context.dataset, [pictures[row] for row in rows], context.reporter)
+    embedding = network.uncached(context.dataset, [pictures[row] for row in rows], ("original",), context.reporter)
     context.require_all(embedding.failed)
     known = fit_mahalanobis(embedding.views["original"], head.train_labels[rows], classes, context.recipe.seed)
     return finish(context, shipped, fitted, head.validation_labels, logits, known, frozen, probe)

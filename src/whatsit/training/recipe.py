@@ -249,8 +249,7 @@ def _without_twins(values: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     epochs = values.pop("finetune_all_epochs", some[0])
     shift = values.pop("finetune_all_shift", some[1])
     if not layers:
-        values.pop("finetune_epochs", None)
-        return values
+        return values | ({"finetune_epochs": 0} if "finetune_epochs" in values else {})
     if layers == ALL or values.get("finetune_all_from", recipe.finetune_all_from):
         usual = (some[0], epochs) == (SOME_EPOCHS, WHOLE_EPOCHS) or (layers == ALL and epochs == WHOLE_EPOCHS)
         larger = max((some[1], shift), key=lambda value: value if isinstance(value, int | float) else 0.0)

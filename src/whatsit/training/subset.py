@@ -58,7 +58,7 @@ def _within_time(context: Context, frozen: FrozenNetwork, share: float) -> Conte
     order = np.random.default_rng(context.recipe.seed).permutation(len(train))
     sample = [train[row] for row in order[:SAMPLE]]
     started = time.perf_counter()
-    frozen.of(context.dataset, sample, views)
+    frozen.uncached(context.dataset, sample, views)
     per_view = (time.perf_counter() - started) / (len(sample) * len(views))
     needed = per_view * missing
     allowed = FEATURES_SHARE * share * context.clock.left()

@@ -36,7 +36,7 @@ def train_by_recipe(context: Context) -> Trained:
 
     keras.utils.set_random_seed(context.recipe.seed)
     if context.recipe.candidates:
-        return _best(context)
+        return _best(replace(context, brief=False, complete=False))
     return _one(context.prepared(context.recipe))
 
 
@@ -52,10 +52,8 @@ def _one(context: Context) -> Trained:
 def _best(context: Context) -> Trained:
     """Train each candidate briefly, and the best in all the remaining time.
 
-    The best is that in validation.
-
-    One round of successive halving (Jamieson & Talwalkar 2016). Each trial is a whole schedule in little time. Which are left
-    is noted, so that an interrupted run goes on with the same.
+    Validation says which is best: one round of successive halving (Jamieson & Talwalkar 2016). Each trial is a whole schedule in
+    little time. The remaining candidates are recorded, so that an interrupted run continues with the same.
     """
     recipe, clock = context.recipe, context.clock
     candidates = {
@@ -103,7 +101,7 @@ def _promising(context: Context, candidates: Mapping[str, Recipe]) -> list[str]:
         context.reporter.say(
             f"'{name}' is not tried: it is for {PICTURES_PER_CLASS:,} pictures a class and more, of at most {LARGEST_SIDE} pixels"
         )
-    if len(promising) > 1 and TRIAL * context.clock.left() < SHORTEST_TRIAL:  # which would tell nothing
+    if len(promising) > 1 and TRIAL * context.clock.left() < SHORTEST_TRIAL:  # too short to compare them
         context.reporter.say(f"The time is too short for trials; all of it goes to '{promising[0]}'")
         return promising[:1]
     return promising
@@ -128,9 +126,7 @@ def _trial(context: Context, name: str, recipe: Recipe, clock: Clock) -> Trained
 def _in_all_the_time(context: Context, recipe: Recipe) -> Trained:
     """Train with more epochs than the recipe has, where there is time for them.
 
-    The clock takes as many as fit.
-
-    Many epochs learn the training pictures by heart, so targets are smoothed (Szegedy et al. 2016).
+    The clock takes as many as fit. Many epochs learn the images by heart, so targets are smoothed (Szegedy et al. 2016).
     """
     limited = context.clock.limited
     if limited and recipe.model in SCRATCH_MODELS:
