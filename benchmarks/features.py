@@ -16,14 +16,14 @@ from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset, scan, typical_size
 from whatsit.models import backbones, classifier
 from whatsit.models.backend import load_keras
-from whatsit.training.features import extract
+from whatsit.training.features import OpenNetwork, extract
 from whatsit.training.recipe import Recipe
 from whatsit.training.resolve import working_size
 
 
 def from_files(dataset: Dataset, engine: Engine, side: int, width: int) -> float:
     started = time.perf_counter()
-    extract(dataset, dataset.pictures, engine, (side, side), width=width)
+    extract(dataset, dataset.pictures, OpenNetwork(engine, (side, side), width))
     return len(dataset.pictures) / (time.perf_counter() - started)
 
 

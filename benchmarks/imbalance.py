@@ -28,6 +28,7 @@ from whatsit.models.backend import load_keras
 from whatsit.progress import SILENT
 from whatsit.training.calibration import fit_temperature
 from whatsit.training.clock import Clock
+from whatsit.training.context import Context
 from whatsit.training.recipe import load
 from whatsit.training.trained import Trained
 from whatsit.verbs.data import open_data, split_data
@@ -100,9 +101,8 @@ def train(dataset: Dataset, way: str, seed: int) -> Trained:
 
     with tempfile.TemporaryDirectory() as folder:
         recipe = replace(load("fast"), seed=seed, class_weights=way)
-        return train_by_recipe(
-            dataset, recipe, Path(folder), Clock(None, SILENT.say), time.perf_counter(), SILENT, trial=True
-        )  # the head alone
+        context = Context(dataset, recipe, Path(folder), Clock(None, SILENT.say), brief=True, complete=True)
+        return train_by_recipe(context)  # the head alone
 
 
 def logits_of(trained: Trained, split: str) -> np.ndarray:

@@ -16,9 +16,9 @@ import numpy as np
 from whatsit.models import classifier, cnn
 from whatsit.models.backend import load_keras
 from whatsit.training.batches import PictureBatches, Targets, ahead
-from whatsit.training.loop import Trainer
 from whatsit.training.recipe import load
 from whatsit.training.resolve import working_batch_size
+from whatsit.training.trainer import Trainer
 
 CLASSES = 10
 

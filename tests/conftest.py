@@ -258,8 +258,8 @@ def ready(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     kept: list[Any] = []
     really = training.train_by_recipe
 
-    def keeping(*arguments: Any, **more: Any) -> Any:
-        kept.append(really(*arguments, **more))
+    def keeping(context: Any) -> Any:
+        kept.append(really(context))
         return kept[-1]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -276,10 +276,10 @@ def instant(ready: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     from whatsit.files import write_text
 
-    def train_by_recipe(dataset: Any, recipe: Any, folder: Path, *_: Any, **__: Any) -> Any:
+    def train_by_recipe(context: Any) -> Any:
         rows = [",".join(ready.history[0]), *(",".join(map(str, epoch.values())) for epoch in ready.history)]
-        write_text(folder / "history.csv", "\n".join(rows) + "\n")
-        return replace(ready, dataset=dataset, recipe=recipe)
+        write_text(context.folder / "history.csv", "\n".join(rows) + "\n")
+        return replace(ready, dataset=context.dataset, recipe=context.recipe)
 
     monkeypatch.setattr("whatsit.training.train.train_by_recipe", train_by_recipe)
     return train_by_recipe

@@ -64,13 +64,16 @@ Event = StageStarted | Progress | EpochDone | Message | Warned
 
 
 class Reporter:
-    """Emit events of long work. This one drops them; override `emit` to show or record them."""
+    """Emit events of long work.
+
+    This one drops them; override `emit` to show or record them.
+    """
 
     def emit(self, event: Event) -> None:
         """Handle an event."""
 
     def stage(self, name: str, work: Work = Work.OTHER, split: str = "") -> Callable[[int, int], None]:
-        """Emit the start of a stage; return the function that takes its progress (done, total)."""
+        """Emit the start of a stage; return what takes its progress (done, total)."""
         started = StageStarted(name, work, split)
         self.emit(started)
         return lambda done, total: self.emit(Progress(started, done, total))

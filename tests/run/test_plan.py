@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,17 @@ def test_recipe_that_a_run_wrote_down_can_be_used_again(tmp_path: Path, recipe: 
         done = plan(recipe, **settings)
         again = plan(written(tmp_path, to_toml(done)))
         assert {**vars(again), "name": recipe} == vars(done)
+
+
+@pytest.mark.parametrize("recipe", names())
+def test_recipe_that_a_run_of_version_0_1_0_wrote_down_can_be_used_again(tmp_path: Path, recipe: str) -> None:
+    done = plan(recipe)
+    tuned = recipe == "finetune"
+    old = vars(done) | {"finetune_epochs": 2, "finetune_all_epochs": 5 if tuned else 8}
+    old |= {"finetune_all_shift": 0.125, "shift": 0.0} if tuned else {"finetune_all_shift": 0.0}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in old.items()]
+    again = plan(written(tmp_path, "\n".join(lines)))
+    assert {**vars(again), "name": recipe} == vars(done)
 
 
 def test_epochs_and_shift_are_those_of_the_whole_network_too() -> None:

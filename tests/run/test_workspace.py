@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -10,8 +9,6 @@ from filelock import FileLock
 import whatsit
 from whatsit.errors import DataError, UsageError
 from whatsit.run.workspace import new_run, unfinished_run
-from whatsit.training.recipe import Recipe
-from whatsit.verbs import study_place
 
 
 def test_place_of_a_process_killed_before_it_began_is_taken_over(tmp_path: Path) -> None:
@@ -104,15 +101,3 @@ def test_resuming_what_another_process_has_just_begun_says_so(tmp_path: Path) ->
         unfinished_run(tmp_path / "run", "data", None),
     ):
         pass
-
-
-def test_folder_of_a_study_killed_before_it_was_described_is_free(tmp_path: Path) -> None:
-    pictures = SimpleNamespace(fingerprint=lambda: "f")
-    folder = tmp_path / "study"
-    folder.mkdir()
-    (folder / ".study.lock").touch()
-    (folder / ".study.json.0123.part").write_text("{")
-    place = study_place.begin(folder, "data", pictures, Recipe(), {}, None, 3, None)
-    assert place.folder == folder
-    with pytest.raises(UsageError, match="exists already; go on with --resume"):
-        study_place.begin(folder, "data", pictures, Recipe(), {}, None, 3, None)

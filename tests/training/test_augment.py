@@ -5,7 +5,8 @@ import pytest
 
 from tests.conftest import shapes
 from whatsit.models.backend import load_keras
-from whatsit.training.augment import augment, mix, wants_augmentation, wants_live_pictures
+from whatsit.training.augment import augment, mix, wants_augmentation
+from whatsit.training.batches import wants_live_pictures
 from whatsit.training.recipe import Recipe
 
 load_keras()

@@ -14,7 +14,7 @@ from whatsit.images.kept import MANY, Kept
 from whatsit.images.scan import Dataset, list_folders, take_fingerprints
 from whatsit.images.walk import LeftOut
 from whatsit.training import features
-from whatsit.training.features import extract, feature_cache
+from whatsit.training.features import OpenNetwork, extract, feature_cache
 
 FILES = {f"{label}/{i}.png": encode(shapes(label, i)) for label in ("disc", "rows") for i in range(10)}
 
@@ -56,7 +56,7 @@ def cache(tmp_path: Path) -> Kept:
 
 
 def run(data: Dataset, engine: FakeEngine, cache: Kept | None, **options: object) -> features.Features:
-    return extract(data, data.pictures, engine, (16, 16), width=2, cache=cache, **options)
+    return extract(data, data.pictures, OpenNetwork(engine, (16, 16), 2), cache=cache, **options)
 
 
 def test_views_are_the_picture_and_its_mirror_image() -> None:

@@ -15,8 +15,9 @@ from whatsit.models.classifier import add_head
 from whatsit.training.batches import FeatureBatches, Targets
 from whatsit.training.clock import Clock
 from whatsit.training.history import History
-from whatsit.training.loop import Fitted, Task, TrainingError, fit, one_cycle
+from whatsit.training.loop import Task, TrainingError, fit, one_cycle
 from whatsit.training.recipe import Recipe
+from whatsit.training.trainer import Fitted
 
 load_keras()
 import keras  # noqa: E402

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from whatsit.models.backend import load_keras
 from whatsit.models.classifier import add_head
 from whatsit.training.batches import FeatureBatches, Targets
-from whatsit.training.loop import Trainer
-from whatsit.training.losses import weighted_cross_entropy
 from whatsit.training.recipe import Recipe
+from whatsit.training.trainer import Trainer, weighted_cross_entropy
 
 load_keras()
 import keras  # noqa: E402

@@ -7,11 +7,11 @@ import pytest
 
 from whatsit.errors import WhatsitError
 from whatsit.images.scan import scan
-from whatsit.training import pixels
-from whatsit.training.pixels import decode_all
+from whatsit.training import batches
+from whatsit.training.batches import decode_all
 
 
-def decoded(folder: Path, into: Path) -> pixels.DecodedPictures:
+def decoded(folder: Path, into: Path) -> batches.DecodedPictures:
     dataset = scan(folder)
     return decode_all(dataset, dataset.pictures, (16, 24), into, lambda done, total: None)
 
@@ -27,7 +27,7 @@ def test_too_many_for_memory_go_to_a_file_without_a_name(
     shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_memory = decoded(shapes_folder, tmp_path).pixels
-    monkeypatch.setattr(pixels, "IN_MEMORY", 0)
+    monkeypatch.setattr(batches, "IN_MEMORY", 0)
     on_disk = decoded(shapes_folder, tmp_path).pixels
     assert np.array_equal(on_disk, in_memory)
     assert list(tmp_path.iterdir()) == []
@@ -39,7 +39,7 @@ def test_full_disk_is_told_before_anything_is_written(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pixels, "IN_MEMORY", 0)
+    monkeypatch.setattr(batches, "IN_MEMORY", 0)
     monkeypatch.setattr("os.posix_fallocate", full)
     with pytest.raises(WhatsitError, match="the disk is full"):
         decoded(shapes_folder, tmp_path)

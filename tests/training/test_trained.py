@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from whatsit.models.backend import load_keras
 from whatsit.progress import SILENT
 from whatsit.training.clock import Clock
+from whatsit.training.context import Context
 from whatsit.training.recipe import load
 from whatsit.training.trained import Trained
 from whatsit.verbs.data import open_data, split_data
@@ -31,7 +31,7 @@ def trained(data: Path, folder: Path) -> Trained:
     folder.mkdir()
     dataset = split_data(open_data(data, SILENT), 0, SILENT)
     plan = replace(load("fast"), epochs=1)
-    return train_by_recipe(dataset, plan, folder, Clock(None, SILENT.say), time.perf_counter(), SILENT, trial=True)
+    return train_by_recipe(Context(dataset, plan, folder, Clock(None, SILENT.say), brief=True, complete=True))
 
 
 def test_nothing_of_a_training_outlives_it(shapes_folder: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from whatsit.training.watch import Outcome, signs_of_trouble
+from whatsit.training.trained import Outcome, signs_of_trouble
 
 
 def epoch(number: int, loss: float, accuracy: float = 0.9) -> dict[str, Any]:

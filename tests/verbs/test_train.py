@@ -240,7 +240,7 @@ def test_tuning_that_gains_nothing_is_not_kept_and_that_is_told(
     shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Whether it gained something is judged in training/calibration.py; by a few pictures that would be luck.
-    monkeypatch.setattr("whatsit.training.finetune.clearly_less", lambda *_, **__: False)
+    monkeypatch.setattr("whatsit.training.trained.clearly_less", lambda *_, **__: False)
     settings = {"size": 32, "epochs": 4, "finetune_epochs": 1, "finetune_layers": 3}
     listener = Listener()
     run = whatsit.train(
@@ -319,8 +319,8 @@ def test_resumed_run_with_a_limit_keeps_to_the_pictures_that_were_chosen(
 
     settings = {**FAST, "size": 80}  # whose features no other test has computed
     with monkeypatch.context() as patch:
-        patch.setattr("whatsit.training.frozen.FEATURES_SHARE", 0.0)
-        patch.setattr("whatsit.training.frozen.FEWEST", -10)
+        patch.setattr("whatsit.training.subset.FEATURES_SHARE", 0.0)
+        patch.setattr("whatsit.training.subset.FEWEST", -10)
         patch.setattr("whatsit.evaluation.shipping.golden_pictures", stops)
         with pytest.raises(KeyboardInterrupt):
             whatsit.train(shapes_folder, out=tmp_path / "run", time_limit="30s", settings=settings)

@@ -69,8 +69,8 @@ def test_trials_are_told_as_a_table(tuned: Tuning) -> None:
 def tried(losses: dict[int, np.ndarray], instant: Callable[..., Any], folder: Path, data: Path) -> Tuning:
     """A study of two recipes, the recipe as it is (256 units) and another, whose losses of each picture are handed in."""
 
-    def train_by_recipe(dataset: Any, recipe: Any, folder: Path, *_: Any, **__: Any) -> Any:
-        trained, each = instant(dataset, recipe, folder), losses[recipe.hidden]
+    def train_by_recipe(context: Any) -> Any:
+        trained, each = instant(context), losses[context.recipe.hidden]
         return replace(trained, losses=each)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -110,9 +110,9 @@ def test_test_pictures_are_not_seen_by_trials(
 ) -> None:
     seen: list[bool] = []
 
-    def listening(dataset: Any, *rest: Any, **options: Any) -> Any:
-        seen.append(bool(dataset.of("test")))
-        return instant(dataset, *rest, **options)
+    def listening(context: Any) -> Any:
+        seen.append(bool(context.dataset.of("test")))
+        return instant(context)
 
     monkeypatch.setattr(training, "train_by_recipe", listening)
     whatsit.tune(shapes_folder, out=tmp_path / "tune", trials=2, settings=SMALL, search=SEARCH, report=False)
@@ -144,12 +144,12 @@ def test_begun_best_run_is_gone_on_with_before_anything_else(
     folder = shutil.copytree(tuned.folder, tmp_path / "ending")
     shutil.rmtree(folder / "best")
     tell(folder, time_limit=600.0, trials=None, made=None)
-    monkeypatch.setattr("whatsit.tuning.trials.Trials.left", lambda self: 0.0)
+    monkeypatch.setattr("whatsit.tuning.budget.Budget.left", lambda self: 0.0)
     monkeypatch.setattr(training, "train_by_recipe", interrupted)
     with pytest.raises(KeyboardInterrupt):
         whatsit.tune(shapes_folder, out=folder, resume=True, report=False)
     monkeypatch.setattr(training, "train_by_recipe", instant)
-    monkeypatch.setattr("whatsit.tuning.trials.Trials.left", lambda self: 600.0)
+    monkeypatch.setattr("whatsit.tuning.budget.Budget.left", lambda self: 600.0)
     another = len(tuned.trials) + 1
     tell(folder, trials=another)  # would be made else
     assert whatsit.tune(shapes_folder, out=folder, resume=True, report=False).trials == tuned.trials
@@ -315,7 +315,7 @@ def test_search_need_not_be_said_again(tuned: Tuning, shapes_folder: Path) -> No
 def test_trials_with_tuned_layers_are_judged_as_they_would_answer(
     shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whatsit.training.finetune.clearly_less", lambda *_, **__: True)  # than the head's
+    monkeypatch.setattr("whatsit.training.trained.clearly_less", lambda *_, **__: True)  # than the head's
     settings = SMALL | {"size": 32, "finetune_layers": 2, "finetune_epochs": 1}
     del settings["test_time_flip"]
     tuned = whatsit.tune(

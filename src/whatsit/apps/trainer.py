@@ -193,7 +193,7 @@ def main() -> None:
             from whatsit.models.backend import load_keras
 
             load_keras()
-            from whatsit.training.frozen import default_network
+            from whatsit.training.default_network import default_network
 
             default_network(480)
         for line in sys.stdin:

@@ -133,7 +133,7 @@ def look_through(
 def _features(dataset: Dataset, audited: Audit, reporter: Reporter) -> Any:
     """Return the default network's features of every picture that was read, or None."""
     try:
-        from whatsit.training.frozen import default_network
+        from whatsit.training.default_network import default_network
     except (ImportError, MissingExtraError):
         reporter.warn("without whatsit[train] cut copies and wrong labels are not looked for")
         return None

@@ -65,7 +65,7 @@ def probe_curve(trained: Trained, seed: int, reporter: Reporter, *, from_scratch
 
     A network that was trained from scratch has no pretrained features; the default network's are computed for it.
     """
-    from whatsit.training.frozen import default_network
+    from whatsit.training.default_network import default_network
     from whatsit.training.learning_curve import learning_curve_of
 
     dataset = trained.dataset

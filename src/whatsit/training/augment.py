@@ -1,10 +1,12 @@
-"""Augmentation of pictures in memory, a batch at a time: one interpolation for all that moves, then what changes colours."""
+"""Augmentation of images in memory, a batch at a time.
+
+What moves is interpolated once, then colours change.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,24 +21,19 @@ _OPERATIONS = 9  # of `_rand_augment`
 
 
 def wants_augmentation(recipe: Recipe) -> bool:
-    """Whether the recipe changes single pictures at all."""
+    """Return whether the recipe changes single images at all."""
     return wants_movement(recipe) or bool(recipe.random_erasing)
 
 
 def wants_movement(recipe: Recipe) -> bool:
-    """Whether the recipe moves pictures, or changes their colours."""
+    """Return whether the recipe moves images, or changes their colours."""
     return bool(
         recipe.rotation or working_shift(recipe) or recipe.zoom or recipe.shear or recipe.flip or recipe.rand_augment
     )
 
 
-def wants_live_pictures(recipe: Recipe) -> bool:
-    """Whether the recipe changes pictures in more ways than the mirror image, so that views cannot be computed once."""
-    return wants_augmentation(replace(recipe, flip=False)) or bool(recipe.mixup or recipe.cutmix)
-
-
 def augment(pixels: Pixels, recipe: Recipe, rng: np.random.Generator, mirrored: npt.NDArray[np.bool_]) -> Pixels:
-    """Each picture of a batch turned, shifted, zoomed, sheared and recoloured at random, as the recipe allows.
+    """Return a batch with each image moved and recoloured at random, by the recipe.
 
     `pixels` is uint8 `[N, H, W, 3]`; so is the result. Those that are `mirrored` are mirrored left to right. What comes
     in from outside the picture is its reflection; interpolation is bilinear, and shifts are whole pixels, so that a
@@ -66,7 +63,10 @@ def augment(pixels: Pixels, recipe: Recipe, rng: np.random.Generator, mirrored: 
 def _placement(
     angle: npt.NDArray[Any], shear: Any, zoom_x: Any, zoom_y: Any, shift_x: Any, shift_y: Any
 ) -> npt.NDArray[np.float64]:
-    """`[N, 2, 3]`: from a place in the result, measured from its centre, to the place in the picture."""
+    """Return `[N, 2, 3]`: from a position in the result to one in the image.
+
+    Positions are measured from the centre.
+    """
     cos, sin = np.cos(angle), np.sin(angle)
     move = np.empty((len(angle), 2, 3))
     move[:, 0] = np.stack([zoom_x * cos, zoom_x * (shear * cos - sin), np.broadcast_to(shift_x, cos.shape)], axis=1)
@@ -75,7 +75,7 @@ def _placement(
 
 
 def _about_centre(move: npt.NDArray[np.float64], width: int, height: int) -> npt.NDArray[np.float32]:
-    """The eight figures `[N, 8]` of TensorFlow's projective transformation."""
+    """Return the eight numbers `[N, 8]` of TensorFlow's projective transformation."""
     x, y = (width - 1) / 2, (height - 1) / 2
     (a, b, c), (d, e, f) = move[:, 0].T, move[:, 1].T
     zero = np.zeros(len(move))
@@ -85,7 +85,9 @@ def _about_centre(move: npt.NDArray[np.float64], width: int, height: int) -> npt
 def _rand_augment(
     move: npt.NDArray[np.float64], magnitude: float, rng: np.random.Generator, count: int, width: int, height: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
-    """Two random operations a picture at one magnitude (RandAugment, Cubuk et al. 2020), as movement and recolouring.
+    """Add two random operations to each image (RandAugment, Cubuk et al. 2020).
+
+    Return movement and recolouring at one magnitude.
 
     Operations: rotate, shear x and y, shift x and y; brightness, contrast, colour; nothing. Recolouring is `[N, 3]`: the
     factors by which brightness, contrast and colour are multiplied.
@@ -150,7 +152,7 @@ def _recolouring() -> Any:
 def _transformed(pixels: Any, transforms: Any) -> Any:
     import tensorflow as tf
 
-    # It assumes float32 pictures (of integers it would cut off, not round) and, for each, the eight figures by which a place in
+    # It assumes float32 images (of integers it would cut off, not round) and, for each, the eight figures by which a place in
     # the result becomes one in the picture, x before y, whole numbers at the middles of pixels: `_about_centre` gives them.
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(pixels, tf.float32),
@@ -163,7 +165,9 @@ def _transformed(pixels: Any, transforms: Any) -> Any:
 
 
 def _erase(pixels: Pixels, chance: float, rng: np.random.Generator) -> Pixels:
-    """A rectangle of 2 to 33 % of a picture filled with its mean colour, at that chance (random erasing, Zhong et al. 2020).
+    """Fill a rectangle of 2 to 33 % of an image with its mean colour, at that chance.
+
+    This is random erasing (Zhong et al. 2020).
 
     Not with noise or any colour: whitening makes them ten times as loud as pictures, so that the others are not heard.
     """
@@ -180,7 +184,9 @@ def _erase(pixels: Pixels, chance: float, rng: np.random.Generator) -> Pixels:
 def mix(
     pixels: Pixels, targets: Floats, weights: Floats, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[Pixels, Floats, Floats]:
-    """Mix each image with another of the batch, its target and its weight in the same shares, at the recipe's `mix_chance`.
+    """Mix each image with another of the batch, at the recipe's `mix_chance`.
+
+    Target and weight are mixed in the same shares.
 
     MixUp (Zhang et al. 2018) blends the two; CutMix (Yun et al. 2019) takes a rectangle of the other. Where the recipe
     has both, each batch draws one of them. Targets keep their sum of 1.

@@ -1,17 +1,25 @@
-"""What a network is trained on, batch by batch. Every batch is a function of the seed, its epoch and its place alone."""
+"""The data that a network is trained on, batch by batch.
+
+Every batch is a function of the seed, its epoch and its number alone.
+"""
 
 from __future__ import annotations
 
 import math
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.files import disk_error, reserve
+from whatsit.images.batches import decode_batches
+from whatsit.images.scan import Dataset, Picture
 from whatsit.training.augment import augment, mix, wants_augmentation
 from whatsit.training.recipe import Recipe
 
@@ -19,10 +27,14 @@ Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Value = TypeVar("Value")
 EFFECTIVE_BETA = 0.999
+IN_MEMORY = 2 * 1024**3  # bytes; more are kept in a file, which the system holds in memory as far as there is any
 
 
 class Batches(Protocol):
-    """An epoch's batches: inputs, targets float32 `[B, K]` whose rows sum to 1, and weights float32 `[B]`."""
+    """The batches of an epoch.
+
+    Each is inputs, targets float32 `[B, K]` whose rows sum to 1, and weights float32 `[B]`.
+    """
 
     steps: int
 
@@ -33,7 +45,7 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Targets:
-    """What the network is to say of each class, and how much each example of it counts."""
+    """The target of each class, and the weight of its examples."""
 
     rows: Floats  # [K, K]; row k is the target of class k, with a sum of 1
     weights: Floats  # [K], with a mean of 1 over the training examples
@@ -49,7 +61,9 @@ class Targets:
 
 
 def class_weights(counts: npt.NDArray[Any], way: str) -> Floats:
-    """Return how much an example of each class counts, float32 `[K]`, with a mean of 1 over the examples.
+    """Return the weight of an example of each class, float32 `[K]`.
+
+    The mean over the examples is 1.
 
     Args:
         counts: int `[K]`, the training examples of each class.
@@ -70,8 +84,19 @@ def class_weights(counts: npt.NDArray[Any], way: str) -> Floats:
     return scaled
 
 
+def wants_live_pictures(recipe: Recipe) -> bool:
+    """Return whether the recipe does more than mirror images.
+
+    Then views computed once would not do.
+    """
+    return wants_augmentation(replace(recipe, flip=False)) or bool(recipe.mixup or recipe.cutmix)
+
+
 class _Ordered:
-    """Rows in another order every epoch, in batches of even size: a small last one would upset the batch norms."""
+    """Rows in another order every epoch, in batches of even size.
+
+    A small last batch would upset the batch norms.
+    """
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
         self.steps = math.ceil(count / batch_size)
@@ -106,6 +131,7 @@ class FeatureBatches:
         self.steps = self._order.steps
 
     def batch(self, epoch: int, step: int) -> tuple[Floats, Floats, Floats]:
+        """Return a batch; see `Batches`."""
         rows = self._order.rows(epoch, step)
         count = len(self._labels)
         if self._first is not None:
@@ -133,13 +159,17 @@ class PictureBatches:
         recipe: Recipe,
         then: Callable[[npt.NDArray[np.uint8]], Any] | None = None,
     ) -> None:
-        """`then` is applied to each augmented batch, such as the frozen beginning of a network."""
+        """Take images; `then` is applied to each augmented batch.
+
+        It may be the frozen beginning of a network.
+        """
         self._pixels, self._labels, self._targets, self._recipe, self._then = pixels, labels, targets, recipe, then
         self._order = _Ordered(len(labels), batch_size, recipe.seed)
         self._sides = np.random.default_rng(recipe.seed).random(len(labels)) < 0.5
         self.steps = self._order.steps
 
     def batch(self, epoch: int, step: int) -> tuple[Any, Floats, Floats]:
+        """Return a batch; see `Batches`."""
         rows = self._order.rows(epoch, step)
         pixels, labels = self._pixels[rows], self._labels[rows]
         targets, weights = self._targets.rows[labels], self._targets.weights[labels]
@@ -154,7 +184,7 @@ class PictureBatches:
 
 
 def ahead(make: Callable[[int], Value], numbers: Iterable[int], depth: int = 3) -> Iterator[Value]:
-    """`make` of each number, in order, on a thread that stays a few ahead of whoever takes them."""
+    """Yield `make` of each number, in order, computed a few ahead on a thread."""
     waiting: deque[Future[Value]] = deque()
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     try:
@@ -166,3 +196,48 @@ def ahead(make: Callable[[int], Value], numbers: Iterable[int], depth: int = 3) 
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class DecodedPictures:
+    """The images of a split that could be read, decoded to one size."""
+
+    pictures: list[Picture]
+    pixels: npt.NDArray[np.uint8]  # [len(pictures), height, width, 3]
+    failed: list[tuple[str, str]]  # (name, reason) of the others
+
+
+def decode_all(
+    dataset: Dataset,
+    pictures: Sequence[Picture],
+    size: tuple[int, int],
+    folder: Path,
+    progress: Callable[[int, int], None],
+) -> DecodedPictures:
+    """Decode images to `size`, in memory or in a nameless file in `folder`.
+
+    `size` is (height, width).
+
+    Raises `DiskError` where the file cannot be written.
+    """
+    shape = (len(pictures), *size, 3)
+    pixels = np.empty(shape, np.uint8) if np.prod(shape, dtype=np.int64) <= IN_MEMORY else _on_disk(shape, folder)
+    good: list[Picture] = []
+    failed: list[tuple[str, str]] = []
+    for batch in decode_batches(pictures, dataset.read, size, batch_size=64):
+        pixels[len(good) : len(good) + len(batch.pixels)] = batch.pixels
+        good += batch.good
+        failed += [(picture.name, str(error)) for picture, error in batch.failed]
+        progress(len(good) + len(failed), len(pictures))
+    return DecodedPictures(good, pixels[: len(good)], failed)
+
+
+def _on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.uint8]:
+    """Return an array in a file that vanishes with the process."""
+    size = int(np.prod(shape, dtype=np.int64))
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:  # the array holds on to its contents
+            reserve(file, size)
+            return np.memmap(file, np.uint8, "r+", shape=shape)
+    except OSError as error:
+        raise disk_error(folder, error) from None

@@ -13,7 +13,9 @@ NOTHING = 1e-4  # nats, or share of errors: one image of 10,000
 
 
 def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> tuple[float, float]:
-    """The T, 0.05 to 20, for which `softmax(logits / T)` has the least log loss (temperature scaling, Guo et al. 2017).
+    """Return the temperature T with the least log loss of `softmax(logits / T)`.
+
+    T is from 0.05 to 20 (temperature scaling, Guo et al. 2017).
 
     A weak prior holds T near 1 (log T is normal with a standard deviation of `PRIOR`): where a small validation set has
     no mistake at all, the least loss is at T = 0, and the first mistake would be made with certainty.
@@ -41,16 +43,21 @@ def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> tuple
 
 
 def calibrated_losses(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """`log_losses` after temperature scaling fitted on the same pictures; infinite where a logit is not finite."""
+    """Return `log_losses` after temperature scaling fitted on the same images.
+
+    They are infinite where a logit is not finite.
+    """
     if not np.isfinite(logits).all():
         return np.full(len(labels), np.inf)
     return log_losses(logits / fit_temperature(logits, labels)[0], labels)
 
 
 def clearly_less(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], errors: float) -> bool:
-    """Return whether the mean of `one`, `[N]`, is clearly below that of `other` for the same images.
+    """Return whether the mean of `one` is clearly below that of `other`, `[N]` each.
 
-    Clearly is by more than so many standard errors of the paired differences, and by more than `NOTHING`: what is less for
+    Both are of the same images.
+
+    Clearly is by more than `errors` standard errors of the paired differences, and by more than `NOTHING`: what is less for
     every image by a rounding error has hardly a standard error.
     """
     gain = other - one
@@ -58,7 +65,9 @@ def clearly_less(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], e
 
 
 def beats(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> bool:
-    """Return whether one model is right clearly more often than another, bool `[N]` each, on the same images.
+    """Return whether one model is clearly more often right than another.
+
+    Both are bool `[N]`, of the same images.
 
     Clearly is by more than one and a half standard errors of the paired differences, so by three images at least.
     """
@@ -66,7 +75,7 @@ def beats(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> bool:
 
 
 def log_losses(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """`-log softmax(logits)` at the true class of each picture, `[N]`, in nats."""
+    """Return `-log softmax(logits)` at the true class of each image, `[N]`, in nats."""
     logits = logits.astype(np.float64)
     top = logits.max(axis=1)
     total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
@@ -75,7 +84,9 @@ def log_losses(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArra
 
 
 def acceptance_threshold(scores: npt.NDArray[Any], share: float = 0.95) -> tuple[float, float]:
-    """The score that a new picture of the known classes stays below or at with the given chance, and that chance.
+    """Return the score that a known image exceeds with at most the remaining chance.
+
+    With it comes the chance that is kept.
 
     Args:
         scores: float `[N]`, of known pictures that no weight was fitted on; a new picture ranks among them like any other
@@ -90,7 +101,9 @@ def acceptance_threshold(scores: npt.NDArray[Any], share: float = 0.95) -> tuple
 
 
 def conformal_scores(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """The calibration scores of split conformal prediction, ascending `[N]` (Sadinle, Lei & Wasserman 2019).
+    """Return the calibration scores of split conformal prediction, ascending `[N]`.
+
+    See Sadinle, Lei & Wasserman (2019).
 
     They are 1 - the probability of the true class, of pictures that the network was not trained on.
     """

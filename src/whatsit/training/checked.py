@@ -1,4 +1,4 @@
-"""A recipe with other values, refused where one has no effect or the network cannot do it."""
+"""A recipe with other values, refused where they have no effect or cannot be."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ from whatsit.training.recipe import Recipe, change, flat, without_effect
 
 
 def changed(recipe: Recipe, values: Mapping[str, Any], where: str) -> Recipe:
-    """Return the recipe with other values, as `--set` has it. Raises `RecipeError`, also for a value without effect."""
+    """Return the recipe with other values, as `--set` has it.
+
+    Raises `RecipeError`, also for a value without effect.
+    """
     recipe = with_settings(recipe, values, where)
     require_network(recipe)
     return with_layers(recipe, flat(values, recipe, where))
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe:
-    """Return the recipe with these values. Raises `RecipeError`, also for a value without effect."""
+    """Return the recipe with these values.
+
+    Raises `RecipeError`, also for a value without effect.
+    """
     changed = change(recipe, settings, where)
     refuse_without_effect(changed, flat(settings, recipe, where), where)
     return changed
@@ -36,7 +42,7 @@ def refuse_without_effect(recipe: Recipe, names: Collection[str], where: str) ->
 
 
 def require_network(recipe: Recipe) -> None:
-    """Raise `UsageError` where the network has no such weights, or does not work at so small a size."""
+    """Raise `UsageError` where the network has no such weights or is too small."""
     if recipe.weights not in ("auto", "none") and not Path(recipe.weights).is_file():
         raise UsageError(f"{recipe.weights}: there is no such weights file; --weights takes auto, none or a path")
     smallest = SMALLEST[recipe.model] if recipe.model in SCRATCH_MODELS else BACKBONES[recipe.model].min_size
@@ -45,7 +51,10 @@ def require_network(recipe: Recipe) -> None:
 
 
 def with_layers(recipe: Recipe, said: Collection[str]) -> Recipe:
-    """Return the recipe with no more tuned layers than the backbone has; `said` are the keys that the user set."""
+    """Return the recipe with no more tuned layers than the backbone has.
+
+    `said` are the keys that the user set.
+    """
     if recipe.finetune_layers and recipe.model in SCRATCH_MODELS:
         raise RecipeError(
             f"'{recipe.model}' has no pretrained layers to tune; take it with --recipe scratch or baseline"

@@ -1,4 +1,4 @@
-"""The state of a training stage on disk, so that it can be gone on from after a `kill -9`.
+"""The state of a training stage on disk, to resume from after a `kill -9`.
 
 A file is an uncompressed `.npz` of plain arrays, one of them JSON, replaced as a whole; nothing in it is code.
 """
@@ -41,9 +41,9 @@ class State:
 
 
 def save(state: State, path: Path) -> None:
-    """Raises `DiskError`."""
-    told = {key: getattr(state, key) for key in ("epoch", "done", "plan", "progress", "entries", "best", "plateau")}
-    arrays: dict[str, Any] = {"state": np.array(json.dumps(told)), "logits": state.best_logits, "lowest": state.lowest}
+    """Write the state. Raises `DiskError`."""
+    about = {key: getattr(state, key) for key in ("epoch", "done", "plan", "progress", "entries", "best", "plateau")}
+    arrays: dict[str, Any] = {"state": np.array(json.dumps(about)), "logits": state.best_logits, "lowest": state.lowest}
     arrays |= {f"variable_{number}": array for number, array in enumerate(state.variables)}
     arrays |= {f"best_{number}": array for number, array in enumerate(state.best_weights)}
     with replacing(path) as file:
@@ -51,12 +51,12 @@ def save(state: State, path: Path) -> None:
 
 
 def load(path: Path) -> State:
-    """The state as it was saved; a fresh one where there is none, or where the file is damaged."""
+    """Return the saved state; a fresh one where there is none, or the file is damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            told = json.loads(str(kept["state"]))
+            about = json.loads(str(kept["state"]))
             return State(
-                **told,
+                **about,
                 variables=_numbered(kept, "variable"),
                 best_weights=_numbered(kept, "best"),
                 best_logits=kept["logits"],

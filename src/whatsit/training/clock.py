@@ -1,4 +1,4 @@
-"""Time belongs to the user: what training will take is told before, and a limit is kept."""
+"""The time of a training: forecasts, and plans that keep a limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Pace:
     validation: float  # of all validation pictures
 
     def epoch(self, steps: int) -> float:
-        """An epoch of so many steps."""
+        """Return the seconds of an epoch of that many steps."""
         return steps * self.step + self.validation
 
 
@@ -41,12 +41,12 @@ class Afterwards:
     fixed: float = 0.0  # seconds that do not depend on the model
 
     def seconds(self, per_picture: float) -> float:
-        """With a model that takes so many seconds a picture."""
+        """Return the seconds with a model that takes that long for an image."""
         return self.fixed + self.pictures * per_picture
 
 
 class Clock:
-    """Knows how much time is left, tells forecasts, and fits plans to it."""
+    """The time that is left, with forecasts and plans that fit into it."""
 
     def __init__(
         self,
@@ -56,9 +56,12 @@ class Clock:
         started: float | None = None,
         afterwards: Afterwards | None = None,
     ) -> None:
-        """`limit` in seconds for the whole run, None for none; `started` is when it began (`time.perf_counter`)."""
+        """Start the clock, or continue one.
+
+        `limit` is in seconds for the whole run, None for none; `started` is when it began (`time.perf_counter`).
+        """
         self._limit, self._say = limit, say
-        self._started = time.perf_counter() if started is None else started
+        self.started = time.perf_counter() if started is None else started  # when the run began
         self._afterwards = afterwards or Afterwards()
         self._reserved = 0.0
 
@@ -68,12 +71,14 @@ class Clock:
         return self._limit is not None
 
     def part(self, share: float) -> Clock:
-        """A clock that runs out when that share of the time left now is used."""
+        """Return a clock that runs out when that share of the remaining time is used."""
         limit = None if self._limit is None else share * self.left() / AIM
         return Clock(limit, self._say)
 
     def reserve(self, per_picture: float, first: int = 0) -> None:
-        """Keep time for what follows training, with a model that takes so many seconds a picture.
+        """Keep time for what follows training.
+
+        `per_picture` are the seconds of the model for an image.
 
         `first` is how many pictures it answers to be calibrated, before everything else.
         """
@@ -81,19 +86,22 @@ class Clock:
         self._reserved = wanted if self._limit is None else min(wanted, MOST_AFTERWARDS * self._limit)
 
     def left(self) -> float:
-        """Seconds that training may still take; infinite without a limit, never below zero."""
+        """Return the seconds left for training, never below 0; infinite without a limit."""
         if self._limit is None:
             return float("inf")
-        return max(0.0, AIM * self._limit - self._reserved - (time.perf_counter() - self._started))
+        return max(0.0, AIM * self._limit - self._reserved - (time.perf_counter() - self.started))
 
     def plan(self, stage: str, epochs: int, steps: int, pace: Pace) -> Plan:
-        """How many epochs, and steps in each, fill the time that is left; the forecast is told. Never more than wanted."""
+        """Return the epochs, and steps in each, that fill the remaining time; say so.
+
+        There are never more than the recipe has.
+        """
         plan = self._fitting(epochs, steps, pace)
         self._tell(stage, plan, epochs, steps, pace)
         return plan
 
     def replan(self, plan: Plan, wanted: Plan, done: int, pace: Pace) -> Plan:
-        """The same plan, of which so many epochs are done, or another where its epochs take longer or less than foreseen.
+        """Return the plan, changed where its epochs take longer or less than forecast.
 
         Less where the time would not do; more, up to what is wanted, where a whole epoch more goes into it.
         """
@@ -111,7 +119,10 @@ class Clock:
         return Plan(done + rest.epochs, rest.steps)
 
     def _fitting(self, epochs: int, steps: int, pace: Pace) -> Plan:
-        """Whole epochs as far as possible, each a little shorter so that nothing is left over; rather `FEWEST` short ones."""
+        """Return whole epochs, each a little shorter so that no time is left over.
+
+        There are rather `FEWEST` short ones than fewer.
+        """
         left = self.left()
         if epochs * pace.epoch(steps) <= left:
             return Plan(epochs, steps)
@@ -119,11 +130,11 @@ class Clock:
         return Plan(epochs, max(1, min(steps, int((left / epochs - pace.validation) / pace.step))))
 
     def go_on(self, stage: str, done: int, epochs: int) -> None:
-        """An interrupted stage goes on."""
+        """Say that an interrupted stage continues."""
         self._say(f"Training ({stage}): going on after epoch {done} of {epochs}")
 
     def tell(self, what: str, seconds: float) -> None:
-        """A forecast of something else than epochs."""
+        """Say how long something else than epochs will take."""
         self._say(f"{what}: about {duration(seconds)} on this machine")
 
     def _tell(self, stage: str, plan: Plan, epochs: int, steps: int, pace: Pace) -> None:
@@ -138,7 +149,7 @@ class Clock:
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `7 min`, `1 h 20 min`."""
+    """Return seconds in words: `45 s`, `7 min`, `1 h 20 min`."""
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     minutes = round(seconds / 60)
@@ -146,7 +157,10 @@ def duration(seconds: float) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `90s`, `10m`, `1.5h`, `1h30m`. Raises `ValueError`, also for a number without a unit."""
+    """Return the seconds of `90s`, `10m`, `1.5h` or `1h30m`.
+
+    Raises `ValueError`, also for a number without a unit.
+    """
     compact = text.strip().lower().replace(" ", "")
     parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s)?", compact)
     if not compact or not parts:

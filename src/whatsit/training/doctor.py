@@ -1,4 +1,4 @@
-"""Which labels are likely wrong: what classifiers that never saw a picture say of it, beside its label."""
+"""Likely wrong labels: predictions by classifiers that never saw the image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LabelIssue:
 def label_issues(
     features: Floats, labels: Labels, groups: Sequence[Sequence[int]] = (), classes: int | None = None
 ) -> list[LabelIssue]:
-    """Pictures whose labels are likely wrong, the most certain first.
+    """Return the images whose labels are likely wrong, the most certain first.
 
     Probabilities come from logistic regression on the features in five folds, so that no picture judges itself, nor its
     near-duplicates, as in confident learning (Northcutt et al. 2021). How many labels are wrong is fitted together with the
@@ -78,7 +78,10 @@ def label_issues(
 
 
 def judge(probabilities: Floats, given: Labels) -> tuple[Floats, Floats]:
-    """The probabilities `[N, K]`, calibrated, and that of each given label to be wrong, `[N]`; 0 where it is likeliest."""
+    """Return calibrated probabilities `[N, K]`, and that of each label to be wrong.
+
+    The latter is `[N]`; 0 where the label is the most probable class.
+    """
     from scipy.optimize import minimize
 
     logs = np.log(np.maximum(probabilities, 1e-12))
@@ -104,7 +107,7 @@ def judge(probabilities: Floats, given: Labels) -> tuple[Floats, Floats]:
 
 
 def _out_of_fold(values: Floats, labels: Labels, folds: Labels, trusted: npt.NDArray[np.bool_]) -> Floats:
-    """Probabilities `[N, K]`, each picture's by a classifier of the trusted pictures in the other folds."""
+    """Return probabilities `[N, K]` by classifiers of trusted images in other folds."""
     from sklearn.linear_model import LogisticRegression
 
     probabilities = np.zeros((len(labels), int(labels.max()) + 1))
@@ -117,7 +120,7 @@ def _out_of_fold(values: Floats, labels: Labels, folds: Labels, trusted: npt.NDA
 
 
 def _folds(labels: Labels, groups: Labels) -> Labels:
-    """The fold of each picture: every class alike in all, a group in one."""
+    """Return the fold of each image: every class alike in all, a group in one."""
     rng = np.random.default_rng(0)
     folds = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
@@ -129,7 +132,7 @@ def _folds(labels: Labels, groups: Labels) -> Labels:
 
 
 def _compressed(features: Floats) -> Floats:
-    """The principal components, of variance 1 but for the smallest."""
+    """Return the principal components, of variance 1 but for the smallest."""
     kept = min(_DIMENSIONS, features.shape[1], max(2, len(features) // 4))
     values, variances = principal_components(features, kept)
     values /= np.sqrt(np.maximum(variances, 1e-9) + 0.01 * variances.max())

@@ -1,4 +1,4 @@
-"""Frozen features: what a frozen network says of every picture, computed once, kept on disk.
+"""Frozen features: the outputs of a frozen network, computed once and cached.
 
 They are kept by the contents of the picture, under a key made of everything they depend on: the graph with its
 weights, its precision and the resize rule. So a second run, another split, or ten new pictures cost what is new.
@@ -17,13 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.cache import cache_folder
-from whatsit.engines import Engine, Images
+from whatsit.engines import Engine, Images, available, open_engine, training_precision
+from whatsit.events import SILENT, Reporter, Work
 from whatsit.files import DiskError
 from whatsit.images.batches import Batch, decode_batches
 from whatsit.images.decode import RESIZE_RULE
 from whatsit.images.kept import SHARD, Kept
 from whatsit.images.scan import Dataset, Picture
 from whatsit.images.views import apply_view
+from whatsit.models import classifier
 
 _HALF_MAX = 65504.0
 
@@ -39,8 +41,17 @@ class Features:
     failed: list[tuple[str, str]]  # (name, reason) of the others
 
 
+@dataclass(frozen=True)
+class OpenNetwork:
+    """A network that an engine runs."""
+
+    engine: Engine  # its only output is the feature vector, `[N, width]`
+    size: tuple[int, int]  # (height, width) of the images that it takes
+    width: int
+
+
 def feature_cache(graph: bytes, precision: str, width: int, folder: Path | None = None) -> Kept:
-    """Where the features of this network are kept, a part a view."""
+    """Return the cache of a network's features, a part for each view."""
     key = hashlib.sha256(f"{precision} {RESIZE_RULE} 2 ".encode() + graph).hexdigest()[:32]
     return Kept((folder or cache_folder() / "features") / key, width, np.float16)
 
@@ -48,29 +59,30 @@ def feature_cache(graph: bytes, precision: str, width: int, folder: Path | None 
 def extract(
     dataset: Dataset,
     pictures: Sequence[Picture],
-    engine: Engine,
-    size: tuple[int, int],
+    network: OpenNetwork,
     *,
-    width: int,
     views: Sequence[str] = ("original",),
     cache: Kept | None = None,
     progress: Callable[[int, int], None] | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Features:
-    """The features of pictures, from the cache where they are there, else computed and put there.
+    """Return the features of images, from the cache where it has them.
 
     Args:
-        engine: its only output is the feature vector, `[N, width]`.
-        size: (height, width) that the engine takes.
+        dataset: which reads the images.
+        pictures: the images.
+        network: computes the features.
         views: see `images/views.py`; decoding is shared between them.
-        warn: is told, once, when the disk is too full to keep features.
+        cache: of the features, a part for each view.
+        progress: takes (done, total).
+        warn: takes a warning, once, when the disk is too full for the cache.
     """
-    values = {view: np.zeros((len(pictures), width), np.float16) for view in views}
+    values = {view: np.zeros((len(pictures), network.width), np.float16) for view in views}
     missing = _fill_from_cache(pictures, values, cache) if cache else list(range(len(pictures)))
     failed: dict[int, str] = {}
     done = len(pictures) - len(missing)
     keeper = _Keeper(cache, pictures, values, warn)
-    for rows, outputs in _run(dataset, pictures, missing, engine, size, views, failed):
+    for rows, outputs in _run(dataset, pictures, missing, network, views, failed):
         for view, output in zip(views, outputs, strict=True):
             values[view][rows] = _half(output)
         keeper.add(rows)
@@ -89,7 +101,7 @@ def extract(
 
 
 def _half(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Values that fit into half precision, where the largest would become infinite."""
+    """Return values clipped to half precision, where the largest would be infinite."""
     if values.min() >= -_HALF_MAX and values.max() <= _HALF_MAX:
         return values
     clipped: npt.NDArray[Any] = np.clip(values, -_HALF_MAX, _HALF_MAX)
@@ -97,7 +109,7 @@ def _half(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 class _Keeper:
-    """Puts finished features into the cache, a shard at a time, until the disk is full."""
+    """Put finished features into the cache, a shard at a time, until the disk is full."""
 
     def __init__(
         self,
@@ -128,7 +140,7 @@ class _Keeper:
 
 
 def _fill_from_cache(pictures: Sequence[Picture], values: dict[str, HalfFloats], cache: Kept) -> list[int]:
-    """Copy what the cache has; the rows of which a view is missing."""
+    """Copy what the cache has; return the rows of which a view is missing."""
     digests = [picture.digest for picture in pictures]
     filled = [cache.fill(view, digests, array) for view, array in values.items()]
     everywhere = set.intersection(*filled)
@@ -139,12 +151,11 @@ def _run(
     dataset: Dataset,
     pictures: Sequence[Picture],
     rows: Sequence[int],
-    engine: Engine,
-    size: tuple[int, int],
+    network: OpenNetwork,
     views: Sequence[str],
     failed: dict[int, str],
 ) -> Iterator[tuple[list[int], list[npt.NDArray[Any]]]]:
-    """Decode and run; the rows of each batch with one output a view."""
+    """Yield the rows of each batch with one output for each view."""
     waiting: deque[list[int]] = deque()
 
     def inputs(batches: Iterator[Batch[int]]) -> Iterator[Images]:
@@ -155,8 +166,72 @@ def _run(
                 for view in views:
                     yield apply_view(batch.pixels, view)
 
-    batches = decode_batches(rows, lambda row: dataset.read(pictures[row]), size, batch_size=8)
-    outputs = engine.stream(inputs(batches))
+    batches = decode_batches(rows, lambda row: dataset.read(pictures[row]), network.size, batch_size=8)
+    outputs = network.engine.stream(inputs(batches))
     for first in outputs:
         results = [first[0], *(next(outputs)[0] for _ in views[1:])]
         yield waiting.popleft(), results
+
+
+class FrozenNetwork:
+    """A frozen network as a fast function of images, with cached results."""
+
+    def __init__(self, graph: bytes, width: int, size: tuple[int, int]) -> None:
+        """Open a graph from images of this size to an `embedding` of this width.
+
+        It runs in the fastest precision of this machine.
+        """
+        runtime = available()[0]
+        precision = training_precision(runtime)
+        self.width = width
+        engine = open_engine(graph, ["embedding"], runtime=runtime, precision=precision)
+        self._network = OpenNetwork(engine, size, width)
+        self._cache = feature_cache(graph, f"{runtime} {precision}", width)
+
+    @classmethod
+    def of_model(cls, network: Any) -> FrozenNetwork:
+        """Open `pooled_features`."""
+        return cls(classifier.features_to_onnx(network), width_of(network), size_of(network))
+
+    def features(self, dataset: Dataset, split: str, views: tuple[str, ...], reporter: Reporter) -> Features:
+        """Return the features of a split, from the cache where it has them."""
+        advance = reporter.stage(f"Computing features ({split})", Work.FEATURES, split)
+        pictures, warn = dataset.of(split), reporter.warn
+        return extract(dataset, pictures, self._network, views=views, cache=self._cache, progress=advance, warn=warn)
+
+    def cached(self, dataset: Dataset, pictures: list[Picture], reporter: Reporter) -> Features:
+        """Return the features of these images, from the cache where it has them."""
+        advance = reporter.stage("Computing features", Work.FEATURES)
+        return extract(dataset, pictures, self._network, cache=self._cache, progress=advance, warn=reporter.warn)
+
+    def uncached(
+        self, dataset: Dataset, pictures: list[Picture], views: tuple[str, ...], reporter: Reporter = SILENT
+    ) -> Features:
+        """Return the features of these images, without a cache."""
+        advance = reporter.stage("Computing features (tuned network)", Work.FEATURES)
+        return extract(dataset, pictures, self._network, views=views, progress=advance)
+
+    def missing(self, pictures: list[Picture], views: tuple[str, ...]) -> int:
+        """Return the number of features that the cache has not, over all views."""
+        digests = [picture.digest for picture in pictures]
+        return sum(self._cache.missing(view, digests) for view in views)
+
+    def bytes(self, pictures: int, views: tuple[str, ...]) -> int:
+        """Return the bytes that the features of that many images take."""
+        return 2 * self.width * pictures * len(views)
+
+    def run(self, pixels: Images) -> npt.NDArray[Any]:
+        """Return the features float32 `[N, F]` of images uint8 `[N, H, W, 3]`."""
+        features: npt.NDArray[Any] = self._network.engine.run(pixels)[0]
+        return features
+
+
+def size_of(network: Any) -> tuple[int, int]:
+    """Return (height, width) of the images that a network takes."""
+    height, width = (int(side) for side in network.input.shape[1:3])
+    return height, width
+
+
+def width_of(network: Any) -> int:
+    """Return the length of a network's embedding."""
+    return int(network.outputs[1].shape[-1])

@@ -33,7 +33,10 @@ class History:
         self._started = time.perf_counter() if started is None else started
 
     def add(self, stage: str, epoch: int, logs: dict[str, float], learning_rate: float, epochs: int = 0) -> Epoch:
-        """Record an epoch, counted from 1 in each stage, of `epochs` planned ones; return its row."""
+        """Record an epoch, counted from 1 in its stage; return its row.
+
+        `epochs` are planned.
+        """
         entry: Epoch = {"stage": stage, "epoch": epoch}
         entry |= {key: logs[key] for key in LOGGED}
         entry |= {"learning_rate": learning_rate, "seconds": round(time.perf_counter() - self._started, 3)}

@@ -1,4 +1,7 @@
-"""How a key of a recipe is declared: its default, limits, meaning, when it applies, and how tuning searches it."""
+"""The declaration of a recipe's key.
+
+It has the default, limits, meaning, when it applies, and how tuning searches it.
+"""
 
 from __future__ import annotations
 
@@ -119,8 +122,11 @@ class Key:
         """Return the allowed values, in words."""
         if self.choices:
             return ", ".join(self.choices)
-        between = f"{self.within[0]:g} to {self.within[1]:g}" if self.within else self.kind()
-        return " or ".join([between, *(f'"{word}"' for word in self.words)]) if self.within else between
+        if not self.within:
+            return self.kind()
+        between = f"{self.within[0]:.10g} to {self.within[1]:.10g}"
+        between = f"a list of {between}" if isinstance(self.default, tuple) else between
+        return " or ".join([between, *(f'"{word}"' for word in self.words)])
 
 
 def key(default: Any, about: str, table: str = "", **more: Any) -> Any:

@@ -18,7 +18,10 @@ _FROZEN_SIZES = (96, 128, 160, 192, 224, 288, 320)
 
 @dataclass(frozen=True)
 class Span:
-    """Every number from `low` to `high`; `whole` for whole numbers, `log` where ratios matter and not differences."""
+    """Every number from `low` to `high`.
+
+    `whole` is for whole numbers, `log` where ratios matter and not differences.
+    """
 
     low: float
     high: float

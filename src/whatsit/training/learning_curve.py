@@ -1,4 +1,4 @@
-"""Whether more pictures would help: a linear probe trained on growing shares of the training pictures."""
+"""Whether more images would help: a linear probe on growing shares of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from whatsit.images.scan import SPLITS, Dataset, label_numbers
 from whatsit.progress import Reporter
-from whatsit.training.frozen import FrozenNetwork
+from whatsit.training.features import FrozenNetwork
 from whatsit.training.probe import RIDGES, Moments, Standard, best_penalty, trial_of
 
 Floats = npt.NDArray[Any]
@@ -21,7 +21,7 @@ SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """How a linear probe does on the test pictures when it is trained on a share of the training pictures."""
+    """The test result of a linear probe trained on a share of the training images."""
 
     shares: tuple[float, ...]  # ascending; the last is 1
     pictures: tuple[int, ...]  # trained on, at each share
@@ -36,12 +36,16 @@ def learning_curve(
     classes: int,
     seed: int = 0,
 ) -> LearningCurve:
-    """Train the probe (see `training/probe.py`) on growing shares of the training pictures, drawn class by class, and test each.
+    """Train the probe on growing shares of the training images, and test each.
+
+    They are drawn class by class (see `training/probe.py`).
 
     The penalty is the one that does best on the validation pictures. Small data sets are drawn several times and averaged.
 
     Args:
-        train, validation, test: features float `[N, F]` and labels int `[N]`, 0 to `classes - 1`.
+        train: features float `[N, F]` and labels int `[N]`, 0 to `classes - 1`.
+        validation: the same, by which the penalty is chosen.
+        test: the same.
         classes: K.
         seed: of the draws.
     """
@@ -78,7 +82,7 @@ def learning_curve(
 def learning_curve_of(
     dataset: Dataset, frozen: FrozenNetwork, width: int, seed: int, reporter: Reporter
 ) -> LearningCurve:
-    """Return the curve of a data set that is split, with the last `width` features of a frozen network."""
+    """Return the curve of a split data set, by the last `width` features."""
     parts = []
     for name in SPLITS:
         found = frozen.features(dataset, name, ("original",), reporter)

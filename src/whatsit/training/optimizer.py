@@ -11,13 +11,18 @@ NOT_DECAYED = ("bias", "gamma", "beta")
 
 
 def make_optimizer(variables: Sequence[Any], recipe: Recipe) -> Adam | Sgd:
-    """The recipe's optimizer of a model's trainable Keras variables; weight decay is decoupled, of kernels alone."""
+    """Return the recipe's optimizer of a model's trainable Keras variables.
+
+    Weight decay is decoupled, of kernels alone.
+    """
     kind = Sgd if recipe.optimizer == "sgd" else Adam
     return kind(variables, recipe.weight_decay)
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019), by TensorFlow's fused operation.
+    """Adam (Kingma & Ba 2015) by TensorFlow's fused operation.
+
+    Weight decay is decoupled (Loshchilov & Hutter 2019).
 
     What Keras's optimizer does in a dozen passes over the weights is one here; of a head that is most of a step.
     """
@@ -40,7 +45,7 @@ class Adam:
         return [*self._means, *self._squares, self._steps]
 
     def apply(self, gradients: Sequence[Any], rate: Any) -> None:
-        """One step at a learning rate, a float32 tensor; in a `tf.function`."""
+        """Take one step at a learning rate, a float32 tensor; in a `tf.function`."""
         import tensorflow as tf
 
         steps = self._steps.assign_add(1.0)
@@ -76,6 +81,6 @@ class Sgd:
         return list(self._optimizer.variables)
 
     def apply(self, gradients: Sequence[Any], rate: Any) -> None:
-        """One step at a learning rate, a float32 tensor; in a `tf.function`."""
+        """Take one step at a learning rate, a float32 tensor; in a `tf.function`."""
         self._optimizer.learning_rate.assign(rate)
         self._optimizer.apply_gradients(zip(gradients, self._weights, strict=True))

@@ -1,4 +1,6 @@
-"""A linear probe (Alain & Bengio 2016) on frozen features: ridge regression to one target a class, in closed form.
+"""A linear probe (Alain & Bengio 2016): ridge regression on frozen features.
+
+It has one target a class, and a closed form.
 
 It takes a second, cannot diverge, and needs no choice of a learning rate: what every trained head is held against.
 """
@@ -25,7 +27,8 @@ def fit_probe(
     """Fit the probe, with the penalty that does best on the validation images.
 
     Args:
-        train, validation: features float `[N, F]` and labels int `[N]`, 0 to `classes - 1`.
+        train: features float `[N, F]` and labels int `[N]`, 0 to `classes - 1`.
+        validation: the same, by which the penalty is chosen.
         classes: K.
         seed: of the draw of at most `TRIAL` validation images.
     """
@@ -43,7 +46,9 @@ def trial_of(validation: tuple[Floats, Labels], rng: np.random.Generator) -> tup
 def best_penalty(
     moments: Moments, ridges: tuple[float, ...], features: Floats, labels: Labels
 ) -> tuple[LinearProbe, tuple[float, ...]]:
-    """Return the probe with the best penalty on validation images, and the penalties to try with more training images.
+    """Return the probe with the best penalty, and the penalties to try next.
+
+    Validation images judge; next means with more training images.
 
     The more training images, the smaller the best penalty: so the same again, and the next smaller one.
     """
@@ -62,7 +67,10 @@ class Standard:
 
     @classmethod
     def of(cls, features: Floats) -> Standard:
-        """Return that of a sample of features float `[N, F]`; those that hardly vary are not blown up."""
+        """Return the standard of a sample of features float `[N, F]`.
+
+        Those that hardly vary are not scaled up.
+        """
         some = features[:: max(1, len(features) // _SLICE)].astype(np.float32)
         scale = some.std(axis=0)
         return cls(some.mean(axis=0), scale + 0.1 * scale.mean() + 1e-9)
@@ -82,7 +90,7 @@ class LinearProbe:
     offset: Floats  # [K]
 
     def scores(self, features: Floats) -> Floats:
-        """Return the regression's values, float32 `[N, K]`: about 1 for the class and 0 for the others."""
+        """Return the regression's values, float32 `[N, K]`: about 1 for the class."""
         parts = (features[start : start + _SLICE] for start in range(0, len(features), _SLICE))
         return np.concatenate([self.standard.apply(part) @ self.weights + self.offset for part in parts])
 
@@ -93,7 +101,7 @@ class LinearProbe:
 
 
 class Moments:
-    """What ridge regression needs to know of the images so far; more can be added to it.
+    """The sums that ridge regression needs of the images so far; more can be added.
 
     While there are fewer images than features, they are kept themselves and the smaller of two equal systems is solved.
     """
@@ -123,7 +131,10 @@ class Moments:
                 self._inner += x.T @ x
 
     def solve(self, ridge: float) -> LinearProbe:
-        """Return the probe with a penalty of `ridge` times the number of images."""
+        """Return the probe with the best penalty, and the penalties to try next.
+
+        Validation images judge; next means with more training images.
+        """
         from scipy.linalg import solve
 
         count = len(self._labels)

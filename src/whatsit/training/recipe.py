@@ -1,4 +1,7 @@
-"""What a recipe may say. Each key is declared once, in `Recipe`: the reference page is made from it (docs/recipe_keys.py)."""
+"""The recipe: every key is declared once, in `Recipe`.
+
+The reference page is made from it (docs/recipe_keys.py).
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ _SHARE, _PATIENCE = (0.0, 1.0), (1, 10_000)
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every key of a training run. Sizes in pixels, angles in degrees, shares from 0 to 1.
+    """Every key of a training run.
+
+    Sizes are in pixels, angles in degrees, shares from 0 to 1.
 
     A key is declared here and nowhere else: see `Key`. The kinds of recipes that `search` distinguishes are `head` (every
     pretrained network), `finetune`, `scratch` (every network from scratch) and `simple-cnn`.
@@ -148,7 +153,10 @@ KEYS: Mapping[str, Key] = keys_of(Recipe)
 
 
 def without_effect(recipe: Recipe, names: Collection[str]) -> tuple[str, str] | None:
-    """Return the first of these keys that this recipe would ignore, and why; None where all count."""
+    """Return the first of these keys without effect on this recipe, and why.
+
+    None where all count.
+    """
     for name in sorted(set(names) & KEYS.keys()):
         if recipe.candidates:
             if not KEYS[name].beside_candidates:
@@ -171,7 +179,10 @@ def load(recipe: str) -> Recipe:
 
 
 def written_in(recipe: str) -> dict[str, Any]:
-    """Return the keys and values of a recipe's file, as `flat` does, unchecked. Raises `RecipeError`."""
+    """Return the keys and values of a recipe's file, as `flat` does, unchecked.
+
+    Raises `RecipeError`.
+    """
     if recipe in names():
         path = FOLDER / f"{recipe}.toml"
     elif recipe.endswith(".toml"):
@@ -188,7 +199,10 @@ def written_in(recipe: str) -> dict[str, Any]:
 
 
 def change(recipe: Recipe, values: Mapping[str, Any], where: str) -> Recipe:
-    """Return the recipe with these values, each checked. `where` is named in errors. Raises `RecipeError`."""
+    """Return the recipe with these values, each checked.
+
+    `where` is named in errors. Raises `RecipeError`.
+    """
     checked: dict[str, Any] = {}
     for name, value in flat(values, recipe, where).items():
         if name not in KEYS:
@@ -205,7 +219,9 @@ def _hint(name: str) -> str:
 
 
 def flat(values: Mapping[str, Any], recipe: Recipe, where: str) -> dict[str, Any]:
-    """Return values without tables, by the names of `Recipe`; `recipe` is what they change. Raises `RecipeError`.
+    """Return values without tables, by the names of `Recipe`.
+
+    `recipe` is what they change. Raises `RecipeError`.
 
     Names may be `epochs`, `fit.epochs`, or tables such as `{"fit": {"epochs": 5}}`; those of version 0.1.0 are read too.
     """
@@ -224,14 +240,16 @@ _TWINS = {"finetune_all_epochs", "finetune_all_shift"}  # of 0.1.0: they held wh
 
 
 def _without_twins(values: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """Return values of 0.1.0 in today's keys: what all layers had where all may be tuned, else what some layers had."""
+    """Return values of version 0.1.0 in today's keys.
+
+    They are what all layers had where all may be tuned, else what some layers had.
+    """
     layers = values.get("finetune_layers", recipe.finetune_layers)
     some = (values.get("finetune_epochs", recipe.finetune_epochs or SOME_EPOCHS), values.get("shift", recipe.shift))
     epochs = values.pop("finetune_all_epochs", some[0])
     shift = values.pop("finetune_all_shift", some[1])
     if not layers:
-        values.pop("finetune_epochs", None)
-        return values
+        return values | ({"finetune_epochs": 0} if "finetune_epochs" in values else {})
     if layers == ALL or values.get("finetune_all_from", recipe.finetune_all_from):
         usual = (some[0], epochs) == (SOME_EPOCHS, WHOLE_EPOCHS) or (layers == ALL and epochs == WHOLE_EPOCHS)
         larger = max((some[1], shift), key=lambda value: value if isinstance(value, int | float) else 0.0)
@@ -241,7 +259,10 @@ def _without_twins(values: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """Return `["epochs=5", "views=original,flip"]` as values. Raises `RecipeError` for what is not `key=value`."""
+    """Return `["epochs=5", "views=original,flip"]` as values.
+
+    Raises `RecipeError` for what is not `key=value`.
+    """
     named = {declared.path: declared.name for declared in KEYS.values()}
     values: dict[str, Any] = {}
     for setting in settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from whatsit.models.cnn import SCRATCH_MODELS, SIMPLE_CNN
 from whatsit.training.knobs import ALL, AUTO
@@ -19,13 +20,31 @@ def tuned_epochs(recipe: Recipe, *, whole: bool) -> int:
     return recipe.finetune_epochs or (WHOLE_EPOCHS if whole else SOME_EPOCHS)
 
 
+def fine_tuning(recipe: Recipe, *, whole: bool) -> Recipe:
+    """Return the recipe of the second stage of fine-tuning.
+
+    `whole` is for the whole network, else for some layers.
+    """
+    return replace(
+        recipe,
+        epochs=tuned_epochs(recipe, whole=whole),
+        shift=working_shift(recipe, whole=whole),
+        batch_size=recipe.finetune_batch_size,
+        learning_rate=recipe.finetune_learning_rate,
+        schedule="one-cycle",
+    )
+
+
 def working_shift(recipe: Recipe, *, whole: bool = False) -> float:
-    """Return the share by which images are shifted; `whole` where all layers of a pretrained network are tuned."""
+    """Return the share by which images are shifted.
+
+    `whole` is where all layers of a pretrained network are tuned.
+    """
     return (WHOLE_SHIFT if whole else 0.0) if recipe.shift == AUTO else float(recipe.shift)
 
 
 def working_size(recipe: Recipe, side: int) -> tuple[int, int]:
-    """Return the side at which the network works, and the factor by which it enlarges its input inside the graph.
+    """Return the side at which the network works, and how much it enlarges its input.
 
     `side` is the longer side of a typical image. Small images stay small up to the network: an image of 32 pixels is not
     enlarged before it is cached, sent or served.
@@ -39,7 +58,7 @@ def working_size(recipe: Recipe, side: int) -> tuple[int, int]:
 
 
 def working_batch_size(recipe: Recipe, samples: int, side: int = 32) -> int:
-    """Return the recipe's batch size, or a power of two that makes about 16 steps an epoch.
+    """Return the batch size: the recipe's, or one that makes about 16 steps an epoch.
 
     It is from 32 to 512 (to 128 of `simple-cnn`). Of images with more than 32 pixels a side a batch has fewer than 512, so that
     it takes little more memory.
@@ -48,3 +67,14 @@ def working_batch_size(recipe: Recipe, samples: int, side: int = 32) -> int:
     most = 512 * 32**2 // max(side, 32) ** 2
     wanted = min(samples / 16, most)
     return recipe.batch_size or min(largest, max(32, 2 ** round(math.log2(max(wanted, 1)))))
+
+
+__all__ = [
+    "ALL",
+    "fine_tuning",
+    "tuned_epochs",
+    "tuned_layers",
+    "working_batch_size",
+    "working_shift",
+    "working_size",
+]

@@ -1,4 +1,4 @@
-"""How much each member of an ensemble has to say, found on validation pictures."""
+"""The weights of an ensemble's members, found on validation images."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ ROUNDS = 50
 
 @dataclass(frozen=True)
 class Votes:
-    """The weights of the members, which sum to one, and what their calibrated logits are multiplied by."""
+    """The weights of the members, which sum to 1, and a factor of their logits."""
 
     weights: tuple[float, ...]
     sharpness: float  # above 1 where the mean of the members' probabilities is too timid
 
 
 def fit_votes(logits: Sequence[npt.NDArray[Any]], labels: npt.NDArray[Any]) -> Votes:
-    """Choose weights by greedy selection with replacement (Caruana et al. 2004), then sharpen the mean.
+    """Choose weights by greedy selection with replacement, then sharpen the mean.
+
+    See Caruana et al. (2004).
 
     Round after round the member joins whose probabilities, averaged in, give the fewest errors. Of the rounds within a quarter
     of a standard error of the fewest, the one with the least log loss has the weights. A mean of calibrated probabilities is
@@ -44,7 +46,7 @@ def fit_votes(logits: Sequence[npt.NDArray[Any]], labels: npt.NDArray[Any]) -> V
 
 
 def _select(members: Sequence[Floats], labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """How often each member was chosen, at the best round."""
+    """Return how often each member was chosen, at the best round."""
     counts = np.zeros(len(members), np.int64)
     total = np.zeros_like(members[0])
     rounds: list[tuple[float, float, npt.NDArray[np.int64]]] = []
@@ -76,7 +78,7 @@ def _log_loss(probabilities: Floats, labels: npt.NDArray[Any]) -> float:
 
 
 def _least(loss: Any, low: float, high: float) -> float:
-    """Where a function of one minimum is least, to a thousandth."""
+    """Return where a function of one minimum is least, to a thousandth."""
     from scipy.optimize import minimize_scalar
 
     return float(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-3}).x)

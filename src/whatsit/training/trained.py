@@ -1,81 +1,40 @@
-"""What every way of training begins with, a job, and ends with: a calibrated classifier and the data it was fitted on."""
+"""The result of every way of training: a calibrated classifier and its data."""
 
 from __future__ import annotations
 
 import functools
 import itertools
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from whatsit.engines import open_engine
-from whatsit.errors import DataError
-from whatsit.events import Reporter
-from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset
 from whatsit.images.views import apply_view
 from whatsit.models.classifier import complete, features_to_onnx, head_alone, of_views
 from whatsit.models.surgery import copied
 from whatsit.models.unknown import Mahalanobis
-from whatsit.training.calibration import calibrated_losses, fit_temperature
-from whatsit.training.clock import Clock
-from whatsit.training.history import Epoch, History
-from whatsit.training.loop import Fitted, in_slices
+from whatsit.training.calibration import beats, calibrated_losses, clearly_less, fit_temperature
+from whatsit.training.context import Context
+from whatsit.training.features import FrozenNetwork
+from whatsit.training.history import Epoch
 from whatsit.training.recipe import Recipe
-from whatsit.training.watch import Outcome, signs_of_trouble
+from whatsit.training.trainer import Fitted, in_slices, logits_of_views
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import keras
 
-    from whatsit.training.frozen import FrozenNetwork
-
 DRAWS = 4  # of errors of features
+RISING = 1.1  # the last training loss against the first
+RISEN = 0.05  # nats, below which a rise is the noise of few steps
+FAR_BELOW = 0.1  # of training accuracy below a linear probe's on images that it never saw
+ENOUGH = 3  # validation images of a class, without one of which being predicted as it says something
+NAMED = 3  # classes by name in a warning
 
-Labels = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is to be trained."""
-
-    dataset: Dataset  # split
-    recipe: Recipe
-    size: int  # side at which the network works
-    upscale: int  # the input is smaller by this factor, and enlarged inside the graph
-    folder: Path  # of the run
-    history: History
-    clock: Clock
-    reporter: Reporter
-    stage_prefix: str = ""  # of the names of its stages in the history
-    brief: bool = False  # a trial, of which nothing but the validation loss matters
-    complete: bool = False  # too little time for all of the pictures is an error, not a reason to take fewer
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """(height, width) of the pictures that the network takes."""
-        return self.size // self.upscale, self.size // self.upscale
-
-    def reserve(self, features: keras.Model, first: int = 0) -> None:
-        """Keep time for what follows training with this network; `first` as `Clock.reserve` has it."""
-        if self.clock.limited and not self.brief:
-            views = len(self.test_views)
-            self.clock.reserve(views * seconds_per_picture(features, self.dataset), first)
-
-    @property
-    def test_views(self) -> tuple[str, ...]:
-        """The views of a picture that the shipped model looks at."""
-        return self.recipe.test_views(self.input_size[0])
-
-    def without(self, unreadable: list[tuple[str, str]]) -> Job:
-        """The job less the pictures that turned out to be unreadable. Raises `DataError`."""
-        return replace(self, dataset=require_every_class(self.dataset.without(unreadable)))
 
 
 @dataclass(frozen=True)
@@ -94,7 +53,7 @@ class Trained:
     best: Epoch  # the entry of the history whose weights these are
     temperature: float
     history: tuple[Epoch, ...]  # every epoch of every stage
-    known: Mahalanobis  # what the training pictures look like, so that strangers can be told
+    known: Mahalanobis  # the training images in feature space, for the out-of-distribution score
     losses: npt.NDArray[np.float64]  # [N], of each validation picture, calibrated
     right: npt.NDArray[np.bool_]  # [N], whether the prediction of each validation picture is right
     recipe: Recipe  # as it was carried out
@@ -102,9 +61,16 @@ class Trained:
     warnings: tuple[str, ...] = ()  # what looks wrong about this training, a line each with what to try
     probe: float | None = None  # validation accuracy of a linear probe on the frozen features
 
+    def is_clearly_better(self, other: Trained) -> bool:
+        """Return whether validation clearly prefers this one.
+
+        A small validation set would choose by chance.
+        """
+        return clearly_less(self.losses, other.losses, errors=2) and not beats(other.right, self.right)
+
     @functools.cached_property
     def classifier(self) -> keras.Model:
-        """The whole, a copy: from `image` to calibrated `probabilities` [N, K], of one view."""
+        """The whole, a copy: from `image` to calibrated `probabilities` [N, K]."""
         return complete(copied(self.features), self.head, self.temperature)
 
     @property
@@ -124,11 +90,14 @@ class Trained:
         return self.recipe.test_views(self.input_size[0])
 
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float64]:
-        """What the two parts, as they were fitted, say of pictures uint8 `[N, H, W, 3]`: `[N, K]`, by Keras in float32."""
+        """Return the probabilities `[N, K]` of images uint8 `[N, H, W, 3]`.
+
+        They are those of the two parts as they were fitted, by Keras in float32.
+        """
         return self._answer(self._embed(pixels))
 
     def sensitivity(self, pixels: Pixels, error: float) -> npt.NDArray[np.float64]:
-        """Return by how much probabilities of each picture move where every feature has a relative error of that size.
+        """Return the change of probabilities where features have a relative error.
 
         The error is drawn (normal, seeded). On pictures unlike those it was trained on, such as a black one, standardized
         features are large, and a head amplifies the rounding of float32 far more than on others.
@@ -150,7 +119,7 @@ class Trained:
         return most
 
     def _embed(self, pixels: Pixels) -> list[npt.NDArray[Any]]:
-        """The features of each view, by Keras in float32."""
+        """Return the features of each view, by Keras in float32."""
         import keras
 
         embed = keras.Model(self.features.input, self.features.outputs[1])
@@ -159,35 +128,22 @@ class Trained:
         return [np.concatenate([in_slices(embed, apply_view(one, view)) for one in parts]) for view in self.test_views]
 
     def _answer(self, seen: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
-        """Probabilities from the features of each view."""
+        """Return probabilities from the features of each view."""
         scaled = logits_of_views(self.head, seen).astype(np.float64) / self.temperature
         shares: npt.NDArray[np.float64] = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
         return shares
 
     def keras_model(self) -> keras.Model:
-        """The classifier as it answers, for other people's tools."""
+        """Return the classifier as it predicts, for other people's tools."""
         return of_views(self.classifier, self.test_views) if len(self.test_views) > 1 else self.classifier
 
 
-def seconds_per_picture(features: keras.Model, dataset: Dataset) -> float:
-    """What a network (to `feature_map` and `embedding`) takes to decode and answer a picture when it ships, in float32."""
-    engine, some = open_engine(features_to_onnx(features), ["embedding"]), dataset.of("validation")[:64]
-    height, width = (int(side) for side in features.input.shape[1:3])
-    rounds = []
-    for _ in range(2 + 64 // max(len(some), 1)):  # the first is to warm up; of few pictures more, as one may be slow
-        started = time.perf_counter()
-        batches = decode_batches(some, dataset.read, (height, width), batch_size=8)
-        count = sum(len(outputs[0]) for outputs in engine.stream(batch.pixels for batch in batches))
-        rounds.append((time.perf_counter() - started) / max(count, 1))
-    return min(rounds[1:])
-
-
 def finish(
-    job: Job,
+    context: Context,
     features: keras.Model,
     fitted: Fitted,
-    validation_labels: Labels,
+    validation_labels: npt.NDArray[np.int64],
     validation_logits: npt.NDArray[np.float32],
     known: Mahalanobis,
     frozen: FrozenNetwork | None = None,
@@ -201,63 +157,117 @@ def finish(
     """
     temperature, _ = fit_temperature(validation_logits, validation_labels)
     outcome = Outcome(
-        tuple(entry for entry in job.history.entries if entry["stage"] == fitted.best["stage"]),
+        tuple(entry for entry in context.history.entries if entry["stage"] == fitted.best["stage"]),
         fitted.best,
         validation_logits.argmax(axis=1),
         validation_labels,
-        job.dataset.classes,
+        context.dataset.classes,
         probe,
     )
     return Trained(
         features,
         head_alone(fitted.model),
-        job.dataset,
+        context.dataset,
         fitted.best,
         temperature,
-        tuple(job.history.entries),
+        tuple(context.history.entries),
         known,
         calibrated_losses(validation_logits, validation_labels),
         outcome.predicted == validation_labels,
-        job.recipe,
+        context.recipe,
         frozen,
         signs_of_trouble(outcome),
         probe,
     )
 
 
-def logits_of_views(model: keras.Model, views: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
-    """The mean logits `[N, K]` that a model has of one or several views of the same pictures (or of their features)."""
-    total: npt.NDArray[np.float32] = sum((in_slices(model, view) for view in views[1:]), in_slices(model, views[0]))
-    return total / np.float32(len(views))
+def logits_of_pixels(
+    features: keras.Model, context: Context, head: keras.Model, pixels: Pixels
+) -> npt.NDArray[np.float32]:
+    """Return the logits `[N, K]` of the network with that head, as it ships.
 
-
-def logits_of_pixels(features: keras.Model, job: Job, head: keras.Model, pixels: Pixels) -> npt.NDArray[np.float32]:
-    """The logits `[N, K]` of the whole float32 network with that head, as it ships: run by the fastest runtime."""
+    The fastest runtime runs it in float32.
+    """
     engine = open_engine(features_to_onnx(features), ["embedding"])
     last = head_alone(head)
 
     def batches() -> Iterator[Pixels]:
         for start in range(0, len(pixels), 16):
-            for view in job.test_views:
+            for view in context.test_views:
                 yield apply_view(pixels[start : start + 16], view)
 
-    kinds, answers = len(job.test_views), engine.stream(batches())
+    kinds, answers = len(context.test_views), engine.stream(batches())
     logits = []
     while group := [outputs[0] for outputs in itertools.islice(answers, 16 * kinds)]:
         logits.append(logits_of_views(last, [np.concatenate(group[number::kinds]) for number in range(kinds)]))
     return np.concatenate(logits)
 
 
-def require_every_class(dataset: Dataset) -> Dataset:
-    """Raises `DataError` where unreadable pictures leave a class without any to train on, or nothing to validate on."""
-    have = {picture.label for picture in dataset.of("train")}
-    missing = [label for label in dataset.classes if label not in have]
-    if missing or not dataset.of("validation"):
-        what = f"training picture of the class '{missing[0]}'" if missing else "validation picture"
-        if not dataset.unreadable:
-            raise DataError(f"{dataset.source}: no {what} is left")
-        name, reason = dataset.unreadable[-1]
-        raise DataError(
-            f"{dataset.source}: no {what} can be read; {len(dataset.unreadable)} cannot, such as {name}: {reason}"
-        )
-    return dataset
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of a training."""
+
+    epochs: tuple[Epoch, ...]  # of the stage that ships, in order
+    best: Epoch  # the one that ships
+    predicted: npt.NDArray[Any]  # int [N], the class predicted for each validation image
+    labels: npt.NDArray[Any]  # int [N], its true class
+    classes: tuple[str, ...]
+    probe: float | None = None  # validation accuracy of a linear probe on frozen features, where there is one
+
+
+def signs_of_trouble(outcome: Outcome) -> tuple[str, ...]:
+    """Return a line for each sign of trouble, the worst first."""
+    signs = [
+        _rising_loss(outcome),
+        _no_better_than_the_largest(outcome),
+        _never_predicted(outcome),
+        _below_probe(outcome),
+    ]
+    return tuple(sign for sign in signs if sign)
+
+
+def _rising_loss(outcome: Outcome) -> str:
+    losses = [float(epoch["loss"]) for epoch in outcome.epochs]
+    if len(losses) < 2 or losses[-1] <= max(RISING * losses[0], losses[0] + RISEN):
+        return ""
+    return (
+        f"the training loss rose from {losses[0]:.3f} to {losses[-1]:.3f}: the learning rate is likely too high; try a lower one "
+        f"(--set learning_rate=..., or finetune_learning_rate=... where layers are fine-tuned)"
+    )
+
+
+def _no_better_than_the_largest(outcome: Outcome) -> str:
+    counts = np.bincount(outcome.labels, minlength=len(outcome.classes))
+    largest, accuracy = int(counts.argmax()), float((outcome.predicted == outcome.labels).mean())
+    share = counts[largest] / len(outcome.labels)
+    if accuracy > share:
+        return ""
+    return (
+        f"in validation it is right for {accuracy:.1%}, always saying '{outcome.classes[largest]}' would be for {share:.1%}: it "
+        f"learned nothing of use; look for labels in the wrong folders (whatsit explore DATA), or bring more images"
+    )
+
+
+def _never_predicted(outcome: Outcome) -> str:
+    counts = np.bincount(outcome.labels, minlength=len(outcome.classes))
+    given = np.bincount(outcome.predicted, minlength=len(outcome.classes))
+    missing = np.flatnonzero((counts >= ENOUGH) & (given == 0))
+    if not len(missing):
+        return ""
+    names = ", ".join(f"'{outcome.classes[place]}'" for place in missing[:NAMED])
+    more = f" and {len(missing) - NAMED} more classes" if len(missing) > NAMED else ""
+    return (
+        f"{names}{more} {'is' if len(missing) == 1 else 'are'} never predicted for any of the {len(outcome.labels):,} validation "
+        f"images: too few training images, or too like another class; bring more of them, or try --recipe finetune or "
+        f"--set class_weights=balanced"
+    )
+
+
+def _below_probe(outcome: Outcome) -> str:
+    trained, held = float(outcome.best["accuracy"]), float(outcome.best["val_accuracy"])
+    if outcome.probe is None or trained > outcome.probe - FAR_BELOW or held >= outcome.probe:
+        return ""
+    return (
+        f"in training it is right for {trained:.1%}, a linear probe on frozen features for {outcome.probe:.1%} of images that it "
+        f"never saw: it did not learn what is there; try more epochs, another learning rate, or --recipe fast"
+    )

@@ -1,4 +1,7 @@
-"""Learns what the training pictures look like in feature space, so that strangers can be told (see `models/unknown.py`)."""
+"""The fit of the unknown score on the features of the training images.
+
+See `models/unknown.py`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy.typing as npt
 from whatsit.models.unknown import SMALLEST_NORM, Mahalanobis
 
 DIRECTIONS = 128
-MAX_PICTURES = 10_000  # more change the figures by nothing that can be measured, and take time
+MAX_PICTURES = 10_000  # more change the metrics by nothing that can be measured, and take time
 # Spread below which features and directions do not count: rounding, 1e-6 of a feature between two runtimes, would stand out.
 # Seven trained networks had a mean scale of 0.14 to 0.78 of a feature's root mean square and a rest of 0.03 to 0.29, so single
 # quiet features fall below the floor and the rest does not. Decision 19 has what a higher floor cost.
@@ -20,7 +23,7 @@ LEAST_SCALE_OF_FEW = 0.4  # divided by F: of few features the rounding does not 
 LEAST_REST = 0.01  # share of the variance of a standardized feature
 LEAST_REST_OF_FEW = 2.0  # divided by F, as for the scale: decides below 200 features, and at most `MOST_REST`
 MOST_REST = 0.5
-FEW = 500  # training pictures that a trial says something of strangers by
+FEW = 500  # training images by which a trial fits it
 
 
 def fit_mahalanobis(embedding: npt.NDArray[Any], labels: npt.NDArray[Any], classes: int, seed: int = 0) -> Mahalanobis:
@@ -59,14 +62,14 @@ def fit_mahalanobis(embedding: npt.NDArray[Any], labels: npt.NDArray[Any], class
 
 
 def _as_float32(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The values as a graph keeps them, so that the reference is computed from the same."""
+    """Return values as a graph stores them, for a reference computed from the same."""
     return values.astype(np.float32).astype(np.float64)
 
 
 def enough_rows(
     labels: npt.NDArray[Any], classes: int, seed: int = 0, most: int = MAX_PICTURES
 ) -> npt.NDArray[np.int64]:
-    """Rows to fit on: all, or at random some of each class in proportion, at least one."""
+    """Return rows to fit on: all, or some of each class in proportion, at least one."""
     if len(labels) <= most:
         return np.arange(len(labels))
     rng = np.random.default_rng(seed)

@@ -1,1 +1,1 @@
-"""The search for a better recipe: what may change, a study of trials, and its folder."""
+"""The search for a better recipe: its space, a study of trials, and its folder."""

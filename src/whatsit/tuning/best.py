@@ -1,4 +1,4 @@
-"""The end of a study: the chosen trial, its recipe and plots, and the run that is trained by it."""
+"""The end of a study: the chosen trial, its recipe and plots, and its run."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from whatsit.files import move_into_place, write_text
 from whatsit.run_files import BEST
 from whatsit.training.recipe import Recipe, to_toml
 from whatsit.tuning.folder import StudyFolder
-from whatsit.tuning.study import Row, write_trials
-from whatsit.tuning.trials import Trials, in_words
+from whatsit.tuning.study import Row, in_words, write_trials
+from whatsit.tuning.trials import Trials
 
 BestRun = Callable[[Path, Recipe, float | None], None]  # makes or resumes a run: its folder, recipe and seconds
 
@@ -31,7 +31,7 @@ class Conclusion:
     rows: tuple[Row, ...]
     best: Row  # the chosen one
     recipe: Recipe  # its recipe
-    is_made: bool  # whether its run is complete; else another process makes it
+    run: Path | None  # its folder; None where another process makes it
 
 
 def choose(rows: Sequence[Row], folder: Path) -> Row:
@@ -58,7 +58,7 @@ def choose(rows: Sequence[Row], folder: Path) -> Row:
 
 
 def _losses(folder: Path, row: Row) -> npt.NDArray[np.float64] | None:
-    """Return the loss of each validation image; None where the file is missing or damaged."""
+    """Return the loss of each validation image; None where the file is unusable."""
     try:
         found = np.load(folder / f"{row.number:04d}.npy", allow_pickle=False)
     except (OSError, ValueError, EOFError, BadZipFile):
@@ -78,7 +78,9 @@ def _write_result(folder: Path, rows: Sequence[Row], best: Row, recipe: Recipe, 
 
 
 def conclude(study: StudyFolder, trials: Trials, unfinished: str, train: BestRun, reporter: Reporter) -> Conclusion:
-    """Make the trials, choose one and make its run, unless another process still works on a trial.
+    """Make the trials, choose one and make its run.
+
+    Another process that still works on a trial makes the run instead.
 
     Args:
         study: its folder; `best/` in it is replaced when the new run is complete.
@@ -89,18 +91,19 @@ def conclude(study: StudyFolder, trials: Trials, unfinished: str, train: BestRun
     """
     rows, others = trials.make()
     best = choose(rows, study.folder / "trials")
-    recipe = trials.recipe_of(best.values)
-    if not others:
-        with FileLock(study.folder / ".best.lock"):
-            _write_result(study.folder, rows, best, recipe, trials.importance())
-            if study.made() != best.number or not (study.folder / BEST / "model.whatsit").is_file():
-                reporter.say(f"Training the recipe of trial {best.number + 1}: {in_words(best.values)}")
-                named = study.folder / f"{BEST}-{best.number:04d}"
-                if not (named / "model.whatsit").is_file():
-                    study.note_ending()
-                    train(named, recipe, trials.left_for_best())
-                move_into_place(named, study.folder / BEST)
-                study.note_made(best.number)
-                for other in study.folder.glob(f"{BEST}-*{unfinished}"):  # of a recipe that was the best before
-                    shutil.rmtree(other, ignore_errors=True)
-    return Conclusion(tuple(rows), best, recipe, not others)
+    recipe, run = trials.recipe_of(best.values), study.folder / BEST
+    if others:
+        return Conclusion(tuple(rows), best, recipe, None)
+    with FileLock(study.folder / ".best.lock"):
+        _write_result(study.folder, rows, best, recipe, trials.importance())
+        if study.made() != best.number or not (run / "model.whatsit").is_file():
+            reporter.say(f"Training the recipe of trial {best.number + 1}: {in_words(best.values)}")
+            named = study.folder / f"{BEST}-{best.number:04d}"
+            if not (named / "model.whatsit").is_file():
+                study.note_ending()
+                train(named, recipe, trials.budget.left_for_best())
+            move_into_place(named, run)
+            study.note_made(best.number)
+            for other in study.folder.glob(f"{BEST}-*{unfinished}"):  # of a recipe that was the best before
+                shutil.rmtree(other, ignore_errors=True)
+    return Conclusion(tuple(rows), best, recipe, run)

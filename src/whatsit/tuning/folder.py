@@ -37,7 +37,10 @@ class StudyFolder:
     used: float = 0.0  # seconds of work so far
 
     def trial_folder(self, number: int) -> Path:
-        """Return where a trial works; one that is repeated after a `kill -9` finds its checkpoints there."""
+        """Return where a trial works.
+
+        One that is repeated after a `kill -9` finds its checkpoints there.
+        """
         return self.folder / "trials" / f"{number:04d}"
 
     def require_same(
@@ -47,7 +50,7 @@ class StudyFolder:
         space: Mapping[str, Any] | None = None,
         settings: Collection[str] = (),
     ) -> None:
-        """Raise `UsageError` where the images or the settings are not those that the study began with."""
+        """Raise `UsageError` where images or settings are not those of the study."""
         if dataset.fingerprint() != self.fingerprint:
             raise UsageError(f"{self.data}: the pictures have changed since the study {self.folder} was begun; {AGAIN}")
         if wishes is None:
@@ -134,9 +137,16 @@ class Request:
     is_seeded: bool  # whether the user set the seed
     open_images: Callable[[int | None, int], Dataset]  # with that limit and seed, and split
 
+    def __post_init__(self) -> None:
+        if self.trials is not None and self.trials < 1:
+            raise UsageError(f"--trials must be at least 1, received {self.trials}")
+        if self.limit is not None and self.limit < 3:
+            what = "--limit must be at least 3 (one picture each to train, validate and test)"
+            raise UsageError(f"{what}, received {self.limit}")
+
 
 def begin_study(folder: Path, request: Request) -> tuple[StudyFolder, Dataset]:
-    """Make a new study's folder. Raises `UsageError` where the name is taken, `DiskError` where it cannot be written."""
+    """Begin a study: return its new folder, and its images. Raises as `make_folder`."""
     recipe = request.recipe or Recipe()
     if recipe.candidates:
         tried = ", ".join(recipe.candidates)
@@ -144,13 +154,7 @@ def begin_study(folder: Path, request: Request) -> tuple[StudyFolder, Dataset]:
     dataset = request.open_images(request.limit, recipe.seed)
     recipe = to_tune(recipe, len(dataset.of("train")), request.settings)
     space = space_to_json(searched_space(recipe, dataset, request.settings, request.search))
-    if folder.exists() and not _is_free(folder):
-        resume = "go on with --resume, " if (folder / _ABOUT).is_file() else ""
-        raise UsageError(f"{folder} exists already; {resume}choose another place with --out, or remove it first")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(folder, error) from None
+    make_folder(folder)
     study = StudyFolder(
         folder, request.data, dataset.fingerprint(), recipe, space, request.limit, request.trials, request.seconds
     )
@@ -158,8 +162,25 @@ def begin_study(folder: Path, request: Request) -> tuple[StudyFolder, Dataset]:
     return study, dataset
 
 
+def make_folder(folder: Path) -> None:
+    """Make a new study's folder.
+
+    Raises `UsageError` where the name is taken, `DiskError` where it cannot be written.
+    """
+    if folder.exists() and not _is_free(folder):
+        resume = "continue it with --resume, " if (folder / _ABOUT).is_file() else ""
+        raise UsageError(f"{folder} exists already; {resume}choose another place with --out, or remove it first")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(folder, error) from None
+
+
 def _is_free(folder: Path) -> bool:
-    """Return whether a folder holds no more than a process leaves that is killed before `study.json` is written."""
+    """Return whether a folder is empty or holds a study that was killed at once.
+
+    That is before `study.json` was written.
+    """
     return folder.is_dir() and all(
         path.name == _LOCK or (path.name.startswith(f".{_ABOUT}.") and path.suffix == ".part")
         for path in folder.iterdir()
@@ -167,7 +188,7 @@ def _is_free(folder: Path) -> bool:
 
 
 def resume_study(folder: Path, request: Request) -> tuple[StudyFolder, Dataset]:
-    """Return the study in a folder and its images, with more trials or time where the request has more.
+    """Return the study in a folder and its images; take more trials or time.
 
     Raises `UsageError` where there is none, or it was begun otherwise.
     """
@@ -215,7 +236,7 @@ def _open(folder: Path) -> StudyFolder:
 
 
 def new_folder(runs: Path, name: str) -> Path:
-    """Return a folder for a new study among runs, with a number behind its name where that is taken."""
+    """Return a folder for a new study among runs, with a number where it is taken."""
     folder, number = runs / name, 1
     while folder.exists():
         number += 1
@@ -224,7 +245,10 @@ def new_folder(runs: Path, name: str) -> Path:
 
 
 def latest_study(runs: Path, data: str) -> Path:
-    """Return the latest study of the data with that address among runs. Raises `UsageError` where there is none."""
+    """Return the latest study of the data with that address among runs.
+
+    Raises `UsageError` where there is none.
+    """
     found = [file.parent for file in runs.glob(f"*/{_ABOUT}") if _read(file.parent).get("data") == data]
     if not found:
         raise UsageError(f"{runs}: no study of {data} is there; begin one with the same command without --resume")

@@ -1,4 +1,4 @@
-"""The search space of `whatsit tune`: what is tried of a recipe, where it starts, and what a trial trains."""
+"""The search space of `whatsit tune`, its starting points and its trials."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from whatsit.errors import RecipeError, UsageError, suggest
 from whatsit.images.scan import Dataset, typical_size
+from whatsit.images.split import limit as limit_pictures
 from whatsit.models.backbones import BACKBONES, backbones_at_hand
 from whatsit.models.cnn import SCRATCH_MODELS, SIMPLE_CNN
 from whatsit.training.checked import changed
@@ -20,6 +21,7 @@ from whatsit.training.resolve import tuned_epochs, tuned_layers, working_shift, 
 
 SHORT = 0.12  # of the epochs of a whole training, for a trial of a network that is trained live
 FEWEST_EPOCHS = 3
+ENOUGH = 10_000  # training images for a trial of a pretrained network
 
 
 def ends(knob: Knob) -> tuple[Any, ...]:
@@ -56,7 +58,10 @@ def default_space(recipe: Recipe, side: int, images: int, ready: Collection[str]
 def searched_space(
     recipe: Recipe, dataset: Dataset, settings: Mapping[str, Any], search: Sequence[str]
 ) -> dict[str, Knob]:
-    """Return what `search` says, else what is worth trying beside the user's `settings`. Raises `RecipeError` or `UsageError`."""
+    """Return what `search` says, else the default space beside `settings`.
+
+    Raises `RecipeError` or `UsageError`.
+    """
     fixed = flat(settings, recipe, "--set")
     if search:
         space = parse_search(search, recipe)
@@ -78,7 +83,9 @@ def _wide_enough(knob: Knob, own: Any) -> Knob:
 
 
 def to_tune(recipe: Recipe, images: int, settings: Container[str] = ()) -> Recipe:
-    """Return the recipe whose keys are searched: what it leaves open is decided, unless the user's `settings` have it.
+    """Return the recipe whose keys are searched: what it leaves open is decided.
+
+    The user's `settings` stay.
 
     One head, on all depths, where it trains two and takes the better one; as many tuned layers as it takes for this number of
     training images, so that another number is another trial.
@@ -91,7 +98,7 @@ def to_tune(recipe: Recipe, images: int, settings: Container[str] = ()) -> Recip
 
 
 def starting_points(recipe: Recipe, space: Space) -> list[dict[str, Any]]:
-    """Return what to try first: the recipe as it is, then what is known to do well elsewhere.
+    """Return what to try first: the recipe as it is, then what is good elsewhere.
 
     For a small network from scratch: wider stages. For a head: mirror images, a larger size, and tuned layers.
     """
@@ -134,7 +141,10 @@ def _nearest(knob: Knob, value: Any) -> Any:
 
 
 def settings_of(base: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what to change in a recipe so that a trial's values hold; all layers of a backbone that has fewer."""
+    """Return what to change in a recipe so that a trial's values hold.
+
+    That is all layers of a backbone that has fewer.
+    """
     layers, model = values.get("finetune_layers", base.finetune_layers), values.get("model", base.model)
     if isinstance(layers, int) and model in BACKBONES and layers >= BACKBONES[model].layers:
         layers = ALL
@@ -143,7 +153,10 @@ def settings_of(base: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_search(texts: Iterable[str], recipe: Recipe) -> dict[str, Knob]:
-    """Return `["hidden=128,256", "dropout=0.1..0.5"]` as knobs, each value checked. Raises `RecipeError`."""
+    """Return `["hidden=128,256", "dropout=0.1..0.5"]` as knobs.
+
+    Each value is checked. Raises `RecipeError`.
+    """
     return dict(_parse_one(text, recipe) for text in texts)
 
 
@@ -184,6 +197,19 @@ def _number(text: str, default: Any, key: str, whole: str) -> float:
     return number
 
 
+def images_for_trials(dataset: Dataset, recipe: Recipe) -> Dataset:
+    """Return the data set without test images.
+
+    For a pretrained network it has at most `ENOUGH` training images.
+    """
+    train = dataset.of("train")
+    if recipe.model not in SCRATCH_MODELS and len(train) > ENOUGH:
+        part = replace(dataset, pictures=tuple(train))
+        train = list(limit_pictures(part, math.ceil(ENOUGH / len(dataset.classes)), recipe.seed).pictures)
+    kept = {picture.name for picture in (*train, *dataset.of("validation"))}
+    return replace(dataset, pictures=tuple(picture for picture in dataset.pictures if picture.name in kept))
+
+
 def for_trial(recipe: Recipe) -> Recipe:
     """Return the recipe of a trial.
 
@@ -210,7 +236,7 @@ def _short(epochs: int) -> int:
 
 
 def _short_tuning(recipe: Recipe) -> int:
-    """Return the epochs of fine-tuning in a trial: at most two of all layers, one of some."""
+    """Return the epochs of fine-tuning in a trial: 2 of all layers, 1 of some."""
     return min(2, tuned_epochs(recipe, whole=True)) if recipe.finetune_layers == ALL else 1
 
 
@@ -222,7 +248,10 @@ def space_to_json(space: Space) -> dict[str, Any]:
 
 
 def space_from_json(values: Mapping[str, Any]) -> dict[str, Knob]:
-    """Return a space as it was written. Raises `LookupError`, `TypeError` or `ValueError` where it is something else."""
+    """Return a space as it was written.
+
+    Raises `LookupError`, `TypeError` or `ValueError` where it is something else.
+    """
 
     def knob(one: Mapping[str, Any]) -> Knob:
         if "values" not in one:

@@ -1,4 +1,7 @@
-"""The trials of a study in a SQLite file of Optuna: several processes may work on it, and any of them may die."""
+"""The trials of a study in a SQLite file of Optuna.
+
+Several processes may work on it, and any of them may die.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ class Asked:
     trial: Any  # Optuna's
 
     def falls_behind(self, step: int, loss: float) -> bool:
-        """Record the validation loss after `step` epochs; return whether others were better by then."""
+        """Record the loss after `step` epochs; return whether others were better by then."""
         self.trial.report(loss, step)
         return bool(self.trial.should_prune())
 
@@ -62,7 +65,9 @@ class Study:
     """
 
     def __init__(self, folder: Path, space: Space, *, seed: int, warmup: int, first: list[dict[str, Any]]) -> None:
-        """Open the study in a folder, or begin one with these first trials; no trial is judged in its first `warmup` epochs.
+        """Open the study in a folder, or begin one with these first trials.
+
+        No trial is judged in its first `warmup` epochs.
 
         Raises `UsageError` where the file is damaged, or was made for another space.
         """
@@ -134,7 +139,10 @@ class Study:
     def tell(
         self, asked: Asked, loss: float | None, seconds: float, *, accuracy: float | None = None, error: str = ""
     ) -> None:
-        """Record the result of a trial; without a loss it was stopped, or failed where there is an error."""
+        """Record the result of a trial.
+
+        Without a loss it was stopped, or failed where there is an error.
+        """
         state = _optuna().trial.TrialState
         for key, value in (("seconds", seconds), ("accuracy", accuracy), ("error", error)):
             asked.trial.set_user_attr(key, value)
@@ -144,7 +152,7 @@ class Study:
             self._study.tell(asked.trial, loss)
 
     def requeue_dead(self) -> int:
-        """Queue the trials of dead processes again; return the number of trials that others are working on."""
+        """Queue the trials of dead processes again; return the number of others' trials."""
         state, busy = _optuna().trial.TrialState, 0
         with self._turn:
             for trial in self._study.get_trials(states=(state.RUNNING,)):
@@ -225,7 +233,9 @@ class Study:
         return len({repr(sorted(row.values.items())) for row in rows}) >= most
 
     def importance(self) -> dict[str, float]:
-        """Return the share of the variance of the loss that each key explains, by PED-ANOVA (Watanabe et al. 2023).
+        """Return the share of the variance of the loss that each key explains.
+
+        It is by PED-ANOVA (Watanabe et al. 2023).
 
         The largest comes first; the result is empty where there are too few trials, or all are alike.
         """
@@ -247,7 +257,10 @@ class Study:
 
 
 def _opening(file: Path) -> dict[str, Any]:
-    """Return how SQLAlchemy opens the file: by its path, as an address gives signs such as `?` and `%` a meaning."""
+    """Return how SQLAlchemy opens the file: by its path.
+
+    An address gives signs such as `?` and `%` a meaning.
+    """
     from sqlalchemy.pool import QueuePool
 
     return {
@@ -284,6 +297,11 @@ def _optuna() -> Any:
         raise MissingExtraError("Tuning", "tune", "optuna") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """Return `hidden 256, dropout 0.5`."""
+    return ", ".join(f"{key} {written(value)}" for key, value in values.items())
 
 
 def write_trials(rows: Sequence[Row], path: Path) -> None:

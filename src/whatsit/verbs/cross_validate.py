@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,10 +107,12 @@ def _confusion(dataset: Dataset, plan: Recipe, folder: Path) -> npt.NDArray[np.i
     from whatsit.models.backend import load_keras
 
     load_keras()
+    from whatsit.training.context import Context
     from whatsit.training.train import train_by_recipe
 
     folder.mkdir()
-    trained = train_by_recipe(dataset, plan, folder, Clock(None, SILENT.say), time.perf_counter(), SILENT, trial=True)
+    context = Context(dataset, plan, folder, Clock(None, SILENT.say), brief=True, complete=True)
+    trained = train_by_recipe(context)
     found = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
     for batch in decode_batches(dataset.of("test"), dataset.read, trained.input_size):
         if len(batch.pixels):

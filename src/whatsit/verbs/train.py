@@ -6,12 +6,13 @@ import gc
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whatsit.bundle.make import make_bundle, save_keras_model
 from whatsit.cache import working
 from whatsit.evaluation.fidelity import require_what_was_fitted
 from whatsit.evaluation.shipping import set_thresholds, ship
+from whatsit.images.scan import Dataset
 from whatsit.models.backend import load_keras
 from whatsit.progress import SILENT, Reporter
 from whatsit.run.record import Run, write_record
@@ -19,8 +20,12 @@ from whatsit.run.report import afterwards, write_examination
 from whatsit.run.request import Request
 from whatsit.run_files import KERAS_MODEL, MODEL, TENSORBOARD
 from whatsit.training.clock import Clock
+from whatsit.training.recipe import Recipe
 from whatsit.training.tensorboard import Events
 from whatsit.verbs.data import open_data, scan_data, split_data, tell_about, tell_unreadable
+
+if TYPE_CHECKING:
+    from whatsit.training.trained import Trained
 
 
 @working()
@@ -87,8 +92,7 @@ def _train(request: Request, reporter: Reporter) -> Run:
         started -= workspace.seconds_used()
         clock = Clock(spec.seconds, reporter.say, started=started, afterwards=afterwards(dataset, report=report))
         listener = Events(reporter, folder / TENSORBOARD) if request.tensorboard else reporter
-        train_by_recipe = _load_training()
-        trained = train_by_recipe(dataset, spec.recipe, folder, clock, started, listener)
+        trained = _fit(dataset, spec.recipe, folder, clock, listener)
         saved = save_keras_model(trained, folder / KERAS_MODEL)
         for warning in trained.warnings:
             reporter.warn(warning)
@@ -106,11 +110,12 @@ def _train(request: Request, reporter: Reporter) -> Run:
     return run
 
 
-def _load_training() -> Any:
-    """Load Keras and return `train_by_recipe`."""
+def _fit(dataset: Dataset, recipe: Recipe, folder: Path, clock: Clock, reporter: Reporter) -> Trained:
+    """Load Keras and train."""
     if "tensorflow" in sys.modules:
         gc.collect()  # models of an earlier training and their graphs refer to each other
     load_keras()
+    from whatsit.training.context import Context
     from whatsit.training.train import train_by_recipe
 
-    return train_by_recipe
+    return train_by_recipe(Context(dataset, recipe, folder, clock, reporter))

@@ -1,7 +1,8 @@
-"""`whatsit tune`: a better recipe for these pictures, found by trials, and the model that it makes."""
+"""`whatsit tune`: a better recipe, found by trials, and the model that it makes."""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from whatsit.cache import working
-from whatsit.errors import UsageError
 from whatsit.events import SILENT, Reporter
 from whatsit.images.scan import Dataset
 from whatsit.images.split import limit as limit_pictures
@@ -19,7 +19,7 @@ from whatsit.run.report import afterwards
 from whatsit.run.request import allowed_seconds
 from whatsit.run.summary import RunSummary, read_summary
 from whatsit.run.workspace import RESUME, require_outside, run_name
-from whatsit.run_files import BEST, JOB, RECIPE, RUNS, UNFINISHED
+from whatsit.run_files import JOB, RECIPE, RUNS, UNFINISHED
 from whatsit.training.recipe import Recipe
 from whatsit.tuning.best import conclude
 from whatsit.tuning.folder import Request, begin_study, latest_study, new_folder, resume_study
@@ -66,13 +66,19 @@ def tune(
     10,000 training pictures; networks from scratch get a whole schedule in an eighth of the epochs.
 
     Args:
-        data, backbone, weights, seed, limit, settings, report: as for `train`; what is set is not searched.
+        data: as for `train`.
         recipe: what is changed; `fast` by default.
+        backbone: as for `train`; what is set here or by `weights` and `settings` is not searched.
+        weights: as for `train`.
         trials: how many; 50 of heads and 20 of others by default, or as many as the time limit allows.
         time_limit: for everything, with the best run and its report.
         out: the folder of the study; `runs/DATA-tune` by default.
+        seed: as for `train`.
+        limit: as for `train`.
         resume: continue a study, or work on it beside other processes; more `trials` than before prolong it.
+        settings: as for `train`.
         search: `key=low..high` or `key=value,value`, instead of the default space of the recipe.
+        report: as for `train`, of the best run.
         reporter: takes events.
 
     Raises:
@@ -82,16 +88,11 @@ def tune(
     started = time.perf_counter()
     require_optuna()
     seconds, settings, runs = allowed_seconds(time_limit), settings or {}, Path(out or RUNS)
-    if trials is not None and trials < 1:
-        raise UsageError(f"--trials must be at least 1, received {trials}")
     require_outside(data, out)
     asked = bool(recipe or backbone or weights or settings or search) or seed is not None
     wishes = make_plan(recipe or "fast", backbone, weights, seed, settings) if asked or not resume else None
     is_seeded = said_seed(seed, recipe, settings) is not None
-
-    def open_images(limit: int | None, seed: int) -> Dataset:
-        return _open(data, limit, seed, reporter)
-
+    open_images = functools.partial(_open, data, reporter)
     request = Request(address(data), wishes, settings, search, limit, trials, seconds, is_seeded, open_images)
     if resume:
         study, dataset = resume_study(runs if out else latest_study(RUNS, request.data), request)
@@ -100,24 +101,22 @@ def tune(
     tell_about(dataset, reporter)
 
     def train_best(folder: Path, recipe: Recipe, left: float | None) -> None:
-        study.require_same(_open(data, study.limit, recipe.seed, SILENT))  # or what chose could become what tests
+        study.require_same(_open(data, SILENT, study.limit, recipe.seed))  # or what chose could become what tests
         chosen: dict[str, Any] = {"recipe": str(study.folder / RECIPE), "seed": recipe.seed}
         resume = (folder.with_name(f"{folder.name}{UNFINISHED}") / JOB).is_file()
         more = {} if resume else chosen | {"limit": study.limit, "time_limit": left}
         train(study.data, out=folder, resume=resume, report=report, reporter=reporter, **more)
 
     try:
-        trials_ = Trials(study, dataset, afterwards(dataset, report=report), started - study.used, reporter)
-        found = conclude(study, trials_, UNFINISHED, train_best, reporter)
+        mine = Trials(study, dataset, afterwards(dataset, report=report), started - study.used, reporter)
+        found = conclude(study, mine, UNFINISHED, train_best, reporter)
     except BaseException as error:
         error.add_note(f"what was done is in {study.folder}; {RESUME}")
         raise
-    run = read_summary(study.folder / BEST) if found.is_made else None
+    run = read_summary(found.run) if found.run else None
     return Tuning(study.folder, found.rows, found.best, found.recipe, run, round(time.perf_counter() - started, 2))
 
 
-def _open(data: str | Path, limit: int | None, seed: int, reporter: Reporter) -> Dataset:
-    if limit is not None and limit < 3:
-        raise UsageError(f"--limit must be at least 3 (one picture each to train, validate and test), received {limit}")
+def _open(data: str | Path, reporter: Reporter, limit: int | None, seed: int) -> Dataset:
     dataset = open_data(data, reporter)
     return split_data(dataset if limit is None else limit_pictures(dataset, limit, seed), seed, reporter)

@@ -1,0 +1,106 @@
+"""Heads on frozen features: one trained step by step, and a linear probe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whatsit.models import classifier
+from whatsit.training.batches import FeatureBatches, Labels, Targets
+from whatsit.training.calibration import calibrated_losses, log_losses
+from whatsit.training.clock import Clock
+from whatsit.training.context import Context
+from whatsit.training.features import HalfFloats, width_of
+from whatsit.training.history import CHOSEN_BY
+from whatsit.training.loop import Task, fit
+from whatsit.training.probe import fit_probe
+from whatsit.training.resolve import working_batch_size
+from whatsit.training.trainer import Fitted, in_slices, logits_of_views
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The features of the images, float16 `[N, F]` of each view, and labels `[N]`."""
+
+    train: dict[str, HalfFloats]
+    labels: Labels
+    held: dict[str, HalfFloats]  # of the validation images
+    held_labels: Labels
+
+
+@dataclass(frozen=True)
+class Head:
+    """A fitted head and the frozen network that it belongs to."""
+
+    network: Any
+    fitted: Fitted
+    logits: npt.NDArray[np.float32]  # [N, classes], of the validation images, as it ships
+
+    def right(self, seen: Seen) -> npt.NDArray[np.bool_]:
+        """Return whether each validation image is predicted right."""
+        right: npt.NDArray[np.bool_] = self.logits.argmax(axis=1) == seen.held_labels
+        return right
+
+
+def fit_head(context: Context, depth: str, network: Any, seen: Seen, clock: Clock | None) -> Head:
+    """Train a head on a network's part of the features; the deepest stand last."""
+    width = width_of(network)
+    views = [seen.train[view][:, -width:] for view in context.recipe.views]
+    held = [seen.held[view][:, -width:] for view in context.test_views]
+    fitted = _fit(context, f"{context.stage_prefix}head-{depth}", views, seen, held[0], clock)
+    return Head(network, fitted, logits_of_views(fitted.model, held))
+
+
+def _fit(
+    context: Context, stage: str, views: list[HalfFloats], seen: Seen, held: HalfFloats, clock: Clock | None
+) -> Fitted:
+    """Train a head on views of the training images, each `[N, F]`.
+
+    Validation images, `[M, F]`, judge it.
+    """
+    import keras
+
+    recipe, classes, labels = context.recipe, len(context.dataset.classes), seen.labels
+    embedding = keras.Input((views[0].shape[1],), name="features")
+    logits = classifier.add_head(embedding, classes, hidden=recipe.hidden, dropout=recipe.dropout, standardize=True)
+    model = keras.Model(embedding, logits)
+    classifier.set_standard(model, *_mean_and_variance(views))
+    size = working_batch_size(recipe, len(views) * len(labels))
+    batches = FeatureBatches(views, labels, Targets.of(labels, classes, recipe), size, recipe.seed)
+    task = Task(stage, model, batches, held, seen.held_labels, rarely=context.brief)
+    return fit(task, recipe, context.history, clock)
+
+
+def _mean_and_variance(views: list[HalfFloats]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return mean and variance of each column over all views, in float64."""
+    width, count = views[0].shape[1], sum(len(view) for view in views)
+    total, squares = np.zeros(width), np.zeros(width)
+    for view in views:
+        for start in range(0, len(view), 1024):
+            chunk = view[start : start + 1024].astype(np.float64)
+            total += chunk.sum(axis=0)
+            squares += np.square(chunk).sum(axis=0)
+    mean = total / count
+    return mean, np.maximum(squares / count - np.square(mean), 1e-6)
+
+
+def fit_probe_head(context: Context, network: Any, seen: Seen) -> Head:
+    """Fit a linear probe on the plain images, as a head like any other."""
+    width, classes = width_of(network), len(context.dataset.classes)
+    train, held = seen.train["original"][:, -width:], [seen.held[view][:, -width:] for view in context.test_views]
+    probe = fit_probe((train, seen.labels), (held[0], seen.held_labels), classes, context.recipe.seed)
+    model = classifier.linear_head(probe.standard.mean, probe.standard.scale, probe.weights, probe.offset)
+    logits = logits_of_views(model, held)
+    best = {
+        "stage": f"{context.stage_prefix}probe",
+        "epoch": 1,
+        "loss": float(log_losses(in_slices(model, train), seen.labels).mean()),
+        "accuracy": float((probe.predict(train) == seen.labels).mean()),
+        "val_loss": float(log_losses(logits, seen.held_labels).mean()),
+        "val_accuracy": float((logits.argmax(axis=1) == seen.held_labels).mean()),
+        CHOSEN_BY: float(calibrated_losses(logits, seen.held_labels).mean()),
+    }
+    return Head(network, Fitted(model, best, logits), logits)

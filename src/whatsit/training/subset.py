@@ -1,0 +1,94 @@
+"""The images and views whose features fit into the time."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from whatsit.files import write_text
+from whatsit.images.scan import Picture
+from whatsit.training.clock import duration
+from whatsit.training.context import Context
+from whatsit.training.features import FrozenNetwork
+from whatsit.training.loop import TrainingError
+
+SAMPLE = 64  # images by which the pace is measured
+FEWEST = 10  # training images a class, below which a model is not worth its time
+FEATURES_SHARE = 0.7  # of the time for a frozen backbone, at most, that its features may take
+
+
+def choose_images(context: Context, frozen: FrozenNetwork, share: float) -> Context:
+    """Return the context with the images and views that fit into that share of time.
+
+    An interrupted run keeps what it chose before.
+    """
+    path = context.checkpoint(f"{context.stage_prefix}pictures.json")
+    if not path.is_file():
+        context = _within_time(context, frozen, share)
+        if not context.clock.limited:
+            return context
+        kept = [picture.digest.hex() for picture in context.dataset.of("train")]
+        write_text(path, json.dumps({"views": context.recipe.views, "train": kept}) + "\n")
+        return context
+    chosen = json.loads(path.read_text(encoding="utf-8"))
+    return _with_pictures(context, set(chosen["train"]), tuple(chosen["views"]))
+
+
+def _with_pictures(context: Context, train: set[str], views: tuple[str, ...]) -> Context:
+    chosen = tuple(p for p in context.dataset.pictures if p.split != "train" or p.digest.hex() in train)
+    return replace(
+        context, dataset=replace(context.dataset, pictures=chosen), recipe=replace(context.recipe, views=views)
+    )
+
+
+def _within_time(context: Context, frozen: FrozenNetwork, share: float) -> Context:
+    """Forecast the time of the features; where it is too long, take fewer images.
+
+    Views go before images.
+    """
+    train, views = context.dataset.of("train"), context.recipe.views
+    held = frozen.missing(context.dataset.of("validation"), context.test_views)
+    missing = frozen.missing(train, views) + held
+    if not missing:
+        return context
+    order = np.random.default_rng(context.recipe.seed).permutation(len(train))
+    sample = [train[row] for row in order[:SAMPLE]]
+    started = time.perf_counter()
+    frozen.uncached(context.dataset, sample, views)
+    per_view = (time.perf_counter() - started) / (len(sample) * len(views))
+    needed = per_view * missing
+    allowed = FEATURES_SHARE * share * context.clock.left()
+    if needed <= allowed:
+        context.clock.tell("Computing features", needed)
+        return context
+    pictures, fewest = int(allowed / per_view) - held, min(len(train), FEWEST * len(context.dataset.classes))
+    if context.complete:
+        raise TrainingError(
+            f"too little time is left to look at the pictures at {context.size} pixels: about {duration(needed)}"
+        )
+    if pictures < fewest:
+        left = duration(context.clock.left())
+        raise TrainingError(
+            f"the time limit is too short: beside what the test and the report will take, {left} are left, "
+            f"and the features of {fewest:,} training pictures and of those for validation take about "
+            f"{duration(per_view * (fewest + held))} on this machine; give more time"
+        )
+    kept = {train[row].digest.hex() for row in _of_every_class(train, order)[:pictures]}
+    if not context.brief:
+        context.reporter.warn(
+            f"the time limit is short for these pictures: {len(kept):,} of {len(train):,} training pictures are used"
+            + (", and no mirror images" if len(views) > 1 else "")
+        )
+    return _with_pictures(context, kept, ("original",))
+
+
+def _of_every_class(pictures: list[Picture], order: npt.NDArray[np.int64]) -> list[int]:
+    """Return the order, with an image of each class moved to its front."""
+    first: dict[str, int] = {}
+    for row in order:
+        first.setdefault(pictures[row].label, int(row))
+    return list(dict.fromkeys([*first.values(), *(int(row) for row in order)]))
