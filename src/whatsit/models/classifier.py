@@ -14,7 +14,7 @@ import numpy as np
 
 from whatsit.graph.builder import LAYER_OUTPUTS, PROBABILITIES, Graph
 from whatsit.graph.from_keras import calibrate, trace
-from whatsit.graph.product import Product, picking
+from whatsit.graph.to_keras import Product, picking
 from whatsit.images.views import ORIGINAL, places_in
 from whatsit.models.unknown import Mahalanobis
 
