@@ -1,4 +1,7 @@
-"""Reads a bundle from anybody, trusting nothing: in memory, every member listed, hashed and bounded."""
+"""Read a bundle that may come from anybody, and trust nothing in it.
+
+It is read in memory; every member is listed, hashed and bounded.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ BEST = "best"  # the folder of a study's best run, in the study's
 
 
 def find_bundle(path: str | Path) -> Path:
-    """The `.whatsit` file that is meant by a path to it, to its run folder, or to the study whose best run it is of.
+    """Return the `.whatsit` file of a path to it, to its run folder, or to a study.
 
     Raises `BundleError` for an empty path.
     """
@@ -54,13 +57,13 @@ def find_bundle(path: str | Path) -> Path:
 
 
 def run_folder(path: str | Path) -> Path | None:
-    """The run folder whose model is meant by a path; None for a `.whatsit` file that is nobody's `model.whatsit`."""
+    """Return the run folder of a model; None for a `.whatsit` file outside of one."""
     bundle = find_bundle(path)
     return bundle.parent if bundle.name == "model.whatsit" else None
 
 
 def read_bundle(path: str | Path) -> Bundle:
-    """The checked contents of a `.whatsit` file, or of the `model.whatsit` in a run folder.
+    """Return the checked contents of a `.whatsit` file or of a run folder's model.
 
     Raises:
         BundleError: the file is missing, cut short, tampered with, hostile, or of another format.
@@ -68,11 +71,10 @@ def read_bundle(path: str | Path) -> Bundle:
     try:
         path = find_bundle(path)
         info = path.stat()
-        size = info.st_size
         if not stat.S_ISREG(info.st_mode):
-            raise BundleError(f"{path}: this is no file, so no model")
-        if size > MAX_BUNDLE:
-            raise BundleError(f"{path}: {size:,} bytes are too many for a bundle; at most {MAX_BUNDLE:,}")
+            raise BundleError(f"{path}: this is not a file, so it is no model")
+        if info.st_size > MAX_BUNDLE:
+            raise BundleError(f"{path}: {info.st_size:,} bytes are too many for a bundle; at most {MAX_BUNDLE:,}")
         data = path.read_bytes()
     except FileNotFoundError:
         raise MissingBundleError(f"{path}: there is no such model; train one with: whatsit train DATA") from None
@@ -82,7 +84,7 @@ def read_bundle(path: str | Path) -> Bundle:
 
 
 def parse_bundle(data: bytes, name: str) -> Bundle:
-    """`read_bundle` for a file's bytes; `name` is how errors call it."""
+    """Return the checked contents of a file's bytes; `name` is what errors call it."""
     try:
         members = _members(data, name)
         manifest = json.loads(members.pop(MANIFEST))
@@ -195,16 +197,16 @@ def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
         for g in json.loads(members.get(GOLDEN_ANSWERS, b"[]"))
     )
     if any(len(g.probabilities) != len(classes) for g in golden):
-        raise BundleError(f"{name}: a golden answer has the wrong number of probabilities")
+        raise BundleError(f"{name}: a reference prediction has the wrong number of probabilities")
     if not all(0 <= p <= 1 for g in golden for p in g.probabilities):
-        raise BundleError(f"{name}: a golden answer has a probability outside 0 to 1")
+        raise BundleError(f"{name}: a reference prediction has a probability outside 0 to 1")
     if not all(g.ood_score is None or math.isfinite(g.ood_score) for g in golden):
-        raise BundleError(f"{name}: a golden answer has a score that is no number")
+        raise BundleError(f"{name}: a reference prediction has a score that is not a number")
     temperature = float(manifest["calibration"]["temperature"])
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError("the temperature is out of range")
     if not isinstance(manifest["provenance"], dict) or not isinstance(manifest["test"], dict | None):
-        raise ValueError("the provenance or the test figures are no tables")
+        raise ValueError("the provenance or the test metrics are not tables")
     return Bundle(
         classes=classes,
         input=size,
@@ -220,7 +222,7 @@ def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
 
 
 def _plain_values(value: Any) -> Any:
-    """A value of JSON whose texts hold no unseen characters: they are shown wherever the model is."""
+    """Return a JSON value whose texts hold no invisible characters."""
     if isinstance(value, str):
         return plain_text(value)
     if isinstance(value, list):

@@ -63,7 +63,7 @@ def train_scratch(job: Job) -> Trained:
     last.set_weights([scale * weights for weights in last.get_weights()])
     copy_weights(fitted.model, shipped)
     rows = enough_rows(labels, classes, recipe.seed, most)
-    embed = keras.Model(shipped.input, classifier.stranger_features(shipped))
+    embed = keras.Model(shipped.input, classifier.ood_features(shipped))
     parts = [in_slices(embed, train.pixels[rows[start : start + 512]]) for start in range(0, len(rows), 512)]
     known = fit_mahalanobis(np.concatenate(parts), labels[rows], classes, recipe.seed)
     held_logits = fitted.validation_logits if job.brief else logits_of_pixels(shipped, job, fitted.model, held.pixels)
