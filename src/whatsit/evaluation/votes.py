@@ -1,4 +1,4 @@
-"""Fit the votes of an ensemble's members on the validation images, and test each member."""
+"""Fit the votes of an ensemble on the validation images, and test each member."""
 
 from __future__ import annotations
 
