@@ -112,9 +112,9 @@ def test_every_flipped_bit_is_noticed_or_harmless(path: Path) -> None:
         (lambda m: change_manifest(m, conformal={"scores": [0.5, 0.1]}), "the conformal scores are damaged"),
         (lambda m: change_manifest(m, conformal={"scores": [2.0]}), "the conformal scores are damaged"),
         (lambda m: change_manifest(m, conformal=[]), "bundle.json is damaged"),
-        (lambda m: change_manifest(m, provenance=None), "the provenance or the test figures are no tables"),
+        (lambda m: change_manifest(m, provenance=None), "the provenance or the test metrics are not tables"),
         (lambda m: change_manifest(m, calibration={"temperature": "nan"}), "the temperature is out of range"),
-        (lambda m: change_manifest(m, classes=["a", "b", "c"]), "a golden answer has the wrong number"),
+        (lambda m: change_manifest(m, classes=["a", "b", "c"]), "a reference prediction has the wrong number"),
         (lambda m: change_manifest(m, input={"height": 10**9, "width": 1, "resize": ""}), "input size 1000000000 x 1"),
         (
             lambda m: change_manifest(

@@ -43,7 +43,7 @@ def make(kind: str, temperature: float = 1.7) -> keras.Model:
 def known(model: keras.Model) -> Mahalanobis:
     """Some distance of the width that the model's embedding has."""
     rng = np.random.default_rng(0)
-    width = classifier.stranger_features(model).shape[-1]
+    width = classifier.ood_features(model).shape[-1]
     return fit_mahalanobis(np.abs(rng.normal(0, 1, (60, width))), np.arange(60) % 4, 4)
 
 
@@ -75,7 +75,7 @@ def test_ood_score_equals_the_reference(model: keras.Model, runtime: str) -> Non
     distance = known(model)
     graph = classifier.to_onnx(model, distance, {}).SerializeToString()
     [score] = open_engine(graph, ["ood_score"], runtime=runtime).run(PIXELS)
-    features = np.asarray(keras.Model(model.input, classifier.stranger_features(model))(PIXELS, training=False))
+    features = np.asarray(keras.Model(model.input, classifier.ood_features(model))(PIXELS, training=False))
     assert score.shape == (3,)
     assert score == pytest.approx(distance.score(features), rel=1e-4)
 

@@ -9,7 +9,8 @@ from whatsit.errors import ModelError
 from whatsit.models.backbones import BACKBONES, build
 from whatsit.models.backend import load_keras
 from whatsit.models.classifier import pooled_features
-from whatsit.models.surgery import copied, copy_weights, cut, fast_depthwise, folded
+from whatsit.models.fast_layers import fast_depthwise
+from whatsit.models.surgery import copied, copy_weights, cut, folded
 
 load_keras()
 import keras  # noqa: E402

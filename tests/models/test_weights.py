@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 from pathlib import Path
 
 import numpy as np
@@ -37,3 +39,15 @@ def test_file_that_is_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
     (tmp_path / "cut.pth").write_bytes(efficientnet_lite0_file().read_bytes()[:keep])
     with pytest.raises(ModelError, match=r"cut\.pth: these weights cannot be read"):
         read_state_dict(tmp_path / "cut.pth")
+
+
+@pytest.mark.parametrize("count", [2**60, 2**63])
+def test_file_that_promises_more_than_it_has_is_refused(tmp_path: Path, count: int) -> None:
+    data = efficientnet_lite0_file().read_bytes()
+    file = io.BytesIO(data)
+    for _ in range(5):
+        list(pickletools.genops(file))
+    start = file.tell()
+    (tmp_path / "long.pth").write_bytes(data[:start] + count.to_bytes(8, "little") + data[start + 8 :])
+    with pytest.raises(ModelError, match=r"long\.pth: these weights cannot be read"):
+        read_state_dict(tmp_path / "long.pth")

@@ -1,1 +1,1 @@
-"""The one thing that crosses from training to serving: a single `.whatsit` file."""
+"""The bundle: a single `.whatsit` file, which crosses from training to serving."""

@@ -31,7 +31,7 @@ def companions(bundle: Bundle) -> dict[str, str]:
 
 
 def write_companions(bundle: Bundle, target: Format, folder: Path) -> list[str]:
-    """Write labels, preprocessing and example of a format; return their names. Raises `OSError`."""
+    """Write the companions of a format; return their names. Raises `OSError`."""
     texts = {name: text.encode() for name, text in companions(bundle).items()}
     texts |= {name: (_EXAMPLES / name).read_bytes() for name in (READER, target.example)}
     for name, text in texts.items():
@@ -40,7 +40,7 @@ def write_companions(bundle: Bundle, target: Format, folder: Path) -> list[str]:
 
 
 def require_own(bundle: Bundle, folder: Path, targets: Sequence[Format]) -> None:
-    """Raise `UsageError` where exporting would replace what is not an export of this model."""
+    """Raise `UsageError` where exporting would replace another's files."""
     try:
         model = json.loads((folder / RULE).read_text(encoding="utf-8"))["model"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -1,4 +1,7 @@
-"""What a `.whatsit` file holds. It is a zip; nothing in it is ever run but a checked ONNX graph."""
+"""The contents of a `.whatsit` file.
+
+It is a zip; nothing in it is ever run but a checked ONNX graph.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ MAX_GOLDEN = 4 * 1024**2
 
 @dataclass(frozen=True)
 class InputSpec:
-    """The picture that the graph takes: uint8 RGB, resized by the named rule (see `images/decode.py`)."""
+    """The image that a graph takes: uint8 RGB, resized by a rule of `decode.py`."""
 
     height: int
     width: int
@@ -31,32 +34,32 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class UnknownRule:
-    """A picture belongs to none of the classes where the graph's `ood_score` is above the threshold."""
+    """The rule for unknown images: their `ood_score` is above the threshold."""
 
     method: str  # of the score
     threshold: float
-    accepts: float  # the chance, 0 to 1, that a new picture of the classes is let through
+    accepts: float  # the chance, 0 to 1, that a new image of the classes is accepted
 
     def refuses(self, score: float) -> bool:
-        """Whether a picture with this score is unknown; one whose score is not a number is."""
+        """Return whether an image with this score is unknown, as one without a number is."""
         return not score <= self.threshold
 
 
 @dataclass(frozen=True)
 class Conformal:
-    """What prediction sets with a promised coverage are made by.
+    """The scores that make prediction sets of a promised coverage.
 
     Split conformal prediction with the score 1 - probability of the true class (Sadinle, Lei & Wasserman 2019). The
-    scores are of the validation pictures, which also chose the epoch and the temperature: with few of them the promise
-    holds about, not exactly; what became of it on the test pictures is in the report.
+    scores are of the validation images, which also chose the epoch and the temperature: with few of them the promise
+    holds about, not exactly; the coverage on the test images is in the report.
     """
 
     scores: tuple[float, ...]  # ascending
 
     def smallest(self, coverage: float) -> float:
-        """The least probability of a class in a set that holds the true class with the given probability, 0 to 1.
+        """Return the least probability of a class in a set of this coverage, 0 to 1.
 
-        0, so that every class is in the set, where there are too few scores to promise that much.
+        It is 0, so that every class is in the set, where there are too few scores to promise that much.
         """
         place = math.ceil((len(self.scores) + 1) * coverage)
         return 1.0 - self.scores[place - 1] if place <= len(self.scores) else 0.0
@@ -64,11 +67,11 @@ class Conformal:
 
 @dataclass(frozen=True)
 class Golden:
-    """A picture whose answer is known: the proof that another machine or runtime answers alike."""
+    """An image with its prediction, to prove that another machine gives the same."""
 
     file: str  # its member name, below golden/
-    data: bytes  # the picture's file
-    label: str  # what it truly is
+    data: bytes  # the image's file
+    label: str  # its true class
     probabilities: tuple[float, ...]  # by the reference runtime, in the order of the classes
     ood_score: float | None = None
 
@@ -81,9 +84,9 @@ class Bundle:
     input: InputSpec
     graph: bytes  # ONNX: `image` uint8 [N, H, W, 3] -> `probabilities` float32 [N, K], and more (models/classifier.py)
     temperature: float = 1.0  # already inside the graph
-    unknown: UnknownRule | None = None  # how to tell strangers, where the graph can
+    unknown: UnknownRule | None = None  # where the graph has an out-of-distribution score
     conformal: Conformal | None = None
-    test: Mapping[str, Any] | None = None  # figures on the test set, with confidence intervals
+    test: Mapping[str, Any] | None = None  # metrics on the test set, with confidence intervals
     provenance: Mapping[str, Any] = field(default_factory=dict)  # data fingerprint, recipe, seed, versions
     golden: tuple[Golden, ...] = ()
     card: str = ""

@@ -1,4 +1,7 @@
-"""Reads a bundle from anybody, trusting nothing: in memory, every member listed, hashed and bounded."""
+"""Read a bundle that may come from anybody, and trust nothing in it.
+
+It is read in memory; every member is listed, hashed and bounded.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ _MAX_SIDE = 4096
 
 
 def find_bundle(path: str | Path) -> Path:
-    """The `.whatsit` file that is meant by a path to it, to its run folder, or to the study whose best run it is of.
+    """Return the `.whatsit` file of a path to it, to its run folder, or to a study.
 
     Raises `BundleError` for an empty path.
     """
@@ -54,13 +57,13 @@ def find_bundle(path: str | Path) -> Path:
 
 
 def run_folder(path: str | Path) -> Path | None:
-    """The run folder whose model is meant by a path; None for a `.whatsit` file that is nobody's `model.whatsit`."""
+    """Return the run folder of a model; None for a `.whatsit` file outside of one."""
     bundle = find_bundle(path)
     return bundle.parent if bundle.name == MODEL else None
 
 
 def read_bundle(path: str | Path) -> Bundle:
-    """The checked contents of a `.whatsit` file, or of the `model.whatsit` in a run folder.
+    """Return the checked contents of a `.whatsit` file or of a run folder's model.
 
     Raises:
         BundleError: the file is missing, cut short, tampered with, hostile, or of another format.
@@ -68,11 +71,10 @@ def read_bundle(path: str | Path) -> Bundle:
     try:
         path = find_bundle(path)
         info = path.stat()
-        size = info.st_size
         if not stat.S_ISREG(info.st_mode):
-            raise BundleError(f"{path}: this is no file, so no model")
-        if size > MAX_BUNDLE:
-            raise BundleError(f"{path}: {size:,} bytes are too many for a bundle; at most {MAX_BUNDLE:,}")
+            raise BundleError(f"{path}: this is not a file, so it is no model")
+        if info.st_size > MAX_BUNDLE:
+            raise BundleError(f"{path}: {info.st_size:,} bytes are too many for a bundle; at most {MAX_BUNDLE:,}")
         data = path.read_bytes()
     except FileNotFoundError:
         raise MissingBundleError(f"{path}: there is no such model; train one with: whatsit train DATA") from None
@@ -82,13 +84,15 @@ def read_bundle(path: str | Path) -> Bundle:
 
 
 def parse_bundle(data: bytes, name: str) -> Bundle:
-    """`read_bundle` for a file's bytes; `name` is how errors call it."""
+    """Return the checked contents of a file's bytes; `name` is what errors call it."""
     try:
-        members = _members(data, name)
+        members = _members(data)
         manifest = json.loads(members.pop(MANIFEST))
-        _check_format(manifest, name)
-        _check_hashes(manifest["sha256"], members, name)
-        bundle = _bundle(manifest, members, name)
+        _check_format(manifest["format"])
+        _check_hashes(manifest["sha256"], members)
+        bundle = _bundle(manifest, members)
+    except BundleError as error:  # from below, where the name is not known
+        raise BundleError(f"{name}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise BundleError(f"{name}: {MANIFEST} is damaged: {type(error).__name__} {plain(str(error)[:100])}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
@@ -100,7 +104,7 @@ def parse_bundle(data: bytes, name: str) -> Bundle:
     return bundle
 
 
-def _members(data: bytes, name: str) -> dict[str, bytes]:
+def _members(data: bytes) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         infos = archive.infolist()
@@ -108,119 +112,118 @@ def _members(data: bytes, name: str) -> dict[str, bytes]:
             raise zipfile.BadZipFile("its beginning is missing")
         total = sum(info.file_size for info in infos)
         if total > MAX_BUNDLE or total > 100 * len(data) + (1 << 20):
-            raise BundleError(f"{name}: refused as a decompression bomb: {len(data):,} bytes unpack to {total:,}")
+            raise BundleError(f"refused as a decompression bomb: {len(data):,} bytes unpack to {total:,}")
         if len(infos) > MAX_MEMBERS:
-            raise BundleError(
-                f"{name}: refused, because it has {len(infos):,} members; at most {MAX_MEMBERS} are in a bundle"
-            )
+            raise BundleError(f"refused, because it has {len(infos):,} members; at most {MAX_MEMBERS} are in a bundle")
         for info in infos:
-            known = info.filename in (MANIFEST, GRAPH, CARD, GOLDEN_ANSWERS) or _GOLDEN_FILE.fullmatch(info.filename)
-            if not known or info.filename in members:
-                raise BundleError(
-                    f"{name}: refused, because '{plain(info.filename[:100])}' does not belong in a bundle"
-                )
-            most = _most_bytes(info.filename)
+            member, most = info.filename, _most_bytes(info.filename)
+            if most is None or member in members:
+                raise BundleError(f"refused, because '{plain(member[:100])}' does not belong in a bundle")
             if info.file_size > most:
                 raise BundleError(
-                    f"{name}: refused, because '{info.filename}' has {info.file_size:,} bytes; at most {most:,} are read"
+                    f"refused, because '{member}' has {info.file_size:,} bytes; at most {most:,} are read"
                 )
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without bounds
-                raise BundleError(
-                    f"{name}: refused, because '{plain(info.filename[:100])}' is neither stored nor deflated"
-                )
+                raise BundleError(f"refused, because '{plain(member[:100])}' is neither stored nor deflated")
             with archive.open(info) as file:
-                # Never more than the table of contents promised, whatever the data say.
-                members[info.filename] = file.read(info.file_size)
+                # Never more than the table of contents promised, even if there are more.
+                members[member] = file.read(info.file_size)
     if MANIFEST not in members:
-        raise BundleError(f"{name}: not a whatsit model: {MANIFEST} is missing")
+        raise BundleError(f"not a whatsit model: {MANIFEST} is missing")
     return members
 
 
-def _most_bytes(member: str) -> int:
+def _most_bytes(member: str) -> int | None:
+    """Return how large a member may be; None for one that does not belong in a bundle."""
+    if member in (MANIFEST, CARD, GOLDEN_ANSWERS):
+        return MAX_TEXT
     if member == GRAPH:
         return MAX_BUNDLE
-    return MAX_TEXT if member in (MANIFEST, CARD, GOLDEN_ANSWERS) else MAX_GOLDEN
+    return MAX_GOLDEN if _GOLDEN_FILE.fullmatch(member) else None
 
 
-def _check_format(manifest: Any, name: str) -> None:
-    found = manifest["format"]
+def _check_format(found: Any) -> None:
     if isinstance(found, int) and found > FORMAT:
-        raise BundleError(
-            f"{name}: format {found} is newer than this whatsit reads ({FORMAT}); run: pip install -U whatsit"
-        )
+        raise BundleError(f"format {found} is newer than this whatsit reads ({FORMAT}); run: pip install -U whatsit")
     if found != FORMAT:
-        raise BundleError(f"{name}: unknown bundle format {str(found)[:50]!r}; this whatsit reads format {FORMAT}")
+        raise BundleError(f"unknown bundle format {str(found)[:50]!r}; this whatsit reads format {FORMAT}")
 
 
-def _check_hashes(hashes: dict[str, str], members: dict[str, bytes], name: str) -> None:
+def _check_hashes(hashes: dict[str, str], members: dict[str, bytes]) -> None:
     if GRAPH not in members:
-        raise BundleError(f"{name}: {GRAPH} is missing")
-    if set(hashes) != set(members):
-        odd = sorted(set(hashes) ^ set(members))[0]
-        raise BundleError(f"{name}: its list of contents and its contents differ in '{plain(odd[:100])}'")
+        raise BundleError(f"{GRAPH} is missing")
+    if odd := sorted(set(hashes) ^ set(members)):
+        raise BundleError(f"its list of contents and its contents differ in '{plain(odd[0][:100])}'")
     for member, data in members.items():
         if hashlib.sha256(data).hexdigest() != hashes[member]:
-            raise BundleError(f"{name}: '{member}' is damaged or was changed (wrong SHA-256)")
+            raise BundleError(f"'{member}' is damaged or was changed (wrong SHA-256)")
 
 
-def _classes(manifest: Any, name: str) -> tuple[str, ...]:
-    classes = tuple(manifest["classes"])
-    texts = isinstance(manifest["classes"], list) and all(isinstance(label, str) for label in classes)
-    if len(classes) < 2 or not texts or len(set(classes)) < len(classes):
-        raise BundleError(f"{name}: its classes are damaged")
-    for place, label in enumerate(classes):
-        if fault := label_fault(label):
-            raise BundleError(f"{name}: refused, because the name of class {place + 1} {fault}")
-    return classes
-
-
-def _bundle(manifest: Any, members: dict[str, bytes], name: str) -> Bundle:
-    classes = _classes(manifest, name)
-    spec = manifest["input"]
-    size = InputSpec(int(spec["height"]), int(spec["width"]), str(spec["resize"]))
-    if not (1 <= size.height <= _MAX_SIDE and 1 <= size.width <= _MAX_SIDE):
-        raise BundleError(f"{name}: its input size {size.height} x {size.width} is out of range")
-    if size.resize not in RULES or spec["channels"] != "RGB" or spec["dtype"] != "uint8":
-        raise BundleError(
-            f"{name}: this whatsit cannot prepare pictures by the rule '{plain(size.resize[:50])}'; update whatsit"
-        )
-    golden = tuple(
-        Golden(
-            str(g["file"]),
-            members[f"golden/{g['file']}"],
-            str(g["label"]),
-            tuple(float(p) for p in g["probabilities"]),
-            None if g.get("ood_score") is None else float(g["ood_score"]),
-        )
-        for g in json.loads(members.get(GOLDEN_ANSWERS, b"[]"))
-    )
-    if any(len(g.probabilities) != len(classes) for g in golden):
-        raise BundleError(f"{name}: a golden answer has the wrong number of probabilities")
-    if not all(0 <= p <= 1 for g in golden for p in g.probabilities):
-        raise BundleError(f"{name}: a golden answer has a probability outside 0 to 1")
-    if not all(g.ood_score is None or math.isfinite(g.ood_score) for g in golden):
-        raise BundleError(f"{name}: a golden answer has a score that is no number")
+def _bundle(manifest: Any, members: dict[str, bytes]) -> Bundle:
+    classes = _classes(manifest["classes"])
     temperature = float(manifest["calibration"]["temperature"])
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError("the temperature is out of range")
     if not isinstance(manifest["provenance"], dict) or not isinstance(manifest["test"], dict | None):
-        raise ValueError("the provenance or the test figures are no tables")
+        raise ValueError("the provenance or the test metrics are not tables")
     return Bundle(
         classes=classes,
-        input=size,
+        input=_input(manifest["input"]),
         graph=members[GRAPH],
         temperature=temperature,
         unknown=_unknown(manifest["unknown"]),
         conformal=_conformal(manifest.get("conformal")),
         test=_plain_values(manifest["test"]),
         provenance=_plain_values(manifest["provenance"]),
-        golden=golden,
+        golden=_references(members, len(classes)),
         card=plain_text(members.get(CARD, b"").decode()),
     )
 
 
+def _classes(labels: Any) -> tuple[str, ...]:
+    texts = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    if not texts or len(labels) < 2 or len(set(labels)) < len(labels):
+        raise BundleError("its classes are damaged")
+    for place, label in enumerate(labels, 1):
+        if fault := label_fault(label):
+            raise BundleError(f"refused, because the name of class {place} {fault}")
+    return tuple(labels)
+
+
+def _input(value: Any) -> InputSpec:
+    spec = InputSpec(int(value["height"]), int(value["width"]), str(value["resize"]))
+    if not (1 <= spec.height <= _MAX_SIDE and 1 <= spec.width <= _MAX_SIDE):
+        raise BundleError(f"its input size {spec.height} x {spec.width} is out of range")
+    if spec.resize not in RULES or value["channels"] != "RGB" or value["dtype"] != "uint8":
+        raise BundleError(
+            f"this whatsit cannot prepare pictures by the rule '{plain(spec.resize[:50])}'; update whatsit"
+        )
+    return spec
+
+
+def _references(members: dict[str, bytes], classes: int) -> tuple[Golden, ...]:
+    references = tuple(
+        Golden(
+            str(one["file"]),
+            members[f"golden/{one['file']}"],
+            str(one["label"]),
+            tuple(float(p) for p in one["probabilities"]),
+            None if one.get("ood_score") is None else float(one["ood_score"]),
+        )
+        for one in json.loads(members.get(GOLDEN_ANSWERS, b"[]"))
+    )
+    for one in references:
+        if len(one.probabilities) != classes:
+            raise BundleError("a reference prediction has the wrong number of probabilities")
+        if not all(0 <= p <= 1 for p in one.probabilities):
+            raise BundleError("a reference prediction has a probability outside 0 to 1")
+        if one.ood_score is not None and not math.isfinite(one.ood_score):
+            raise BundleError("a reference prediction has a score that is not a number")
+    return references
+
+
 def _plain_values(value: Any) -> Any:
-    """A value of JSON whose texts hold no unseen characters: they are shown wherever the model is."""
+    """Return a JSON value whose texts hold no invisible characters."""
     if isinstance(value, str):
         return plain_text(value)
     if isinstance(value, list):

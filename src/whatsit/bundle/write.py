@@ -1,4 +1,4 @@
-"""Writes a bundle: whole or not at all."""
+"""Write a bundle, whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same contents make the same file
 
 
 def write_bundle(bundle: Bundle, path: Path) -> None:
-    """Write a `.whatsit` file. Raises `DiskError` where it cannot be written; what stood there stays then."""
+    """Write a `.whatsit` file, or leave the one that is there and raise `DiskError`."""
     answers = [
         {"file": g.file, "label": g.label, "probabilities": list(g.probabilities), "ood_score": g.ood_score}
         for g in bundle.golden

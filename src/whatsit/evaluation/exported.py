@@ -18,7 +18,7 @@ FEW = 100  # test images, of which one is a point
 
 
 def largest_difference(path: Path, pixels: Images, expected: npt.NDArray[np.float64]) -> float:
-    """Return how far the file's probabilities `[N, K]` are from the expected ones, at most."""
+    """Return the largest difference of the file's probabilities `[N, K]`."""
     probabilities = open_exported(path)(pixels).astype(np.float64)
     return float(np.abs(probabilities - expected).max()) if probabilities.shape == expected.shape else 1.0
 

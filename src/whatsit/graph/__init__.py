@@ -1,1 +1,1 @@
-"""ONNX graphs: made of Keras models and turned back, merged, checked, and converted to other formats."""
+"""ONNX graphs: from Keras and to Keras, merged, checked, quantized, converted."""

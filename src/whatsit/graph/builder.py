@@ -1,4 +1,4 @@
-"""An ONNX graph under construction, and the names of what the graph of a bundle gives."""
+"""An ONNX graph under construction, and the outputs of a bundle's graph."""
 
 from __future__ import annotations
 
@@ -27,9 +27,12 @@ Array = npt.NDArray[Any]
 
 @dataclass
 class Graph:
-    """An ONNX graph under construction. Four-dimensional values are held channels first, `[N, C, H, W]`."""
+    """An ONNX graph under construction.
 
-    views: tuple[str, ...] = (ORIGINAL,)  # of the pictures (see `images/views.py`), which run along behind each other
+    Four-dimensional values are held channels first, `[N, C, H, W]`.
+    """
+
+    views: tuple[str, ...] = (ORIGINAL,)  # of each image (see `images/views.py`), one behind the other in the batch
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     weights: dict[str, Array] = field(default_factory=dict)
     # For each value: the channels-last shape without the batch dimension.
@@ -60,13 +63,13 @@ class Graph:
         return name
 
     def channels_last(self, value: str) -> str:
-        """The same value as `[N, H, W, C]`, or as it is where it has no height and width."""
+        """Return a value as `[N, H, W, C]`; one without height and width stays as it is."""
         if len(self.shapes[value]) != 3:
             return value
         return self.op("Transpose", [value], self.shapes[value], perm=[0, 2, 3, 1])
 
     def each_view(self, value: str) -> list[str]:
-        """Of a value of a graph with several views, what belongs to each."""
+        """Split a value by the views of the images; return the name of each part."""
         from onnx import helper
 
         parts = [f"{value}.{view}" for view in self.views]
@@ -77,9 +80,9 @@ class Graph:
     def to_model(
         self, image: str, outputs: Mapping[str, str], metadata: Mapping[str, str], *, as_they_are: bool = False
     ) -> onnx.ModelProto:
-        """Close the graph: `image` uint8 `[N, H, W, 3]` in, the named values out.
+        """Return the model from `image` uint8 `[N, H, W, 3]` to the named values.
 
-        Four-dimensional ones are made channels last, unless they are to go out as they are.
+        Four-dimensional ones are made channels last, unless `as_they_are`.
         """
         import onnx
         from onnx import helper, numpy_helper

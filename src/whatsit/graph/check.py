@@ -1,8 +1,8 @@
-"""Looks through a serialized ONNX graph for what no graph of whatsit's has, without the `onnx` package.
+"""Refuse ONNX graphs that whatsit does not write, without the `onnx` package.
 
-A graph is data from anybody. Two things make it more than arithmetic: tensors with `data_location` EXTERNAL, which make a
+A graph may come from anybody. Two things make it more than arithmetic: tensors with `data_location` EXTERNAL, which make a
 runtime open files, and operators that hold graphs or call functions (`Loop`, `If`, `Scan`, functions of its own), with which it
-may never end. So there is a list of the operators that whatsit's own exporters write, and everything else is refused.
+may never end. So there is a list of the operators that whatsit's own exporters write; everything else is refused.
 
 A protocol-buffer message is a row of (field number, wire type, value); only the fields below matter here.
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-# What models/ writes (a test holds that), what older versions wrote, and the arithmetic of other usual backbones. None of them
-# repeats anything, and none makes an array whose size is the value of another (as Range, Expand and ConstantOfShape do).
+# What graph/ and models/ write (a test holds that), what older versions wrote, and the arithmetic of other usual backbones.
+# None of them repeats anything, and none makes an array whose size is the value of another (as Range and Expand do).
 _OPERATORS = """
     Abs Add And AveragePool BatchNormalization Cast Clip Concat Constant Conv Div Equal Erf Exp Flatten Floor Gather
     Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual HardSigmoid HardSwish Identity LayerNormalization
@@ -43,7 +43,7 @@ _REFUSED: dict[str, dict[int, str]] = {
 
 
 def check_graph(graph: bytes) -> None:
-    """Raises `ValueError` for a graph with external data, an operator that is not in `OPERATORS`, or damaged bytes."""
+    """Raise `ValueError` for external data, operators not listed, or damaged bytes."""
     _check(memoryview(graph), "Model", 0)
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def extract(graph: bytes, output: str) -> onnx.ModelProto:
-    """Return the part of an ONNX graph that one output needs, with the metadata of the whole."""
+    """Return the part of a graph that one output needs, with its metadata."""
     import onnx
     from onnx.utils import Extractor
 

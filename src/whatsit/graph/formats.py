@@ -1,4 +1,4 @@
-"""The formats of `whatsit export`: the graph of a bundle converted, and quantized, for other tools.
+"""The formats of `whatsit export`: a graph converted, and quantized.
 
 Every file takes raw pixels, uint8 RGB `[N, H, W, 3]`, and gives calibrated probabilities, float32 `[N, K]`. A new format is a
 function that writes it and a row of `FORMATS`.
@@ -39,9 +39,11 @@ class Converter:
     samples: Callable[[], Images] | None = None
 
     def write(self, target: Format, folder: Path, shown: Path | None = None) -> Path:
-        """Write the file, or folder, of a format into a folder that exists; return the path to open.
+        """Write a format into a folder that exists; return the path to open.
 
-        `shown` is the folder that errors name instead. Raises:
+        `shown` is the folder that errors name instead.
+
+        Raises:
             DiskError: the disk is full.
             ModelError: the graph cannot be turned into this format.
         """
@@ -237,7 +239,7 @@ def parse_formats(names: str) -> list[Format]:
 
 
 def require(target: Format) -> None:
-    """Raise `MissingExtraError` where a package that the format needs is not installed."""
+    """Raise `MissingExtraError` where the format needs a package that is missing."""
     for package in target.needs:
         if importlib.util.find_spec(package) is None:
             extra = "export" if package in ("ai_edge_litert", "nncf") else "train"
@@ -253,7 +255,7 @@ def find_exported(folder: Path) -> Iterator[tuple[Format, Path]]:
 
 
 def megabytes_of(path: Path) -> float:
-    """Return the size of a file, two files (OpenVINO) or a folder, in units of 1,000,000 bytes."""
+    """Return the size of an exported file or folder, in units of 1,000,000 bytes."""
     files = path.rglob("*") if path.is_dir() else [path]
     if path.suffix == ".xml":
         files = [path, path.with_suffix(".bin")]

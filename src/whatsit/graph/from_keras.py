@@ -1,14 +1,16 @@
-"""Turns a Keras graph into an ONNX graph: channels first, batch normalisation folded, nothing left to chance.
+"""Turn a Keras model into an ONNX graph, channels first, batch norms folded.
 
 A general converter takes seven seconds for a small network and, for what it does not know, writes an invalid file
-without raising (docs/decisions/0002). This one knows the dozen layers that whatsit's networks are made of, takes a
-tenth of a second, and refuses every other layer by name.
+without raising (docs/decisions/0002). This one knows the layers that whatsit's networks are made of, takes a tenth of a
+second, and refuses every other layer by name.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,15 +24,15 @@ if TYPE_CHECKING:
 
 
 def trace(model: keras.Model, *, views: Sequence[str] = (ORIGINAL,)) -> tuple[Graph, Callable[[Any], str]]:
-    """Convert every layer of a functional Keras model whose one input is a uint8 picture `[N, H, W, 3]`.
+    """Convert every layer of a functional model of uint8 images `[N, H, W, 3]`.
 
     Returns the graph, whose input is called `image`, and a function from a Keras tensor of the model to the name of
-    its value in the graph. With V `views` of each picture, values have `V N` rows (see `Graph.each_view`).
+    its value in the graph. With V `views` of each image, values have `V N` rows (see `Graph.each_view`).
     Raises `ModelError` for a layer that has no exact counterpart here or is used more than once.
     """
     graph = Graph(tuple(views))
     names: dict[int, str] = {}
-    uses = Counter(id(tensor) for layer in model.layers for tensor in _inputs(layer))
+    uses = Counter(id(tensor) for layer in model.layers for tensor in layer_inputs(layer))
     uses.update(id(tensor) for tensor in model.outputs)
 
     def value(tensor: Any) -> str:
@@ -45,10 +47,10 @@ def trace(model: keras.Model, *, views: Sequence[str] = (ORIGINAL,)) -> tuple[Gr
             raise ModelError(
                 f"layer '{layer.name}' is a {kind}, which cannot be exported exactly; known layers: {known}"
             )
-        inputs = [value(tensor) for tensor in _inputs(layer)]
+        inputs = [value(tensor) for tensor in layer_inputs(layer)]
         shape = tuple(int(size) for size in layer.output.shape[1:])
-        result = _LAYERS[kind](graph, layer, inputs, shape)
-        if kind == "BatchNormalization" and result == inputs[0]:  # a fold: what went into it is nowhere any more
+        result = _LAYERS[kind](_Layer(graph, layer, inputs, shape))
+        if kind == "BatchNormalization" and result == inputs[0]:  # a fold: its input is no value of the graph any more
             names = {tensor: name for tensor, name in names.items() if name != result}
         names[id(layer.output)] = result
         if uses[id(layer.output)] > 1:
@@ -56,15 +58,43 @@ def trace(model: keras.Model, *, views: Sequence[str] = (ORIGINAL,)) -> tuple[Gr
     return graph, value
 
 
-def _inputs(layer: Any) -> list[Any]:
-    """The tensors that a layer takes. Of a layer that is used several times, Keras gives those of the first."""
+def layer_inputs(layer: Any) -> list[Any]:
+    """Return the tensors that a layer takes where it is used first."""
     if type(layer).__name__ == "InputLayer":
         return []
     return list(layer.input) if isinstance(layer.input, list) else [layer.input]
 
 
+def calibrate(graph: Graph, logits: str, scale: float) -> str:
+    """Add the softmax of the logits times `scale`; return its name."""
+    scaled = _affine(graph, "calibration", logits, np.asarray(scale, np.float32), np.zeros((), np.float32))
+    return graph.op("Softmax", [scaled], graph.shapes[logits], axis=-1)
+
+
+def scale_and_offset(norm: Any) -> tuple[Array, Array]:
+    """Return what a trained batch norm multiplies by and adds, float64 `[C]`."""
+    mean, variance = (np.asarray(w, np.float64) for w in (norm.moving_mean, norm.moving_variance))
+    scale = 1.0 / np.sqrt(variance + norm.epsilon)
+    if norm.scale:
+        scale = scale * np.asarray(norm.gamma, np.float64)
+    offset = -mean * scale
+    if norm.center:
+        offset = offset + np.asarray(norm.beta, np.float64)
+    return scale, offset
+
+
+def same_padding(sizes: Sequence[int], window: Sequence[int], strides: Sequence[int]) -> list[int]:
+    """Return TensorFlow's "same" padding as `pads`: odd pixels at bottom and right."""
+    totals = [
+        max((-(-int(size) // stride) - 1) * stride + side - int(size), 0)
+        for size, side, stride in zip(sizes, window, strides, strict=True)
+    ]
+    before = [total // 2 for total in totals]
+    return [*before, *(total - first for total, first in zip(totals, before, strict=True))]
+
+
 def _untraceable(model: keras.Model, tensor: Any) -> ModelError:
-    """What to say of a tensor that no layer's first use gives."""
+    """Return the error for a tensor that no layer's first use gives."""
     for layer in model.get_config()["layers"]:
         if len(layer["inbound_nodes"]) > 1:
             times = len(layer["inbound_nodes"])
@@ -72,37 +102,84 @@ def _untraceable(model: keras.Model, tensor: Any) -> ModelError:
     return ModelError(f"'{tensor.name}' is not a value of the exported graph of '{model.name}'")
 
 
-def _input(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
+@dataclass(frozen=True)
+class _Layer:
+    """A Keras layer on its way into a graph."""
+
+    graph: Graph
+    keras: Any
+    inputs: list[str]
+    shape: tuple[int, ...]  # of its output, channels last, without the batch
+
+    @property
+    def name(self) -> str:
+        return str(self.keras.name)
+
+    def op(self, kind: str, inputs: list[str] | None = None, **attributes: Any) -> str:
+        """Append a node whose output has the layer's shape; return its name."""
+        return self.graph.op(kind, self.inputs if inputs is None else inputs, self.shape, **attributes)
+
+    def constant(self, name: str, value: Array) -> str:
+        """Store a constant of the layer; return its name."""
+        return self.graph.constant(f"{self.name}.{name}", value)
+
+    def bias(self, weights: Sequence[Array]) -> str:
+        """Store the bias, zeros where the layer has none; return its name."""
+        return self.constant("bias", weights[1] if len(weights) > 1 else np.zeros(self.shape[-1], np.float32))
+
+    def refuse(self, what: str) -> ModelError:
+        """Return the error for a setting that has no exact counterpart."""
+        return ModelError(f"layer '{self.name}' {what}, which cannot be exported exactly")
+
+    def activate(self, value: str) -> str:
+        """Append the layer's activation; return its name."""
+        name = getattr(self.keras.activation, "__name__", str(self.keras.activation))
+        if name == "linear":
+            return value
+        if name == "relu":
+            return self.op("Relu", [value])
+        if name == "relu6":
+            return self.clip(value, 6.0)
+        if name == "silu":
+            return self.op("Mul", [value, self.op("Sigmoid", [value])])
+        if name == "softmax":
+            return self.op("Softmax", [value], axis=-1)
+        raise self.refuse(f"has the activation '{name}'")
+
+    def clip(self, value: str, high: float) -> str:
+        """Append a cut at zero and `high`; return its name."""
+        low, top = self.graph.constant("clip.0", np.array(0.0)), self.graph.constant(f"clip.{high:g}", np.array(high))
+        return self.op("Clip", [value, low, top])
+
+    def pads(self, window: Sequence[int]) -> list[int]:
+        """Return ONNX `pads` for the layer's padding."""
+        if self.keras.padding == "valid":
+            return [0, 0, 0, 0]
+        return same_padding(self.graph.shapes[self.inputs[0]][:2], window, self.keras.strides)
+
+
+def _input(layer: _Layer) -> str:
     import onnx
 
+    graph, shape = layer.graph, layer.shape
     graph.shapes["image"] = shape
-    pixels = graph.op("Cast", ["image"], shape, to=onnx.TensorProto.FLOAT)
+    pixels = layer.op("Cast", ["image"], to=onnx.TensorProto.FLOAT)
     if len(graph.views) > 1:
-        shown = [_shown(graph, pixels, view, shape) for view in graph.views]
-        pixels = graph.op("Concat", shown, shape, axis=0)
-    return graph.op("Transpose", [pixels], shape, perm=[0, 3, 1, 2])
+        pixels = layer.op("Concat", [_view(layer, pixels, view) for view in graph.views], axis=0)
+    return layer.op("Transpose", [pixels], perm=[0, 3, 1, 2])
 
 
-def _shown(graph: Graph, pixels: str, view: str, shape: tuple[int, ...]) -> str:
-    for name, axis, places in zip(("rows", "columns"), (1, 2), places_in(view, *shape[:2]), strict=True):
+def _view(layer: _Layer, pixels: str, view: str) -> str:
+    for name, axis, places in zip(("rows", "columns"), (1, 2), places_in(view, *layer.shape[:2]), strict=True):
         if not np.array_equal(places, np.arange(len(places))):
-            pixels = graph.op("Gather", [pixels, graph.constant(f"{view}.{name}", places)], shape, axis=axis)
+            chosen = layer.graph.constant(f"{view}.{name}", places)
+            pixels = layer.op("Gather", [pixels, chosen], axis=axis)
     return pixels
 
 
-def _identity(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    return inputs[0]
-
-
-def _rescaling(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    scale, offset = np.asarray(layer.scale, np.float32), np.asarray(layer.offset, np.float32)
-    return _affine(graph, layer.name, inputs[0], scale, offset)
-
-
-def calibrate(graph: Graph, logits: str, scale: float) -> str:
-    """The softmax of the logits times `scale`, as the layers `calibration` and `probabilities` have it."""
-    scaled = _affine(graph, "calibration", logits, np.asarray(scale, np.float32), np.zeros((), np.float32))
-    return graph.op("Softmax", [scaled], graph.shapes[logits], axis=-1)
+def _rescaling(layer: _Layer) -> str:
+    scale, offset = (np.asarray(value, np.float32) for value in (layer.keras.scale, layer.keras.offset))
+    return _affine(layer.graph, layer.name, layer.inputs[0], scale, offset)
 
 
 def _affine(graph: Graph, name: str, value: str, scale: Array, offset: Array) -> str:
@@ -115,185 +192,90 @@ def _affine(graph: Graph, name: str, value: str, scale: Array, offset: Array) ->
     return value
 
 
-def _padding(layer: Any, height: int, width: int, window: tuple[int, int]) -> list[int]:
-    """ONNX `pads` for a Keras layer: TensorFlow's "same" puts the odd pixel at the bottom and the right."""
-    if layer.padding == "valid":
-        return [0, 0, 0, 0]
-    totals = []
-    for size, kernel, stride in zip((height, width), window, layer.strides, strict=True):
-        totals.append(max((-(-size // stride) - 1) * stride + kernel - size, 0))
-    (top, left) = (total // 2 for total in totals)
-    return [top, left, totals[0] - top, totals[1] - left]
-
-
-def _convolution(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    kernel, *bias = (np.asarray(weight) for weight in layer.get_weights())
-    depthwise = type(layer).__name__ == "DepthwiseConv2D"
-    groups = 1 if not depthwise else kernel.shape[2]
+def _convolution(layer: _Layer) -> str:
+    weights = [np.asarray(weight) for weight in layer.keras.get_weights()]
+    depthwise = type(layer.keras).__name__ == "DepthwiseConv2D"
     # Keras: [h, w, in, out] and, depthwise, [h, w, channels, 1]; ONNX: [out, in / groups, h, w].
-    kernel = kernel.transpose(2, 3, 0, 1) if depthwise else kernel.transpose(3, 2, 0, 1)
-    if (
-        layer.dilation_rate not in (1, (1, 1))
-        or getattr(layer, "groups", 1) != 1
-        or (depthwise and kernel.shape[1] != 1)
-    ):
-        raise ModelError(
-            f"layer '{layer.name}' uses dilation, groups or a depth multiplier, which cannot be exported exactly"
-        )
-    height, width, _ = graph.shapes[inputs[0]]
-    values = [
-        inputs[0],
-        graph.constant(f"{layer.name}.kernel", kernel),
-        graph.constant(f"{layer.name}.bias", bias[0] if bias else np.zeros(len(kernel), np.float32)),
-    ]
-    output = graph.op(
+    kernel = weights[0].transpose(2, 3, 0, 1) if depthwise else weights[0].transpose(3, 2, 0, 1)
+    grouped = getattr(layer.keras, "groups", 1) != 1 or (depthwise and kernel.shape[1] != 1)
+    if grouped or layer.keras.dilation_rate not in (1, (1, 1)):
+        raise layer.refuse("uses dilation, groups or a depth multiplier")
+    convolved = layer.op(
         "Conv",
-        values,
-        shape,
+        [layer.inputs[0], layer.constant("kernel", kernel), layer.bias(weights)],
         name=f"{layer.name}.conv",
-        kernel_shape=list(layer.kernel_size),
-        strides=list(layer.strides),
-        pads=_padding(layer, height, width, layer.kernel_size),
-        group=groups,
+        kernel_shape=list(layer.keras.kernel_size),
+        strides=list(layer.keras.strides),
+        pads=layer.pads(layer.keras.kernel_size),
+        group=len(kernel) if depthwise else 1,
     )
-    return _apply_activation(graph, layer, output)
+    return layer.activate(convolved)
 
 
-def _batch_normalization(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    mean, variance = (np.asarray(w, np.float64) for w in (layer.moving_mean, layer.moving_variance))
-    scale = 1.0 / np.sqrt(variance + layer.epsilon)
-    if layer.scale:
-        scale = scale * np.asarray(layer.gamma, np.float64)
-    offset = -mean * scale
-    if layer.center:
-        offset = offset + np.asarray(layer.beta, np.float64)
+def _batch_normalization(layer: _Layer) -> str:
+    graph, value = layer.graph, layer.inputs[0]
+    scale, offset = scale_and_offset(layer.keras)
     last = graph.nodes[-1]
-    if last.op_type == "Conv" and last.output[0] == inputs[0] and inputs[0] not in graph.shared:
+    if last.op_type == "Conv" and last.output[0] == value and value not in graph.shared:
         # Only this layer uses the convolution just before: fold into it.
         kernel, bias = last.input[1], last.input[2]
         graph.weights[kernel] = (graph.weights[kernel] * scale.reshape(-1, 1, 1, 1)).astype(np.float32)
         graph.weights[bias] = (graph.weights[bias] * scale + offset).astype(np.float32)
-        return inputs[0]
-    return _affine(graph, layer.name, inputs[0], scale.astype(np.float32), offset.astype(np.float32))
-
-
-def _apply_activation(graph: Graph, layer: Any, value: str) -> str:
-    name = getattr(layer.activation, "__name__", str(layer.activation))
-    shape = graph.shapes[value]
-    if name == "linear":
         return value
-    if name == "relu":
-        return graph.op("Relu", [value], shape)
-    if name == "relu6":
-        return _clip(graph, value, 6.0)
-    if name == "silu":
-        return graph.op("Mul", [value, graph.op("Sigmoid", [value], shape)], shape)
-    if name == "softmax":
-        return graph.op("Softmax", [value], shape, axis=-1)
-    raise ModelError(f"layer '{layer.name}' has the activation '{name}', which cannot be exported exactly")
+    return _affine(graph, layer.name, value, scale.astype(np.float32), offset.astype(np.float32))
 
 
-def _activation(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    return _apply_activation(graph, layer, inputs[0])
+def _relu(layer: _Layer) -> str:
+    if layer.keras.negative_slope or layer.keras.threshold:
+        raise layer.refuse("is a leaky or thresholded ReLU")
+    high = layer.keras.max_value
+    return layer.op("Relu") if high is None else layer.clip(layer.inputs[0], float(high))
 
 
-def _relu(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    if layer.negative_slope or layer.threshold:
-        raise ModelError(f"layer '{layer.name}' is a leaky or thresholded ReLU, which cannot be exported exactly")
-    if layer.max_value is None:
-        return graph.op("Relu", inputs, shape)
-    return _clip(graph, inputs[0], float(layer.max_value))
+def _max_pooling(layer: _Layer) -> str:
+    window, strides = list(layer.keras.pool_size), list(layer.keras.strides)
+    return layer.op("MaxPool", kernel_shape=window, strides=strides, pads=layer.pads(window))
 
 
-def _clip(graph: Graph, value: str, high: float) -> str:
-    low, top = graph.constant("clip.0", np.array(0.0)), graph.constant(f"clip.{high:g}", np.array(high))
-    return graph.op("Clip", [value, low, top], graph.shapes[value])
-
-
-def _softmax(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    return graph.op("Softmax", inputs, shape, axis=-1)
-
-
-def _max_pooling(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    height, width, _ = graph.shapes[inputs[0]]
-    pads = _padding(layer, height, width, layer.pool_size)
-    return graph.op(
-        "MaxPool", inputs, shape, kernel_shape=list(layer.pool_size), strides=list(layer.strides), pads=pads
-    )
-
-
-def _zero_padding(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    (top, bottom), (left, right) = layer.padding
+def _zero_padding(layer: _Layer) -> str:
+    (top, bottom), (left, right) = layer.keras.padding
     pads = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
-    return graph.op("Pad", [inputs[0], graph.constant(f"{layer.name}.pads", pads)], shape)
+    return layer.op("Pad", [layer.inputs[0], layer.constant("pads", pads)])
 
 
-def _upsampling(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    if layer.interpolation != "bilinear":
-        raise ModelError(
-            f"layer '{layer.name}' interpolates by '{layer.interpolation}', which cannot be exported exactly"
-        )
-    scales = graph.constant(f"{layer.name}.scales", np.array([1, 1, *layer.size], np.float32))
+def _upsampling(layer: _Layer) -> str:
+    if layer.keras.interpolation != "bilinear":
+        raise layer.refuse(f"interpolates by '{layer.keras.interpolation}'")
+    scales = layer.constant("scales", np.array([1, 1, *layer.keras.size], np.float32))
     # Pixel centres at half coordinates, as TensorFlow's resize has them.
-    return graph.op(
-        "Resize", [inputs[0], "", scales], shape, mode="linear", coordinate_transformation_mode="half_pixel"
+    values = [layer.inputs[0], "", scales]
+    return layer.op("Resize", values, mode="linear", coordinate_transformation_mode="half_pixel")
+
+
+def _dense(layer: _Layer) -> str:
+    weights = [np.asarray(weight) for weight in layer.keras.get_weights()]
+    return layer.activate(
+        layer.op("Gemm", [layer.inputs[0], layer.constant("kernel", weights[0]), layer.bias(weights)])
     )
 
 
-def _global_average(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    return _drop_picture_axes(graph, graph.op("GlobalAveragePool", inputs, shape), shape)
-
-
-def _global_max(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    return _drop_picture_axes(graph, graph.op("GlobalMaxPool", inputs, shape), shape)
-
-
-def _drop_picture_axes(graph: Graph, value: str, shape: tuple[int, ...]) -> str:
-    return graph.op("Flatten", [value], shape, axis=1)
-
-
-def _flatten(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    return graph.op("Flatten", [graph.channels_last(inputs[0])], shape, axis=1)
-
-
-def _dense(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    kernel, *bias = (np.asarray(weight) for weight in layer.get_weights())
-    values = [
-        inputs[0],
-        graph.constant(f"{layer.name}.kernel", kernel),
-        graph.constant(f"{layer.name}.bias", bias[0] if bias else np.zeros(kernel.shape[1], np.float32)),
-    ]
-    return _apply_activation(graph, layer, graph.op("Gemm", values, shape))
-
-
-def _add(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    total = inputs[0]
-    for other in inputs[1:]:
-        total = graph.op("Add", [total, other], shape)
-    return total
-
-
-def _concatenate(graph: Graph, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
-    return graph.op("Concat", inputs, shape, axis=1)
-
-
-_LAYERS: dict[str, Callable[[Graph, Any, list[str], tuple[int, ...]], str]] = {
-    "Activation": _activation,
-    "Add": _add,
+_LAYERS: dict[str, Callable[[_Layer], str]] = {
+    "Activation": lambda layer: layer.activate(layer.inputs[0]),
+    "Add": lambda layer: functools.reduce(lambda total, other: layer.op("Add", [total, other]), layer.inputs),
     "BatchNormalization": _batch_normalization,
-    "Concatenate": _concatenate,
+    "Concatenate": lambda layer: layer.op("Concat", axis=1),
     "Conv2D": _convolution,
     "Dense": _dense,
     "DepthwiseConv2D": _convolution,
-    "Dropout": _identity,
-    "Flatten": _flatten,
-    "GlobalAveragePooling2D": _global_average,
-    "GlobalMaxPooling2D": _global_max,
+    "Dropout": lambda layer: layer.inputs[0],
+    "Flatten": lambda layer: layer.op("Flatten", [layer.graph.channels_last(layer.inputs[0])], axis=1),
+    "GlobalAveragePooling2D": lambda layer: layer.op("Flatten", [layer.op("GlobalAveragePool")], axis=1),
+    "GlobalMaxPooling2D": lambda layer: layer.op("Flatten", [layer.op("GlobalMaxPool")], axis=1),
     "InputLayer": _input,
     "MaxPooling2D": _max_pooling,
     "ReLU": _relu,
     "Rescaling": _rescaling,
-    "Softmax": _softmax,
+    "Softmax": lambda layer: layer.op("Softmax", axis=-1),
     "UpSampling2D": _upsampling,
     "ZeroPadding2D": _zero_padding,
 }

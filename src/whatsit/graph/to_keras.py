@@ -1,7 +1,7 @@
-"""Rebuilds a Keras model from a bundle's graph: the way back from `to_onnx`, operator by operator.
+"""Rebuild a Keras model from a bundle's graph: the way back from `from_keras`.
 
-So every export is made of the graph that was measured, not of the model that it came from, and whatever is a bundle (a
-trained model, an ensemble) can be exported.
+So every export is made of the graph that was measured, not of the model that it came from, and every bundle (a trained
+model, an ensemble) can be exported.
 """
 
 from __future__ import annotations
@@ -11,50 +11,61 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from whatsit.errors import ModelError
 from whatsit.graph.builder import PROBABILITIES, Array
 from whatsit.graph.extract import extract
-from whatsit.graph.product import Product, picking
+from whatsit.graph.from_keras import same_padding
 
 if TYPE_CHECKING:
     import keras
 
-# A value of the graph as Keras tensors, channels last: one of each view of the pictures that runs along.
+# A value of the graph as Keras tensors, channels last: one for each view of the image.
 Value = tuple[Any, ...]
 _LAYOUTS = ([0, 3, 1, 2], [0, 2, 3, 1])  # permutations between channels first and last, which are no change here
 
 
-@dataclass
-class _Node:
-    """An operator with what it needs to become a layer."""
+class Product:
+    """A product of the rows or columns of channels-last images with a matrix.
 
-    kind: str
-    name: str  # of the layer, unique
-    inputs: list[Value]  # those that are computed
-    constants: list[Array]  # those that are not
-    attributes: dict[str, Any]
+    Rows `[H]` have a matrix `[H, V]`, columns `[W]` a matrix `[W, V]`. It is made of standard layers, which every format of
+    Keras can keep.
+    """
 
-    def apply(self, layer: Any, *values: Value) -> Value:
-        """One layer, shared by all views of the pictures."""
-        return tuple(layer(*track) for track in zip(*(values or self.inputs), strict=True))
+    def __init__(self, matrix: npt.NDArray[Any], *, axis: int, name: str) -> None:
+        """Take the matrix; `axis` is 1 for the height, 2 for the width."""
+        from keras import layers
 
-    def combine(self, layer: Any) -> Value:
-        """One layer of several values."""
-        return tuple(layer(list(track)) for track in zip(*self.inputs, strict=True))
+        self._matrix = matrix
+        self._product = layers.Dense(matrix.shape[1], use_bias=False, trainable=False, name=name)
+        order = (3, 2, 1) if axis == 1 else (1, 3, 2)
+        self._there, self._back = (layers.Permute(order, name=f"{name}_{end}") for end in ("there", "back"))
+
+    def __call__(self, images: Any) -> Any:
+        """Return the product with float images, as a Keras tensor."""
+        result = self._back(self._product(self._there(images)))
+        self._product.set_weights([np.asarray(self._matrix, np.float32)])
+        return result
+
+
+def picking(places: npt.NDArray[np.int64], have: int) -> npt.NDArray[np.float32]:
+    """Return the matrix `[have, V]` whose product picks those V places."""
+    return np.eye(have, dtype=np.float32)[:, places]
 
 
 def to_keras(graph: bytes, *, pixels: str = "uint8") -> keras.Model:
-    """A Keras model from `image` `[N, H, W, 3]`, 0 to 255, to `probabilities` float32 `[N, K]`.
-
-    It is made of standard layers only, which every format of Keras can keep.
+    """Return a Keras model of standard layers with the probabilities of a graph.
 
     Args:
-        graph: a serialized ONNX graph that `to_onnx` made. Batch norms are folded into convolutions in it already.
+        graph: a serialized ONNX graph that `from_keras` made. Batch norms are folded into convolutions in it already.
         pixels: the dtype of the input, `uint8` or `float32`.
 
+    Returns:
+        a model from `image` `[N, H, W, 3]`, 0 to 255, to `probabilities` float32 `[N, K]`.
+
     Raises:
-        ModelError: the graph holds what `to_onnx` does not make.
+        ModelError: the graph holds what `from_keras` does not make.
     """
     import keras
     from onnx import numpy_helper
@@ -91,228 +102,181 @@ def _rebuild(node: Any, values: dict[str, Value], weights: dict[str, Array]) -> 
     return result if isinstance(result, list) else [result]
 
 
-def _cast(node: _Node) -> Value:
-    from keras import layers
+@dataclass
+class _Node:
+    """An operator with what it needs to become a layer."""
 
-    return node.apply(layers.Rescaling(1.0, name="pixels"))
+    kind: str
+    name: str  # of the layer, unique
+    inputs: list[Value]  # those that are computed
+    constants: list[Array]  # those that are not
+    attributes: dict[str, Any]
 
+    def layer(self, kind: str, *args: Any, **settings: Any) -> Any:
+        """Return a new Keras layer of this kind, by the operator's name."""
+        import keras
 
-def _same(node: _Node) -> Value:
-    return node.inputs[0]
+        return getattr(keras.layers, kind)(*args, **{"name": self.name, **settings})
+
+    def apply(self, layer: Any, value: Value | None = None) -> Value:
+        """Return the result of one layer, which all views share."""
+        return tuple(layer(tensor) for tensor in (self.inputs[0] if value is None else value))
+
+    def become(self, kind: str, *args: Any, **settings: Any) -> Value:
+        """Return the result of a new layer of this kind."""
+        return self.apply(self.layer(kind, *args, **settings))
+
+    def combine(self, kind: str) -> Value:
+        """Return the result of a new layer that takes all inputs."""
+        layer = self.layer(kind)
+        return tuple(layer(list(tensors)) for tensors in zip(*self.inputs, strict=True))
+
+    def refuse(self, what: str) -> ModelError:
+        """Return the error for something that `from_keras` does not write."""
+        return ModelError(f"the operator {self.kind} '{self.name}' of the model's graph cannot be exported with {what}")
 
 
 def _transpose(node: _Node) -> Value:
-    from keras import layers
-
     order = list(node.attributes["perm"])
     if order in _LAYOUTS:
         return node.inputs[0]
     if order != [0, 1, 3, 2]:
-        raise _strange(node, f"the order {order}")
-    return node.apply(layers.Permute((2, 1, 3), name=node.name))
+        raise node.refuse(f"the order {order}")
+    return node.become("Permute", (2, 1, 3))
 
 
 def _mirror(node: _Node) -> Value:
-    """As graphs had it before they had `Gather`."""
+    """Rebuild a mirror image as older bundles have it, without `Gather`."""
     starts, _, axes, steps = (int(constant[0]) for constant in node.constants)
     if (starts, axes, steps) != (-1, 2, -1):
-        raise _strange(node, f"start {starts}, axis {axes}, step {steps}")
-    return _picked(node, 2, np.arange(int(node.inputs[0][0].shape[2]))[::-1])
+        raise node.refuse(f"start {starts}, axis {axes}, step {steps}")
+    return _pick(node, 2, np.arange(int(node.inputs[0][0].shape[2]))[::-1])
 
 
 def _gather(node: _Node) -> Value:
     axis = int(node.attributes["axis"])
     if axis not in (1, 2):
-        raise _strange(node, f"axis {axis}")
-    return _picked(node, axis, node.constants[0])
+        raise node.refuse(f"axis {axis}")
+    return _pick(node, axis, node.constants[0])
 
 
-def _picked(node: _Node, axis: int, places: Array) -> Value:
+def _pick(node: _Node, axis: int, places: Array) -> Value:
     have = int(node.inputs[0][0].shape[axis])
     return node.apply(Product(picking(places, have), axis=axis, name=node.name))
 
 
-def _matmul(node: _Node) -> Value:
-    return node.apply(Product(node.constants[0], axis=2, name=node.name))
-
-
 def _concatenate(node: _Node) -> Value:
-    from keras import layers
-
     if node.attributes["axis"] == 0:
-        return tuple(track for value in node.inputs for track in value)
-    return node.combine(layers.Concatenate(name=node.name))
+        return tuple(tensor for value in node.inputs for tensor in value)
+    return node.combine("Concatenate")
 
 
 def _split(node: _Node) -> list[Value]:
     if node.attributes["axis"] != 0 or len(node.inputs[0]) != node.attributes["num_outputs"]:
-        raise _strange(node, f"axis {node.attributes['axis']} of {len(node.inputs[0])}")
-    return [(track,) for track in node.inputs[0]]
+        raise node.refuse(f"axis {node.attributes['axis']} of {len(node.inputs[0])}")
+    return [(tensor,) for tensor in node.inputs[0]]
 
 
 def _multiply(node: _Node) -> Value:
-    from keras import layers
-
-    if len(node.inputs) == 2:
-        return node.combine(layers.Multiply(name=node.name))
-    return node.apply(layers.Rescaling(_figures(node.constants[0]), name=node.name))
+    return node.combine("Multiply") if len(node.inputs) == 2 else node.become("Rescaling", _numbers(node.constants[0]))
 
 
 def _add(node: _Node) -> Value:
-    from keras import layers
-
-    if len(node.inputs) == 2:
-        return node.combine(layers.Add(name=node.name))
-    return node.apply(layers.Rescaling(1.0, _figures(node.constants[0]), name=node.name))
+    return node.combine("Add") if len(node.inputs) == 2 else node.become("Rescaling", 1.0, _numbers(node.constants[0]))
 
 
-def _figures(constant: Array) -> Any:
-    """One figure, or one a channel, as a layer's configuration keeps it."""
-    return float(constant) if constant.ndim == 0 else [float(figure) for figure in constant.reshape(-1)]
+def _numbers(constant: Array) -> Any:
+    """Return one number, or one for each channel, as a layer's configuration keeps it."""
+    return float(constant) if constant.ndim == 0 else [float(number) for number in constant.reshape(-1)]
 
 
 def _convolution(node: _Node) -> Value:
-    from keras import layers
-
     kernel, bias = node.constants
     window, strides = tuple(node.attributes["kernel_shape"]), tuple(node.attributes["strides"])
-    value, padding = _padded(node, node.inputs[0], window, strides)
-    about = {"strides": strides, "padding": padding, "name": node.name.removesuffix(".conv")}
-    layer: Any
+    value, padding = _pad(node, window, strides)
+    settings = {"strides": strides, "padding": padding, "name": node.name.removesuffix(".conv")}
     if node.attributes["group"] == 1:
-        layer, kernel = layers.Conv2D(len(kernel), window, **about), kernel.transpose(2, 3, 1, 0)
+        layer, kernel = node.layer("Conv2D", len(kernel), window, **settings), kernel.transpose(2, 3, 1, 0)
     else:
-        layer, kernel = layers.DepthwiseConv2D(window, **about), kernel.transpose(2, 3, 0, 1)
+        layer, kernel = node.layer("DepthwiseConv2D", window, **settings), kernel.transpose(2, 3, 0, 1)
     result = node.apply(layer, value)
     layer.set_weights([kernel, bias])
     return result
 
 
 def _max_pooling(node: _Node) -> Value:
-    from keras import layers
-
     window, strides = tuple(node.attributes["kernel_shape"]), tuple(node.attributes["strides"])
-    value, padding = _padded(node, node.inputs[0], window, strides, may_pad=False)
-    return node.apply(layers.MaxPooling2D(window, strides, padding, name=node.name), value)
+    value, padding = _pad(node, window, strides, may_pad=False)
+    return node.apply(node.layer("MaxPooling2D", window, strides, padding), value)
 
 
-def _padded(
-    node: _Node, value: Value, window: tuple[int, ...], strides: tuple[int, ...], *, may_pad: bool = True
-) -> tuple[Value, str]:
-    """The value to work on, and Keras' name for the padding; a frame of zeros where Keras has no name for it."""
-    from keras import layers
+def _pad(node: _Node, window: tuple[int, ...], strides: tuple[int, ...], *, may_pad: bool = True) -> tuple[Value, str]:
+    """Return the value to work on, and Keras' name for the padding.
 
-    top, left, bottom, right = (int(pad) for pad in node.attributes["pads"])
-    if not (top or left or bottom or right):
+    Where Keras has no name for it, the value has a frame of zeros.
+    """
+    value, pads = node.inputs[0], [int(pad) for pad in node.attributes["pads"]]
+    if not any(pads):
         return value, "valid"
-    totals = [
-        max((-(-int(size) // stride) - 1) * stride + side - int(size), 0)
-        for size, side, stride in zip(value[0].shape[1:3], window, strides, strict=True)
-    ]
-    if [top, left, bottom, right] == [totals[0] // 2, totals[1] // 2, -(-totals[0] // 2), -(-totals[1] // 2)]:
+    if pads == same_padding(value[0].shape[1:3], window, strides):
         return value, "same"
     if not may_pad:
-        raise _strange(node, f"the padding {[top, left, bottom, right]}")
-    frame = layers.ZeroPadding2D(((top, bottom), (left, right)), name=f"{node.name}_frame")
-    return node.apply(frame, value), "valid"
+        raise node.refuse(f"the padding {pads}")
+    top, left, bottom, right = pads
+    return node.become("ZeroPadding2D", ((top, bottom), (left, right)), name=f"{node.name}_frame"), "valid"
 
 
 def _zero_padding(node: _Node) -> Value:
-    from keras import layers
-
     _, _, top, left, _, _, bottom, right = (int(pad) for pad in node.constants[0])
-    return node.apply(layers.ZeroPadding2D(((top, bottom), (left, right)), name=node.name))
+    return node.become("ZeroPadding2D", ((top, bottom), (left, right)))
 
 
 def _upsampling(node: _Node) -> Value:
-    from keras import layers
-
     factors = tuple(int(factor) for factor in node.constants[0][2:])
-    return node.apply(layers.UpSampling2D(factors, interpolation="bilinear", name=node.name))
-
-
-def _relu(node: _Node) -> Value:
-    from keras import layers
-
-    return node.apply(layers.ReLU(name=node.name))
+    return node.become("UpSampling2D", factors, interpolation="bilinear")
 
 
 def _clip(node: _Node) -> Value:
-    from keras import layers
-
     low, high = (float(constant) for constant in node.constants)
     if low != 0.0:
-        raise _strange(node, f"the least value {low:g}")
-    return node.apply(layers.ReLU(max_value=high, name=node.name))
-
-
-def _sigmoid(node: _Node) -> Value:
-    from keras import layers
-
-    return node.apply(layers.Activation("sigmoid", name=node.name))
-
-
-def _softmax(node: _Node) -> Value:
-    from keras import layers
-
-    return node.apply(layers.Softmax(name=node.name))
-
-
-def _global_average(node: _Node) -> Value:
-    from keras import layers
-
-    return node.apply(layers.GlobalAveragePooling2D(name=node.name))
-
-
-def _global_max(node: _Node) -> Value:
-    from keras import layers
-
-    return node.apply(layers.GlobalMaxPooling2D(name=node.name))
+        raise node.refuse(f"the least value {low:g}")
+    return node.become("ReLU", max_value=high)
 
 
 def _flatten(node: _Node) -> Value:
-    from keras import layers
-
-    if len(node.inputs[0][0].shape) == 2:  # behind a global pooling, which leaves no height and width here
-        return node.inputs[0]
-    return node.apply(layers.Flatten(name=node.name))
+    # Behind a global pooling, which leaves no height and width in Keras, there is nothing to do.
+    return node.inputs[0] if len(node.inputs[0][0].shape) == 2 else node.become("Flatten")
 
 
 def _dense(node: _Node) -> Value:
-    from keras import layers
-
     kernel, bias = node.constants
-    layer = layers.Dense(kernel.shape[1], name=node.name)
+    layer = node.layer("Dense", kernel.shape[1])
     result = node.apply(layer)
     layer.set_weights([kernel, bias])
     return result
 
 
-def _strange(node: _Node, what: str) -> ModelError:
-    return ModelError(f"the operator {node.kind} '{node.name}' of the model's graph cannot be exported with {what}")
-
-
 _OPERATORS: dict[str, Callable[[_Node], Value | list[Value]]] = {
     "Add": _add,
-    "Cast": _cast,
+    "Cast": lambda node: node.become("Rescaling", 1.0, name="pixels"),
     "Clip": _clip,
     "Concat": _concatenate,
     "Conv": _convolution,
     "Flatten": _flatten,
     "Gather": _gather,
     "Gemm": _dense,
-    "GlobalAveragePool": _global_average,
-    "GlobalMaxPool": _global_max,
-    "Identity": _same,
-    "MatMul": _matmul,
+    "GlobalAveragePool": lambda node: node.become("GlobalAveragePooling2D"),
+    "GlobalMaxPool": lambda node: node.become("GlobalMaxPooling2D"),
+    "Identity": lambda node: node.inputs[0],
+    "MatMul": lambda node: node.apply(Product(node.constants[0], axis=2, name=node.name)),
     "MaxPool": _max_pooling,
     "Mul": _multiply,
     "Pad": _zero_padding,
-    "Relu": _relu,
+    "Relu": lambda node: node.become("ReLU"),
     "Resize": _upsampling,
-    "Sigmoid": _sigmoid,
+    "Sigmoid": lambda node: node.become("Activation", "sigmoid"),
     "Slice": _mirror,
-    "Softmax": _softmax,
+    "Softmax": lambda node: node.become("Softmax"),
     "Split": _split,
     "Transpose": _transpose,
 }

@@ -1,1 +1,1 @@
-"""Networks: the classic small one, pretrained backbones, the head, and their way into ONNX."""
+"""Networks: pretrained backbones, networks from scratch, the head."""

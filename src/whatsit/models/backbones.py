@@ -1,7 +1,8 @@
-"""Pretrained networks without their last layer. Each takes raw pixels: its scaling is part of its graph.
+"""Pretrained networks without their last layer.
 
-A backbone's features are the pooled maps of several depths, its `taps`: a frozen network's last layer alone knows
-less about pictures unlike ImageNet's than its middle layers do (docs/decisions/0004).
+Each takes raw pixels: its scaling is part of its graph.
+A backbone's features are the pooled maps of several depths, its `taps`: for images unlike ImageNet's, the middle layers
+of a frozen network are better features than its last one (docs/decisions/0004).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CAFFE_MEANS_BGR = (103.939, 116.779, 123.68)  # the ImageNet means that VGG and 
 
 @dataclass(frozen=True)
 class Backbone:
-    """What is to be known of a network before it is built."""
+    """The facts about a network that are needed before it is built."""
 
     name: str
     taps: tuple[str, ...]  # the layers whose maps are pooled into features, the last one the network's own
@@ -34,9 +35,8 @@ class Backbone:
     layers: int  # with weights, once batch norms are folded into them
     application: str = ""  # its name in keras.applications; empty for the one built here
     min_size: int = 32
-    file: str = (
-        ""  # where Keras keeps its ImageNet weights once downloaded, below ~/.keras/models; "": one for each size
-    )
+    # Where Keras keeps its ImageNet weights once downloaded, below ~/.keras/models; empty where there is one for each size.
+    file: str = ""
 
 
 BACKBONES = {
@@ -55,7 +55,7 @@ BACKBONES = {
 
 
 def backbones_at_hand() -> list[str]:
-    """The backbones that need no download: the default one, and those that Keras has downloaded before."""
+    """Return the default backbone and those that Keras has downloaded before."""
     kept = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")) / "models"  # noqa: PTH111 - never raises
     return [
         name for name, backbone in BACKBONES.items() if name == DEFAULT or (kept / (backbone.file or "-")).is_file()
@@ -63,7 +63,7 @@ def backbones_at_hand() -> list[str]:
 
 
 def build(name: str, size: int, *, upscale: int = 1, weights: str | Path = "auto") -> keras.Model:
-    """A backbone as a functional Keras model.
+    """Return a backbone as a functional Keras model.
 
     Args:
         name: one of `BACKBONES`.
@@ -186,7 +186,10 @@ _PUBLISHED_NORMALIZATION = {"expand": "_bn0", "depthwise": "_bn1", "project": "_
 
 
 def _published_name(layer: str) -> str:
-    """`block3_depthwise_bn` -> `_blocks.3._bn1`: the layer's name in the published weights."""
+    """Return a layer's name in the published weights.
+
+    `block3_depthwise_bn` is `_blocks.3._bn1` there.
+    """
     place, *part, kind = layer.split("_")
     if place in ("stem", "head"):
         return f"_conv_{place}" if kind == "conv" else {"stem": "_bn0", "head": "_bn1"}[place]

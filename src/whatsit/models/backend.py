@@ -1,4 +1,4 @@
-"""Loads Keras on TensorFlow, quietly. Everything that builds or trains a network gets it here first."""
+"""Load Keras on TensorFlow for everything that builds or trains a network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from whatsit.errors import MissingExtraError
 
 
 def load_keras() -> None:
-    """Import Keras with the TensorFlow backend. Raises `MissingExtraError` where they are not installed."""
+    """Import Keras with TensorFlow. Raises `MissingExtraError` if one is missing."""
     for module in ("tensorflow", "keras", "onnx"):
         if importlib.util.find_spec(module) is None:
             raise MissingExtraError("Training", "train", module)
@@ -23,14 +23,17 @@ def layer_policy() -> str:
     That is `mixed_bfloat16` where the processor has it and TensorFlow computes in it, else `float32`. On two cores with AVX-512
     it trained a small CNN 1.5 to 2.5 times as fast. Depthwise convolutions are slower in it.
     """
-    if "openvino" not in available():  # which is asked what the processor has
+    if "openvino" not in available():  # it knows what the processor has
         return "float32"
     return "mixed_bfloat16" if training_precision("openvino") == "bfloat16" and _computes_in_bfloat16() else "float32"
 
 
 @functools.cache
 def _computes_in_bfloat16() -> bool:
-    """Whether TensorFlow has a convolution in bfloat16: its oneDNN may be held below what the processor has."""
+    """Return whether TensorFlow has a convolution in bfloat16.
+
+    Its oneDNN may be limited to less than the processor has.
+    """
     import tensorflow as tf
 
     image, kernel = tf.ones((1, 4, 4, 8), tf.bfloat16), tf.ones((3, 3, 8, 8), tf.bfloat16)

@@ -1,20 +1,20 @@
 """A whole classifier: a network's features, the head, and the graph that ships.
 
-The same named layers end every classifier, whatever begins it, and everything later on finds its way by them:
+The same named layers end every classifier, and everything later on finds its way by them:
 `feature_map` (what Grad-CAM weighs), `embedding` (what the head sees), `hidden`, `logits`,
 `calibration`, `probabilities`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from whatsit.graph.builder import LAYER_OUTPUTS, PROBABILITIES, Graph
 from whatsit.graph.from_keras import calibrate, trace
-from whatsit.graph.product import Product, picking
+from whatsit.graph.to_keras import Product, picking
 from whatsit.images.views import ORIGINAL, places_in
 from whatsit.models.unknown import Mahalanobis
 
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 # Scores of about 1 and 0 become logits whose softmax is about as sure as the regression is; calibration does the rest.
 SHARPNESS = 10.0
+_HEAD = ("standardize", "hidden", "dropout", "logits")  # the layers of `add_head`
 
 
 def pooled_features(backbone: keras.Model, depths: str = "all") -> keras.Model:
-    """A backbone with its taps pooled: from `image` to `feature_map` `[N, h, w, C]` and `embedding` `[N, F]`.
+    """Return a backbone with its taps pooled.
 
-    The embedding is the global average of every tap's map side by side, the deepest last (`all`), or of the deepest
-    map only (`last`).
+    It goes from `image` to `feature_map` `[N, h, w, C]` and `embedding` `[N, F]`. The embedding is the global average of
+    every tap's map side by side, the deepest last (`all`), or of the deepest map only (`last`).
     """
     import keras
     from keras import layers
@@ -45,7 +46,7 @@ def pooled_features(backbone: keras.Model, depths: str = "all") -> keras.Model:
 
 
 def flat_features(network: keras.Model) -> keras.Model:
-    """A network that ends in (layer `feature_map`, flattened map), as `pooled_features` has it."""
+    """Return a network of (`feature_map`, flattened map) like `pooled_features`."""
     import keras
     from keras import layers
 
@@ -54,10 +55,10 @@ def flat_features(network: keras.Model) -> keras.Model:
 
 
 def add_head(embedding: Any, classes: int, *, hidden: int, dropout: float, standardize: bool) -> Any:
-    """Dense ReLU, dropout, dense: from the embedding `[N, F]` to the logits `[N, classes]`, as Keras tensors.
+    """Return the logits `[N, classes]` of an embedding `[N, F]`, as Keras tensors.
 
-    Without hidden units there is only the last dense layer, behind the dropout. With `standardize`, a layer of that name
-    first shifts and scales every feature by fixed figures (`set_standard`).
+    They are dense ReLU, dropout, dense. Without hidden units there is only the last dense layer, behind the dropout. With
+    `standardize`, a layer of that name first shifts and scales every feature by fixed numbers (`set_standard`).
     """
     from keras import layers
 
@@ -74,11 +75,10 @@ def add_head(embedding: Any, classes: int, *, hidden: int, dropout: float, stand
 
 
 def linear_head(mean: Any, scale: Any, weights: Any, offset: Any) -> keras.Model:
-    """Return a head without hidden units whose logits are `SHARPNESS * (((x - mean) / scale) @ weights + offset)`.
+    """Return a head without hidden units, of a regression to 0 or 1 for each class.
 
-    Args:
-        mean, scale: of each feature, float `[F]`.
-        weights, offset: of regression to one target of 0 or 1 a class, float `[F, K]` and `[K]`.
+    Its logits are `SHARPNESS * (((x - mean) / scale) @ weights + offset)`, for float `[F]` mean and scale, `[F, K]` weights
+    and `[K]` offset.
     """
     import keras
 
@@ -93,45 +93,37 @@ def linear_head(mean: Any, scale: Any, weights: Any, offset: Any) -> keras.Model
 
 
 def set_standard(model: keras.Model, mean: Any, variance: Any) -> None:
-    """Fix the figures of the layer `standardize`: mean and variance of each feature, `[F]`."""
+    """Set mean and variance `[F]` of the layer `standardize`."""
     model.get_layer("standardize").set_weights([np.asarray(mean, np.float32), np.asarray(variance, np.float32)])
 
 
 def complete(features: keras.Model, head: keras.Model, temperature: float = 1.0) -> keras.Model:
-    """The classifier that ships, as a Keras model from `image` to calibrated `probabilities` `[N, classes]`.
+    """Return the classifier that ships, from `image` to calibrated `probabilities`.
 
     `features` ends in (feature_map, embedding); `head` is a trained model that ends in the layers of `add_head`, whose
     weights are copied. Probabilities are `softmax(logits / temperature)` (Guo et al. 2017).
     """
-    return _with_copied_head(features.input, features.outputs[1], head, lambda logits: _calibrated(logits, temperature))
+    import keras
+
+    return keras.Model(features.input, _calibrated(_copy_head(head, features.outputs[1]), temperature))
 
 
 def head_alone(model: keras.Model) -> keras.Model:
-    """The layers of `add_head` at the end of a model, copied: from the embedding `[N, F]` to the logits `[N, classes]`."""
+    """Return a copy of the head at the end of a model, from `[N, F]` to logits."""
     import keras
 
-    layers = {layer.name: layer for layer in model.layers}
-    first = next(layers[name] for name in ("standardize", "hidden", "logits") if name in layers)
+    first = next(layer for layer in model.layers if layer.name in _HEAD and layer.name != "dropout")
     embedding = keras.Input(first.input.shape[1:], name="embedding")
-    return _with_copied_head(embedding, embedding, model, lambda logits: logits)
+    return keras.Model(embedding, _copy_head(model, embedding))
 
 
-def _with_copied_head(source: Any, embedding: Any, head: keras.Model, then: Callable[[Any], Any]) -> keras.Model:
-    import keras
-
-    layers = {layer.name: layer for layer in head.layers}
-    logits = add_head(
-        embedding,
-        layers["logits"].units,
-        hidden=layers["hidden"].units if "hidden" in layers else 0,
-        dropout=layers["dropout"].rate,
-        standardize="standardize" in layers,
-    )
-    model = keras.Model(source, then(logits))
-    for name in ("standardize", "hidden", "logits"):
-        if name in layers:
-            model.get_layer(name).set_weights(layers[name].get_weights())
-    return model
+def _copy_head(model: keras.Model, embedding: Any) -> Any:
+    """Return the logits of an embedding by copies of the layers of `add_head`."""
+    for layer in (layer for layer in model.layers if layer.name in _HEAD):
+        copy = type(layer).from_config(layer.get_config())
+        embedding = copy(embedding)
+        copy.set_weights(layer.get_weights())
+    return embedding
 
 
 def _calibrated(logits: Any, temperature: float) -> Any:
@@ -141,9 +133,10 @@ def _calibrated(logits: Any, temperature: float) -> Any:
 
 
 def of_views(classifier: keras.Model, views: Sequence[str]) -> keras.Model:
-    """A classifier that answers with the mean logits of several views of a picture, made of standard layers only.
+    """Return a classifier whose logits are the mean over several views of an image.
 
-    A view (see `images/views.py`) is made by products with matrices of ones and zeros, which every format of Keras can keep.
+    It is made of standard layers only: a view (see `images/views.py`) is products with matrices of ones and zeros, which
+    every format of Keras can keep.
     """
     import keras
     from keras import layers
@@ -164,12 +157,12 @@ def _shown(pixels: Any, view: str) -> Any:
     return pixels
 
 
-def stranger_features(model: keras.Model) -> Any:
-    """What strangers are told by, as a Keras tensor `[N, F]` of a model that has the named layers.
+def ood_features(model: keras.Model) -> Any:
+    """Return what the out-of-distribution score is computed from, a tensor `[N, F]`.
 
-    The embedding, where it is pooled. Of a flattened map, the mean and the largest value of each channel: where in the
-    picture something stands does not make it strange, and distances in thousands of places drown (for a small network
-    from scratch, the AUROC of noise against cats and dogs rose from 0.0 to 1.0).
+    That is the embedding, where it is pooled. Of a flattened map, it is the mean and the largest value of each channel: where
+    in the image something stands does not make it unknown, and distances in thousands of places are lost in noise (for a
+    small network from scratch, the AUROC of noise against cats and dogs rose from 0.0 to 1.0).
     """
     from keras import layers
 
@@ -187,24 +180,24 @@ def _is_flattened(model: keras.Model) -> bool:
 def to_onnx(
     classifier: keras.Model, known: Mahalanobis, metadata: Mapping[str, str], *, views: Sequence[str] = (ORIGINAL,)
 ) -> onnx.ModelProto:
-    """The graph of a bundle: `image` uint8 `[N, H, W, 3]` to the six float32 outputs below.
+    """Return the graph of a bundle, from `image` uint8 to six float32 outputs.
 
     With several `views` (see `images/views.py`), the first the picture as it is, the logits are the mean of theirs, as in
-    `of_views`; what explains and what tells strangers is the picture's own.
+    `of_views`; the other outputs are of the image itself.
 
     - `probabilities` `[N, K]`, calibrated; `logits` `[N, K]`, before calibration
     - `embedding` `[N, F]`: what the head sees
     - `feature_map` `[N, h, w, C]` and `gradcam_weights` `[N, K, C]`: Grad-CAM (Selvaraju et al. 2017) for class k is
       `relu(sum over C of feature_map * gradcam_weights[k])`.
-    - `ood_score` `[N]`: how far the picture is from all classes (see `models/unknown.py`), about 1 where it is not
+    - `ood_score` `[N]`: the distance from all classes (see `models/unknown.py`), about 1 for an image of one
     """
     import keras
 
-    told_by = stranger_features(classifier)
-    graph, value = trace(keras.Model(classifier.input, [classifier.output, told_by]), views=views)
+    scored = ood_features(classifier)
+    graph, value = trace(keras.Model(classifier.input, [classifier.output, scored]), views=views)
     layers = {layer.name: layer for layer in classifier.layers}
     names = {name: value(layers[name].output) for name in (*LAYER_OUTPUTS, "hidden") if name in layers}
-    told = value(told_by)
+    ood_value = value(scored)
     if len(views) > 1:
         total, *others = graph.each_view(names["logits"])
         names = {name: graph.each_view(of)[0] for name, of in names.items() if name not in (PROBABILITIES, "logits")}
@@ -213,15 +206,17 @@ def to_onnx(
         share = graph.constant("views.share", np.array(1.0 / len(views)))
         names["logits"] = graph.op("Mul", [total, share], graph.shapes[total])
         names[PROBABILITIES] = calibrate(graph, names["logits"], layers["calibration"].scale)
-        told = names["embedding"] if told == value(layers["embedding"].output) else graph.each_view(told)[0]
+        ood_value = (
+            names["embedding"] if ood_value == value(layers["embedding"].output) else graph.each_view(ood_value)[0]
+        )
     outputs = {name: names[name] for name in LAYER_OUTPUTS}
     outputs["gradcam_weights"] = _gradcam_weights(graph, classifier, names)
-    outputs["ood_score"] = known.add_to(graph, told)
+    outputs["ood_score"] = known.add_to(graph, ood_value)
     return graph.to_model("image", outputs, metadata)
 
 
 def features_to_onnx(features: keras.Model) -> bytes:
-    """The frozen part alone, serialized: `image` to `embedding` float32 `[N, F]`."""
+    """Return the graph of the frozen part: `image` to `embedding` float32 `[N, F]`."""
     graph, value = trace(features)
     model = graph.to_model("image", {"embedding": value(features.outputs[1])}, {})
     content: bytes = model.SerializeToString()
@@ -229,12 +224,12 @@ def features_to_onnx(features: keras.Model) -> bytes:
 
 
 def _gradcam_weights(graph: Graph, classifier: keras.Model, names: Mapping[str, str]) -> str:
-    """The mean over the map of each logit's gradient, in closed form.
+    """Add the mean over the map of each logit's gradient, in closed form.
 
     Pooling only decides where in the map a gradient lands, not its sum; the head is dense, ReLU, dense. So with
     W1 `[C, H]` (the first kernel, summed over the places of each channel), W2 `[H, K]` and the mask of active
     hidden units m `[N, H]`, the weights are `(m * W2[:, k]) @ W1^T / (h * w)`. Without hidden units they are W1^T /
-    (h * w), of every picture alike.
+    (h * w), the same for every image.
     """
     from onnx import TensorProto
 
@@ -251,10 +246,8 @@ def _gradcam_weights(graph: Graph, classifier: keras.Model, names: Mapping[str, 
     units, classes = last.shape
     if "hidden" not in layers:
         # Each picture's own rows by way of its logits, so that the batch has its size: logits * 0 + the weights.
-        axis, zero = (
-            graph.constant("gradcam.axis", np.array([2], np.int64)),
-            graph.constant("gradcam.zero", np.array(0.0)),
-        )
+        axis = graph.constant("gradcam.axis", np.array([2], np.int64))
+        zero = graph.constant("gradcam.zero", np.array(0.0))
         rows = graph.op("Unsqueeze", [graph.op("Mul", [names["logits"], zero], (classes,)), axis], (classes, 1))
         weights = graph.constant("gradcam.first", by_channel.T / (height * width))
         return graph.op("Add", [rows, weights], (classes, channels))

@@ -1,4 +1,4 @@
-"""Networks that are trained from scratch.
+"""Networks from scratch.
 
 Each builder returns a model from `image` uint8 `[N, size, size, 3]` to its last map (before its pooling), float32
 `[N, h, w, C]`, and the flattened last pooled map, float32 `[N, F]`. `for_training` is the same network as it trains fastest here
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from whatsit.errors import ModelError
 from whatsit.models.backend import layer_policy
-from whatsit.models.batch_norm import fast_batch_normalization
+from whatsit.models.fast_layers import fast_batch_normalization
 
 if TYPE_CHECKING:
     import keras
@@ -34,9 +34,9 @@ def build_cnn(
     batch_norm: bool = False,
     for_training: bool = False,
 ) -> keras.Model:
-    """A network from scratch by its name; empty `filters` are the network's own.
+    """Return a network by its name; empty `filters` are the network's own.
 
-    Raises `ModelError` where the picture is smaller than so many halvings leave anything of.
+    Raises `ModelError` where each of the filters halves the image and nothing would be left.
     """
     most = int(np.log2(size - 1 if name == MODERN_CNN else size))
     if len(filters) > most:
@@ -52,7 +52,7 @@ def build_cnn(
 def simple_cnn(
     size: int, filters: tuple[int, ...] = (32, 64, 128), *, batch_norm: bool = False, for_training: bool = False
 ) -> keras.Model:
-    """The classic baseline's convolutions: 3x3 (batch norm) ReLU, each followed by 2x2 max-pooling."""
+    """Return the classic baseline: 3x3 convolution (batch norm) ReLU, 2x2 max-pooling."""
     import keras
     from keras import layers
 
@@ -71,12 +71,11 @@ def simple_cnn(
 
 
 def modern_cnn(size: int, filters: tuple[int, ...] = (64, 128, 256), *, for_training: bool = False) -> keras.Model:
-    """A small network in the manner of the CIFAR-10 speed records (Page 2019; Jordan 2024, arXiv 2404.00498).
+    """Return a small network in the manner of the CIFAR-10 speed records.
 
-    A 2x2 whitening convolution (see `set_whitening`), then for each number of channels a 3x3 convolution, 2x2
-    max-pooling, and a second 3x3 convolution, each with batch norm and
-    SiLU; at the end the map is pooled to 1x1.
-    The pooling before the first batch norm of a stage is what makes it fast.
+    (Page 2019; Jordan 2024, arXiv 2404.00498.) A 2x2 whitening convolution (see `set_whitening`), then for each number of
+    channels a 3x3 convolution, 2x2 max-pooling, and a second 3x3 convolution, each with batch norm and SiLU; at the end the
+    map is pooled to 1x1. The pooling before the first batch norm of a stage is what makes it fast.
     """
     import keras
     from keras import layers
@@ -113,15 +112,16 @@ def modern_cnn(size: int, filters: tuple[int, ...] = (64, 128, 256), *, for_trai
 
 
 def _kind(for_training: bool) -> tuple[str, Callable[..., Any]]:
-    """The policy of the layers, and what makes a batch normalization."""
+    """Return the policy of the layers and the class of batch normalization."""
     from keras import layers
 
     return (layer_policy(), fast_batch_normalization) if for_training else ("float32", layers.BatchNormalization)
 
 
 def set_whitening(network: keras.Model, pictures: npt.NDArray[np.uint8]) -> None:
-    """Fix the first convolution of `modern_cnn` so that what it says of 2x2 patches is uncorrelated, of variance one.
+    """Fix the first convolution of `modern_cnn` so that it whitens 2x2 patches.
 
+    Its outputs are uncorrelated, of variance one.
     The eigenvectors of the patches' covariance, each divided by its standard deviation, and their negatives (Page 2019).
     `pictures` is uint8 `[N, size, size, 3]`; half a million patches of theirs are enough. The layer is not trained
     afterwards.

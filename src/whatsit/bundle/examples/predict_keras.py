@@ -1,4 +1,7 @@
-"""python predict_keras.py best_model.keras picture.jpg: what is in the picture, by Keras."""
+"""Classify a picture by Keras.
+
+Usage: python predict_keras.py best_model.keras picture.jpg
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""python predict_onnx.py model.onnx picture.jpg: what is in the picture, by ONNX Runtime."""
+"""Classify a picture by ONNX Runtime.
+
+Usage: python predict_onnx.py model.onnx picture.jpg
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""python predict_openvino.py openvino/model.xml picture.jpg: what is in the picture, by OpenVINO."""
+"""Classify a picture by OpenVINO.
+
+Usage: python predict_openvino.py openvino/model.xml picture.jpg
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""python predict_saved_model.py saved_model picture.jpg: what is in the picture, by TensorFlow."""
+"""Classify a picture by TensorFlow.
+
+Usage: python predict_saved_model.py saved_model picture.jpg
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""python predict_tflite.py model.tflite picture.jpg: what is in the picture, by LiteRT."""
+"""Classify a picture by LiteRT.
+
+Usage: python predict_tflite.py model.tflite picture.jpg
+"""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""How whatsit reads a picture, with Pillow and NumPy alone (the rule is in preprocess.json)."""
+"""Read a picture by the rule in preprocess.json, with Pillow and NumPy alone."""
 
 import io
 import json
@@ -17,7 +17,7 @@ TURNED = (5, 6, 7, 8)  # EXIF orientations of pictures that lie on their side
 
 
 def read(path):
-    """A picture as the model takes it: uint8, one picture of HEIGHT x WIDTH pixels, RGB."""
+    """Return a picture as the model takes it: uint8 RGB, `[1, HEIGHT, WIDTH, 3]`."""
     picture = Image.open(path)
     if picture.format == "TIFF":
         picture.load()  # which turns it
@@ -41,7 +41,10 @@ def read(path):
 
 
 def eight_bits(picture):
-    """16-bit grey: 65535 is white, or 4095 where all fits. Others: 1 of floats or 255 where all fits, else the maximum."""
+    """Return a deeper picture in 8 bits.
+
+    White is 65535 of 16-bit grey, or 4095 where all fits; of others 1 (floats) or 255 where all fits, else the maximum.
+    """
     deep = np.nan_to_num(np.asarray(picture)).astype(np.float64)
     most, guess = float(deep.max()), NEW and deep.max() > 0
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
@@ -52,7 +55,10 @@ def eight_bits(picture):
 
 
 def to_srgb(picture):
-    """What turns the colours of the picture's profile into sRGB; None where it has none, or it moves none by more than 2."""
+    """Return the transform of the picture's colour profile to sRGB.
+
+    None where it has no profile, or one that changes no colour by more than 2.
+    """
     profile, mode = picture.info.get("icc_profile"), picture.mode.split(";")[0]
     mode = {"1": "L", "I": "L", "F": "L", "LA": "L", "CMYK": "CMYK", "YCbCr": "", "LAB": "", "HSV": ""}.get(mode, mode)
     mode = "RGB" if mode[0:1] in ("R", "P") else mode
@@ -76,9 +82,7 @@ def to_srgb(picture):
 
 def say(probabilities):
     """Print the most probable class and its probability."""
-    if hasattr(
-        sys.stdout, "reconfigure"
-    ):  # a terminal or file that cannot show the label's letters gets \u0e01 and the like
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal that cannot show the label's letters gets \u0e01 instead
         sys.stdout.reconfigure(errors="backslashreplace")
     best = int(np.argmax(probabilities))
     print(f"{LABELS[best]} {probabilities[best]:.4f}")

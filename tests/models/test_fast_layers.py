@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from whatsit.models.backend import load_keras
-from whatsit.models.batch_norm import fast_batch_normalization
+from whatsit.models.fast_layers import fast_batch_normalization
 
 load_keras()
 import keras  # noqa: E402
