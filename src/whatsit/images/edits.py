@@ -42,7 +42,7 @@ class Edit:
 
     @property
     def key(self) -> Key:
-        """The image that it is about."""
+        """Return the key of the image that it is about."""
         return self.image, self.given, self.sha256
 
 
