@@ -1,8 +1,8 @@
-"""What whatsit keeps to save work, all below one folder and under one limit: what was used longest ago goes first.
+"""The cache: everything kept to save work, in one folder and under one limit.
 
-A file set here is an *entry*: the files of one folder whose names agree up to the first dot. It was last used when its newest
-file was modified (`mark_used` says so of a file that is read). Work that uses the cache runs within `working`: what it has used
-since it began is not removed before it ends, by whichever process.
+What was used longest ago is removed first. A file set is an *entry*: the files of one folder whose names agree up to the first
+dot. It was last used when its newest file was modified (`mark_used` modifies a file that is read). Work that uses the cache
+runs within `working`: what it has used since it began is not removed before it ends, by any process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import re
 import secrets
 import stat
 import tempfile
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,9 +32,7 @@ KINDS = {
     "networks": "networks ready to run",
     "datasets": "downloaded data sets",
 }
-DOWNLOADED = (
-    "datasets",
-)  # they may be impossible to get again, so only the user removes them; the limit is for the others
+DOWNLOADED = ("datasets",)  # may be impossible to get again: only the user removes them, the limit is for the others
 LIMIT = 6 * 10**9  # bytes
 LIMIT_VARIABLE = "WHATSIT_CACHE_LIMIT"
 
@@ -58,7 +55,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Contents:
-    """What is kept of one kind."""
+    """The size of what is cached of one kind."""
 
     kind: str
     files: int
@@ -68,7 +65,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Removed:
-    """What was removed, and what was not because running work uses it."""
+    """Files removed, and files kept because running work uses them."""
 
     files: int
     bytes: int
@@ -77,10 +74,10 @@ class Removed:
 
 
 def cache_folder() -> Path:
-    """Return where downloads and computed features are kept: `$WHATSIT_CACHE`, or the user's cache folder.
+    """Return the folder of the cache: `$WHATSIT_CACHE`, or the user's cache folder.
 
-    Where the user has none that can be written (no home, as in a container, or a read-only one), it is a folder among the
-    temporary ones, and a warning says so once.
+    Where the user has none that can be written (no home, as in a container, or a read-only one), it is a temporary folder,
+    with one warning.
     """
     if chosen := os.environ.get("WHATSIT_CACHE"):
         return Path(chosen)
@@ -89,7 +86,7 @@ def cache_folder() -> Path:
 
 
 def cache_limit() -> int:
-    """Return how many bytes may be kept: `$WHATSIT_CACHE_LIMIT`, such as `500 MB` or `2GB`, or 6 GB.
+    """Return the limit in bytes: `$WHATSIT_CACHE_LIMIT`, such as `500 MB`, or 6 GB.
 
     Raises `UsageError` for a value that is no size.
     """
@@ -103,14 +100,14 @@ def cache_limit() -> int:
 
 
 def mark_used(*paths: Path) -> None:
-    """Say of files that they were used now."""
+    """Record that files were used now."""
     for path in paths:
         with contextlib.suppress(OSError):  # a cache that may only be read
             os.utime(path)
 
 
 def known_kinds(names: Sequence[str]) -> list[str]:
-    """Return the kinds of these names, all where there is no name. Raises `UsageError` for an unknown one."""
+    """Return these kinds, or all. Raises `UsageError` for an unknown name."""
     for name in names:
         if name not in KINDS:
             raise UsageError(f"unknown kind of cache '{name}'{suggest(name, KINDS)}")
@@ -118,7 +115,7 @@ def known_kinds(names: Sequence[str]) -> list[str]:
 
 
 def contents() -> list[Contents]:
-    """Return what is kept, a row for each of `KINDS`."""
+    """Return what is cached, a row for each of `KINDS`."""
     rows = []
     for kind in KINDS:
         entries = list(_entries(kind))
@@ -129,7 +126,7 @@ def contents() -> list[Contents]:
 
 
 def clear(kinds: Sequence[str] = ()) -> Removed:
-    """Remove what is kept of these kinds, of all by default, but for what running work uses.
+    """Remove what is cached of these kinds, or all, but for what running work uses.
 
     Raises `UsageError` for an unknown kind, `WhatsitError` where the cache cannot be changed.
     """
@@ -156,7 +153,7 @@ def clear(kinds: Sequence[str] = ()) -> Removed:
 
 
 def tidy() -> None:
-    """Bring what was computed below the limit, the oldest use first; what running work uses stays."""
+    """Remove what exceeds the limit, oldest use first, less what running work uses."""
     limit = cache_limit()
     if not cache_folder().is_dir():
         return
@@ -175,7 +172,7 @@ def tidy() -> None:
 
 @contextmanager
 def changing() -> Iterator[bool]:
-    """Hold the cache to change what others read, and yield whether that is possible now."""
+    """Lock the cache to change what others read; yield whether that is possible now."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(_guarded(0))
@@ -185,50 +182,34 @@ def changing() -> Iterator[bool]:
         yield True
 
 
-class _Work:
-    """The work of this process: how much is under way, and the mark that other processes see."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.depth = 0
-        self.mark: FileLock | None = None
-
-
-_work = _Work()
+_marks: set[Path] = set()  # of the work of this process
 
 
 @contextmanager
 def working() -> Iterator[None]:
-    """Mark this process as one that uses the cache; at the end, what is beyond the limit is removed.
+    """Mark this process as using the cache; at the end, remove what exceeds the limit.
 
-    May be entered again within. Raises `UsageError` where the limit is no size.
+    Works may overlap. Raises `UsageError` where the limit is not a size.
     """
     cache_limit()  # an invalid one is reported before any work
-    with _work.lock:
-        if not _work.depth:
-            _work.mark = _new_mark()
-        _work.depth += 1
+    mark = _new_mark()
     try:
         yield
     finally:
-        with _work.lock:
-            _work.depth -= 1
-            last = not _work.depth
-            if last and _work.mark:
-                _drop(_work.mark)
-                _work.mark = None
-        if last:
-            tidy()
+        if mark:
+            _drop(mark)
+        tidy()
 
 
 def _new_mark() -> FileLock | None:
-    """A locked file that says since when this process works; None where the cache cannot be written."""
+    """Lock a file whose time is the start of this work; None in a read-only cache."""
     try:
         with _guarded(_PATIENCE):
             folder = cache_folder() / _USERS
             folder.mkdir(parents=True, exist_ok=True)
             mark = FileLock(folder / f"{os.getpid()}-{secrets.token_hex(4)}", timeout=0, thread_local=False)
             mark.acquire()
+            _marks.add(Path(mark.lock_file))
             os.utime(mark.lock_file)
             return mark
     except (OSError, Timeout):
@@ -237,26 +218,28 @@ def _new_mark() -> FileLock | None:
 
 def _drop(mark: FileLock) -> None:
     mark.release(force=True)
+    _marks.discard(Path(mark.lock_file))
     with contextlib.suppress(OSError):
         Path(mark.lock_file).unlink(missing_ok=True)
 
 
 def _oldest_work() -> float:
-    """Since when any process has been working, this one too; infinite where none is. Marks of dead ones are removed."""
+    """Return when the oldest work of any process began; infinity without any.
+
+    Marks of dead processes are removed.
+    """
     since = float("inf")
     with contextlib.suppress(OSError):
         for path in (cache_folder() / _USERS).iterdir():
             with contextlib.suppress(OSError):
                 began = path.stat().st_mtime
-                if not _is_dead(path):
+                if path in _marks or not _is_dead(path):
                     since = min(since, began)
     return since
 
 
 def _is_dead(path: Path) -> bool:
-    """Whether the process of a mark has ended; its mark is removed then."""
-    if _work.mark and path == Path(_work.mark.lock_file):
-        return False
+    """Return whether the process of a mark has ended; its mark is removed then."""
     mark = FileLock(path, timeout=0, thread_local=False)
     try:
         mark.acquire()
@@ -273,7 +256,7 @@ def _guarded(patience: float) -> FileLock:
 
 
 def _entries(kind: str) -> Iterator[Entry]:
-    """The entries of a kind; links in its folder are not followed."""
+    """Yield the entries of a kind; links in its folder are not followed."""
     for folder, _, names in os.walk(cache_folder() / kind):
         sets: dict[str, list[Path]] = {}
         for name in sorted(names):
@@ -293,15 +276,13 @@ def _total(entries: Iterable[Entry]) -> tuple[int, int]:
 
 def _remove(entries: Iterable[Entry]) -> None:
     for entry in entries:
-        for (
-            path
-        ) in entry.files:  # `digests` and `json` come first: without them an entry is not whole, and nobody reads it
+        for path in entry.files:  # `digests` and `json` come first: without them an entry is incomplete, and not read
             with contextlib.suppress(OSError):  # Windows keeps a file that is open
                 path.unlink()
 
 
 def _remove_leftovers() -> None:
-    """Remove what killed processes were writing, and empty folders."""
+    """Remove what killed processes left half-written, and empty folders."""
     for kind in KINDS:
         for folder, _, names in os.walk(cache_folder() / kind, topdown=False):
             for path in (Path(folder, name) for name in names if name.startswith(".") and name.endswith(".part")):
@@ -323,14 +304,14 @@ def _usual_cache() -> Path | None:
 
 
 def _can_be_written(folder: Path) -> bool:
-    """Whether a folder can be written, or made."""
+    """Return whether a folder can be written, or made."""
     there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
     return there is not None and os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)  # noqa: PTH112 - never raises
 
 
 @functools.cache
 def _temporary_cache(instead_of: Path | None) -> Path:
-    """A folder of this user's own among the temporary files; said once in a process."""
+    """Return a temporary folder of this user, with one warning in a process."""
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     try:
         folder = Path(tempfile.gettempdir(), f"whatsit-{user}")
@@ -348,7 +329,7 @@ def _temporary_cache(instead_of: Path | None) -> Path:
 
 
 def _is_own(folder: Path) -> bool:
-    """Make a folder, or see that it is the user's: what others may write into is not to be trusted."""
+    """Make a folder, or return whether only this user can write into it."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         info = folder.lstat()

@@ -28,7 +28,7 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 class DiskError(WhatsitError):
-    """A file that cannot be written: the disk is full, the folder read-only, the path taken."""
+    """A file that cannot be written: a full disk, a read-only folder, a taken path."""
 
 
 def disk_error(path: Path, error: OSError) -> DiskError:
@@ -44,10 +44,10 @@ def disk_error(path: Path, error: OSError) -> DiskError:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file so that `path` is untouched or complete: temporary file, fsync, rename.
+    """Write a file whole or not at all: temporary file, fsync, rename.
 
-    Raises `DiskError` where the disk is full or the path cannot be written; nothing half-written is left then, and no folder
-    that was made for it.
+    Raises `DiskError` where the disk is full or the path cannot be written: `path` is untouched then, and nothing half-written is
+    left, nor a folder that was made for it.
     """
     with _removing_new_folders(path.parent):
         try:
@@ -83,7 +83,7 @@ def _removing_new_folders(folder: Path) -> Iterator[None]:
 
 
 def _new_beside(path: Path) -> tuple[int, Path]:
-    """Open a new file in the folder of another, as accessible as any file of this user.
+    """Open a new file beside another, as accessible as any file of this user.
 
     The system applies the process's umask. `tempfile` makes files that only their owner reads, and to look at the umask is to
     change it for a moment, for every thread.
@@ -118,7 +118,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Move a file or folder within a disk, making the folders of its new path. Raises `DiskError`."""
+    """Move a file or folder within a disk, making its new parents. Raises `DiskError`."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)
@@ -127,7 +127,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def move_into_place(new: Path, path: Path) -> None:
-    """Replace a file or folder by another, of either kind; where that fails, the old one stays.
+    """Replace a file or folder by another; where that fails, the old one stays.
 
     Raises `DiskError`. Both must be on one disk.
     """
@@ -149,7 +149,7 @@ def move_into_place(new: Path, path: Path) -> None:
 
 
 def spreadsheet_safe(text: str) -> str:
-    """Return the cell of a CSV file, with an apostrophe before what a spreadsheet takes for a formula."""
+    """Return a cell of a CSV file, with an apostrophe before what may be a formula."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
@@ -206,7 +206,7 @@ def _no_room(folder: Path, size: int) -> OSError | None:
 
 @contextmanager
 def unfinished_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder `.unfinished-...` in a folder, to write into, and remove it at the end.
+    """Make a folder `.unfinished-...` in a folder, and remove it at the end.
 
     `folder` is made where it is missing, and removed again where it stays empty. What killed processes left in it is removed
     first. Raises `OSError`.
@@ -239,7 +239,7 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def _lock_of(path: Path) -> FileLock:
-    """Return the lock of an unfinished folder, which the system releases when the process dies."""
+    """Return the lock of an unfinished folder, released when its process dies."""
     return FileLock(path.with_suffix(_LOCK), timeout=0, thread_local=False)
 
 

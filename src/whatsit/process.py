@@ -1,7 +1,7 @@
-"""How whatsit behaves in a process: as a guest in somebody's program or notebook, or at home in one of its own.
+"""Behaviour as a guest in another program or notebook, or in a process of its own.
 
-A guest leaves the environment, warnings filters and standard streams as they are. At home, where the command line or a
-service is all there is, what libraries print and warn is silenced.
+A guest leaves the environment, warnings filters and standard streams as they are. In its own process, that of a command line or
+a service, what libraries print and warn is silenced.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import Any, ParamSpec, TypeVar
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 
-_AT_HOME = threading.Event()
-_SILENCE = threading.RLock()  # two threads that take turns out of order would leave a descriptor silent for good
+_OWN = threading.Event()  # set in a process of whatsit's own
+_SILENCE = threading.RLock()  # without it, two threads could leave a descriptor silent for good
 _KEPT: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def own_process() -> None:
-    """Say that this process is whatsit's own: called where a command line or a service begins, nowhere else."""
-    _AT_HOME.set()
+    """Declare this process whatsit's own, where a command line or a service begins."""
+    _OWN.set()
     # Pillow warns at a size below what `images/decode.py` refuses, and of damaged metadata, which do not matter to the pixels.
     for category in (RuntimeWarning, UserWarning):
         warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
@@ -36,11 +36,12 @@ def own_process() -> None:
 
 @contextmanager
 def silent_descriptor(number: int) -> Iterator[None]:
-    """Drop what C++ code prints on a descriptor, in a process of whatsit's own; errors come as exceptions.
+    """Drop what C++ code prints on a descriptor, in a process of whatsit's own.
 
-    TensorFlow greets on stderr whatever its log level. Only one thread at a time is within; it may enter again.
+    TensorFlow prints on stderr at any log level; errors come as exceptions. Only one thread at a time is within; it may enter
+    again.
     """
-    if not _AT_HOME.is_set():
+    if not _OWN.is_set():
         yield
         return
     with _SILENCE, _silent(number):
@@ -66,7 +67,7 @@ def _silent(number: int) -> Iterator[None]:
 
 @contextmanager
 def environment(values: Mapping[str, str], *, always: bool = False) -> Iterator[None]:
-    """Set environment variables while a library reads them; what the user has set stays, unless `always`."""
+    """Set environment variables for a while; the user's values stay, unless `always`."""
     before = {name: os.environ.get(name) for name in values}
     for name, value in values.items():
         if always or before[name] is None:
@@ -82,13 +83,13 @@ def environment(values: Mapping[str, str], *, always: bool = False) -> Iterator[
 
 
 def unwarned(read: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
-    """Make a function indifferent to warnings that are errors in this process: where one stops it, it begins again.
+    """Repeat a function without warnings where one, made an error, stopped it.
 
-    For what Pillow warns of, metadata and sizes that do not matter here. The function must let `Warning` pass.
+    For what Pillow warns of, metadata and sizes that do not matter here. The function must not catch `Warning`.
     """
 
     @functools.wraps(read)
-    def indifferent(*given: _Given.args, **named: _Given.kwargs) -> _Result:
+    def without_warnings(*given: _Given.args, **named: _Given.kwargs) -> _Result:
         try:
             return read(*given, **named)
         except Warning:
@@ -96,11 +97,11 @@ def unwarned(read: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
                 warnings.simplefilter("ignore")
                 return read(*given, **named)
 
-    return indifferent
+    return without_warnings
 
 
 def keep_after_fork(item: Any) -> None:
-    """Never free an object in a forked process: it would wait for threads that stayed in the parent, for ever."""
+    """Never free an object in a forked process: it would wait for threads for ever."""
     _KEPT.add(item)
 
 

@@ -70,7 +70,7 @@ def test_nothing_is_deleted_that_is_put_away(collection: Collection) -> None:
     files = {path.read_bytes() for path in collection.pictures("disc")}
     collection.put_away("disc")
     assert collection.labels() == ["ส้ม"]
-    kept = (collection.folder / module.PUT_AWAY).rglob("*.png")
+    kept = (collection.folder / module.REMOVED).rglob("*.png")
     assert {path.read_bytes() for path in kept} == files
 
 

@@ -1,1 +1,1 @@
-"""Pictures and where they come from: the one decoder, scanning of data sets, splits."""
+"""Images and where they come from: decoding, scanning, splitting and auditing."""

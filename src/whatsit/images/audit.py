@@ -1,7 +1,7 @@
-"""What can be seen of a picture without knowing what is on it: how large, dark, bright, sharp and colourful it is.
+"""Data audit: size, lightness, sharpness and colour of images, and their faults.
 
-Dark and bright are absolute. Blurred, odd, tiny and grey are said of pictures that are so beside the others of their data
-set: photos of fog are no faults where all are of fog.
+Dark and bright are absolute. Blurred, odd, tiny and grey are relative to the other images of the data set: photos of fog are
+no faults where all are of fog.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from whatsit.images.decode import Pixels, decode_within, picture_size
 from whatsit.images.kept import SHARD, Kept
 from whatsit.images.scan import Dataset, Picture
 
-SIDE = 256  # pixels of the longer side at which a picture is measured
-THUMB = 32  # pixels of the thumbnails that near-duplicates are told by
+SIDE = 256  # pixels of the longer side at which an image is measured
+THUMB = 32  # pixels of the thumbnails by which near-duplicates are found
 
 DARK = 45.0  # of the brightest twentieth, of 255: below it nothing is seen on a screen by day
 BRIGHT = 225.0  # of the darkest twentieth, where also hardly anything differs
@@ -43,7 +43,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Measures:
-    """One picture, measured."""
+    """The measurements of one image."""
 
     height: int
     width: int
@@ -58,7 +58,7 @@ class Measures:
 
 @dataclass(frozen=True)
 class Audit:
-    """All pictures of a data set that could be read, measured, in order."""
+    """The measurements of all readable images of a data set, in order."""
 
     pictures: list[Picture]
     measures: list[Measures]
@@ -67,12 +67,15 @@ class Audit:
 
     @property
     def sides(self) -> list[int]:
-        """The shorter side of each picture, in pixels."""
+        """Return the shorter side of each image, in pixels."""
         return [min(one.height, one.width) for one in self.measures]
 
 
 def measure(data: bytes) -> tuple[Measures, Pixels]:
-    """A file's measures and its thumbnail, luminance uint8 `[THUMB, THUMB]`. Raises `ImageError`."""
+    """Return a file's measures and thumbnail, luminance uint8 `[THUMB, THUMB]`.
+
+    Raises `ImageError`.
+    """
     height, width = picture_size(data)
     image = Image.fromarray(decode_within(data, SIDE))
     grey = image.convert("L")
@@ -95,7 +98,7 @@ def measure(data: bytes) -> tuple[Measures, Pixels]:
 
 
 def _sharpness(grey: Floats) -> float:
-    """Standard deviation of the Laplacian (Pech-Pacheco et al. 2000, its square)."""
+    """Return the deviation of the Laplacian (Pech-Pacheco et al. 2000, its square)."""
     if min(grey.shape) < 3:
         return 0.0
     inner = grey[1:-1, 1:-1]
@@ -111,67 +114,67 @@ def _colour(image: Image.Image) -> float:
 
 
 def audit(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Audit:
-    """Measure every picture; those that cannot be read are listed with the reason, beside those of the scan.
+    """Measure every image; the unreadable ones are listed, after those of the scan.
 
-    What was measured is kept on disk (see `images/kept.py`), so that only new pictures are looked at the next time.
+    Measurements are cached by file contents (see `images/kept.py`), so that only new images are measured the next time.
     """
     pictures: list[Picture] = []
     rows: list[npt.NDArray[np.uint8]] = []
     unreadable = list(dataset.unreadable)
-    kept = Kept(cache_folder() / "audit" / _KEY, _ROW.itemsize, np.uint8)
+    cache = Kept(cache_folder() / "audit" / _KEY, _ROW.itemsize, np.uint8)
     total = len(dataset.pictures)
+
+    def report(before: int, done: int) -> None:
+        if progress:
+            progress(before + done, total)
+
     for start in range(0, total, SHARD):
-        lot = dataset.pictures[start : start + SHARD]
-        lot_rows, failed = _look_at(dataset, lot, kept, partial(_tell, progress, total, start))
-        unreadable += [(lot[place].name, reason) for place, reason in failed.items()]
-        good = [place for place in range(len(lot)) if place not in failed]
-        pictures += [lot[place] for place in good]
-        rows.append(lot_rows[good])
+        some = dataset.pictures[start : start + SHARD]
+        some_rows, failed = _measure_all(dataset, some, cache, partial(report, start))
+        unreadable += [(some[place].name, reason) for place, reason in failed.items()]
+        good = [place for place in range(len(some)) if place not in failed]
+        pictures += [some[place] for place in good]
+        rows.append(some_rows[good])
     table = np.concatenate(rows).view(_ROW)[:, 0] if rows else np.empty(0, _ROW)
     measures = [Measures(*(int(value) for value in one[:3]), *one[3:]) for one in table["measures"].tolist()]
     return Audit(pictures, measures, table["thumb"], unreadable)
 
 
-def _tell(progress: Callable[[int, int], None] | None, total: int, before: int, done: int) -> None:
-    if progress:
-        progress(before + done, total)
-
-
-def _look_at(
-    dataset: Dataset, lot: Sequence[Picture], kept: Kept, progress: Callable[[int], None]
+def _measure_all(
+    dataset: Dataset, pictures: Sequence[Picture], cache: Kept, progress: Callable[[int], None]
 ) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
-    """A row a picture, and the reasons for those without."""
-    digests = [picture.digest for picture in lot]
-    rows = np.zeros((len(lot), _ROW.itemsize), np.uint8)
-    there = kept.fill("rows", digests, rows)
-    missing = [place for place in range(len(lot)) if place not in there]
+    """Return a row for each image, and the reasons for those without."""
+    digests = [picture.digest for picture in pictures]
+    rows = np.zeros((len(pictures), _ROW.itemsize), np.uint8)
+    there = cache.fill("rows", digests, rows)
+    missing = [place for place in range(len(pictures)) if place not in there]
     failed: dict[int, str] = {}
     table = rows.view(_ROW)[:, 0]
 
-    def look(place: int) -> tuple[Measures, Pixels] | ImageError:
+    def measured(place: int) -> tuple[Measures, Pixels] | ImageError:
         try:
-            return measure(dataset.read(lot[place]))
+            return measure(dataset.read(pictures[place]))
         except ImageError as error:
             return error
 
     with ThreadPoolExecutor(2, thread_name_prefix="audit") as pool:
-        for done, (place, found) in enumerate(zip(missing, pool.map(look, missing), strict=True), 1):
+        for done, (place, found) in enumerate(zip(missing, pool.map(measured, missing), strict=True), 1):
             if isinstance(found, ImageError):
                 failed[place] = str(found)
             else:
                 table[place] = (astuple(found[0]), found[1])
             if done % 200 == 0:
                 progress(len(there) + done)
-    progress(len(lot))
+    progress(len(pictures))
     new = [place for place in missing if place not in failed]
     if new:
-        with contextlib.suppress(DiskError):  # they are only measured again the next time
-            kept.add("rows", [digests[place] for place in new], rows[new])
+        with contextlib.suppress(DiskError):  # they are measured again the next time
+            cache.add("rows", [digests[place] for place in new], rows[new])
     return rows, failed
 
 
 def faults(measures: Sequence[Measures]) -> dict[str, list[int]]:
-    """The numbers of the pictures that are `dark`, `bright`, `blurred`, `odd`, `tiny` or `grey`, worst first."""
+    """Return the numbers of the images with each fault, worst first."""
     if not measures:
         return {name: [] for name in ("dark", "bright", "blurred", "odd", "tiny", "grey")}
     table = {
@@ -180,7 +183,7 @@ def faults(measures: Sequence[Measures]) -> dict[str, list[int]]:
     }
     dark = table["brightest"] < DARK
     bright = (table["darkest"] > BRIGHT) & (table["contrast"] < FLAT)
-    seen = ~dark & ~bright & (table["contrast"] >= FLAT / 3)  # of others sharpness says nothing
+    seen = ~dark & ~bright & (table["contrast"] >= FLAT / 3)  # the sharpness of others means nothing
     proportion = np.log(table["width"] / table["height"])
     side = np.minimum(table["width"], table["height"])
     odd = np.abs(proportion - np.median(proportion))
@@ -206,7 +209,7 @@ def _blurred(sharpness: npt.NDArray[np.float64], seen: npt.NDArray[np.bool_]) ->
 
 
 def _grey(colour: npt.NDArray[np.float64]) -> list[int]:
-    """Only where most are colourful: in a data set of X-rays grey is right."""
+    """Return grey images where most are colourful: in X-rays grey is right."""
     if np.median(colour) < 4 * GREY:
         return []
     return _worst(colour < GREY, colour)

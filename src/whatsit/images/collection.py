@@ -1,6 +1,6 @@
-"""A folder of class folders that grows by single pictures: brought by a teacher, or by people who say what an answer should be.
+"""Collections: folders of classes that grow image by image, by Teach or feedback.
 
-It is DATA as `scan` reads it. What is put away, and what waits for a label, lies in hidden folders, which `scan` passes over.
+It is DATA as `scan` reads it. Removed images, and those that wait for a label, lie in hidden folders, which `scan` skips.
 """
 
 from __future__ import annotations
@@ -17,41 +17,42 @@ from pathlib import Path
 from typing import Any
 
 from whatsit.errors import DataError, UsageError, WhatsitError
-from whatsit.files import disk_error, write_bytes, write_text
+from whatsit.files import disk_error, move, write_bytes, write_text
 from whatsit.images.decode import decode, ending_of
 from whatsit.images.layout import SPLIT_NAMES
 from whatsit.images.names import MAX_LABEL, is_plain
 from whatsit.images.walk import DANGLING, HIDDEN_FOLDERS, LeftOut, has_picture_ending, list_folder, pictures_below
 
-PUT_AWAY = ".put-away"
+REMOVED = ".put-away"
 WAITING = ".waiting"
-MOST_WAITING = 500  # pictures; when there are as many, no more are kept until some have their labels
-MOST_LABELS = 1000  # that visitors may bring
-_OURS = re.compile(r"[0-9a-f]{24}\.[a-z0-9]+")  # names of files that came by `Collection`, and of what is said of them
+MOST_WAITING = 500  # images; no more are stored until some of them have labels
+MOST_LABELS = 1000  # that visitors may add
+_OURS = re.compile(r"[0-9a-f]{24}\.[a-z0-9]+")  # names of files that `Collection` wrote
 
 
 class CollectionFullError(WhatsitError):
-    """There is no room for more pictures."""
+    """The limit of files or bytes is reached."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A picture that waits for its label."""
+    """An image that waits for its label."""
 
     path: Path
-    answer: str  # the model's
+    answer: str  # the model's prediction
     probability: float
     unknown: bool
-    kept: str = ""  # the label under which it lies, where somebody has said another
+    kept: str = ""  # the label under which it is stored, where somebody suggested another
 
 
 class Collection:
-    """Thread-safe within one process. Every file is written whole or not at all."""
+    """A collection of images, thread-safe within one process, with atomic writes."""
 
     def __init__(self, folder: str | Path, *, most_files: int | None = None, most_bytes: int | None = None) -> None:
-        """The folder is made when the first picture comes. Raises `UsageError` for an empty name, and where something else is.
+        """Name the folder, which is made for the first image.
 
-        At most so many files and bytes come to those that were there before; after that, `CollectionFullError`.
+        At most `most_files` and `most_bytes` of ours lie in it; then, `CollectionFullError` is raised. Raises `UsageError` for an
+        empty name, and where the path is no folder.
         """
         if not str(folder).strip():  # `Path` would take it for the current folder
             raise UsageError("DIR is empty; give a folder to keep pictures in")
@@ -63,25 +64,25 @@ class Collection:
         self._held: tuple[int, int] | None = None  # files and bytes of ours; counted when first needed
 
     def labels(self) -> list[str]:
-        """The classes, sorted, also those without pictures yet."""
+        """Return the classes, sorted, also empty ones."""
         if not self.folder.is_dir():
             return []
         return list_folder(self.folder)[0]
 
     def left_out(self) -> LeftOut:
-        """What lies in the folder and is no picture of a class, or cannot be read. Raises `DataError`."""
+        """Return what is no image of a class, or cannot be read. Raises `DataError`."""
         found = LeftOut()
         if self.folder.is_dir():
             for name in pictures_below(self.folder, found):
                 if not (self.folder / name).is_file():
                     found.troubles.append((name, DANGLING))
-            own = sum((self.folder / name).is_dir() for name in (PUT_AWAY, WAITING))
+            own = sum((self.folder / name).is_dir() for name in (REMOVED, WAITING))
             found.kinds[HIDDEN_FOLDERS] -= own
             found.kinds = +found.kinds
         return found
 
     def add_label(self, label: str) -> str:
-        """Make a class, and give its name as it is kept. Raises `DataError` where the name will not do."""
+        """Make a class, return its folder's name. Raises `DataError` for an invalid name."""
         label = self._name(label)
         try:
             (self.folder / label).mkdir(parents=True, exist_ok=True)
@@ -90,12 +91,11 @@ class Collection:
         return label
 
     def add(self, label: str, data: bytes, *, alone: bool = False) -> Path:
-        """Keep a picture, as it is, under a label; one that is there already is kept once.
+        """Store an image file under a label, once.
 
-        With `alone` it is put away where it lies under another label, or waits for one: the last word holds.
+        With `alone` it is removed from other labels and from those that wait: the last label holds.
 
-        Raises `ImageError` where it cannot be read, `DataError` where the label will not do, `CollectionFullError`, and
-        `DiskError`.
+        Raises `ImageError` where it cannot be read, `DataError` for an invalid label, `CollectionFullError`, and `DiskError`.
         """
         decode(data, (32, 32))
         with self._writing:
@@ -113,9 +113,9 @@ class Collection:
         return path
 
     def suggest(self, label: str, data: bytes) -> bool:
-        """Keep a picture under the label that a visitor gives it; False where somebody has kept it under another.
+        """Store an image under a visitor's label; False where it has another.
 
-        There it stays, and what the visitor says waits for the owner. Raises as `add`.
+        It keeps that one, and the suggestion waits for the owner. Raises as `add`.
         """
         decode(data, (32, 32))
         labels = self.labels()
@@ -131,39 +131,37 @@ class Collection:
         return False
 
     def _name(self, label: str) -> str:
-        """A class that is there already may have any name."""
+        """Return the folder of a label; an existing class may have any name."""
         there = label in self.labels() if label and not label.startswith(".") else False
         return label if there else name_of_class(label)
 
     def pictures(self, label: str) -> list[Path]:
-        """Of a class, the newest last."""
+        """Return the images of a class, the newest last."""
         try:
             return _pictures_in(self.folder / self._name(label))
         except OSError:
             return []
 
     def put_away(self, label: str, name: str = "") -> None:
-        """Take a picture, or a whole class, out; it is kept in a hidden folder. Raises `DataError` or `DiskError`."""
+        """Move an image, or a whole class, into a hidden folder.
+
+        Raises `DataError` or `DiskError`.
+        """
         place = self.folder / self._name(label)
         source = place / _plain_name(name) if name else place
         with self._writing:
-            target = self.folder / PUT_AWAY / source.relative_to(self.folder)
+            target = self.folder / REMOVED / source.relative_to(self.folder)
             number = 1
             while target.exists():
                 number += 1
                 target = target.with_name(f"{number}-{source.name}")
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                source.rename(target)
-            except FileNotFoundError:
-                return  # somebody else was quicker
-            except OSError as error:
-                raise disk_error(target, error) from None
+            if os.path.lexists(source):  # else somebody else was quicker
+                move(source, target)
 
     def let_wait(self, data: bytes, answer: str, probability: float, unknown: bool) -> None:
-        """Keep a picture that has no label yet for whoever labels it later, with what the model said.
+        """Store an image without a label, with the prediction, for the owner to label.
 
-        None comes in the place of another. Raises `ImageError`, `CollectionFullError` or `DiskError`.
+        It never replaces another. Raises `ImageError`, `CollectionFullError` or `DiskError`.
         """
         name = _file_name(data)
         if any((self.folder / label / name).exists() for label in self.labels()):
@@ -183,7 +181,7 @@ class Collection:
             write_bytes(path, data)
 
     def _take_room(self, files: int, size: int) -> None:
-        """Count what is about to be written. Raises `CollectionFullError`."""
+        """Count what will be written. Raises `CollectionFullError`."""
         if self._most_files is None or self._most_bytes is None:
             return
         for fresh in (False, True):  # the owner may have made room
@@ -197,7 +195,7 @@ class Collection:
         raise CollectionFullError(f"{self.folder.name} holds {holds} already, of at most {most}")
 
     def _count(self) -> tuple[int, int]:
-        """Files and bytes below the folder that came by a `Collection`, also those put away and those that wait."""
+        """Return the files and bytes of ours, also those removed and those that wait."""
         count = size = 0
         for place, _, names in os.walk(self.folder):
             for name in filter(_OURS.fullmatch, names):
@@ -207,12 +205,12 @@ class Collection:
         return count, size
 
     def waiting(self) -> list[Waiting]:
-        """The pictures without a label, those that the model was least sure of first."""
+        """Return the images without a label, the least certain predictions first."""
         found = [_read_waiting(path) for path in self._waiting_files()]
         return sorted((one for one in found if one), key=lambda one: (not one.unknown, one.probability))
 
     def settle(self, name: str, label: str | None) -> None:
-        """Give a waiting picture its label, or None to forget it. Raises `DataError` or `DiskError`."""
+        """Label a waiting image, or remove it (None). Raises `DataError` or `DiskError`."""
         path = self.folder / WAITING / _plain_name(name)
         if not path.is_file():
             return
@@ -229,7 +227,7 @@ class Collection:
 
 
 def name_of_class(label: str) -> str:
-    """A label as the name of a folder. Raises `DataError` where it cannot be one."""
+    """Return a label as the name of a folder. Raises `DataError` if it cannot be one."""
     label = unicodedata.normalize("NFC", " ".join(label.split()))
     if not label:
         raise DataError("the name of a class is empty")
@@ -245,7 +243,7 @@ def name_of_class(label: str) -> str:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    """The newest last; without those that are gone, as a link to nothing is."""
+    """Return the images in a folder, the newest last, without links to nothing."""
     found = []
     for name in filter(has_picture_ending, list_folder(folder)[1]):
         with contextlib.suppress(OSError):

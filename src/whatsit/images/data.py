@@ -59,7 +59,7 @@ def _exists(path: str) -> bool:
 
 
 def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
-    """Split a data set with near-duplicates on one side, where DATA came without splits.
+    """Split with near-duplicates on one side, where DATA came without splits.
 
     Those that lie on both sides of splits that DATA came with are found too (`Dataset.leakage`), and noted. Images that
     cannot be decoded are left out.
@@ -80,7 +80,7 @@ def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
 
 
 def _split(dataset: Dataset, seed: int, near: Alike, measured: Audit) -> Dataset:
-    """Split with near-duplicates and, where every class can be dealt, sequences undivided."""
+    """Split with near-duplicates and, where possible, sequences on one side."""
     dealt = [picture for picture in dataset.pictures if picture.split in (None, "train")]
     if {picture.split for picture in dataset.pictures} == {*SPLITS}:
         return split(dataset, seed)

@@ -1,4 +1,4 @@
-"""Data sets by name: `digits` comes with scikit-learn; the others are downloaded, checked against a hash, cached."""
+"""Data sets by name: `digits` of scikit-learn, others downloaded and checked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,56 +31,45 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to download: where it lies and the hash that its publisher states, as `md5:...` or `sha256:...`."""
+    """A file to download, with the hash that its publisher states, as `sha256:...`."""
 
     url: str
     hash: str
 
     @property
     def name(self) -> str:
-        """The last part of the address."""
+        """Return the last part of the address."""
         return self.url.rsplit("/", 1)[-1]
 
 
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 _TORONTO = "https://www.cs.toronto.edu/~kriz/"
-_IDX_FILES = (
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-)
+
+
+def _idx_files(address: str, *hashes: str) -> tuple[RemoteFile, ...]:
+    """Return the four files of a data set in MNIST's format, with their MD5 hashes."""
+    names = [f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    return tuple(RemoteFile(address + name, f"md5:{digest}") for name, digest in zip(names, hashes, strict=True))
+
 
 FILES: Mapping[str, tuple[RemoteFile, ...]] = {
     "digits": (),
     "cifar10": (RemoteFile(_TORONTO + "cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530"),),
     "cifar100": (RemoteFile(_TORONTO + "cifar-100-binary.tar.gz", "md5:03b5dce01913d631647c71ecec9e9cb8"),),
-    "mnist": tuple(
-        RemoteFile(_MNIST + name, f"md5:{digest}")
-        for name, digest in zip(
-            _IDX_FILES,
-            (
-                "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-                "d53e105ee54ea40749a09fcbcd1e9432",
-                "9fb629c4189551a2d022fa330f9573f3",
-                "ec29112dd5afa0611ce80d1b7f02629c",
-            ),
-            strict=True,
-        )
+    "mnist": _idx_files(
+        _MNIST,
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "d53e105ee54ea40749a09fcbcd1e9432",
+        "9fb629c4189551a2d022fa330f9573f3",
+        "ec29112dd5afa0611ce80d1b7f02629c",
     ),
-    "fashion-mnist": tuple(
-        RemoteFile(_FASHION + name, f"md5:{digest}")
-        for name, digest in zip(
-            _IDX_FILES,
-            (
-                "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-                "25c81989df183df01b3e8a0aad5dffbe",
-                "bef4ecab320f06d8554ea6380940ec79",
-                "bb300cfdad3c16e7a12a480ee83cd310",
-            ),
-            strict=True,
-        )
+    "fashion-mnist": _idx_files(
+        _FASHION,
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "25c81989df183df01b3e8a0aad5dffbe",
+        "bef4ecab320f06d8554ea6380940ec79",
+        "bb300cfdad3c16e7a12a480ee83cd310",
     ),
     "cats-vs-dogs": (
         RemoteFile(
@@ -96,7 +86,7 @@ _FASHION_CLASSES = (
 
 
 class ArrayStore:
-    """Pictures that lie in memory as arrays, read as BMP files: `[h, w]` grey or `[h, w, 3]` RGB, uint8."""
+    """Images in memory, uint8 `[h, w]` grey or `[h, w, 3]` RGB, read as BMP files."""
 
     def __init__(self, arrays: Mapping[str, Arrays]) -> None:
         self._arrays = arrays
@@ -115,10 +105,10 @@ class ArrayStore:
 def load_named(
     name: str, *, files: Mapping[str, tuple[RemoteFile, ...]] = FILES, progress: Progress | None = None
 ) -> Dataset:
-    """A data set by its name, without fingerprints yet.
+    """Return a data set by its name, without fingerprints yet.
 
     Raises:
-        DataError: the download failed or did not have the published hash; the message says where to put the file.
+        DataError: the download failed or does not have the published hash; the message says where to put the file.
         MissingExtraError: `digits` was asked for and scikit-learn is not installed.
     """
     paths = [download(file, cache_folder() / "datasets" / name, progress) for file in files[name]]
@@ -135,19 +125,18 @@ def load_named(
 
 
 def download(file: RemoteFile, folder: Path, progress: Progress | None = None) -> Path:
-    """The file's place in `folder`, downloaded there unless it already is; its hash is checked before it gets its name."""
+    """Download a file into `folder` unless it is there, and check its hash."""
     path = folder / file.name
     algorithm, expected = file.hash.split(":")
+    new_digest = partial(hashlib.new, algorithm, usedforsecurity=False)
     if path.exists():
         with path.open("rb") as present:
-            if (
-                hashlib.file_digest(present, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-                == expected
-            ):
-                mark_used(path)
-                return path
+            digest = hashlib.file_digest(present, new_digest)
+        if digest.hexdigest() == expected:
+            mark_used(path)
+            return path
         raise DataError(f"{path}: this file has another {algorithm} hash than published at {file.url}; remove it")
-    digest = hashlib.new(algorithm, usedforsecurity=False)
+    digest = new_digest()
     request = urllib.request.Request(file.url, headers={"User-Agent": "whatsit"})  # noqa: S310 - a fixed table
     try:
         with urllib.request.urlopen(request, timeout=30) as answer, replacing(path) as out:  # noqa: S310
@@ -172,7 +161,7 @@ def download(file: RemoteFile, folder: Path, progress: Progress | None = None) -
 
 
 def _digits() -> dict[str, Arrays]:
-    """The 1,797 handwritten digits of scikit-learn (Alpaydin and Kaynak 1998), 8x8 enlarged to 32x32."""
+    """Return scikit-learn's 1,797 digits (Alpaydin and Kaynak 1998), at 32x32."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -186,7 +175,10 @@ def _digits() -> dict[str, Arrays]:
 
 
 def _cifar(path: Path, *, fine: bool) -> dict[str, Arrays]:
-    """CIFAR's binary version (Krizhevsky 2009): a record is one label byte (two in CIFAR-100) and 3x32x32 samples."""
+    """Read CIFAR's binary version (Krizhevsky 2009).
+
+    A record is one label byte (two in CIFAR-100) and 3x32x32 samples.
+    """
     arrays: dict[str, Arrays] = {}
     with tarfile.open(path) as archive:
         contents = {Path(m.name).name: m for m in archive.getmembers() if m.isreg()}
@@ -209,7 +201,10 @@ def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _idx_pictures(paths: list[Path], classes: tuple[str, ...]) -> dict[str, Arrays]:
-    """MNIST's format (LeCun 1998): a header of 4 bytes and one big-endian size a dimension, then the samples."""
+    """Read MNIST's format (LeCun 1998).
+
+    A header of 4 bytes and one big-endian size a dimension, then the samples.
+    """
     arrays: dict[str, Arrays] = {}
     for part, images, labels in (("train", paths[0], paths[1]), ("test", paths[2], paths[3])):
         for i, (picture, label) in enumerate(zip(_idx(images), _idx(labels), strict=True)):

@@ -1,4 +1,4 @@
-"""The log of edits of a data set: images excluded, relabelled, or moved aside, and all of it undone.
+"""The log of edits of a data set: images excluded, relabelled or moved aside.
 
 The log is `DATA.edits.jsonl` beside DATA, a JSON object a line; the last line about an image holds. A decision is about
 a file's contents: where the file was replaced since, nothing was decided about the new one. Files that are moved aside lie
@@ -42,7 +42,7 @@ class Edit:
 
     @property
     def key(self) -> Key:
-        """The image that it is about."""
+        """Return the key of the image that it is about."""
         return self.image, self.given, self.sha256
 
 
@@ -96,9 +96,9 @@ def read_edits(data: str | Path) -> list[Edit]:
 
 
 def _read_log(data: str | Path) -> list[Edit]:
-    """Return every line of the log but one that was cut short when the computer stopped.
+    """Return every line of the log but a torn one.
 
-    Such a line was never confirmed to its author. Raises `DataError` where the log is damaged.
+    That was cut short when the computer stopped, and never confirmed to its author. Raises `DataError` where the log is damaged.
     """
     path = edits_path(data)
     try:
@@ -121,7 +121,7 @@ def _read_log(data: str | Path) -> list[Edit]:
 
 
 def _is_torn(line: bytes) -> bool:
-    """Return whether a line is the beginning of one of ours, or the zeros that a file system puts for lost data."""
+    """Return whether a line begins as ours do, or is the zeros of lost data."""
     start = b'{"image": '
     return not line.strip(b"\0") or ((line.startswith(start) or start.startswith(line)) and not line.endswith(b'"}'))
 
@@ -146,7 +146,7 @@ def in_force(edits: Iterable[Edit]) -> dict[Key, Edit]:
 
 
 def apply_edits(dataset: Dataset, edits: Iterable[Edit]) -> Dataset:
-    """Return the data set with labels corrected and images excluded as decided, and a note of it.
+    """Return the data set with labels corrected and images excluded, and a note.
 
     Raises `DataError` where a decision names a class that the data set does not have.
     """
@@ -179,7 +179,7 @@ def apply_edits(dataset: Dataset, edits: Iterable[Edit]) -> Dataset:
 
 
 def quarantine_folder(data: str | Path) -> Path:
-    """Return the folder of moved files. Raises `UsageError` where DATA is no folder, such as an archive."""
+    """Return the folder of moved files. Raises `UsageError` where DATA is no folder."""
     if not Path(data).is_dir():
         raise UsageError(f"{data}: only files in a folder can be moved aside, and this is not a folder")
     whole = Path(data).resolve()
@@ -210,7 +210,10 @@ def move_aside(data: str | Path, files: Iterable[tuple[str, str]]) -> list[Moved
 
 
 def put_back(data: str | Path) -> list[Moved]:
-    """Move every file back. Raises `UsageError` where none was moved aside, `DataError` where its old path is taken."""
+    """Move every file back.
+
+    Raises `UsageError` where none was moved aside, `DataError` where an old path is taken.
+    """
     aside, root = quarantine_folder(data), Path(data).resolve()
     moved = moved_aside(data)
     if not moved:
@@ -233,7 +236,7 @@ def put_back(data: str | Path) -> list[Moved]:
 
 
 def moved_aside(data: str | Path) -> list[Moved]:
-    """Return the files that lie aside, in the order of their moves. Raises `DataError` where a log is damaged."""
+    """Return the moved files, in order. Raises `DataError` where a log is damaged."""
     path = quarantine_folder(data) / OLD_LOG
     found: dict[str, Moved] = {}
     try:

@@ -1,4 +1,4 @@
-"""Groups of images that belong together: copies, near-duplicates, and the column `group` of a CSV file."""
+"""Groups of images: copies, near-duplicates, and the column `group` of a CSV file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GIANT = 20  # near-duplicates of one class; fewer may be one image that was save
 
 
 class Groups:
-    """Disjoint sets of the numbers 0 to N - 1 (union-find); the smallest represents each set."""
+    """Disjoint sets of numbers (union-find); the smallest represents each set."""
 
     def __init__(self, count: int) -> None:
         self._parents = list(range(count))
@@ -42,7 +42,7 @@ class Groups:
 
 
 def connect(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Return, for each digest of a pair, the one that represents all that pairs connect it with."""
+    """Return for each digest the one that represents all that pairs connect it with."""
     pairs = list(pairs)
     digests = list(dict.fromkeys(digest for pair in pairs for digest in pair))
     numbers = {digest: number for number, digest in enumerate(digests)}
@@ -52,9 +52,9 @@ def connect(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def without_giants(pictures: Iterable[Picture], alike: Alike) -> tuple[Alike, dict[str, int]]:
-    """Dissolve groups that hold most of a class, which has to lie on both sides of a split.
+    """Dissolve groups of most of a class, which has to lie on both sides of a split.
 
-    Images of one fixed camera are all nearly the same, and what tells their classes apart is small. A group is dissolved where
+    Images of one fixed camera are all nearly the same, and the differences of their classes are small. A group is dissolved where
     it holds `GIANT` images or more of a class, and more than half of them.
 
     Returns:
@@ -74,7 +74,7 @@ def without_giants(pictures: Iterable[Picture], alike: Alike) -> tuple[Alike, di
 
 
 def with_column(pictures: Iterable[Picture], alike: Alike) -> Alike:
-    """Return what belongs together by `alike`, by the column `group`, or by both together."""
+    """Connect what belongs together by `alike` and what does by the column `group`."""
     first: dict[str, bytes] = {}
     pairs = [(first.setdefault(one.group, one.digest), one.digest) for one in pictures if one.group]
     return connect([*pairs, *((group, digest) for digest, group in alike.items())]) if pairs else alike

@@ -1,4 +1,4 @@
-"""What was computed of pictures, kept on disk by the contents of their files: what is new is computed, the rest is read."""
+"""A cache of rows of numbers computed from images, by the contents of their files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from whatsit.cache import changing, mark_used
 from whatsit.files import replacing
 
-SHARD = 4096  # pictures; what is lost at most when the computer stops
+SHARD = 4096  # images; the most that is lost when the computer stops
 MANY = 8  # shards of less than half that size, which are merged then
 
 _DIGESTS, _VALUES = ".digests.npy", ".values.npy"
@@ -25,18 +25,24 @@ _DAMAGED = (OSError, ValueError, EOFError, SyntaxError, TokenError)  # NumPy rea
 
 
 class Kept:
-    """Rows of numbers on disk, in parts. A shard of a part is two files: digests (V32 `[n]`) and values (`[n, width]`)."""
+    """Rows of numbers on disk, in parts, each a folder of shards.
+
+    A shard is two files: digests (V32 `[n]`) and values (`[n, width]`).
+    """
 
     def __init__(self, folder: Path, width: int, dtype: npt.DTypeLike) -> None:
-        """Nothing is made on disk yet. The folder's name stands for everything that the rows depend on besides the file."""
+        """Name the cache; nothing is written yet.
+
+        The folder's name is a key of everything that the rows depend on besides the file.
+        """
         self.folder = folder
         self.width = width
         self.dtype = np.dtype(dtype)
 
     def fill(self, part: str, digests: Sequence[bytes], values: npt.NDArray[Any]) -> set[int]:
-        """Copy what is kept into the rows of `values`, and say which rows those are.
+        """Copy the cached rows into `values`, and return their numbers.
 
-        A shard is mapped into memory only while it is copied from; damaged ones are passed over.
+        A shard is mapped into memory only while it is copied from; damaged ones are skipped.
         """
         rows: dict[bytes, list[int]] = {}
         for row, digest in enumerate(digests):
@@ -58,14 +64,14 @@ class Kept:
         return filled
 
     def missing(self, part: str, digests: Sequence[bytes]) -> int:
-        """How many of these pictures have no row kept."""
+        """Return how many of these images have no row."""
         wanted = set(digests)
         for _, kept in self._shards(part):
             wanted.difference_update(digest.tobytes() for digest in kept)
         return sum(digest in wanted for digest in digests)
 
     def add(self, part: str, digests: Sequence[bytes], values: npt.NDArray[Any]) -> None:
-        """Keep the rows of these pictures. Raises `DiskError`."""
+        """Store the rows of these images. Raises `DiskError`."""
         self._write(part, digests, values)
         self._merge(part)
 
@@ -81,9 +87,9 @@ class Kept:
         return files
 
     def _shards(self, part: str) -> Iterator[tuple[Path, npt.NDArray[Any]]]:
-        """Each shard's file of digests and what it holds; damaged ones are passed over.
+        """Yield each shard's file of digests and its contents; damaged ones are skipped.
 
-        Where another process merges shards meanwhile, the merged one comes too.
+        Where another process merges shards meanwhile, the merged one follows.
         """
         seen: set[Path] = set()
         while new := [path for path in sorted((self.folder / part).glob(f"*{_DIGESTS}")) if path not in seen]:
@@ -95,12 +101,12 @@ class Kept:
                     continue
 
     def _merge(self, part: str) -> None:
-        """Where small shards have become many, put them together. Raises `DiskError`."""
+        """Merge small shards where there are many. Raises `DiskError`."""
         if len(_small_shards(self.folder / part)) < MANY:
             return
         with changing() as free:
             if not free:
-                return  # another process is at it; the next time
+                return  # another process merges now
             small = _small_shards(self.folder / part)
             lot: list[Path] = []
             count = 0
@@ -108,10 +114,10 @@ class Kept:
                 lot.append(path)
                 count += size
                 if count >= SHARD or path == small[-1][0]:
-                    self._put_together(part, lot)
+                    self._join(part, lot)
                     lot, count = [], 0
 
-    def _put_together(self, part: str, lot: Sequence[Path]) -> None:
+    def _join(self, part: str, lot: Sequence[Path]) -> None:
         rows: dict[bytes, npt.NDArray[Any]] = {}
         used = 0.0
         for path in lot:
@@ -138,7 +144,7 @@ def _values_of(digests: Path) -> Path:
 
 
 def _small_shards(folder: Path) -> list[tuple[Path, int]]:
-    """The shards of less than half the usual size, the one used longest ago first, with about how many rows each has."""
+    """Return small shards, the least recently used first, and about how many rows."""
     found = []
     with contextlib.suppress(OSError):
         for path in folder.glob(f"*{_DIGESTS}"):

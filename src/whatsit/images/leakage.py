@@ -1,4 +1,4 @@
-"""Leakage: test images that resemble images of the other splits, counted and named.
+"""Leakage: test images that resemble images of other splits, counted and named.
 
 A model that was trained on the next frame of a burst knows the test image already, and its test accuracy flatters it
 (Barz and Denzler 2020 found near-duplicates of training images for 3.3 % of the test images of CIFAR-10).
@@ -76,7 +76,7 @@ def _find(dataset: Dataset, pairs: Pairs, alike: Alike, copies: Named, judging: 
 
 
 def describe_leakage(leakage: Leakage, pictures: Sequence[Picture], judging: str = "test") -> str:
-    """Describe how many images leak, with an example of each way; empty where none does."""
+    """Describe how many images leak, with examples; empty where none does."""
     others = "training or validation pictures" if judging == "test" else "training pictures"
     found = []
     here = {picture.digest for picture in pictures}

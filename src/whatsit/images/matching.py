@@ -1,4 +1,4 @@
-"""Comparison of two thumbnails: nearly the same, a little shifted, or one a crop of the other.
+"""Comparison of thumbnails: nearly the same, shifted, or one a crop of the other.
 
 What is shifted or cropped is searched by normalized cross-correlation, computed in the frequency domain with running sums
 for the norms (J. P. Lewis, "Fast Normalized Cross-Correlation", 1995).
@@ -39,7 +39,7 @@ Compare = Callable[[Pixels, Pixels], Bools]
 
 
 def _in_blocks(compare: Compare) -> Compare:
-    """Compare some pairs at a time, on two threads: NumPy lets the others run while it computes."""
+    """Compare blocks of pairs on two threads: NumPy releases the interpreter's lock."""
 
     @functools.wraps(compare)
     def in_blocks(first: Pixels, second: Pixels) -> Bools:
@@ -71,7 +71,7 @@ def are_same(first: Pixels, second: Pixels) -> Bools:
 
 @_in_blocks
 def are_shifted(first: Pixels, second: Pixels) -> Bools:
-    """Return for each pair whether the middle of one thumbnail is found in the other; as `are_same`."""
+    """Return for each pair whether the middle of one is found in the other."""
     found = np.zeros(len(first), bool)
     size = first.shape[1]
     margin = round(_MARGIN * size)
@@ -86,7 +86,7 @@ def are_shifted(first: Pixels, second: Pixels) -> Bools:
 
 @_in_blocks
 def hold_cuts(first: Pixels, second: Pixels) -> Bools:
-    """Return for each pair whether one thumbnail is a crop of the other; as `are_same`."""
+    """Return for each pair whether one is a crop of the other; as `are_same`."""
     found = np.zeros(len(first), bool)
     for whole, part in ((first, second), (second, first)):
         left = np.flatnonzero(~found)
@@ -111,7 +111,7 @@ def _halved(thumbs: Pixels) -> Floats:
 def _best_windows(
     whole: npt.NDArray[Any], part: npt.NDArray[Any]
 ) -> Iterator[tuple[Floats, npt.NDArray[np.intp], Floats]]:
-    """Yield the best match of `part`, shrunk to each side of a crop, with a window of `whole`.
+    """Yield the best match of `part`, shrunk to each side of a crop, in `whole`.
 
     Yields:
         The correlations `[P]`, the corners of those windows `[P, 2]`, and the smaller `part` `[P, side, side]`.
@@ -135,7 +135,7 @@ class _Searched:
         self._sums, self._squares = _running_sums(centred), _running_sums(np.square(centred))
 
     def best(self, parts: npt.NDArray[Any]) -> tuple[Floats, npt.NDArray[np.intp]]:
-        """Return the best correlation of each part with a window of its image, and that window's corner."""
+        """Return the best correlation of each part in its image, and that window's corner."""
         count, side = parts.shape[:2]
         shape = (self._size, self._size)
         products = np.fft.irfft2(self._spectrum * np.fft.rfft2(standard(parts), shape).conj(), shape)
@@ -176,7 +176,7 @@ def _correlation(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Floats:
 
 
 def _agree(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Return whether they agree also in detail, which two evening skies do not, lightness and contrast."""
+    """Return whether detail (unlike in two evening skies), light and spread agree."""
     fine = _correlation(_fine(first), _fine(second)) >= ALIKE_DETAIL
     light = np.abs(first.mean(axis=(1, 2)) - second.mean(axis=(1, 2))) <= ALIKE_LIGHT
     spread = np.log((first.std(axis=(1, 2)) + 1) / (second.std(axis=(1, 2)) + 1))
@@ -194,7 +194,7 @@ def _fine(pictures: npt.NDArray[Any]) -> Floats:
 
 
 def _shrink(size: int, side: int) -> Floats:
-    """Return the matrix that makes `side` samples of `size`, each the mean of what it covers."""
+    """Return the matrix that shrinks `size` samples to `side` means."""
     edges = np.linspace(0, size, side + 1)
     places = np.arange(size)
     covered = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
@@ -203,7 +203,7 @@ def _shrink(size: int, side: int) -> Floats:
 
 
 def standard(pictures: npt.NDArray[Any]) -> Floats:
-    """Return float32 `[N, h, w]` with mean 0 and length 1: sums of products are correlations."""
+    """Return float32 `[N, h, w]` with mean 0 and length 1: products are correlations."""
     values: Floats = pictures.astype(np.float32)
     values = values - values.mean(axis=(1, 2), keepdims=True)
     values /= np.maximum(np.sqrt((values**2).sum(axis=(1, 2), keepdims=True)), 1e-6)

@@ -1,4 +1,4 @@
-"""Near-duplicates of a data set: images saved again, resized, cropped, or shot a moment later.
+"""Near-duplicates: images saved again, resized, cropped, or shot a moment later.
 
 Candidates are the nearest neighbours by thumbnail and, where they are given, by features of a network. The best
 candidates are looked at first (`images/matching.py`); those that other pairs have already joined are not looked at.
@@ -90,7 +90,7 @@ def _usable(thumbs: Pixels, sides: Sequence[int] | None) -> npt.NDArray[np.int64
 
 
 def _are_enlarged(thumbs: Pixels) -> npt.NDArray[np.bool_]:
-    """Return which thumbnails show an enlarged image below `SMALLEST`: blocks of 2 x 2 samples are alike."""
+    """Return which show an enlarged image: blocks of 2 x 2 samples are alike."""
     count, height, width = thumbs.shape
     blocks = thumbs.reshape(count, height // 2, 2, width // 2, 2)
     spread: Pixels = blocks.max(axis=(2, 4)) - blocks.min(axis=(2, 4))
@@ -99,7 +99,7 @@ def _are_enlarged(thumbs: Pixels) -> npt.NDArray[np.bool_]:
 
 
 def _copies(thumbs: Pixels, usable: npt.NDArray[np.int64]) -> tuple[Pairs, npt.NDArray[np.int64]]:
-    """Return pairs of images with the same thumbnail, and the images less those copies.
+    """Return pairs of the same thumbnail, and the images without those copies.
 
     The copies would fill the lists of neighbours.
     """
@@ -127,7 +127,7 @@ _BY_FEATURES = _Reach(0.60, 6, 0.60, 24, centred=True)
 
 
 class _Search:
-    """A search of candidates, with the pairs that were near-duplicates and the groups that they make."""
+    """A search of near-duplicates among candidates."""
 
     def __init__(self, thumbs: Pixels) -> None:
         self.thumbs = thumbs
@@ -137,7 +137,7 @@ class _Search:
         self.most = 0  # neighbours that were looked at of each of these
 
     def run(self, vectors: npt.NDArray[Any], reach: _Reach) -> None:
-        """Compare each image with its nearest neighbours, with more where all are near-duplicates."""
+        """Compare each image with its neighbours, with more where all are near-duplicates."""
         index = Neighbours(vectors, centred=reach.centred)
         numbers, before = np.arange(len(vectors)), 0
         for count in (reach.count, reach.count * _MORE):
@@ -169,7 +169,7 @@ class _Search:
 
 
 def _pairs(numbers: npt.NDArray[np.int64], nearest: npt.NDArray[np.int64]) -> Pairs:
-    """Return each pair once, the smaller number first, nearest neighbours first: they complete most groups."""
+    """Return each pair once, ordered, nearest first: they complete most groups."""
     pairs = np.stack([np.tile(numbers, nearest.shape[1]), nearest.ravel(order="F")], axis=1)
     pairs = np.sort(pairs[pairs[:, 1] >= 0], axis=1)
     _, places = np.unique(_keys(pairs), return_index=True)

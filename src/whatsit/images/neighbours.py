@@ -1,4 +1,4 @@
-"""Nearest neighbours of vectors, exact for few, by an index of cells for many, in their principal components."""
+"""Nearest neighbours of vectors, exact for few, by an index of cells for many."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Neighbours:
         return found, similar
 
     def _similar(self, block: Numbers, count: int, least: float) -> tuple[Numbers, Numbers, Floats]:
-        """Return the row in the block, the number and the cosine of what is similar enough, in any order."""
+        """Return the rows of the block, the numbers and the cosines of similar vectors."""
         if self._cells is None:
             products = self.vectors[block] @ self.vectors.T
             rows, others = np.divmod(np.flatnonzero(products >= least), products.shape[1])

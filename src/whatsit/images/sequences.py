@@ -54,7 +54,7 @@ def _may_be_sequences(sizes: list[int]) -> bool:
 
 
 def _agree(classes: list[list[list[int]]], thumbs: Pixels) -> bool:
-    """Return whether the nearest neighbours of a sample of the images agree with the names."""
+    """Return whether the nearest neighbours of a sample agree with the names."""
     total = sum(len(places) for groups in classes for places in groups)
     rng = np.random.default_rng(0)
     hits, chance, seen = 0, 0.0, 0
