@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from whatsit.apps.api.settings import overloaded
+from whatsit.apps.api.refusals import overloaded
 from whatsit.engines import Images
 from whatsit.errors import ImageError
 from whatsit.runtime.predictor import Answer

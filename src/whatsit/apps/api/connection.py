@@ -17,8 +17,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from whatsit.apps.api.open_files import Room
+from whatsit.apps.api.refusals import RefusedError
 from whatsit.apps.api.service import Service
-from whatsit.apps.api.settings import RefusedError
 
 MAX_HEAD = 64 * 1024  # bytes of a request's line and headers
 MAX_HEADERS = 200
@@ -378,7 +378,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         if self._at_work and self._responding:  # a second response would be taken for a part of it
             self._line.close()
             return
-        lines = [f"HTTP/1.1 {error.status} Refused", *(f"{name}: {value}" for name, value in error.all_headers.items())]
+        lines = [f"HTTP/1.1 {error.status} Refused", *(f"{name}: {value}" for name, value in error.headers.items())]
         self.write("\r\n".join([*lines, "", ""]).encode() + error.body)
         self._is_refused = True
         self.close()

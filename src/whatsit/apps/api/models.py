@@ -12,7 +12,8 @@ from itertools import chain
 from pathlib import Path
 
 from whatsit.apps.api.batching import Batcher, Gate, Observer, best_batch
-from whatsit.apps.api.settings import RefusedError, Settings
+from whatsit.apps.api.refusals import RefusedError
+from whatsit.apps.api.settings import Settings
 from whatsit.apps.model_files import require_models
 from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.errors import UsageError, suggest

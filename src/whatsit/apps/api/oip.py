@@ -21,7 +21,8 @@ import numpy.typing as npt
 import orjson
 
 from whatsit.apps.api.base64_text import read_base64
-from whatsit.apps.api.settings import RefusedError, Settings, bad_request, too_large
+from whatsit.apps.api.refusals import RefusedError, bad_request, too_large
+from whatsit.apps.api.settings import Settings
 from whatsit.engines import Images
 from whatsit.runtime.predictor import Answer, Predictor
 

@@ -27,7 +27,6 @@ from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import Settings
 from whatsit.apps.api.telemetry import Log
 from whatsit.apps.network import HOST, listening
-from whatsit.errors import UsageError
 
 PORTS = range(8000, 8050)
 # Seconds after which a thread that computes in Python lets another one. The default of 5 ms is as long as a picture takes: under
@@ -135,22 +134,3 @@ def _tell(server: Server, address: str, say: Callable[[str], None]) -> None:
             return
         waiting.wait(0.05)
     say(f"The service is at {address} (Ctrl-C stops it). Try: curl --data-binary @PICTURE {address}/v1/predict")
-
-
-def read_keys(path: Path) -> tuple[str, ...]:
-    """The keys in a file, one a line; lines that begin with # are passed over. Raises `UsageError`."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: the keys cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    keys = tuple(line.strip() for line in lines if line.strip() and not line.strip().startswith("#"))
-    if odd := [key for key in keys if not (key.isascii() and key.isprintable())]:
-        raise UsageError(
-            f"{path}: the key that begins with '{odd[0][:3]}' has letters that no request can bring; use a to z and digits"
-        )
-    short = [key for key in keys if len(key) < 16]
-    if short or not keys:
-        raise UsageError(
-            f"{path}: {'a key is' if short else 'no key is there; one is'} to have 16 characters or more, on a line of its own"
-        )
-    return keys

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from whatsit.apps.api.batching import Answered, Batcher
-from whatsit.apps.api.bodies import Bodies, ClientGoneError
+from whatsit.apps.api.bodies import Bodies
 from whatsit.apps.api.models import Entry, Models, Served
-from whatsit.apps.api.settings import RefusedError, Settings
+from whatsit.apps.api.refusals import ClientGoneError, RefusedError
+from whatsit.apps.api.settings import Settings
 from whatsit.apps.api.telemetry import Log, Metrics
 from whatsit.engines import Images
 from whatsit.errors import ImageError
