@@ -84,3 +84,11 @@ def test_modules_stay_short() -> None:
     assert {
         str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if len(path.read_text().splitlines()) > 400
     } == set()
+
+
+def test_public_names_are_the_same_for_type_checkers() -> None:
+    import whatsit
+
+    stub = ast.parse((SOURCE / "__init__.pyi").read_text(encoding="utf-8"))
+    names = {alias.asname for node in ast.walk(stub) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert names == set(whatsit.__all__)

@@ -14,7 +14,7 @@ from PIL import Image
 
 import whatsit
 from tests.conftest import HOSTILE, data_of
-from whatsit.apps.presentation import criteria_words
+from whatsit.apps.cli.models import criteria_words
 from whatsit.bundle.read import read_bundle
 from whatsit.evaluation import plots
 from whatsit.evaluation.advice import gains, learned, to_do

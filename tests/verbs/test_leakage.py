@@ -11,7 +11,7 @@ import pytest
 
 import whatsit
 from tests.conftest import CLASSES, encode, shapes, write_files
-from whatsit.apps.presentation import print_run
+from whatsit.apps.cli.training import print_run
 from whatsit.bundle.read import read_bundle
 from whatsit.verbs.train import Run
 

@@ -64,17 +64,23 @@ class Bodies:
             share.give_back()
 
     async def work(self, size: int, do: Callable[[], Result]) -> Result:
-        """Call a function that works on `size` bytes: on a thread where they are many, as others need the event loop."""
+        """Call a function that works on `size` bytes, on a thread where they are many."""
         if size <= _SMALL:
             return do()
         return await asyncio.get_running_loop().run_in_executor(self._threads, do)
 
     async def read(self, request: Request, share: Share) -> bytes:
-        """Return the whole body. Raises `RefusedError` (408, 413, 415, 503) and `ClientGoneError`."""
+        """Return the whole body.
+
+        Raises `RefusedError` (408, 413, 415, 503) and `ClientGoneError`.
+        """
         return b"".join([chunk async for chunk in self._chunks(request, share)])
 
     async def read_files(self, request: Request, share: Share) -> list[tuple[str, bytes]]:
-        """Return the name and contents of each file of a multipart form, in order. Raises as `read`, and 400."""
+        """Return the name and contents of each file of a multipart form, in order.
+
+        Raises as `read`, and 400.
+        """
         parser = MultiPartParser(
             request.headers,
             _whole_form(request, self._chunks(request, share)),
@@ -131,7 +137,7 @@ class Bodies:
 
 
 async def _whole_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """Yield the chunks; raise where the last boundary is missing, which the parser lets pass."""
+    """Yield the chunks; raise at the end where the last boundary is missing."""
     last = b""
     async for chunk in chunks:
         last = (last + chunk)[-256:] if len(chunk) < 256 else chunk[-256:]

@@ -1,4 +1,4 @@
-"""What is done around every request: its id, admission, errors, metrics and line in the log."""
+"""What every request passes: its id, admission, errors, metrics and log."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class RequestMiddleware:
         self._record(method, path, scope, response, time.perf_counter() - began)
 
     def _below_root(self, path: str) -> str:
-        """Return a path as the routes know it, whether the proxy takes its own part away or not."""
+        """Return a path as the routes know it, with the proxy's part or without."""
         if path == self._root:
             return "/"
         return path[len(self._root) :] if path.startswith(self._root + "/") else path
@@ -83,7 +83,10 @@ class RequestMiddleware:
         return f"{self._started:x}-{self._count:x}"
 
     def _admit(self, method: str, path: str, headers: dict[bytes, bytes]) -> None:
-        """Raise `RefusedError` for what is refused from the head alone; under overload that is most requests."""
+        """Raise `RefusedError` for what is refused from the head alone.
+
+        Under overload that is most requests, so it must be cheap.
+        """
         if self._names and not self._names.has(headers.get(b"host", b"")):
             name = plain_name(headers[b"host"].decode("latin-1"))[:100]
             words = f"this service does not know the name '{name}'; if it is yours, start it with --allow-host {name}"

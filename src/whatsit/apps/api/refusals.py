@@ -1,4 +1,4 @@
-"""Requests that are refused: the error, its response, and which errors of whatsit become one."""
+"""Refused requests: the error, its response, and which errors become one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def bad_request(message: str, reason: str = "malformed") -> RefusedError:
 
 
 def too_large(message: str) -> RefusedError:
-    """Return a 413; the connection is closed, as the rest of the request may be anything."""
+    """Return a 413 that closes the connection, as the rest may be anything."""
     return RefusedError(413, message, "too_large", {"connection": "close"})
 
 
@@ -56,7 +56,7 @@ def internal() -> RefusedError:
 
 
 def refusal_of(error: Exception, request: Request) -> RefusedError | None:
-    """Return the refusal that an error stands for; None for an error of the service's own."""
+    """Return the refusal for an error; None for an error of the service's own."""
     match error:
         case RefusedError():
             return error

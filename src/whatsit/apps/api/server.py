@@ -1,4 +1,4 @@
-"""`whatsit serve`: uvicorn around the application, with what it lacks against slow clients and for a calm end."""
+"""`whatsit serve`: the application in uvicorn, which stops in two steps."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def serve(
         port: 8000 or the next free one by default.
         settings: limits and timings.
         runtime: as for the Predictor.
-        say: is told the address.
+        say: called with the address.
 
     Raises `UsageError` or `BundleError` where a model cannot be opened or the address cannot be had.
     """
@@ -72,7 +72,7 @@ def serve(
 
 
 def make_server(service: Service) -> Server:
-    """A server for a service whose models are loaded, to be run with sockets."""
+    """Return a server for a service whose models are loaded, to be run with sockets."""
     room = make_room(service.settings.max_connections)
     config = uvicorn.Config(
         notify_connections(create_app(service)),
@@ -93,7 +93,7 @@ def make_server(service: Service) -> Server:
 
 @contextmanager
 def running(models: Sequence[str | Path], settings: Settings | None = None, log: Log | None = None) -> Iterator[str]:
-    """The address of a service on this computer, in a thread of this process, for as long as the block lasts."""
+    """Run a service on this computer in a thread of this process; yield its address."""
     service = Service(models, settings or Settings(watch=0.0, drain=0.0), log=log or Log(io.StringIO()))
     service.models.load_all()
     server = make_server(service)
@@ -110,7 +110,7 @@ def running(models: Sequence[str | Path], settings: Settings | None = None, log:
 
 
 class Server(uvicorn.Server):
-    """A server that stops in two steps: it refuses what is new, then closes and waits for what was accepted."""
+    """A server that first refuses what is new, then closes and waits for the rest."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -128,9 +128,8 @@ class Server(uvicorn.Server):
 
 
 def _tell(server: Server, address: str, say: Callable[[str], None]) -> None:
-    waiting = threading.Event()
     while not server.started:
         if server.should_exit:
             return
-        waiting.wait(0.05)
+        time.sleep(0.05)
     say(f"The service is at {address} (Ctrl-C stops it). Try: curl --data-binary @PICTURE {address}/v1/predict")

@@ -10,9 +10,9 @@ MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits and timings of a service. Everything that a stranger can make grow has one here."""
+    """Limits and timings of a service: for everything that a client can make grow."""
 
-    max_body: int = 64 * MEGABYTE  # bytes of a request's body, unpacked
+    max_body: int = 64 * MEGABYTE  # bytes of a request's body
     max_memory: int = 512 * MEGABYTE  # bytes of all bodies at one time
     max_json: int = 16 * MEGABYTE  # bytes of JSON in a body; larger tensors come as binary data
     max_values: int = 1_500_000  # numbers, texts, lists and objects in that JSON
