@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Container, Iterator
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -89,62 +87,5 @@ def test_modules_stay_short() -> None:
     } == set()
 
 
-def modules() -> dict[str, Path]:
-    """Every module of whatsit by its dotted name."""
-    places = {path: path.relative_to(SOURCE.parent).with_suffix("").parts for path in SOURCE.rglob("*.py")}
-    return {".".join(parts).removesuffix(".__init__"): path for path, parts in places.items()}
-
-
-def imported_modules(path: Path, known: Container[str]) -> set[str]:
-    """The modules of whatsit that a file imports anywhere in it, for typing only among them."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {full if (full := f"{node.module}.{alias.name}") in known else node.module for alias in node.names}
-    return {name for name in found if name in known}
-
-
-def test_modules_do_not_import_each_other_in_circles() -> None:
-    known = modules()
-    order = TopologicalSorter({name: imported_modules(path, known) - {name} for name, path in known.items()})
-    order.prepare()  # raises CycleError, which names the modules of a circle
-
-
-def test_no_module_needs_many_others() -> None:
-    known = modules()
-    needs = {name: imported_modules(path, known) - {name, "whatsit.errors"} for name, path in known.items()}
-    most = {name: 15 if ".verbs." in name else 12 for name in known}
-    assert {name: len(others) for name, others in needs.items() if len(others) > most[name]} == {}
-
-
-def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """Every function, with the place of its definition."""
-    for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield f"{path.relative_to(SOURCE)}:{node.name}", node
-
-
-def test_functions_fit_on_a_screen() -> None:
-    lengths = {place: (node.end_lineno or 0) - node.lineno + 1 for place, node in functions()}
-    assert {place: length for place, length in lengths.items() if length > 60 and not is_public(place)} == {}
-
-
-def test_functions_take_few_parameters() -> None:
-    counts = {
-        place: len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]) for place, node in functions()
-    }
-    counts = {place: number for place, number in counts.items() if not is_public(place)}
-    assert {place: number for place, number in counts.items() if number > 9} == {}  # eight, and self
-
-
-def is_public(place: str) -> bool:
-    """Whether a function's parameters are a contract: the Python API's `train` and `tune`, and the command line."""
-    return place in ("verbs/train.py:train", "verbs/tune.py:tune") or place.startswith("apps/cli/")
-
-
-def test_verbs_are_short() -> None:
-    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCE.glob("verbs/*.py")}
-    assert {name: length for name, length in lengths.items() if length > 120} == {}
+STAGES = ("images", "graph", "models", "training", "bundle", "runtime", "evaluation", "run", "tuning", "verbs", "apps")
+FREE = ("cache", "errors", "events", "files", "process", "progress", "run_files", "version", "engines")

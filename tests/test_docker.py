@@ -18,7 +18,7 @@ import yaml
 from filelock import FileLock
 
 from tests.browser import free_port, wait_for
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 ROOT = Path(__file__).parent.parent
 MOST = 700e6  # bytes of what is installed

@@ -1,4 +1,4 @@
-"""whatsit tells you what is in a picture, from your own examples.
+"""Image classification from your own examples.
 
 import whatsit
 
@@ -11,31 +11,12 @@ print(answer.label, answer.probability)
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from whatsit.version import __version__
 
-if TYPE_CHECKING:
-    from whatsit.apps.client import Client
-    from whatsit.apps.proof import verify
-    from whatsit.apps.tracking import track
-    from whatsit.errors import WhatsitError
-    from whatsit.run.record import Run
-    from whatsit.run.summary import list_runs as runs
-    from whatsit.runtime.predictor import Prediction, Predictor
-    from whatsit.runtime.predictor import Predictor as load  # noqa: N813 - opening a model reads as a verb
-    from whatsit.verbs.benchmark import benchmark
-    from whatsit.verbs.check import check
-    from whatsit.verbs.demo import demo
-    from whatsit.verbs.ensemble import ensemble
-    from whatsit.verbs.evaluate import evaluate
-    from whatsit.verbs.explain import explain
-    from whatsit.verbs.explore import explore
-    from whatsit.verbs.export import export
-    from whatsit.verbs.train import train
-    from whatsit.verbs.tune import tune
-
-# Loaded when first used, so that `import whatsit` is quick and serving needs nothing of training.
+# Loaded when first used, so that `import whatsit` is quick and serving needs nothing of training. For type checkers the same
+# names are in `__init__.pyi`.
 _HOMES = {
     "Client": "whatsit.apps.client:Client",
     "Prediction": "whatsit.runtime.predictor:Prediction",
@@ -58,31 +39,11 @@ _HOMES = {
     "verify": "whatsit.apps.proof:verify",
 }
 
-__all__ = [
-    "Client",
-    "Prediction",
-    "Predictor",
-    "Run",
-    "WhatsitError",
-    "__version__",
-    "benchmark",
-    "check",
-    "demo",
-    "ensemble",
-    "evaluate",
-    "explain",
-    "explore",
-    "export",
-    "load",
-    "runs",
-    "track",
-    "train",
-    "tune",
-    "verify",
-]
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'whatsit' has no attribute '{name}'")
     module, attribute = _HOMES[name].split(":")

@@ -12,9 +12,9 @@ from PIL import Image
 from tests.conftest import encode, shapes
 from whatsit.apps.answers import Brought, address, answer_all, as_csv, overlay, pixels_to_show
 from whatsit.errors import ImageError
+from whatsit.run.record import Run
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Prediction, Predictor
-from whatsit.verbs.train import Run
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,9 @@ from tests.command import whatsit, whatsit_alone
 from tests.conftest import encode, shapes
 from whatsit.apps.cli.models import verify
 from whatsit.evaluation.parity import Parity
+from whatsit.run.record import Run
 from whatsit.training.recipe import parse_settings
-from whatsit.verbs.train import Run, train
+from whatsit.verbs.train import train
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--no-report", "--set", "epochs=2", "--set", "size=64", "--set", "features=last", "--set", "views=original"]

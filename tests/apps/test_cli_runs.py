@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from whatsit.apps.cli import app
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 SMALL = ["--set", "epochs=2", "--set", "size=64", "--set", "features=last", "--set", "views=original", "--no-report"]
 

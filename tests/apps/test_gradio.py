@@ -16,7 +16,7 @@ from PIL import Image
 from tests.browser import free_port, serving
 from tests.drawn import THAI, draw
 from tests.guard import NO_WAY_OUT, guarded
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -14,7 +14,7 @@ import whatsit
 from tests.conftest import encode, shapes
 from whatsit.apps.tracking import Tracked, _load_pyfunc, require_mlflow
 from whatsit.errors import UsageError
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 
 @pytest.fixture(scope="module")

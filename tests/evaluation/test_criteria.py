@@ -9,7 +9,7 @@ import whatsit
 from whatsit.bundle.format import Bundle, InputSpec
 from whatsit.errors import BundleError, UsageError
 from whatsit.evaluation.criteria import check_criteria, load_criteria
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 
 def bundle(accuracy: float = 0.9, lowest: float = 0.8, model: str = "vgg16", weights: str = "auto") -> Bundle:

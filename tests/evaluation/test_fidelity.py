@@ -17,7 +17,7 @@ from whatsit.errors import ModelError
 from whatsit.evaluation.fidelity import require_alike
 from whatsit.graph import merge
 from whatsit.models import classifier
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 QUICK = {"epochs": 1, "batch_size": 8, "dropout": 0.1}
 ALIKE = np.full((3, 4), 0.25)

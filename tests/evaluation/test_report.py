@@ -14,7 +14,7 @@ from PIL import Image
 
 import whatsit
 from tests.conftest import HOSTILE, data_of
-from whatsit.apps.presentation import criteria_words
+from whatsit.apps.cli.models import criteria_words
 from whatsit.bundle.read import read_bundle
 from whatsit.evaluation import plots
 from whatsit.evaluation.advice import learned, to_do
@@ -24,9 +24,9 @@ from whatsit.evaluation.metrics import figures
 from whatsit.evaluation.more_pictures import gains
 from whatsit.evaluation.report import draw_plots, render
 from whatsit.images.decode import decode
+from whatsit.run.record import Run
 from whatsit.run.summary import RunRecord, read_run
 from whatsit.training.learning_curve import LearningCurve
-from whatsit.verbs.train import Run
 
 
 class Page(HTMLParser):

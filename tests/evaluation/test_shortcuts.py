@@ -10,9 +10,9 @@ import whatsit
 from tests.conftest import SEED, encode, shapes, write_files
 from whatsit.evaluation.shortcuts import border_share, hide_border, hide_middle, look_for_shortcuts
 from whatsit.images.decode import decode
+from whatsit.run.record import Run
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Predictor
-from whatsit.verbs.train import Run
 
 INK = {"red": (200, 40, 40), "blue": (40, 40, 200)}
 

@@ -10,7 +10,7 @@ import pytest
 from tests.command import whatsit
 from tests.images import odd_files
 from whatsit.images.formats import EXTENSIONS
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 KINDS = odd_files.formats()
 

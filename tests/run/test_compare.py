@@ -15,8 +15,8 @@ from whatsit.bundle.write import write_bundle
 from whatsit.errors import UsageError
 from whatsit.evaluation.metrics import figures
 from whatsit.run.compare import compare, difference_interval
+from whatsit.run.record import Run
 from whatsit.run.summary import list_runs
-from whatsit.verbs.train import Run
 
 
 @pytest.fixture(scope="module")

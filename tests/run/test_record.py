@@ -12,10 +12,9 @@ import pytest
 import whatsit
 from tests.conftest import Listener
 from whatsit.errors import DataError, UsageError
-from whatsit.run.record import FORMAT, SplitRow, read_history, read_metrics, read_split, splits_of
+from whatsit.run.record import FORMAT, Run, SplitRow, read_history, read_metrics, read_split, splits_of
 from whatsit.run.repeat import run_to_repeat
 from whatsit.run.summary import list_runs, read_run
-from whatsit.verbs.train import Run
 
 # As whatsit 0.1.0 wrote it: without a format. The recipe in its flat form lies beside this file.
 METRICS = {

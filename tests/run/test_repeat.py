@@ -12,7 +12,7 @@ import whatsit
 from whatsit.errors import DataError, UsageError
 from whatsit.images.edits import Edit, add_edits, key_of
 from whatsit.images.scan import scan
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 
 def history(run: Run) -> list[tuple[str, float, float]]:

@@ -13,10 +13,10 @@ from tests.conftest import encode, shapes
 from whatsit.engines import available
 from whatsit.errors import ImageError, ModelError, UsageError
 from whatsit.images.decode import decode
+from whatsit.run.record import Run
 from whatsit.runtime.explain import Explainer, Explanation
 from whatsit.runtime.overlay import colours, draw, lay_over
 from whatsit.runtime.predictor import Predictor
-from whatsit.verbs.train import Run
 
 PICTURES = [encode(shapes(kind, i)) for i, kind in enumerate(("disc", "rows", "columns", "disc"))]
 

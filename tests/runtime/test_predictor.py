@@ -20,8 +20,8 @@ from whatsit.bundle.read import read_bundle
 from whatsit.engines import available
 from whatsit.errors import BundleError, ImageError, ModelError, UsageError
 from whatsit.images.decode import RULES
+from whatsit.run.record import Run
 from whatsit.runtime.predictor import Predictor
-from whatsit.verbs.train import Run
 
 PICTURES = [encode(shapes(kind, 1000 + i)) for i, kind in enumerate(["disc", "rows", "columns"] * 7)]
 

@@ -16,8 +16,8 @@ from whatsit.errors import UsageError
 from whatsit.evaluation.benchmark import Benchmark, Row, advice, draw
 from whatsit.evaluation.cost import Cost
 from whatsit.evaluation.gate import Gate
+from whatsit.run.record import Run
 from whatsit.verbs.benchmark import drawing_path
-from whatsit.verbs.train import Run
 
 COST = Cost(load=0.1, p50=0.002, p99=0.003, rounds=100, pictures_per_second=500.0, peak_mb=90.0)
 

@@ -12,7 +12,7 @@ import pytest
 
 import whatsit
 from tests.conftest import Impatient, Listener
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 
 @dataclass(frozen=True)

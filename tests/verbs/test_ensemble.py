@@ -15,8 +15,8 @@ from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import write_bundle
 from whatsit.errors import DataError, UsageError
 from whatsit.images.decode import RULES
+from whatsit.run.record import Run
 from whatsit.verbs.ensemble import Ensemble
-from whatsit.verbs.train import Run
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ from whatsit.files import DiskError
 from whatsit.graph.formats import FORMATS, Converter
 from whatsit.images.decode import decode
 from whatsit.models.backend import load_keras
+from whatsit.run.record import Run
 from whatsit.verbs.export import Exported
-from whatsit.verbs.train import Run
 
 load_keras()
 FLOAT = [name for name, target in FORMATS.items() if not target.int8]

@@ -11,9 +11,9 @@ import pytest
 
 import whatsit
 from tests.conftest import CLASSES, encode, shapes, write_files
-from whatsit.apps.presentation import print_run
+from whatsit.apps.cli.training import print_run
 from whatsit.bundle.read import read_bundle
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 SETTINGS = {"epochs": 2, "batch_size": 8}
 TOLD = "4 of 19 test pictures (21.1 %) resemble training or validation pictures: 3 are near-duplicates, such as test/"

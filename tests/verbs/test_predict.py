@@ -9,10 +9,11 @@ from tests.conftest import CLASSES, Listener, encode, shapes, write_files
 from whatsit.errors import DataError, ImageError, UsageError
 from whatsit.images.find import find_pictures
 from whatsit.images.walk import LeftOut
+from whatsit.run.record import Run
 from whatsit.verbs.evaluate import evaluate
 from whatsit.verbs.explore import explore
 from whatsit.verbs.predict import predict
-from whatsit.verbs.train import Run, train
+from whatsit.verbs.train import train
 
 A = encode(shapes("disc", 7))
 

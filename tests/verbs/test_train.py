@@ -19,9 +19,9 @@ from tests.conftest import SEED, Listener, encode, made_once, shapes, write_file
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import DataError, RecipeError, UsageError
 from whatsit.progress import SILENT
+from whatsit.run.record import Run
 from whatsit.verbs import train as train_verb
 from whatsit.verbs.data import open_data, split_data
-from whatsit.verbs.train import Run
 from whatsit.verbs.verify import verify
 
 FAST = {"epochs": 3, "size": 64, "features": "last", "views": ["original"]}

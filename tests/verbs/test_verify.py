@@ -18,8 +18,8 @@ from whatsit.bundle.read import read_bundle
 from whatsit.engines import EngineError
 from whatsit.errors import UsageError
 from whatsit.evaluation.parity import Parity, make_proof
+from whatsit.run.record import Run
 from whatsit.runtime.predictor import Answer, Prediction, Predictor
-from whatsit.verbs.train import Run
 from whatsit.verbs.verify import Entry, EntryPoint, verify
 
 

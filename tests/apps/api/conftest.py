@@ -21,7 +21,7 @@ from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import Settings
 from whatsit.apps.api.telemetry import Log
 from whatsit.apps.network import HOST, listening
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 
 @dataclass

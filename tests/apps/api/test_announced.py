@@ -13,7 +13,7 @@ from tests.browser import free_port
 from whatsit.apps.api import server
 from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import Settings
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 IPV6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from whatsit.apps.api.batching import Batcher, Gate, best_batch
-from whatsit.apps.api.settings import RefusedError
+from whatsit.apps.api.refusals import RefusedError
 from whatsit.runtime.predictor import Answer
 
 
@@ -92,7 +92,7 @@ def test_work_whose_client_has_gone_is_dropped() -> None:
 
 def test_batches_are_told() -> None:
     watcher = Watcher()
-    run(Model(), [picture(1), picture(2), picture(3)], observer=watcher)
+    run(Model(), [picture(1), picture(2), picture(3)], observe=watcher.batch)
     assert watcher.batches == [(1, 1), (2, 2)]
 
 

@@ -17,7 +17,7 @@ from tests.apps.api.conftest import running
 from tests.browser import camera_video, chromium
 from whatsit.apps.cli import app
 from whatsit.apps.client import Client
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 
 @contextmanager

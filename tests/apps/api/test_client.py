@@ -17,8 +17,8 @@ from tests.conftest import encode, shapes
 from whatsit.apps.client import ServiceError
 from whatsit.errors import ImageError, UsageError
 from whatsit.images.decode import Source
+from whatsit.run.record import Run
 from whatsit.runtime.predictor import Predictor
-from whatsit.verbs.train import Run
 
 KEY = "a-key-of-16-or-more"
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.apps.api.conftest import Answer, Running, running
 from tests.apps.api.test_service import held, in_flight
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 GET = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
@@ -131,7 +131,7 @@ def test_one_request_of_a_connection_is_at_work_at_a_time(baseline_run: Run, dis
     with running([baseline_run.folder]) as service, held(service) as opened, connection(service) as client:
         client.sendall(4 * predict(disc) + predict(disc, "Connection: close\r\n"))
         service.until(in_flight(1))
-        assert service.service.bodies.memory.used == len(disc)
+        assert service.service.bodies.used == len(disc)
         opened.set()
         found = answers(client)
     assert [one.json["label"] for one in found] == ["disc"] * 5

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from tests.apps.api.conftest import Running, running
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 PATHS = [
     "/",

@@ -1,18 +1,16 @@
-"""What takes long to unpack or to parse does not hold up others, and has a limit."""
+"""What takes long to parse does not hold up others, and has a limit."""
 
 from __future__ import annotations
 
 import base64
-import gzip
 import json
 import threading
-import zlib
 
 import orjson
 import pytest
 
 from tests.apps.api.conftest import Running, running
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 
 class Heard:
@@ -26,25 +24,6 @@ class Heard:
 
 
 @pytest.fixture
-def unpacking(monkeypatch: pytest.MonkeyPatch) -> Heard:
-    heard, real = Heard(), zlib.decompressobj
-
-    class Noting:
-        def __init__(self, *arguments: int) -> None:
-            self._real = real(*arguments)
-
-        def decompress(self, *arguments: object) -> bytes:
-            heard.note()
-            return self._real.decompress(*arguments)
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self._real, name)
-
-    monkeypatch.setattr(zlib, "decompressobj", Noting)
-    return heard
-
-
-@pytest.fixture
 def parsing(monkeypatch: pytest.MonkeyPatch) -> Heard:
     heard, real = Heard(), orjson.loads
 
@@ -54,29 +33,6 @@ def parsing(monkeypatch: pytest.MonkeyPatch) -> Heard:
 
     monkeypatch.setattr(orjson, "loads", loads)
     return heard
-
-
-@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
-@pytest.mark.parametrize("path", ["/v1/predict", "/v2/models/baseline/infer"])
-def test_large_bodies_are_unpacked_beside_the_event_loop(
-    api: Running, unpacking: Heard, coding: str, pack: object, path: str
-) -> None:
-    found = api.ask("POST", path, pack(bytes(5_000_000)), {"Content-Encoding": coding})
-    assert found.status in (400, 422)
-    assert unpacking.threads[0] != "body"
-    assert set(unpacking.threads[1:]) == {"body"}
-
-
-def test_small_bodies_are_unpacked_at_once(api: Running, unpacking: Heard, disc: bytes) -> None:
-    assert api.ask("POST", "/v1/predict", gzip.compress(disc), {"Content-Encoding": "gzip"}).json["label"] == "disc"
-    assert len(unpacking.threads) == 1
-
-
-def test_large_body_that_is_packed_is_the_same(api: Running) -> None:
-    pixels = json.dumps({"inputs": [{"name": "pixels", "shape": [1], "datatype": "UINT8", "data": []}]})
-    packed = gzip.compress(pixels.encode() + b" " * 3_000_000)
-    found = api.ask("POST", "/v2/models/baseline/infer", packed, {"Content-Encoding": "gzip"})
-    assert (found.status, "this model takes [N, " in found.json["error"]) == (400, True)
 
 
 def test_large_json_is_parsed_beside_the_event_loop(api: Running, parsing: Heard, disc: bytes) -> None:

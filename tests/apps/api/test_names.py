@@ -9,7 +9,7 @@ import pytest
 from tests.apps.api.conftest import Running, running
 from whatsit.apps.api.names import Names, names_of, read_allowed, read_root_path
 from whatsit.errors import UsageError
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 MINE = socket.gethostname().lower()
 

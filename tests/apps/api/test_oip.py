@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from whatsit.apps.api.oip import InferRequest, build_response, parse_request
-from whatsit.apps.api.settings import RefusedError, Settings
+from whatsit.apps.api.refusals import RefusedError
+from whatsit.apps.api.settings import Settings
+from whatsit.run.record import Run
 from whatsit.runtime.predictor import Predictor
-from whatsit.verbs.train import Run
 
 SETTINGS = Settings(max_pictures=8)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.browser import free_port
 from whatsit.apps.api.open_files import Room, fit
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 resource = pytest.importorskip("resource")
 

@@ -23,12 +23,13 @@ from tests.apps.api.conftest import Running, form, running
 from tests.browser import free_port
 from tests.conftest import encode
 from whatsit.apps.api.batching import Batcher
+from whatsit.apps.api.keys import read_keys
 from whatsit.apps.api.models import Models, parse_models
-from whatsit.apps.api.server import SWITCH, Server, read_keys, serve
+from whatsit.apps.api.server import SWITCH, Server, serve
 from whatsit.apps.network import HOST, listening
 from whatsit.errors import UsageError
+from whatsit.run.record import Run
 from whatsit.runtime.predictor import Answer, Predictor
-from whatsit.verbs.train import Run
 
 
 @contextmanager

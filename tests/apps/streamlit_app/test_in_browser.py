@@ -21,8 +21,8 @@ from tests.apps.streamlit_app.conftest import HOME
 from tests.conftest import HOSTILE, encode, shapes
 from tests.drawn import THAI, draw
 from whatsit.evaluation.wording import percent
+from whatsit.run.record import Run
 from whatsit.runtime.predictor import Prediction
-from whatsit.verbs.train import Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

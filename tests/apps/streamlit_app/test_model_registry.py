@@ -15,7 +15,7 @@ from whatsit.apps.model_files import Entry, find_models
 from whatsit.apps.streamlit_app import model_registry
 from whatsit.apps.streamlit_app.model_registry import Key, ModelRegistry, OpenModel, summarize
 from whatsit.errors import BundleError, MissingBundleError, UsageError
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 
 @pytest.fixture

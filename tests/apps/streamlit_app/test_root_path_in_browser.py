@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from tests.browser import free_port, serving
 from tests.drawn import THAI
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -18,7 +18,7 @@ from tests.conftest import encode, shapes
 from tests.guard import guarded
 from whatsit.apps.streamlit_app.live_frames import MAX_FRAME
 from whatsit.apps.streamlit_app.server import SCRIPT
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 ROOT = Path(__file__).parent.parent.parent.parent
 OWN_PAGE = {"x-whatsit": "1"}

@@ -15,7 +15,7 @@ from tests.conftest import encode, shapes
 from tests.drawn import draw
 from whatsit.images.collection import Collection
 from whatsit.images.scan import scan
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -1,1 +1,4 @@
-"""The service: REST over the same `Predictor` as everything else. Needs `whatsit[serve]`, and no TensorFlow."""
+"""The service: REST over the same `Predictor` as everything else.
+
+Needs the extra `serve`.
+"""

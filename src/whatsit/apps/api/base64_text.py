@@ -1,6 +1,6 @@
-"""Pictures in base64, in every form that programs write them, and what is wrong with a text that is none.
+"""Read base64 in every form that programs write it.
 
-Taken are: RFC 4648 with `+/` or the URL-safe `-_`, with or without padding; line breaks as MIME, PEM and Java's encoder write
+Read are: RFC 4648 with `+/` or the URL-safe `-_`, with or without padding; line breaks as MIME, PEM and Java's encoder write
 them (RFC 2045); a data URL (RFC 2397), as JavaScript's `readAsDataURL` gives it, also with escapes such as `%2B`.
 """
 
@@ -20,7 +20,7 @@ _SHOWN = 40  # letters of what is shown of a text
 def read_base64(value: object) -> bytes:
     """Return the bytes that a text stands for.
 
-    Raises `ValueError`, whose words say what is wrong with it and go on after "picture 3".
+    Raises `ValueError`, whose words say what is wrong with it, to be read after "picture 3".
     """
     if not isinstance(value, str):
         raise ValueError(f"is {_kind(value)}, not a text in base64")

@@ -1,8 +1,7 @@
-"""Dynamic micro-batching: pictures of different requests are answered together, as many as happen to wait.
+"""Dynamic batches: images of different requests are predicted together.
 
-Greedy: whenever the model is free it takes what is there, up to a batch. A single client so never waits for company, and
-under load batches grow by themselves. The queue is bounded by a `Gate`, through which a request must go before anything is
-decoded for it.
+Whenever the model is free it takes what waits, up to a batch. So a single client never waits for others, and under load
+batches grow by themselves. The queue is bounded by a `Gate`, which admits a request before anything is decoded for it.
 """
 
 from __future__ import annotations
@@ -14,11 +13,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
-from whatsit.apps.api.settings import overloaded
+from whatsit.apps.api.refusals import overloaded
 from whatsit.engines import Images
 from whatsit.errors import ImageError
 from whatsit.runtime.predictor import Answer
@@ -28,7 +26,7 @@ Outcome = list[Answered] | Exception
 
 
 class Gate:
-    """Lets so many pictures in at a time. For one event loop."""
+    """A limit on the images of a model between arrival and response. For one event loop."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -36,7 +34,7 @@ class Gate:
 
     @property
     def full(self) -> bool:
-        """Whether one more picture would not be let in."""
+        """Whether one more image would be refused."""
         return self.inside >= self.capacity
 
     def check(self) -> None:
@@ -46,7 +44,10 @@ class Gate:
 
     @contextmanager
     def hold(self, pictures: int) -> Iterator[None]:
-        """Keep room for pictures, or raise `RefusedError` (429). What is larger than the gate goes through when it is alone."""
+        """Hold room for a request's images, or raise `RefusedError` (429).
+
+        A request that is larger than the gate is admitted when it is alone.
+        """
         if self.inside and self.inside + pictures > self.capacity:
             raise overloaded()
         self.inside += pictures
@@ -56,16 +57,13 @@ class Gate:
             self.inside -= pictures
 
 
-class Observer(Protocol):
-    """Is told about every batch."""
-
-    def batch(self, pictures: int, waited: Sequence[float], seconds: float) -> None:
-        """So many pictures were answered in so many seconds, after each request had waited."""
+# Called after every batch with how many images it had, how long each request waited, and the seconds of computing.
+Observe = Callable[[int, Sequence[float], float], None]
 
 
 @dataclass(eq=False)
 class Work:
-    """The decoded pictures of a request, at most a batch, and where their answers go."""
+    """Decoded images of a request, at most a batch, and the future for their answers."""
 
     pixels: Images  # [n, H, W, 3]
     future: asyncio.Future[list[Answered]]
@@ -73,7 +71,7 @@ class Work:
 
 
 class Batcher:
-    """A thread that answers work, in batches of at most `max_batch` pictures."""
+    """A thread that runs a model on batches of at most `max_batch` images."""
 
     def __init__(
         self,
@@ -81,13 +79,20 @@ class Batcher:
         *,
         max_batch: int,
         max_delay: float = 0.0,
-        observer: Observer | None = None,
+        observe: Observe | None = None,
     ) -> None:
-        """`answer` gives N answers for uint8 `[N, H, W, 3]`. `max_delay` is how many seconds work waits for company."""
+        """Start the thread.
+
+        Args:
+            answer: returns N answers for uint8 `[N, H, W, 3]`.
+            max_batch: the largest N.
+            max_delay: seconds that an image waits for others.
+            observe: called after every batch.
+        """
         self.max_batch = max_batch
         self._answer = answer
         self._max_delay = max_delay
-        self._observer = observer
+        self._observe = observe
         self._changed = threading.Condition()
         self._waiting: deque[Work] = deque()
         self._closed = False
@@ -96,20 +101,20 @@ class Batcher:
 
     @property
     def depth(self) -> int:
-        """Pictures that wait."""
+        """How many images wait."""
         return sum(len(work.pixels) for work in list(self._waiting))
 
     def submit(self, pixels: Images, future: asyncio.Future[list[Answered]]) -> None:
-        """Answer these pictures, at most `max_batch`, through the future, whose event loop may be another thread's.
+        """Put images, at most `max_batch`, into the queue; the future may be of another thread's event loop.
 
-        Work whose future is done by then, because its client has gone or its time is over, is dropped.
+        They are dropped if the future is done by their turn, as its client has gone or its time is over.
         """
         with self._changed:
             self._waiting.append(Work(pixels, future))
             self._changed.notify()
 
     def close(self) -> None:
-        """Answer what waits, then end the thread. Does not wait for it."""
+        """End the thread after what waits, without waiting for it."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -119,7 +124,7 @@ class Batcher:
             self._run(works)
 
     def _next(self) -> list[Work]:
-        """The next batch; empty when all is done and closed."""
+        """Return the next batch; empty when the batcher is closed and nothing waits."""
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -149,11 +154,11 @@ class Batcher:
             mine = [pair for pair in zip(works, outcomes, strict=True) if pair[0].future.get_loop() is loop]
             try:
                 loop.call_soon_threadsafe(_deliver, mine)
-            except RuntimeError:  # the loop is closed: nobody is there to be told
+            except RuntimeError:  # the loop is closed, and its clients are gone
                 continue
-        if self._observer:
+        if self._observe:
             count = sum(len(work.pixels) for work in works)
-            self._observer.batch(count, [started - work.since for work in works], seconds)
+            self._observe(count, [started - work.since for work in works], seconds)
 
     def _outcomes(self, works: list[Work]) -> list[Outcome]:
         try:
@@ -177,9 +182,10 @@ def _deliver(pairs: list[tuple[Work, Outcome]]) -> None:
 
 
 def best_batch(answer: Callable[[Images], object], size: tuple[int, int], *, seconds: float = 1.0) -> int:
-    """The largest batch, 1 to 32 pictures, that comes within 5 % of a model's best rate, measured in about a second.
+    """Return the largest batch that comes within 5 % of a model's best rate.
 
-    A batch longer than a twentieth of a second is not taken: whoever comes next would wait for it.
+    It is of 1 to 32 images and takes at most a twentieth of a second, as the next request waits for it. Measured in about a
+    second.
     """
     rates: dict[int, float] = {}
     ends = time.perf_counter() + seconds

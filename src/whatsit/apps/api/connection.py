@@ -1,7 +1,8 @@
-"""A client's connection: what stands between the socket and uvicorn against slow, rude and hostile clients.
+"""A client's connection, with limits on slow, rude and hostile clients.
 
-It is a protocol to asyncio and a transport to uvicorn's protocol, and uses nothing of uvicorn but that interface. uvicorn gets
-a head only when it is whole, and one request at a time; what a client sends ahead waits in a buffer.
+It stands between the socket and uvicorn: a protocol to asyncio, a transport to uvicorn's protocol, by the interface that asyncio
+documents for both. uvicorn gets a head only when it is whole, and one request at a time; what a client sends ahead waits in
+a buffer.
 """
 
 from __future__ import annotations
@@ -11,20 +12,17 @@ import contextlib
 import re
 from typing import Any
 
-import httptools
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from whatsit.apps.api.open_files import Room
+from whatsit.apps.api.parsing import MAX_HEAD, ChunkedBody, Head, no_http
+from whatsit.apps.api.refusals import RefusedError
 from whatsit.apps.api.service import Service
-from whatsit.apps.api.settings import RefusedError
 
-MAX_HEAD = 64 * 1024  # bytes of a request's line and headers
-MAX_HEADERS = 200
 _CLOSE = {"connection": "close"}
 _HEAD_END = re.compile(rb"\n\r?\n")
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _BEGINNING = b"HTTP/1.1 "  # of every response
 _PROBES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between the bytes of `_BEGINNING`
 _LAST_PATIENCE = 1.0  # seconds for which a refused client is read while the service stops
@@ -76,6 +74,11 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self._is_last = False  # the connection closes after the response
         self._is_refused = False
         self._is_draining = False  # closed for writing; what the client still sends is dropped
+
+    @property
+    def _is_arriving(self) -> bool:
+        """Whether a request has begun and is not whole."""
+        return self._head.has_begun
 
     @property
     def _is_busy(self) -> bool:
@@ -161,38 +164,36 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self._set_reading()
 
     def close(self) -> None:
-        """Close; a client that still sends is read for a while, or a reset would overtake the response (RFC 9112, 9.6)."""
+        """Close; read for a while from a client that still sends.
+
+        Otherwise a reset would overtake the response (RFC 9112, 9.6).
+        """
         if self.is_closing():
             return
-        sends = self._is_refused or not self._in_head or (self._buffer and not self._is_arriving)
+        sends = self._is_refused or self._in_body or (self._buffer and not self._is_arriving)
         if sends and not self._client_ended:
             self._drain()
         else:
             self._line.close()
 
     def shutdown(self) -> None:
-        """Close at once: uvicorn calls it at the end of the service, of what is in `server_state.connections`."""
+        """Close at once. uvicorn calls it of what is in `server_state.connections` when it stops."""
         self._line.close()
 
     # Reading a request
 
     def _begin_head(self) -> None:
-        self._parser = httptools.HttpRequestParser(self)
-        self._in_head = True
-        self._is_arriving = False  # a request has begun and is not whole
-        self._is_head_whole = False
-        self._checked = 0  # bytes of the buffer that the parser has seen
-        self._head_bytes = 0
-        self._url = b""
-        self._header_count = 0
-        self._body_left: int | None = 0  # bytes; None: it comes in chunks
-        self._chunk_part, self._chunk_left = "size", 0
+        self._head = Head()
+        self._checked = 0  # bytes of the buffer that the head has seen
+        self._in_body = False
+        self._body_left = 0  # bytes of a body of a known length
+        self._chunks: ChunkedBody | None = None
 
     def _read(self) -> None:
         """Hand on what has arrived, up to the end of the request."""
         try:
             while self._buffer and not self._is_busy and not self.is_closing():
-                if not (self._read_head() if self._in_head else self._read_body()):
+                if not (self._read_body() if self._in_body else self._read_head()):
                     break
         except RefusedError as error:
             self._refuse(error)
@@ -203,7 +204,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._start_timer("arrival", self._too_slow)
 
     def _set_reading(self) -> None:
-        """Read no more from the socket than uvicorn wants, and nothing while a request waits for its turn."""
+        """Read from the socket while uvicorn wants more and no request waits for its turn."""
         reads = self._http_reads and not (self._buffer and self._is_busy)
         if reads != self._is_reading and not self._client_ended:
             self._is_reading = reads
@@ -218,122 +219,48 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._end()
 
     def _read_head(self) -> bool:
-        """Check what has come of a head and hand it on when it is whole; return whether there may be more to read."""
+        """Check what has come of a head and hand it on when it is whole.
+
+        Return whether the rest of the buffer can be read on.
+        """
         blank = _HEAD_END.search(self._buffer, max(self._checked - 2, 0))
         end = min(blank.end() if blank else len(self._buffer), self._checked + MAX_HEAD + 1)
-        part = bytes(self._buffer[self._checked : end])
+        self._head.feed(bytes(self._buffer[self._checked : end]))
         self._checked = end
-        self._head_bytes += len(part)
-        if self._head_bytes > MAX_HEAD:
-            raise _head_too_large()
-        upgrades = False
-        try:
-            self._parser.feed_data(part)
-        except httptools.HttpParserUpgrade:
-            upgrades = True
-        except httptools.HttpParserError:
-            raise _no_http() from None
-        if self._is_head_whole:
-            self._check_head(upgrades or self._parser.should_upgrade())
-        elif not blank:
+        if not blank:
             return False
-        elif self._is_arriving:  # otherwise these are empty lines before a request
-            raise _no_http()
-        head = bytes(self._buffer[:end])
+        if not self._head.is_whole and self._head.has_begun:
+            raise no_http()
+        data = bytes(self._buffer[:end])
         del self._buffer[:end]
         self._checked = 0
-        if self._is_head_whole:
-            self._in_head, self._head_bytes = False, 0
-            self._at_work, self._responding = True, False
-            self._http.data_received(head)
-            if self._body_left == 0:
+        if self._head.is_whole:  # otherwise these were empty lines before a request
+            self._at_work, self._responding, self._is_last = True, False, self._head.upgrades
+            self._in_body = self._head.body_length != 0
+            self._body_left = self._head.body_length or 0
+            self._chunks = ChunkedBody() if self._head.body_length is None else None
+            self._http.data_received(data)
+            if not self._in_body:
                 self._end_request()
         return True
 
-    def _check_head(self, upgrades: bool) -> None:
-        """Raise `RefusedError` where a head that is HTTP is refused all the same."""
-        if self._header_count > MAX_HEADERS:
-            raise _head_too_large()
-        try:
-            httptools.parse_url(self._url).path.decode("ascii")
-        except (httptools.HttpParserError, AttributeError, UnicodeDecodeError):
-            raise _no_http() from None
-        if upgrades and self._body_left != 0:
-            # What would come after an upgrade is no HTTP: a body there would be taken for the next request.
-            words = "this service has no Upgrade; send the request without that header"
-            raise RefusedError(501, words, "http", _CLOSE)
-        self._is_last = upgrades
-
-    # What httptools calls
-
-    def on_message_begin(self) -> None:
-        self._is_arriving = True
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_count += 1
-        kind = name.lower()
-        if kind == b"content-length":
-            self._body_left = int(value)
-        elif kind == b"transfer-encoding":
-            self._body_left = None
-
-    def on_headers_complete(self) -> None:
-        self._is_head_whole = True
-
     def _read_body(self) -> bool:
-        """Hand on what has come of a body; return whether there may be more to read."""
-        if self._body_left is not None:
+        """Hand on what has come of a body; return whether it is whole."""
+        if self._chunks is None:
             part = bytes(self._buffer[: self._body_left])
             del self._buffer[: len(part)]
             self._body_left -= len(part)
             ended = self._body_left == 0
         else:
-            # uvicorn gets the data as one chunk, without extensions and trailers: it would take those for headers.
-            part = b"".join(self._take_chunks())
-            ended = self._chunk_part == "over"
-            part = b"%x\r\n%b\r\n" % (len(part), part) if part else b""
-            part += b"0\r\n\r\n" if ended else b""
+            part = self._chunks.take(self._buffer)
+            ended = self._chunks.is_over
+            # Without trailers, which uvicorn would take for headers.
+            part = (b"%x\r\n%b\r\n" % (len(part), part) if part else b"") + (b"0\r\n\r\n" if ended else b"")
         if part:
             self._http.data_received(part)
         if ended:
             self._end_request()
         return ended
-
-    def _take_chunks(self) -> list[bytes]:
-        """Take the data of chunks out of the buffer (RFC 9112, 7.1). Raises `RefusedError` for what is none."""
-        data: list[bytes] = []
-        while self._buffer and self._chunk_part != "over":
-            if self._chunk_left:
-                data.append(bytes(self._buffer[: self._chunk_left]))
-                del self._buffer[: self._chunk_left]
-                self._chunk_left -= len(data[-1])
-                continue
-            end = self._buffer.find(b"\n") + 1
-            if (end or len(self._buffer)) + self._head_bytes > MAX_HEAD:
-                raise _head_too_large()
-            if not end:
-                break
-            line = bytes(self._buffer[:end])
-            del self._buffer[:end]
-            self._read_chunk_line(line)
-        return data
-
-    def _read_chunk_line(self, line: bytes) -> None:
-        size = _CHUNK_SIZE.fullmatch(line)
-        if self._chunk_part == "size" and size:
-            self._chunk_left = int(size[1], 16)
-            self._chunk_part = "end" if self._chunk_left else "trailers"
-        elif self._chunk_part == "end" and line == b"\r\n":
-            self._chunk_part = "size"
-        elif self._chunk_part == "trailers" and line == b"\r\n":
-            self._chunk_part = "over"
-        elif self._chunk_part == "trailers":
-            self._head_bytes += len(line)
-        else:
-            raise _no_http()
 
     def _end_request(self) -> None:
         self._stop_timer("arrival")
@@ -367,7 +294,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def _end(self) -> None:
         """Close after the last response; refuse what has come of another request."""
-        if self._is_arriving or self._head_bytes:
+        if self._head.size:
             self._refuse(RefusedError(400, "the request ended early; part of it is missing", "http", _CLOSE))
         else:
             self._line.close()
@@ -378,14 +305,14 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         if self._at_work and self._responding:  # a second response would be taken for a part of it
             self._line.close()
             return
-        lines = [f"HTTP/1.1 {error.status} Refused", *(f"{name}: {value}" for name, value in error.all_headers.items())]
+        lines = [f"HTTP/1.1 {error.status} Refused", *(f"{name}: {value}" for name, value in error.headers.items())]
         self.write("\r\n".join([*lines, "", ""]).encode() + error.body)
         self._is_refused = True
         self.close()
         self._detach()
 
     def _drain(self) -> None:
-        """Write no more; read and drop what the client still sends, for as long as a request may take to arrive."""
+        """Write no more; read and drop what the client still sends, for a while."""
         self._is_draining = True
         with contextlib.suppress(OSError, RuntimeError):  # the client has gone meanwhile
             self._line.write_eof()
@@ -414,19 +341,10 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def _too_slow(self) -> None:
         self._stop_timer("arrival")
-        if self._in_head:
+        if not self._in_body:
             words = f"the request did not arrive within {self._arrival:g} seconds"
             self._refuse(RefusedError(408, words, "slow", _CLOSE))
         elif self._at_work:  # a route reads the body, and has its own clock; what comes after its response has not
             self._start_timer("arrival", self._too_slow)
         else:
             self.close()  # it was answered, and its rest is of no interest
-
-
-def _head_too_large() -> RefusedError:
-    words = f"the head of the request is too large; {MAX_HEAD:,} bytes and {MAX_HEADERS} headers are taken"
-    return RefusedError(431, words, "head", _CLOSE)
-
-
-def _no_http() -> RefusedError:
-    return RefusedError(400, "Invalid HTTP request received.", "http", _CLOSE)

@@ -1,4 +1,4 @@
-"""The models that a service offers: by name and version, replaced while they are at work."""
+"""The registry of a service's models: by name and version, replaced while they are at work."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
-from whatsit.apps.api.batching import Batcher, Gate, Observer, best_batch
-from whatsit.apps.api.settings import RefusedError, Settings
+from whatsit.apps.api.batching import Batcher, Gate, Observe, best_batch
+from whatsit.apps.api.refusals import RefusedError
+from whatsit.apps.api.settings import Settings
 from whatsit.apps.model_files import require_models
 from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.errors import UsageError, suggest
@@ -25,7 +26,7 @@ Stamp = tuple[int, int, int]
 
 
 class Served:
-    """A model at work. A request keeps to the one it began with, so that its answer is wholly of that one."""
+    """A model at work. A request keeps the one that it began with until its response."""
 
     def __init__(self, name: str, version: str, predictor: Predictor, gate: Gate, batcher: Batcher) -> None:
         self.name = name
@@ -40,14 +41,14 @@ class Served:
 
     @property
     def explainer(self) -> Explainer:
-        """Raises `ModelError` where the model cannot be explained."""
+        """Open the model's explainer once. Raises `ModelError` where it cannot be explained."""
         with self._lock:
             self._explainer = self._explainer or Explainer(self.predictor)
         return self._explainer
 
     @contextmanager
     def in_use(self) -> Iterator[Served]:
-        """Keeps the model at work for as long as somebody needs it."""
+        """Keep the model at work for as long as a request needs it."""
         self._users += 1
         try:
             yield self
@@ -56,7 +57,7 @@ class Served:
             self._close_if_idle()
 
     def retire(self) -> None:
-        """Another took its place: it ends when nobody uses it any more."""
+        """End the model when no request uses it any more: another took its place."""
         self._retired = True
         self._close_if_idle()
 
@@ -79,7 +80,10 @@ class Entry:
 
 
 def parse_models(models: Sequence[str | Path]) -> list[Entry]:
-    """MODEL, NAME=MODEL or a folder of models each; a name that comes twice has versions 1, 2, ... Raises `UsageError`."""
+    """Return what to serve under which names: each is MODEL, NAME=MODEL or a folder of models.
+
+    A name that comes twice has versions 1, 2, ... Raises `UsageError`.
+    """
     entries: list[Entry] = []
     for name, path in chain(*map(_named, map(str, models))):
         if not name or len(name) > 100 or "/" in name or not is_plain(name):
@@ -92,7 +96,7 @@ def parse_models(models: Sequence[str | Path]) -> list[Entry]:
 
 
 def _named(text: str) -> list[tuple[str, str]]:
-    """Names and paths."""
+    """Return the names and paths that one argument stands for."""
     name, separator, path = text.partition("=")
     if separator and not Path(text).exists():
         return [(name, path)]
@@ -110,27 +114,27 @@ class Models:
         models: Sequence[str | Path],
         settings: Settings,
         *,
-        observe: Callable[[str, str], Observer] | None = None,
+        observer: Callable[[str, str], Observe] | None = None,
         runtime: str = "auto",
     ) -> None:
         self.entries = parse_models(models)
         self._settings = settings
-        self._observe = observe
+        self._observer = observer
         self._runtime = runtime
         self._one_at_a_time = asyncio.Lock()
 
     def load_all(self) -> None:
-        """Open every model. Raises `WhatsitError` where one cannot be opened: a service starts whole or not at all."""
+        """Open every model. Raises `WhatsitError`: a service starts whole or not at all."""
         for entry in self.entries:
             stamp = stamp_of(entry.path)
             entry.served, entry.stamp = self._open(entry), stamp
 
     def default(self) -> str:
-        """The name of the model that answers where none is asked for."""
+        """Return the name of the model that answers where a request names no model."""
         return self.entries[0].name
 
     def versions(self, name: str) -> list[Entry]:
-        """The versions of a model, the oldest first. Raises `RefusedError` (404) where there is none."""
+        """Return the versions of a model, the oldest first. Raises `RefusedError` (404)."""
         found = [entry for entry in self.entries if entry.name == name]
         if not found:
             known = dict.fromkeys(entry.name for entry in self.entries)
@@ -138,7 +142,10 @@ class Models:
         return found
 
     def get(self, name: str | None = None, version: str | None = None) -> Served:
-        """The model at work under a name (by default the first one's) and a version (the newest). Raises `RefusedError`."""
+        """Return the model at work under a name and a version.
+
+        By default it is the first model's name and the newest version that is loaded. Raises `RefusedError` (404, 503).
+        """
         name = name or self.default()
         found = self.versions(name)
         if version:
@@ -157,11 +164,14 @@ class Models:
 
     @property
     def full(self) -> bool:
-        """Whether no model would let in one more picture."""
+        """Whether every model would refuse one more image."""
         return all(entry.served.gate.full for entry in self.entries if entry.served) and self.ready
 
     async def load(self, entry: Entry, pool: Executor) -> None:
-        """Open an entry's file anew. What was at work goes on if that fails. Raises `WhatsitError`, and what nobody foresaw."""
+        """Open an entry's file again; if that fails the model at work stays.
+
+        Raises `WhatsitError`, and whatever the file makes a runtime raise.
+        """
         async with self._one_at_a_time:
             entry.stamp = stamp_of(entry.path)
             try:
@@ -175,13 +185,13 @@ class Models:
                 old.retire()
 
     def unload(self, entry: Entry) -> None:
-        """Take an entry out of service, until it is loaded again."""
+        """Take an entry out of service until it is loaded again."""
         if entry.served:
             entry.served.retire()
         entry.served, entry.reason = None, "unloaded"
 
     def changed(self) -> list[Entry]:
-        """The entries at work whose files are others than those that were opened last."""
+        """Return the entries at work whose files have changed since they were opened."""
         found = []
         for entry in self.entries:
             stamp = stamp_of(entry.path)
@@ -201,15 +211,15 @@ class Models:
         before = entry.served.batcher.max_batch if entry.served else None
         max_batch = self._settings.max_batch or before or best_batch(predictor.answer, predictor.size)
         gate = entry.served.gate if entry.served else Gate(self._settings.queue + max_batch)
-        observer = self._observe(entry.name, entry.version) if self._observe else None
+        observe = self._observer(entry.name, entry.version) if self._observer else None
         batcher = Batcher(
-            predictor.answer_each, max_batch=max_batch, max_delay=self._settings.max_delay, observer=observer
+            predictor.answer_each, max_batch=max_batch, max_delay=self._settings.max_delay, observe=observe
         )
         return Served(entry.name, entry.version, predictor, gate, batcher)
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """What changes when a model's file does; None where there is none."""
+    """Return what changes with a model's file; None where there is no file."""
     try:
         info = find_bundle(path).stat()
     except (OSError, ValueError):

@@ -1,4 +1,7 @@
-"""Under which names and below which path a service is asked: against DNS rebinding, and behind proxies."""
+"""The names and the path under which a service answers.
+
+Names are checked against DNS rebinding; the path is where a proxy serves it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]*))(?::\d*)?")
 _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _OWN = ("v1", "v2", "livez", "readyz", "metrics", "openapi.json", "page.js", "Sarabun.ttf")
-_MOST = 1000  # hosts that are remembered
+_MOST = 1000  # hosts that are cached
 
 
 class Names:
@@ -28,7 +31,12 @@ class Names:
     """
 
     def __init__(self, host: str, allowed: Iterable[str] = ()) -> None:
-        """`host` is what the service is bound to; `allowed` are names such as `pets.example` or `*.example`, or `*` for all."""
+        """Make the names.
+
+        Args:
+            host: what the service is bound to.
+            allowed: names such as `pets.example` or `*.example`, or `*` for all.
+        """
         self._allowed = [plain_name(name) for name in allowed]
         own = {"localhost", *_of_this_computer()}
         if numeric(host) is None:
@@ -78,7 +86,7 @@ def plain_name(text: str) -> str:
 
 
 def read_allowed(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of `--allow-host`. Raises `UsageError` for what no `Host` can be."""
+    """Return the names of `--allow-host`. Raises `UsageError` for what cannot be one."""
     found = []
     for name in names:
         plain = _in_ascii(plain_name(name))
@@ -91,7 +99,10 @@ def read_allowed(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def read_root_path(text: str | None) -> str:
-    """Return the path below which a proxy serves the service, such as `/pets`; empty for none. Raises `UsageError`."""
+    """Return the path below which a proxy serves the service, such as `/pets`.
+
+    It is empty for none. Raises `UsageError`.
+    """
     path = "/" + (text or "").strip().strip("/")
     if path == "/":
         return ""
@@ -113,7 +124,7 @@ def _in_ascii(name: str) -> str:
 
 
 def _of_this_computer() -> set[str]:
-    """The names that this computer has for itself."""
+    """Return the names that this computer has for itself."""
     try:
         name = plain_name(socket.gethostname())
     except (OSError, UnicodeError):

@@ -1,4 +1,6 @@
-"""The tensors of the Open Inference Protocol v2, with Triton's binary and classification extensions: bytes in, bytes out.
+"""The tensors of the Open Inference Protocol v2: bytes in, bytes out.
+
+With Triton's binary and classification extensions.
 
 Inputs: `image` (BYTES `[N]`, the files of pictures; in JSON as base64) or `pixels` (UINT8 `[N, H, W, 3]`, RGB, at the model's
 size). Outputs: `probabilities` (FP32 `[N, K]`), `label` (BYTES `[N]`), `unknown` (BOOL `[N]`) and, where the model has one,
@@ -21,7 +23,8 @@ import numpy.typing as npt
 import orjson
 
 from whatsit.apps.api.base64_text import read_base64
-from whatsit.apps.api.settings import RefusedError, Settings, bad_request, too_large
+from whatsit.apps.api.refusals import RefusedError, bad_request, too_large
+from whatsit.apps.api.settings import Settings
 from whatsit.engines import Images
 from whatsit.runtime.predictor import Answer, Predictor
 
@@ -35,7 +38,7 @@ class Output:
 
     name: str
     binary: bool
-    classes: int = 0  # the classification extension: so many of the most probable, as text; 0 for the tensor itself
+    classes: int = 0  # of the classification extension: the number of classes as text; 0 for the tensor itself
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,12 @@ class InferRequest:
     timeout: float | None = None  # seconds
 
     def __len__(self) -> int:
-        """How many pictures it brings."""
+        """Return how many images it brings."""
         return len(self.files) if self.pixels is None else len(self.pixels)
 
 
 def outputs_of(predictor: Predictor) -> dict[str, tuple[str, list[int]]]:
-    """The name, datatype and shape of each output; -1 is the number of pictures."""
+    """Return the name, datatype and shape of each output; -1 is the number of images."""
     outputs = {
         "probabilities": ("FP32", [-1, len(predictor.classes)]),
         "label": ("BYTES", [-1]),
@@ -64,14 +67,20 @@ def outputs_of(predictor: Predictor) -> dict[str, tuple[str, list[int]]]:
 
 
 def inputs_of(predictor: Predictor) -> dict[str, tuple[str, list[int]]]:
-    """The name, datatype and shape of each input, of which a request brings one."""
+    """Return the name, datatype and shape of each input, of which a request brings one."""
     return {"image": ("BYTES", [-1]), "pixels": ("UINT8", [-1, *predictor.size, 3])}
 
 
 def parse_request(body: bytes, header_length: str | None, predictor: Predictor, settings: Settings) -> InferRequest:
-    """A request of `infer`, whose header `Inference-Header-Content-Length` is given where it has one.
+    """Return a request of `infer`, checked.
 
-    Raises `RefusedError`: 400 for what is malformed, 413 for too much, 501 for what no version of this service does.
+    Args:
+        body: the whole body.
+        header_length: the header `Inference-Header-Content-Length`, where the request has one.
+        predictor: the model that is asked.
+        settings: the limits.
+
+    Raises `RefusedError`: 400 for what is malformed, 413 for too much, 501 for what is not supported.
     """
     names = list(outputs_of(predictor))
     split = _header_length(header_length, len(body))
@@ -104,7 +113,7 @@ def _header_length(text: str | None, size: int) -> int:
 
 
 def read_object(data: bytes, settings: Settings) -> dict[str, Any]:
-    """Return the object that JSON holds. Raises `RefusedError`: 400, or 413 for what would take long to parse."""
+    """Return the object that JSON holds. Raises `RefusedError` (400, 413)."""
     most = settings.max_values
     if len(data) > settings.max_json:
         raise too_large(f"the JSON has more than {settings.max_json:,} bytes; send large tensors as binary data")
@@ -260,7 +269,7 @@ def _id(document: dict[str, Any]) -> str | None:
 
 
 def _timeout(parameters: dict[str, Any]) -> float | None:
-    """Triton counts it in microseconds; 0 is none."""
+    """Return the timeout in seconds; Triton counts it in microseconds, and 0 is none."""
     timeout = parameters.get("timeout")
     if timeout is None:
         return None
@@ -298,7 +307,7 @@ class _Parts:
 def build_response(
     request: InferRequest, answers: Sequence[Answer], predictor: Predictor, model: str, version: str
 ) -> tuple[bytes, int | None]:
-    """The body, and the length of its JSON where binary data follow it (`Inference-Header-Content-Length`)."""
+    """Return the body, and the length of its JSON where binary data follow it."""
     probabilities = np.stack([answer.probabilities for answer in answers])
     parts = _Parts()
     for output in request.outputs:

@@ -1,18 +1,18 @@
-"""How many connections fit below the system's limit of open files, of which each is one."""
+"""The limit of connections that fits below the system's limit of open files."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 
-LATECOMERS = 100  # connections beyond the most that still hear why they are refused
+LATECOMERS = 100  # connections beyond the limit that get a 503
 BACKLOG = 2048  # connections that wait until they are accepted, which happens to all of them at once
 _SPARE = 32  # files for models that are opened anew, and the log
 
 
 @dataclass(frozen=True)
 class Room:
-    """Connections that are served, those that hear a refusal, and those that the system lets wait."""
+    """How many connections are served, are refused with a response, and wait to be accepted."""
 
     connections: int
     latecomers: int = LATECOMERS
@@ -20,9 +20,9 @@ class Room:
 
 
 def make_room(connections: int) -> Room:
-    """Raise the limit of open files as far as the system lets everybody; return what fits below it.
+    """Raise the limit of open files as far as it may be; return the room below it.
 
-    Where too many connections are open the next one is not accepted, and reset or left waiting; below the limit it hears 503.
+    Beyond that limit the system resets the next connection or lets it wait; below it, it gets a 503.
     """
     try:
         import resource
@@ -42,7 +42,7 @@ def make_room(connections: int) -> Room:
 
 
 def fit(connections: int, files: int) -> Room:
-    """Return the room that so many more open files give."""
+    """Return the room that a number of open files gives."""
     if files >= connections + LATECOMERS + BACKLOG:
         return Room(connections)
     files = max(files, 8)

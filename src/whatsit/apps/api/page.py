@@ -1,4 +1,4 @@
-"""The page at `/`, where a person can try the service: one picture in, its answer and its evidence out."""
+"""The page at `/`, where a person can try the service with one picture."""
 
 from __future__ import annotations
 
@@ -36,28 +36,16 @@ _KEYS = (
 
 
 def routes(service: Service) -> APIRouter:
-    """The page and its script."""
+    """Return the routes of the page, its script and its font."""
     router = APIRouter(include_in_schema=False)
-    page = (_FOLDER / "index.html").read_text(encoding="utf-8")
-    page = page.replace(
-        "{{formats}}", ",".join(("image/*", *sorted(EXTENSIONS)))
-    )  # browsers do not know each as a picture
-    # Below a proxy's path the page may be at /pets, without the slash that its links would need.
-    root = service.settings.root_path
-    page = page.replace("{{base}}", f'<base href="{html.escape(root)}/">' if root else "")
+    pages = {language: _page(language, service) for language in LANGUAGES}
     script = (_FOLDER / "page.js").read_bytes()
+    headers = {"content-security-policy": _POLICY, "x-content-type-options": "nosniff", "vary": "accept-language"}
 
     @router.get("/")
     async def show(request: Request, lang: str | None = None) -> Response:
-        language = lang if lang in LANGUAGES else language_of(request.headers.get("accept-language", "").split(",")[0])
-        words = Texts(language)
-        text = page.replace("{{language}}", language).replace("{{needs_key}}", str(bool(service.settings.keys)).lower())
-        for key in _KEYS:
-            text = text.replace(f"{{{{{key}}}}}", html.escape(words(f"api.{key}")))
-        spoken = {key: words(f"api.{key}") for key in _KEYS}
-        text = text.replace("{{words}}", html.escape(orjson.dumps(spoken).decode()))
-        headers = {"content-security-policy": _POLICY, "x-content-type-options": "nosniff", "vary": "accept-language"}
-        return HTMLResponse(text, headers=headers)
+        wanted = language_of(request.headers.get("accept-language", "").split(",")[0])
+        return HTMLResponse(pages[lang if lang in pages else wanted], headers=headers)
 
     @router.get("/page.js")
     async def code() -> Response:
@@ -68,3 +56,22 @@ def routes(service: Service) -> APIRouter:
         return FileResponse(FONT, headers={"cache-control": "max-age=86400"})
 
     return router
+
+
+def _page(language: str, service: Service) -> str:
+    """Return the page in a language."""
+    spoken = {key: Texts(language)(f"api.{key}") for key in _KEYS}
+    root = service.settings.root_path
+    values = {
+        **{key: html.escape(text) for key, text in spoken.items()},
+        "language": language,
+        "words": html.escape(orjson.dumps(spoken).decode()),
+        "needs_key": str(bool(service.settings.keys)).lower(),
+        "formats": ",".join(("image/*", *sorted(EXTENSIONS))),  # browsers do not know each as a picture
+        # Below a proxy's path the page may be at /pets, without the slash that its links would need.
+        "base": f'<base href="{html.escape(root)}/">' if root else "",
+    }
+    text = (_FOLDER / "index.html").read_text(encoding="utf-8")
+    for key, value in values.items():
+        text = text.replace(f"{{{{{key}}}}}", value)
+    return text

@@ -1,4 +1,4 @@
-"""`whatsit serve`: uvicorn around the application, with what it lacks against slow clients and for a calm end."""
+"""`whatsit serve`: the application in uvicorn, which stops in two steps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from whatsit.apps.api.service import Service
 from whatsit.apps.api.settings import Settings
 from whatsit.apps.api.telemetry import Log
 from whatsit.apps.network import HOST, listening
-from whatsit.errors import UsageError
 
 PORTS = range(8000, 8050)
 # Seconds after which a thread that computes in Python lets another one. The default of 5 ms is as long as a picture takes: under
@@ -52,7 +51,7 @@ def serve(
         port: 8000 or the next free one by default.
         settings: limits and timings.
         runtime: as for the Predictor.
-        say: is told the address.
+        say: called with the address.
 
     Raises `UsageError` or `BundleError` where a model cannot be opened or the address cannot be had.
     """
@@ -73,7 +72,7 @@ def serve(
 
 
 def make_server(service: Service) -> Server:
-    """A server for a service whose models are loaded, to be run with sockets."""
+    """Return a server for a service whose models are loaded, to be run with sockets."""
     room = make_room(service.settings.max_connections)
     config = uvicorn.Config(
         notify_connections(create_app(service)),
@@ -94,7 +93,7 @@ def make_server(service: Service) -> Server:
 
 @contextmanager
 def running(models: Sequence[str | Path], settings: Settings | None = None, log: Log | None = None) -> Iterator[str]:
-    """The address of a service on this computer, in a thread of this process, for as long as the block lasts."""
+    """Run a service on this computer in a thread of this process; yield its address."""
     service = Service(models, settings or Settings(watch=0.0, drain=0.0), log=log or Log(io.StringIO()))
     service.models.load_all()
     server = make_server(service)
@@ -111,7 +110,7 @@ def running(models: Sequence[str | Path], settings: Settings | None = None, log:
 
 
 class Server(uvicorn.Server):
-    """A server that stops in two steps: it refuses what is new, then closes and waits for what was accepted."""
+    """A server that first refuses what is new, then closes and waits for the rest."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -129,28 +128,8 @@ class Server(uvicorn.Server):
 
 
 def _tell(server: Server, address: str, say: Callable[[str], None]) -> None:
-    waiting = threading.Event()
     while not server.started:
         if server.should_exit:
             return
-        waiting.wait(0.05)
+        time.sleep(0.05)
     say(f"The service is at {address} (Ctrl-C stops it). Try: curl --data-binary @PICTURE {address}/v1/predict")
-
-
-def read_keys(path: Path) -> tuple[str, ...]:
-    """The keys in a file, one a line; lines that begin with # are passed over. Raises `UsageError`."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: the keys cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    keys = tuple(line.strip() for line in lines if line.strip() and not line.strip().startswith("#"))
-    if odd := [key for key in keys if not (key.isascii() and key.isprintable())]:
-        raise UsageError(
-            f"{path}: the key that begins with '{odd[0][:3]}' has letters that no request can bring; use a to z and digits"
-        )
-    short = [key for key in keys if len(key) < 16]
-    if short or not keys:
-        raise UsageError(
-            f"{path}: {'a key is' if short else 'no key is there; one is'} to have 16 characters or more, on a line of its own"
-        )
-    return keys

@@ -1,4 +1,7 @@
-"""From the files or pixels of a request to answers: admitted, decoded off the event loop, answered in batches, in time."""
+"""From the files or pixels of a request to answers, within its deadline.
+
+Images are admitted by a gate, decoded on threads and predicted in batches.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from whatsit.apps.api.batching import Answered, Batcher
-from whatsit.apps.api.bodies import Bodies, ClientGoneError
+from whatsit.apps.api.bodies import Bodies
 from whatsit.apps.api.models import Entry, Models, Served
-from whatsit.apps.api.settings import RefusedError, Settings
+from whatsit.apps.api.refusals import ClientGoneError, RefusedError
+from whatsit.apps.api.settings import Settings
 from whatsit.apps.api.telemetry import Log, Metrics
 from whatsit.engines import Images
 from whatsit.errors import ImageError
@@ -29,7 +33,7 @@ _LOT = 4  # pictures that one thread decodes for one request at a time
 
 
 class Service:
-    """Everything that the routes share. Lives in one event loop, from `start` to `stop`."""
+    """What the routes share. It lives in one event loop, from `start` to `stop`."""
 
     def __init__(
         self, models: Sequence[str | Path], settings: Settings, *, runtime: str = "auto", log: Log | None = None
@@ -37,7 +41,7 @@ class Service:
         self.settings = settings
         self.log = log or Log()
         self.metrics = Metrics()
-        self.models = Models(models, settings, observe=self.metrics.observer, runtime=runtime)
+        self.models = Models(models, settings, observer=self.metrics.observer, runtime=runtime)
         self.metrics.watch(self.models)
         self.bodies = Bodies(settings)
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -71,16 +75,16 @@ class Service:
         while True:
             await asyncio.sleep(self.settings.watch)
             for entry in await loop.run_in_executor(self._loaders, self.models.changed):
-                with contextlib.suppress(Exception):  # told by `reload`; the old one goes on
+                with contextlib.suppress(Exception):  # logged by `reload`; the old one stays
                     await self.reload(entry)
 
     async def reload(self, entry: Entry) -> None:
-        """Open an entry's file anew. Raises `WhatsitError`, and what nobody foresaw; what was at work goes on then."""
+        """Open an entry's file again, and log it. Raises as `Models.load`."""
         before = entry.reason
         try:
             await self.models.load(entry, self._loaders)
         except Exception:
-            if entry.reason == before:  # said once
+            if entry.reason == before:  # it is logged once
                 raise
             self.metrics.reloads.labels(entry.name, entry.version, "failed").inc()
             self.log.write("reload failed", "error", model=entry.name, version=entry.version, reason=entry.reason)
@@ -91,7 +95,7 @@ class Service:
     async def answer_files(
         self, served: Served, files: Sequence[bytes], receive: Receive, timeout: float | None = None
     ) -> list[Answer | ImageError]:
-        """Answer for the files of pictures; an unreadable one gets its own error.
+        """Return an answer for each image file; an unreadable one gets its own error.
 
         Raises `RefusedError` (429, 504), `ClientGoneError`, and what the model raises.
         """
@@ -106,11 +110,11 @@ class Service:
         return [answer for job, good in zip(jobs, answers, strict=True) for _, answer in job.batch.answers(good)]
 
     def _decode_in_turn(self, jobs: list[_Decoding]) -> None:
-        """No more lots of one request at a time than there are threads, so that others have their turn between them."""
+        """Decode a few images of a request at a time, so that other requests have their turn between."""
         waiting = deque(jobs)
 
         def next_one() -> None:
-            with contextlib.suppress(IndexError, RuntimeError):  # none is left, or the service has stopped
+            with contextlib.suppress(IndexError, RuntimeError):  # all are taken, or the service has stopped
                 job = waiting.popleft()
                 self._decoders.submit(job.run, next_one)
 
@@ -120,7 +124,10 @@ class Service:
     async def answer_pixels(
         self, served: Served, pixels: Images, receive: Receive, timeout: float | None = None
     ) -> list[Answer]:
-        """Answer for decoded pictures, uint8 `[N, H, W, 3]`. Raises as `answer_files`, and the `ImageError` of a picture."""
+        """Return an answer for each decoded image, uint8 `[N, H, W, 3]`.
+
+        Raises as `answer_files`, and the `ImageError` of an image.
+        """
         with served.gate.hold(len(pixels)):
             async with self._deadline(receive, timeout) as futures:
                 for start in range(0, len(pixels), served.batcher.max_batch):
@@ -130,7 +137,7 @@ class Service:
         return [_required(answer) for part in answers for answer in part]
 
     async def off_the_loop(self, served: Served, work: Callable[[], Result], receive: Receive) -> Result:
-        """Do other work for one picture on a decoder's thread, with the same bounds. Raises as `answer_files`."""
+        """Call a function for one image on a decoder's thread. Raises as `answer_files`."""
         with served.gate.hold(1):
             async with self._deadline(receive, None) as futures:
                 future = asyncio.wrap_future(self._decoders.submit(work))
@@ -139,7 +146,7 @@ class Service:
 
     @asynccontextmanager
     async def _deadline(self, receive: Receive, timeout: float | None) -> AsyncIterator[list[asyncio.Future[Any]]]:
-        """Futures put into the list are cancelled when their time is over or the client has gone; what waits is dropped."""
+        """Cancel the futures that are put into the list when their time is over or the client has gone."""
         futures: list[asyncio.Future[Any]] = []
         gone = False
 
@@ -169,11 +176,11 @@ class Service:
 
 
 class _GivenUpError(Exception):
-    """Nobody waits for the pictures any more."""
+    """The client has gone while its images were decoded."""
 
 
 class _Decoding:
-    """A few pictures of a request, decoded on a thread and handed to the model from there."""
+    """A few images of a request, decoded on a thread and put into the model's queue."""
 
     def __init__(self, files: list[bytes], served: Served, max_pixels: int) -> None:
         self.future: asyncio.Future[list[Answered]] = asyncio.get_running_loop().create_future()
@@ -208,7 +215,7 @@ class _Decoding:
         return file
 
     def _drop(self, _: object) -> None:
-        """What waits in the queue of a thread is not to hold a request's body after its end."""
+        """Let go of the files, which would wait in the queue of the threads after the request's end."""
         self._files = []
 
     def _tell(self, settle: Callable[[], None]) -> None:
@@ -216,7 +223,7 @@ class _Decoding:
             if not self.future.done():
                 settle()
 
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and its clients are gone
             self.future.get_loop().call_soon_threadsafe(settle_if_open)
 
 

@@ -1,21 +1,18 @@
-"""What the owner of a service can choose, and how a request is refused."""
+"""What the owner of a service can choose."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import orjson
 
 MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits and timings of a service. Everything that a stranger can make grow has one here."""
+    """Limits and timings of a service: for everything that a client can make grow."""
 
-    max_body: int = 64 * MEGABYTE  # bytes of a request's body, unpacked
+    max_body: int = 64 * MEGABYTE  # bytes of a request's body
     max_memory: int = 512 * MEGABYTE  # bytes of all bodies at one time
     max_json: int = 16 * MEGABYTE  # bytes of JSON in a body; larger tensors come as binary data
     max_values: int = 1_500_000  # numbers, texts, lists and objects in that JSON
@@ -37,36 +34,3 @@ class Settings:
     host: str | None = None  # what the service is bound to; None: not known
     allowed_hosts: tuple[str, ...] = ()  # the names under which it may be asked, beside its own (see names.py)
     root_path: str = ""  # the path below which a proxy serves it, such as /pets
-
-
-class RefusedError(Exception):
-    """A request that gets an error as its answer: `{"error": message}` with an HTTP status."""
-
-    def __init__(self, status: int, message: str, reason: str, headers: Mapping[str, str] | None = None) -> None:
-        """`reason` is the same in a word, for the metrics."""
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.reason = reason
-        self.headers = dict(headers or {})
-        self.body = orjson.dumps({"error": message})
-
-    @property
-    def all_headers(self) -> dict[str, str]:
-        """The headers of the response, with those that describe its body."""
-        return {"content-type": "application/json", "content-length": str(len(self.body)), **self.headers}
-
-
-def bad_request(message: str, reason: str = "malformed") -> RefusedError:
-    """400."""
-    return RefusedError(400, message, reason)
-
-
-def too_large(message: str) -> RefusedError:
-    """413; the connection is closed, as the rest of the request may be anything."""
-    return RefusedError(413, message, "too_large", {"connection": "close"})
-
-
-def overloaded(message: str = "too many pictures are waiting; try again in a second") -> RefusedError:
-    """429."""
-    return RefusedError(429, message, "queue_full", {"retry-after": "1"})

@@ -1,4 +1,4 @@
-"""What a service tells its owner: Prometheus metrics, and a line of JSON for each request."""
+"""What the owner of a service can follow: Prometheus metrics, and a log of JSON lines."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from whatsit.apps.api.batching import Observe
 from whatsit.apps.api.models import Models
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -24,7 +25,7 @@ _PICTURES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 @dataclass
 class Statistics:
-    """What a model has done since the start; times in nanoseconds, as Triton counts them."""
+    """What a model has done since the start, as Triton counts it: times in nanoseconds."""
 
     requests: int = 0
     pictures: int = 0
@@ -40,81 +41,49 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "whatsit_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
-        )
-        self.rejections = Counter(
-            "whatsit_rejections", "Requests and pictures refused, by reason", ["reason"], registry=self.registry
-        )
-        self.seconds = Histogram(
-            "whatsit_request_seconds",
-            "From a request's head to its answer",
-            ["route"],
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.queue = Histogram(
-            "whatsit_queue_seconds",
-            "Wait for the model",
-            ["model", "version"],
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.compute = Histogram(
-            "whatsit_compute_seconds",
-            "Computing a batch",
-            ["model", "version"],
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.batch = Histogram(
-            "whatsit_batch_size",
-            "Pictures answered together",
-            ["model", "version"],
-            buckets=_PICTURES,
-            registry=self.registry,
-        )
-        self.reloads = Counter(
-            "whatsit_reloads", "Models opened anew", ["model", "version", "outcome"], registry=self.registry
-        )
+        self.requests = self._counter("requests", "Requests answered", "route", "method", "status")
+        self.rejections = self._counter("rejections", "Requests and pictures refused, by reason", "reason")
+        self.reloads = self._counter("reloads", "Models opened anew", "model", "version", "outcome")
+        self.seconds = self._histogram("request_seconds", "From a request's head to its answer", _SECONDS, "route")
+        self._queue = self._histogram("queue_seconds", "Wait for the model", _SECONDS, "model", "version")
+        self._compute = self._histogram("compute_seconds", "Computing a batch", _SECONDS, "model", "version")
+        self._batch = self._histogram("batch_size", "Pictures answered together", _PICTURES, "model", "version")
         self._statistics: dict[tuple[str, str], Statistics] = {}
 
+    def _counter(self, name: str, about: str, *labels: str) -> Counter:
+        return Counter(f"whatsit_{name}", about, labels, registry=self.registry)
+
+    def _histogram(self, name: str, about: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(f"whatsit_{name}", about, labels, buckets=buckets, registry=self.registry)
+
     def watch(self, models: Models) -> None:
-        """Also tell how many pictures wait."""
+        """Also report how many images wait."""
         self.registry.register(_Depth(models))
 
     def of(self, model: str, version: str) -> Statistics:
-        """What a version of a model has done."""
+        """Return what a version of a model has done."""
         return self._statistics.setdefault((model, version), Statistics())
 
-    def observer(self, model: str, version: str) -> BatchObserver:
-        """For the batches of a version of a model."""
-        return BatchObserver(self, model, version)
+    def observer(self, model: str, version: str) -> Observe:
+        """Return what counts the batches of a version of a model, on the model's own thread."""
+        queue, compute, batch = (one.labels(model, version) for one in (self._queue, self._compute, self._batch))
+        statistics = self.of(model, version)
+
+        def observe(images: int, waited: Sequence[float], seconds: float) -> None:
+            batch.observe(images)
+            compute.observe(seconds)
+            for wait in waited:
+                queue.observe(wait)
+            statistics.batches += 1
+            statistics.pictures += images
+            statistics.queue_ns += int(1e9 * sum(waited))
+            statistics.compute_ns += int(1e9 * seconds)
+
+        return observe
 
     def text(self) -> bytes:
-        """In Prometheus' text format."""
+        """Return all in Prometheus' text format."""
         return generate_latest(self.registry)
-
-
-class BatchObserver:
-    """See `batching.Observer`. Called by a model's own thread."""
-
-    def __init__(self, metrics: Metrics, model: str, version: str) -> None:
-        self._queue = metrics.queue.labels(model, version)
-        self._compute = metrics.compute.labels(model, version)
-        self._batch = metrics.batch.labels(model, version)
-        self._statistics = metrics.of(model, version)
-
-    def batch(self, pictures: int, waited: Sequence[float], seconds: float) -> None:
-        self._batch.observe(pictures)
-        self._compute.observe(seconds)
-        for wait in waited:
-            self._queue.observe(wait)
-        found = self._statistics
-        found.batches += 1
-        found.pictures += pictures
-        found.queue_ns += int(1e9 * sum(waited))
-        found.compute_ns += int(1e9 * seconds)
 
 
 class _Depth(Collector):
@@ -142,7 +111,7 @@ class Log:
         self._stream = stream
 
     def write(self, event: str, level: str = "info", **values: object) -> None:
-        """Numbers and texts only; whatever they hold, it stays one line."""
+        """Write numbers and texts; whatever they hold, it stays one line."""
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "event": event, **values}
         with contextlib.suppress(OSError, ValueError):  # nobody reads the log any more; the service goes on
             print(json.dumps(line), file=self._stream or sys.stderr, flush=True)

@@ -3,147 +3,132 @@
 from __future__ import annotations
 
 import io
-import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
+from starlette.routing import Route
 
-from whatsit.apps.api import answers as schema
-from whatsit.apps.api.front import Shortcut
+from whatsit.apps.api import schemas
+from whatsit.apps.api.bodies import Share
 from whatsit.apps.api.models import Entry, Served
+from whatsit.apps.api.refusals import bad_request
+from whatsit.apps.api.schemas import ExplainQuery, ModelQuery, PredictQuery, errors
 from whatsit.apps.api.service import Service
-from whatsit.apps.api.settings import bad_request
 from whatsit.apps.presentation import answer_json
 from whatsit.errors import ImageError
 from whatsit.images.decode import decode_within, picture_size
 from whatsit.images.formats import CONTENT_TYPES
 from whatsit.runtime.overlay import draw
 
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_BINARY = {"type": "string", "format": "binary"}
+
+
+def _form(field: str, schema: dict[str, Any]) -> dict[str, Any]:
+    fields = {"type": "object", "properties": {field: schema}, "required": [field]}
+    return {"multipart/form-data": {"schema": fields}}
+
+
 _ONE = {
     "required": True,
     "description": "The file of one picture: as the body itself, or as the only file of a form.",
     "content": {
-        **dict.fromkeys(CONTENT_TYPES, _BINARY),
-        "application/octet-stream": _BINARY,
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {"file": {"type": "string", "format": "binary"}},
-                "required": ["file"],
-            }
-        },
+        **{kind: {"schema": _BINARY} for kind in (*CONTENT_TYPES, "application/octet-stream")},
+        **_form("file", _BINARY),
     },
 }
 _MANY = {
     "required": True,
     "description": "A form with a file for each picture.",
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
-                },
-                "required": ["files"],
-            }
-        }
-    },
+    "content": _form("files", {"type": "array", "items": _BINARY, "minItems": 1}),
 }
-_ERRORS = {
-    400: "The request is malformed",
-    401: "An API key is needed",
-    403: "The owner did not allow it",
-    404: "There is no such model",
-    408: "The request did not arrive in time",
-    413: "Too large, or too many pictures",
-    415: "The content encoding is not read",
-    422: "The picture cannot be read, or a parameter is out of range",
-    429: "Too many pictures are waiting; see Retry-After",
-    500: "An error inside the service",
-    501: "This model cannot do it",
-    503: "The service is stopping, or the model is not loaded",
-    504: "There was no answer in time",
+_DRAWING: dict[int | str, Any] = {
+    200: {"content": {"image/png": {"schema": _BINARY}}, "description": "The drawing"},
+    **errors(501),
 }
-
-
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The description of errors."""
-    return {status: {"model": schema.Problem, "description": _ERRORS[status]} for status in statuses}
-
-
-_WORK = errors(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
-Model = Annotated[str | None, Query(description="The name of a model; the first one's by default.", max_length=200)]
-Version = Annotated[str | None, Query(description="Of the model; the newest by default.", max_length=20)]
-Top = Annotated[int, Query(ge=1, le=1000, description="How many classes to name.")]
-Coverage = Annotated[
-    float | None,
-    Query(gt=0, lt=1, description="Also name the set of classes that holds the true one with this chance."),
-]
 
 
 def as_json(value: object) -> Response:
-    """What is no number becomes null."""
+    """Return a value as a response; what is no number becomes null."""
     return Response(orjson.dumps(value), media_type="application/json")
 
 
+def plain_route(path: str, handle: Callable[[Request], Awaitable[Response]]) -> Route:
+    """Return a POST route without FastAPI's solving of parameters."""
+
+    async def endpoint(request: Request) -> Response:
+        request.scope["route"] = route  # for the metrics
+        return await handle(request)
+
+    route = Route(path, endpoint, methods=["POST"])
+    return route
+
+
+def plain_routes(service: Service) -> list[Route]:
+    """Return the busy routes."""
+    v1 = _Routes(service)
+    return [plain_route("/v1/predict", lambda request: v1.predict(request, _query_of(request)))]
+
+
+def _query_of(request: Request) -> PredictQuery:
+    return PredictQuery.model_validate(dict(request.query_params))
+
+
 def routes(service: Service) -> APIRouter:
-    """The routes over a service."""
+    """Return all routes, with their description."""
     router = APIRouter(prefix="/v1", tags=["whatsit"])
     v1 = _Routes(service)
-    post: dict[str, Any] = {"methods": ["POST"], "responses": _WORK}
+    refusals = errors(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+    post: dict[str, Any] = {"methods": ["POST"], "responses": refusals}
     one, many = {"requestBody": _ONE}, {"requestBody": _MANY}
-    router.add_api_route("/predict", v1.predict, response_model=schema.Answer, openapi_extra=one, **post)
+    router.add_api_route("/predict", v1.predict, response_model=schemas.Answer, openapi_extra=one, **post)
     router.add_api_route(
-        "/predict/batch", v1.predict_batch, response_model=schema.BatchAnswer, openapi_extra=many, **post
+        "/predict/batch", v1.predict_batch, response_model=schemas.BatchAnswer, openapi_extra=many, **post
     )
-    drawing = {200: {"content": {"image/png": _BINARY}, "description": "The drawing"}}
-    post["responses"] = {**drawing, **_WORK, **errors(501)}
+    post["responses"] = {**refusals, **_DRAWING}
     router.add_api_route("/explain", v1.explain, response_class=Response, openapi_extra=one, **post)
-    router.add_api_route("/models", v1.models, response_model=schema.ModelList, responses=errors(401))
-    told = errors(401, 404, 422, 503)
-    router.add_api_route("/models/{name}", v1.model, response_model=schema.ModelDetails, responses=told)
+    router.add_api_route("/models", v1.models, response_model=schemas.ModelList, responses=errors(401))
+    about = errors(401, 404, 422, 503)
+    router.add_api_route("/models/{name}", v1.model, response_model=schemas.ModelDetails, responses=about)
     return router
-
-
-def shortcuts(service: Service) -> list[tuple[re.Pattern[str], Shortcut]]:
-    """The busy routes, for `Front`."""
-    return [(re.compile("/v1/predict"), Shortcut("/v1/predict", _Routes(service).predict))]
 
 
 class _Routes:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def _one_picture(self, request: Request, served: Served, share: Any) -> bytes:
-        served.gate.check()  # before anything is read
-        if _is_form(request):
-            files = await self._service.bodies.read_files(request, share)
-            if len(files) != 1:
-                raise bad_request(f"{len(files)} pictures in the form; send one, or several to /v1/predict/batch")
-            return files[0][1]
-        return await self._service.bodies.read(request, share)
+    @contextmanager
+    def _work(self, query: ModelQuery) -> Iterator[tuple[Served, Share]]:
+        """Hold the model of a request and its share of the memory; refuse it before its body is read."""
+        served = self._service.models.get(query.model, query.version)
+        with served.in_use(), self._service.bodies.share() as share:
+            served.gate.check()
+            yield served, share
 
-    async def predict(
-        self, request: Request, model: Model = None, version: Version = None, top: Top = 5, coverage: Coverage = None
-    ) -> Response:
+    async def _picture(self, request: Request, share: Share) -> bytes:
+        if not _is_form(request):
+            return await self._service.bodies.read(request, share)
+        files = await self._service.bodies.read_files(request, share)
+        if len(files) != 1:
+            raise bad_request(f"{len(files)} pictures in the form; send one, or several to /v1/predict/batch")
+        return files[0][1]
+
+    async def predict(self, request: Request, query: Annotated[PredictQuery, Query()]) -> Response:
         """Say what is in one picture."""
-        with self._service.models.get(model, version).in_use() as served, self._service.bodies.memory.share() as share:
-            data = await self._one_picture(request, served, share)
+        with self._work(query) as (served, share):
+            data = await self._picture(request, share)
             [answer] = await self._service.answer_files(served, [data], request.receive)
             if isinstance(answer, ImageError):
                 raise answer
-            found = answer_json(served.predictor.to_prediction(answer, top, coverage))
+            found = answer_json(served.predictor.to_prediction(answer, query.top, query.coverage))
             return as_json({**found, "model": served.name, "version": served.version})
 
-    async def predict_batch(
-        self, request: Request, model: Model = None, version: Version = None, top: Top = 5, coverage: Coverage = None
-    ) -> Response:
+    async def predict_batch(self, request: Request, query: Annotated[PredictQuery, Query()]) -> Response:
         """Say what is in many pictures. One that cannot be read gets its own error, the others are answered."""
-        with self._service.models.get(model, version).in_use() as served, self._service.bodies.memory.share() as share:
-            served.gate.check()
+        with self._work(query) as (served, share):
             if not _is_form(request):
                 raise bad_request("send the pictures as the files of a form (multipart/form-data)")
             files = await self._service.bodies.read_files(request, share)
@@ -156,23 +141,16 @@ class _Routes:
                     self._service.metrics.rejections.labels(f"picture_{answer.reason}").inc()
                     answers.append({"image": name, "error": str(answer), "reason": answer.reason})
                 else:
-                    answers.append(
-                        {"image": name, **answer_json(served.predictor.to_prediction(answer, top, coverage))}
-                    )
+                    prediction = served.predictor.to_prediction(answer, query.top, query.coverage)
+                    answers.append({"image": name, **answer_json(prediction)})
             return as_json({"model": served.name, "version": served.version, "answers": answers})
 
-    async def explain(
-        self,
-        request: Request,
-        model: Model = None,
-        version: Version = None,
-        label: Annotated[str | None, Query(description="The class to explain.", max_length=200)] = None,
-    ) -> Response:
+    async def explain(self, request: Request, query: Annotated[ExplainQuery, Query()]) -> Response:
         """Draw where in a picture the evidence for its class lies (Grad-CAM), as PNG."""
-        with self._service.models.get(model, version).in_use() as served, self._service.bodies.memory.share() as share:
-            data = await self._one_picture(request, served, share)
+        with self._work(query) as (served, share):
+            data = await self._picture(request, share)
             drawing = await self._service.off_the_loop(
-                served, lambda: _explain(served, data, label, self._service.settings.max_pixels), request.receive
+                served, lambda: _explain(served, data, query.label, self._service.settings.max_pixels), request.receive
             )
             return Response(drawing, media_type="image/png")
 
@@ -180,7 +158,11 @@ class _Routes:
         """List the models."""
         return as_json({"models": [_summary(entry) for entry in self._service.models.entries]})
 
-    async def model(self, name: str, version: Version = None) -> Response:
+    async def model(
+        self,
+        name: str,
+        version: Annotated[str | None, Query(max_length=20, description="The newest by default.")] = None,
+    ) -> Response:
         """What a model says of itself: classes, figures, card."""
         served = self._service.models.get(name, version)
         entries = self._service.models.versions(name)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import functools
-import re
 import time
 import zlib
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
+from starlette.routing import Route
 
-from whatsit.apps.api.front import Shortcut, digest, is_allowed
+from whatsit.apps.api.keys import Keys
 from whatsit.apps.api.models import Entry, Served
 from whatsit.apps.api.oip import InferRequest, build_response, inputs_of, outputs_of, parse_request, read_object
+from whatsit.apps.api.refusals import RefusedError, bad_request
+from whatsit.apps.api.schemas import errors
 from whatsit.apps.api.service import Service
-from whatsit.apps.api.settings import RefusedError, bad_request
-from whatsit.apps.api.v1 import as_json, errors
+from whatsit.apps.api.v1 import as_json, plain_route
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.runtime.predictor import Answer
 from whatsit.version import __version__
@@ -47,68 +48,46 @@ _TENSORS = {
         }
     },
 }
-_INFER = errors(400, 401, 404, 408, 413, 415, 422, 429, 500, 501, 503, 504)
+
+
+def plain_routes(service: Service) -> list[Route]:
+    """Return the busy routes."""
+    v2 = _Routes(service)
+
+    async def infer(request: Request) -> Response:
+        return await v2.infer(request, request.path_params["name"], request.query_params.get("version"))
+
+    return [plain_route("/v2/models/{name}/infer", infer)]
 
 
 def routes(service: Service) -> APIRouter:
-    """The routes over a service."""
+    """Return all routes, with their description."""
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
     v2 = _Routes(service)
+    empty: dict[str, Any] = {"response_class": Response}
     router.add_api_route("", v2.server, responses=errors(401))
-    router.add_api_route("/health/live", v2.live, response_class=Response)
-    router.add_api_route("/health/ready", v2.ready, response_class=Response, responses=errors(503))
+    router.add_api_route("/health/live", v2.live, **empty)
+    router.add_api_route("/health/ready", v2.ready, responses=errors(503), **empty)
     router.add_api_route("/models/stats", v2.all_statistics, responses=errors(401))
-    router.add_api_route("/models/{name}", v2.metadata, responses=errors(401, 404, 503))
-    router.add_api_route("/models/{name}/versions/{version}", v2.metadata, responses=errors(401, 404, 503))
-    router.add_api_route(
-        "/models/{name}/ready", v2.model_ready, response_class=Response, responses=errors(401, 404, 503)
-    )
-    router.add_api_route(
-        "/models/{name}/versions/{version}/ready",
-        v2.model_ready,
-        response_class=Response,
-        responses=errors(401, 404, 503),
-    )
-    router.add_api_route("/models/{name}/config", v2.config, responses=errors(401, 404, 503))
-    router.add_api_route("/models/{name}/versions/{version}/config", v2.config, responses=errors(401, 404, 503))
-    router.add_api_route("/models/{name}/stats", v2.statistics, responses=errors(401, 404))
-    router.add_api_route("/models/{name}/versions/{version}/stats", v2.statistics, responses=errors(401, 404))
-    router.add_api_route(
-        "/models/{name}/infer", v2.infer, responses=_INFER, openapi_extra={"requestBody": _TENSORS}, methods=["POST"]
-    )
-    router.add_api_route(
-        "/models/{name}/versions/{version}/infer",
-        v2.infer,
-        responses=_INFER,
-        openapi_extra={"requestBody": _TENSORS},
-        methods=["POST"],
-    )
-    router.add_api_route(
-        "/repository/index", v2.index, responses=errors(400, 401, 408, 413, 415, 503), methods=["POST"]
-    )
-    router.add_api_route(
-        "/repository/models/{name}/load",
-        v2.load,
-        response_class=Response,
-        responses=errors(400, 401, 403, 404, 408, 413, 415, 503),
-        methods=["POST"],
-    )
-    router.add_api_route(
-        "/repository/models/{name}/unload",
-        v2.unload,
-        response_class=Response,
-        responses=errors(400, 401, 403, 404, 408, 413, 415, 503),
-        methods=["POST"],
-    )
+    infer: dict[str, Any] = {
+        "responses": errors(400, 401, 404, 408, 413, 415, 422, 429, 500, 501, 503, 504),
+        "openapi_extra": {"requestBody": _TENSORS},
+        "methods": ["POST"],
+    }
+    for model in ("/models/{name}", "/models/{name}/versions/{version}"):
+        router.add_api_route(model, v2.metadata, responses=errors(401, 404, 503))
+        router.add_api_route(f"{model}/ready", v2.model_ready, responses=errors(401, 404, 503), **empty)
+        router.add_api_route(f"{model}/config", v2.config, responses=errors(401, 404, 503))
+        router.add_api_route(f"{model}/stats", v2.statistics, responses=errors(401, 404))
+        router.add_api_route(f"{model}/infer", v2.infer, **infer)
+    refusals = (400, 401, 408, 413, 415, 503)
+    router.add_api_route("/repository/index", v2.index, responses=errors(*refusals), methods=["POST"])
+    for verb, change in (("load", v2.load), ("unload", v2.unload)):
+        path, described = f"/repository/models/{{name}}/{verb}", errors(*refusals, 403, 404)
+        router.add_api_route(path, change, methods=["POST"], responses=described, **empty)
     for path in ("/systemsharedmemory/{rest:path}", "/cudasharedmemory/{rest:path}", "/trace/setting", "/logging"):
         router.add_api_route(path, _unsupported, methods=["GET", "POST"], include_in_schema=False)
     return router
-
-
-def shortcuts(service: Service) -> list[tuple[re.Pattern[str], Shortcut]]:
-    """The busy routes, for `Front`."""
-    path = "/v2/models/{name}/infer"
-    return [(re.compile("/v2/models/(?P<name>[^/]+)/infer"), Shortcut(path, _Routes(service).infer))]
 
 
 class _Routes:
@@ -157,7 +136,7 @@ class _Routes:
 
     async def infer(self, request: Request, name: str, version: str | None = None) -> Response:
         """Answer for pictures, as files or as pixels."""
-        with self._service.models.get(name, version).in_use() as served, self._service.bodies.memory.share() as share:
+        with self._service.models.get(name, version).in_use() as served, self._service.bodies.share() as share:
             counts = self._service.metrics.of(served.name, served.version)
             try:
                 served.gate.check()
@@ -194,7 +173,7 @@ class _Routes:
     async def _object(self, request: Request) -> dict[str, Any]:
         """A small JSON object, or none at all."""
         bodies = self._service.bodies
-        with bodies.memory.share() as share:
+        with bodies.share() as share:
             body = await bodies.read(request, share) or b"{}"
             return await bodies.work(len(body), functools.partial(read_object, body, self._service.settings))
 
@@ -264,8 +243,7 @@ def _authorize(service: Service, request: Request) -> None:
     if token is None:
         words = "models are loaded and unloaded only where the service was started with --admin-token-file"
         raise RefusedError(403, words, "forbidden")
-    brought = request.headers.get("x-admin-token", "").encode("latin-1")
-    if not is_allowed({b"x-api-key": brought}, [digest(token)]):
+    if request.headers.get("x-admin-token", "").strip() not in Keys([token]):
         raise RefusedError(401, "the token is needed, in the header X-Admin-Token", "unauthorized")
 
 

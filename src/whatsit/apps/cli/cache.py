@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from whatsit.apps.cli.options import Json
-from whatsit.apps.presentation import as_document
+from whatsit.apps.cli.output import print_json
 from whatsit.apps.terminal import out, table
 
 
@@ -27,7 +27,7 @@ def cache(
     if clear:
         removed = kept.clear(wanted)
         if as_json:
-            out(as_document({"folder": str(kept.cache_folder()), **vars(removed)}))
+            print_json({"folder": str(kept.cache_folder()), **vars(removed)})
             return
         out(f"Removed {_files(removed.files)} ({_size(removed.bytes)}) from {kept.cache_folder()}")
         if removed.files_in_use:
@@ -40,7 +40,7 @@ def cache(
     limit = kept.cache_limit()
     if as_json:
         about = [{**vars(row), "used": _time(row.used).isoformat() if row.used is not None else None} for row in rows]
-        out(as_document({"folder": str(kept.cache_folder()), "limit": limit, "kinds": about}))
+        print_json({"folder": str(kept.cache_folder()), "limit": limit, "kinds": about})
         return
     table(
         ("kind", "files", "size", "last used", ""),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from whatsit.apps.presentation import as_document
+from whatsit.apps.cli.output import print_json
 from whatsit.apps.terminal import TerminalReporter, out, table
 from whatsit.errors import UsageError
 
@@ -40,11 +40,10 @@ def explore(
         if quarantine or kinds:
             raise UsageError("--undo goes alone")
         back = verb.undo(data)
-        out(
-            as_document({"moved_back": [vars(one) for one in back]})
-            if as_json
-            else f"{len(back):,} files are back in {data}; look again with: whatsit explore {shlex.quote(data)}"
-        )
+        if as_json:
+            print_json({"moved_back": [vars(one) for one in back]})
+        else:
+            out(f"{len(back):,} files are back in {data}; look again with: whatsit explore {shlex.quote(data)}")
         return
     if kinds and not quarantine:
         raise UsageError("--kinds goes with --quarantine")
@@ -52,7 +51,7 @@ def explore(
         wanted = [kind.strip() for kind in kinds.split(",")] if kinds else verb.BAD
         found, folder = verb.explore(data, out=out_, quarantine=quarantine, kinds=wanted, reporter=reporter)
     if as_json:
-        out(as_document({**found.to_json(), "page": str(folder / "explore.html")}))
+        print_json({**found.to_json(), "page": str(folder / "explore.html")})
         return
     _print(found)
     out()

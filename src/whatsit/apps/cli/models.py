@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from whatsit.apps.cli.options import Data, Json, Model, RunData, Runtime
-from whatsit.apps.presentation import (
-    as_document,
-    benchmark_json,
-    criteria_words,
-    ensemble_json,
-    exported_json,
-    print_benchmark,
-    print_ensemble,
-    print_exported,
-    print_figures,
-)
+from whatsit.apps.cli.output import accuracy_words, print_classes, print_json, tested_json
 from whatsit.apps.terminal import TerminalReporter, err, out, table
+
+if TYPE_CHECKING:
+    from whatsit.evaluation.benchmark import Benchmark
+    from whatsit.evaluation.criteria import Check
+    from whatsit.evaluation.metrics import Figures
+    from whatsit.verbs.ensemble import Ensemble
+    from whatsit.verbs.export import Exported
 
 
 def evaluate(model: Model, data: Data, runtime: Runtime = "auto", as_json: Json = False) -> None:
@@ -31,9 +29,19 @@ def evaluate(model: Model, data: Data, runtime: Runtime = "auto", as_json: Json 
         evaluation = evaluate(model, data, runtime=runtime, reporter=reporter)
     unknown = float(evaluation.unknown.mean())
     if as_json:
-        out(as_document({**evaluation.figures.to_json(), "unknown": unknown}))
+        print_json({**evaluation.figures.to_json(), "unknown": unknown})
     else:
-        print_figures(evaluation.figures, unknown)
+        _print_figures(evaluation.figures, unknown)
+
+
+def _print_figures(figures: Figures, unknown: float) -> None:
+    """Print the metrics of an evaluation."""
+    top5 = f"   Top-5: {figures.top5_accuracy:.1%}" if len(figures.per_class) > 5 else ""
+    out(f"Accuracy: {accuracy_words(figures)}{top5}")
+    out(f"Loss:     {figures.loss:.3f}   Calibration error: {figures.ece:.3f}")
+    out(f"Unknown:  {unknown:.1%} of the pictures (counted above by their nearest class)")
+    out()
+    print_classes(figures)
 
 
 def check(
@@ -53,7 +61,7 @@ def check(
     checks = check(model, criteria)
     passed = all(one.passed for one in checks)
     if as_json:
-        out(as_document({"passed": passed, "checks": [vars(one) for one in checks]}))
+        print_json({"passed": passed, "checks": [vars(one) for one in checks]})
     else:
         words = {True: "FAIL", False: "CANNOT BE TOLD"}
         rows = [
@@ -64,6 +72,17 @@ def check(
         out("PASS: every criterion is met" if passed else f"FAIL: {criteria_words(checks)}")
     if not passed:
         sys.exit(1)
+
+
+def criteria_words(checks: Sequence[Check]) -> str:
+    """Return how many criteria are not met, and how many are without test images."""
+    missed, untested = sum(check.missed for check in checks), sum(bool(check.untested) for check in checks)
+    parts = [f"{missed} of {len(checks)} criteria not met"] if missed or not untested else []
+    if untested:
+        parts.append(
+            f"{untested}{'' if parts else f' of {len(checks)} criteria'} cannot be told for want of test pictures"
+        )
+    return "; ".join(parts)
 
 
 def export(
@@ -90,14 +109,45 @@ def export(
         exported = export(model, formats, out=out_, data=data, reporter=reporter)
     rejected = [one for one in exported if one.rejected]
     if as_json:
-        out(as_document([exported_json(one) for one in exported]))
+        print_json([_exported_json(one) for one in exported])
     else:
-        print_exported(exported)
+        _print_exported(exported)
     for one in rejected:
         assert one.gate
         err(f"whatsit: {one.format} was rejected: {why_rejected(one.gate)}")
     if rejected:
         sys.exit(1)
+
+
+def _exported_json(one: Exported) -> dict[str, Any]:
+    """Return an exported file as JSON."""
+    gate = one.gate and {**vars(one.gate), "loss": one.gate.loss, "passed": one.gate.passed}
+    return {
+        "format": one.format,
+        "file": str(one.path),
+        "megabytes": one.megabytes,
+        "max_difference": one.max_difference,
+        "gate": gate,
+        "rejected": one.rejected,
+    }
+
+
+def _print_exported(exported: Sequence[Exported]) -> None:
+    """Print a table of exported files."""
+    rows = [
+        (
+            one.format,
+            str(one.path),
+            f"{one.megabytes:.2f} MB",
+            f"{one.max_difference:.1e}",
+            f"{one.gate.accuracy:.2%} (float {one.gate.float_accuracy:.2%})" if one.gate else "",
+            f"{one.gate.agreement:.2%}" if one.gate else "",
+            f"{one.gate.n:,}" if one.gate else "",
+            "" if one.gate is None else "pass" if one.gate.passed else "REJECTED",
+        )
+        for one in exported
+    ]
+    table(("format", "file", "size", "largest difference", "test accuracy", "same label", "pictures", ""), rows)
 
 
 def verify(
@@ -115,7 +165,7 @@ def verify(
         results = verify(model, exports=exports, reporter=reporter)
     passed = all(result.passed for result in results)
     if as_json:
-        out(as_document({"passed": passed, "tolerance": TOLERANCE, "ways": [vars(result) for result in results]}))
+        print_json({"passed": passed, "tolerance": TOLERANCE, "ways": [vars(result) for result in results]})
     else:
         rows = [
             (
@@ -158,10 +208,51 @@ def benchmark(
     drawing = drawing_path(model, plot)
     with TerminalReporter() as reporter:
         result = benchmark(model, formats=formats, data=data, pictures=pictures, reporter=reporter)
-    out(as_document(benchmark_json(result))) if as_json else print_benchmark(result)
+    print_json(_benchmark_json(result)) if as_json else _print_benchmark(result)
     draw(result, drawing)  # after the figures, which are not to be lost for it
     if not as_json:
         out(f"Drawing: {drawing}")
+
+
+def _benchmark_json(result: Benchmark) -> dict[str, Any]:
+    """Return a benchmark as JSON."""
+    rows = [
+        {
+            "name": row.name,
+            "accuracy": row.gate.accuracy,
+            "agreement": row.gate.agreement,
+            "max_difference": row.gate.max_difference,
+            "usable": row.usable,
+            "megabytes": row.megabytes,
+            **vars(row.cost),
+        }
+        for row in result.rows
+    ]
+    return {"pictures": result.pictures, "size": list(result.size), "ways": rows, "advice": list(result.advice)}
+
+
+def _print_benchmark(result: Benchmark) -> None:
+    """Print a benchmark as a table."""
+    rows = [
+        (
+            row.name,
+            f"{row.gate.accuracy:.2%}",
+            f"{row.gate.agreement:.2%}",
+            f"{row.megabytes:.1f} MB",
+            f"{row.cost.load:.2f} s",
+            f"{1000 * row.cost.p50:.2f} ms",
+            f"{1000 * row.cost.p99:.2f} ms",
+            f"{row.cost.pictures_per_second:,.0f}/s",
+            "-" if row.cost.peak_mb is None else f"{row.cost.peak_mb:,.0f} MB",
+        )
+        for row in result.rows
+    ]
+    table(("way", "accuracy", "same label", "size", "load", "p50", "p99", "batches", "memory"), rows)
+    out()
+    height, width = result.size
+    out(f"Of {result.pictures:,} test pictures at {width} x {height} pixels; p50 and p99 of one picture, batches of 32")
+    for line in result.advice:
+        out(line)
 
 
 def ensemble(
@@ -176,9 +267,31 @@ def ensemble(
     with TerminalReporter() as reporter:
         made = ensemble(models, out_, data=data, reporter=reporter)
     if as_json:
-        out(as_document(ensemble_json(made)))
+        print_json(_ensemble_json(made))
         return
-    print_ensemble(made)
+    _print_ensemble(made)
     out()
     out(f"Next: whatsit predict {made.model} PICTURE...")
     out(f"Next: whatsit verify {made.model}")
+
+
+def _ensemble_json(made: Ensemble) -> dict[str, Any]:
+    """Return an ensemble as JSON."""
+    return {
+        "model": str(made.model),
+        "members": [vars(vote) for vote in made.members],
+        "test": tested_json(made.test),
+        "seconds": made.seconds,
+    }
+
+
+def _print_ensemble(made: Ensemble) -> None:
+    """Print an ensemble as a table."""
+    rows = [(vote.model, f"{vote.weight:.0%}", f"{vote.accuracy:.2%}") for vote in made.members]
+    table(("member", "vote", "test accuracy"), [*rows, (str(made.model), "", f"{made.test.accuracy:.2%}")])
+    best = max(vote.accuracy for vote in made.members)
+    out()
+    out(
+        f"Test accuracy {accuracy_words(made.test)}, "
+        f"{100 * (made.test.accuracy - best):+.2f} points against the best member; test loss {made.test.loss:.3f}"
+    )

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from whatsit.apps.cli.options import Json, Model, Runtime
+from whatsit.apps.cli.output import answer_line, print_json
 from whatsit.apps.client import Client
-from whatsit.apps.presentation import answer_json, answer_line, as_document
+from whatsit.apps.presentation import answer_json
 from whatsit.apps.terminal import LineReporter, err, out
 from whatsit.errors import ImageError, UsageError
 
@@ -36,11 +37,11 @@ def predict(
         if isinstance(answer, ImageError):
             failed += 1
             if as_json:
-                out(as_document({"image": name, "error": str(answer)}))
+                print_json({"image": name, "error": str(answer)})
             else:
                 err(f"whatsit: {name}: {answer}")
         elif as_json:
-            out(as_document({"image": name, **answer_json(answer)}))
+            print_json({"image": name, **answer_json(answer)})
         else:
             out(f"{name}: {answer_line(answer)}")
     if failed:
@@ -68,7 +69,7 @@ def explain(
             "evidence": explanation.evidence.round(4).tolist(),
             "drawing": str(path),
         }
-        out(as_document({"image": image, **answer_json(explanation.prediction), **about}))
+        print_json({"image": image, **answer_json(explanation.prediction), **about})
         return
     out(f"{image}: {answer_line(explanation.prediction)}")
     if explanation.label != explanation.prediction.label:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whatsit.apps.cli.options import Json
-from whatsit.apps.presentation import as_document
+from whatsit.apps.cli.output import print_json
 from whatsit.apps.terminal import TerminalReporter, out, table
 from whatsit.errors import UsageError
 
@@ -41,7 +41,7 @@ def runs(
     with TerminalReporter() as reporter:
         found = list_runs(words[0], sort, reporter=reporter)
     if as_json:
-        out(as_document([vars(run) for run in found]))
+        print_json([vars(run) for run in found])
         return
     rows = [
         (
@@ -65,7 +65,7 @@ def _diff(first: str, second: str, as_json: bool) -> None:
 
     found = compare(first, second)
     if as_json:
-        out(as_document({"runs": list(found.runs), **found.parts, "same_test_pictures": found.same_test}))
+        print_json({"runs": list(found.runs), **found.parts, "same_test_pictures": found.same_test})
         return
     _print_diff(found)
 
@@ -99,6 +99,6 @@ def track(
         if not as_json:
             out(f"{model}: {'kept' if tracked[-1].new else 'is there already'} as run {tracked[-1].run_id}")
     if as_json:
-        out(as_document([vars(one) for one in tracked]))
+        print_json([vars(one) for one in tracked])
     elif tracked[-1].address.startswith("sqlite:"):
         out(f"Next: mlflow ui --backend-store-uri {shlex.quote(tracked[-1].address)}")

@@ -74,8 +74,9 @@ def serve(
 ) -> None:
     """Serve models to programs: REST with batches, and the Open Inference Protocol of KServe and Triton."""
     with required("the service", "serve", "fastapi"):
+        from whatsit.apps.api.keys import read_keys
         from whatsit.apps.api.names import read_allowed, read_root_path
-        from whatsit.apps.api.server import read_keys, serve
+        from whatsit.apps.api.server import serve
         from whatsit.apps.api.settings import MEGABYTE, Settings
     settings = Settings(
         max_body=max_body * MEGABYTE,

@@ -9,20 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whatsit.apps.cli.options import DATA, Backbone, Data, Json, Limit, Out, Seed, Settings, Weights
-from whatsit.apps.presentation import (
-    accuracy_words,
-    answer_json,
-    answer_line,
-    as_document,
-    print_run,
-    run_json,
-    tested_json,
-)
+from whatsit.apps.cli.output import accuracy_words, answer_line, print_classes, print_json, print_pairs, tested_json
+from whatsit.apps.presentation import answer_json
 from whatsit.apps.terminal import TerminalReporter, out, table
 from whatsit.errors import WhatsitError
-from whatsit.run_files import BEST, PLOTS, RECIPE
+from whatsit.run_files import BEST, PLOTS, RECIPE, REPORT
 
 if TYPE_CHECKING:
+    from whatsit.run.record import Run
     from whatsit.verbs.tune import Tuning
 
 
@@ -36,7 +30,7 @@ def demo(
         result = demo(out=out_, reporter=reporter)
     run, answer = result.run, result.prediction
     if as_json:
-        out(as_document({**run_json(run), "picture": str(result.picture), "prediction": answer_json(answer)}))
+        print_json({**_run_json(run), "picture": str(result.picture), "prediction": answer_json(answer)})
         return
     print_run(run)
     out()
@@ -103,12 +97,12 @@ def train(
             reporter=reporter,
         )
     if as_json:
-        out(as_document(run_json(run)))
+        print_json(_run_json(run))
     else:
         print_run(run)
         out()
         if run.examination:
-            out(f"Next: open {run.folder / 'report.html'} in a browser")
+            out(f"Next: open {run.folder / REPORT} in a browser")
         out(f"Next: whatsit predict {run.folder} PICTURE...")
         out(f"Next: whatsit app {run.folder}")
     if tracked:
@@ -117,6 +111,41 @@ def train(
         except WhatsitError as error:
             error.add_note(f"the run is whole, in {run.folder}; try again with: whatsit track {run.folder}")
             raise
+
+
+def _run_json(run: Run) -> dict[str, Any]:
+    """Return a run as JSON."""
+    return {
+        "run": str(run.folder),
+        "model": str(run.model),
+        "test": tested_json(run.test),
+        "seconds": run.seconds,
+        "recipe": run.recipe.name,
+    }
+
+
+def print_run(run: Run) -> None:
+    """Print what a run has measured."""
+    rows = [
+        ("Model", f"{run.recipe.model} (recipe {run.recipe.name}), {run.model}"),
+        ("Test accuracy", accuracy_words(run.test)),
+        *([("Leakage", run.leakage.sentence)] if run.leakage.pictures else []),
+        ("Test loss", f"{run.test.loss:.3f} (calibration error {run.test.ece:.3f})"),
+        ("Inference time", f"{1000 * run.speed.median:.1f} ms a picture ({run.speed.runtime})"),
+        ("Model size", f"{run.megabytes:.1f} MB"),
+        ("Time in all", f"{run.seconds:.0f} s"),
+    ]
+    if run.examination:
+        checks = run.examination.checks
+        missed = [f"{check.what} {check.wanted}, found {check.found}" for check in checks if check.missed]
+        told = ["; ".join(missed) + " NOT MET"] if missed else []
+        told += [f"{check.what} {check.found}" for check in checks if check.untested]
+        met = f"all {len(checks)} met" if checks else "none applies"
+        rows.append(("Criteria", "; ".join(told) or met))
+        rows.append(("Report", str(run.folder / REPORT)))
+    print_pairs(rows)
+    out()
+    print_classes(run.test)
 
 
 def tune(
@@ -172,7 +201,7 @@ def tune(
             reporter=reporter,
         )
     if as_json:
-        out(as_document(_tuning_json(found)))
+        print_json(_tuning_json(found))
         return
     _print_tuning(found)
 
@@ -210,8 +239,7 @@ def _print_tuning(found: Tuning) -> None:
     if found.run:
         rows.append(("Test accuracy", accuracy_words(found.run)))
     rows += [("Plots", str(found.folder / PLOTS)), ("Time in all", f"{found.seconds:.0f} s")]
-    for name, value in rows:
-        out(f"{name + ':':16s}{value}")
+    print_pairs(rows)
     out()
     table(("setting", "value"), [(key, written(value)) for key, value in found.best.values.items()])
     out()

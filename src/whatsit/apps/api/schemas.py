@@ -1,8 +1,48 @@
-"""The JSON of `/v1`, for the service's description (OpenAPI). Answers are written from plain values, not through these."""
+"""The JSON of `/v1` as OpenAPI describes it; the responses themselves are written from plain values."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, Field
+
+_ERRORS = {
+    400: "The request is malformed",
+    401: "An API key is needed",
+    403: "The owner did not allow it",
+    404: "There is no such model",
+    408: "The request did not arrive in time",
+    413: "Too large, or too many pictures",
+    415: "The content encoding is not read",
+    422: "The picture cannot be read, or a parameter is out of range",
+    429: "Too many pictures are waiting; see Retry-After",
+    500: "An error inside the service",
+    501: "This model cannot do it",
+    503: "The service is stopping, or the model is not loaded",
+    504: "There was no answer in time",
+}
+
+
+class ModelQuery(BaseModel):
+    """Which model answers."""
+
+    model: str | None = Field(None, description="The name of a model; the first one's by default.", max_length=200)
+    version: str | None = Field(None, description="Of the model; the newest by default.", max_length=20)
+
+
+class PredictQuery(ModelQuery):
+    """What is asked of a model."""
+
+    top: int = Field(5, ge=1, le=1000, description="How many classes to name.")
+    coverage: float | None = Field(
+        None, gt=0, lt=1, description="Also name the set of classes that holds the true one with this chance."
+    )
+
+
+class ExplainQuery(ModelQuery):
+    """What is to be explained."""
+
+    label: str | None = Field(None, description="The class to explain.", max_length=200)
 
 
 class Problem(BaseModel):
@@ -45,13 +85,13 @@ class UnreadPicture(Problem):
 
 
 class NamedPrediction(Prediction):
-    """An answer for a file."""
+    """The prediction for a file."""
 
     image: str = Field(description="The name of its file.", examples=["cat.jpg"])
 
 
 class BatchAnswer(BaseModel):
-    """An answer or an error for each picture, in their order."""
+    """A prediction or an error for each picture, in their order."""
 
     model: str
     version: str
@@ -69,16 +109,21 @@ class ModelSummary(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All models; the first answers where none is asked for."""
+    """All models; the first answers where a request names no other."""
 
     models: list[ModelSummary]
 
 
 class ModelDetails(ModelSummary):
-    """Everything that a model says of itself."""
+    """A model with its metrics and its card."""
 
     size: list[int] = Field(description="Height and width in pixels to which pictures are brought.")
     runtime: str
     versions: list[str]
     test: dict[str, object] | None = Field(description="Its figures on the test pictures, with 95 % intervals.")
     card: str = Field(description="The model card, in Markdown.")
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the description of error responses."""
+    return {status: {"model": Problem, "description": _ERRORS[status]} for status in statuses}

@@ -1,0 +1,20 @@
+from whatsit.apps.client import Client as Client
+from whatsit.apps.proof import verify as verify
+from whatsit.apps.tracking import track as track
+from whatsit.errors import WhatsitError as WhatsitError
+from whatsit.run.record import Run as Run
+from whatsit.run.summary import list_runs as runs  # noqa: F401 - public
+from whatsit.runtime.predictor import Prediction as Prediction
+from whatsit.runtime.predictor import Predictor as Predictor
+from whatsit.runtime.predictor import Predictor as load  # noqa: F401, N813 - opening a model reads as a verb
+from whatsit.verbs.benchmark import benchmark as benchmark
+from whatsit.verbs.check import check as check
+from whatsit.verbs.demo import demo as demo
+from whatsit.verbs.ensemble import ensemble as ensemble
+from whatsit.verbs.evaluate import evaluate as evaluate
+from whatsit.verbs.explain import explain as explain
+from whatsit.verbs.explore import explore as explore
+from whatsit.verbs.export import export as export
+from whatsit.verbs.train import train as train
+from whatsit.verbs.tune import tune as tune
+from whatsit.version import __version__ as __version__

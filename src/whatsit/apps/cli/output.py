@@ -1,0 +1,55 @@
+"""What several commands print: JSON documents, the metrics of a model, tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from whatsit.apps.terminal import out, table
+
+if TYPE_CHECKING:
+    from whatsit.evaluation.metrics import Figures
+    from whatsit.run.summary import RunSummary
+    from whatsit.runtime.predictor import Prediction
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON that every parser reads: on one line, and never NaN or Infinity."""
+    out(json.dumps(value, allow_nan=False))
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print a line for each name and value."""
+    for name, value in pairs:
+        out(f"{name + ':':16s}{value}")
+
+
+def tested_json(test: Figures | RunSummary) -> dict[str, Any]:
+    """Return the metrics on the test images that every command gives."""
+    return {"accuracy": test.accuracy, "accuracy_ci95": list(test.accuracy_ci95), "loss": test.loss, "n": test.n}
+
+
+def accuracy_words(test: Figures | RunSummary) -> str:
+    """Return the accuracy with its interval and the number of images."""
+    low, high = test.accuracy_ci95
+    return f"{test.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {test.n:,} pictures"
+
+
+def answer_line(answer: Prediction) -> str:
+    """Return the prediction for an image as a line."""
+    line = f"{'unknown, nearest to ' if answer.unknown else ''}{answer.label} {answer.probability:.1%}"
+    return line if answer.labels is None or answer.unknown else f"{line}  {{{', '.join(answer.labels)}}}"
+
+
+def print_classes(figures: Figures) -> None:
+    """Print a table of the metrics of each class."""
+    rows = [
+        (label, f"{f.recall:.1%}", f"{f.precision:.1%}", f"{f.f1:.1%}", f"{f.n:,}")
+        if f.n
+        else (label, "not tested", "not tested", "not tested", "0")
+        for label, f in figures.per_class.items()
+    ]
+    for name, f in (("(macro)", figures.macro), ("(weighted)", figures.weighted)):
+        rows.append((name, f"{f.recall:.1%}", f"{f.precision:.1%}", f"{f.f1:.1%}", f"{figures.n:,}"))
+    table(("class", "accuracy (recall)", "precision", "F1", "pictures"), rows)
