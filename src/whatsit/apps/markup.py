@@ -1,4 +1,7 @@
-"""Pieces of HTML and wording that the apps share. Names of classes and files are escaped: they may be anybody's."""
+"""Pieces of HTML that the apps share.
+
+Names of classes and files are escaped: they may be anybody's.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def seconds(time: float, text: Texts) -> str:
 
 
 def picture(url: str, alt: str, evidence: str = "", opacity: float = 0.0) -> str:
-    """Return a picture, and over it the evidence: a picture of the same size, with an opacity of 0 to 1."""
+    """Return a picture, and over it its evidence with an opacity of 0 to 1."""
     over = f'<img class="over" src="{evidence}" alt="" style="opacity:{opacity:.2f}">' if evidence else ""
     return f'<figure class="w-picture"><img src="{url}" alt="{safe(alt)}">{over}</figure>'
 
@@ -91,7 +94,7 @@ def card(url: str, caption: str, name: str, *, faint: bool = False) -> str:
 
 
 def tiles(*numbers: tuple[str, ...]) -> str:
-    """Return large numbers in a row: each with a caption and, where there is more to say, small print."""
+    """Return large numbers in a row, each with a caption and optional small print."""
     inner = "".join(
         f'<div class="w-tile"><b>{number}</b><span>{safe(caption)}</span><small>{safe("".join(small))}</small></div>'
         for number, caption, *small in numbers

@@ -95,14 +95,14 @@ def _by_gradio(model: Path) -> Iterator[Entry]:
 
 @contextmanager
 def _by_web_app(model: Path) -> Iterator[Entry]:
-    from whatsit.apps.answers import Brought, answer_all
+    from whatsit.apps.predictions import Upload, predict_all
 
     predictor = Predictor(model)
 
     def answer(files: Sequence[Path]) -> list[Prediction]:
-        lot = answer_all(predictor, [Brought(file.name, file.read_bytes()) for file in files])
-        for failed in lot.failed:
-            raise EngineError(f"{failed.brought.name}: {failed.answer}")
-        return [one.answer for one in lot.answered if isinstance(one.answer, Prediction)]
+        batch = predict_all(predictor, [Upload(file.name, file.read_bytes()) for file in files])
+        for failed in batch.failed:
+            raise EngineError(f"{failed.upload.name}: {failed.error}")
+        return [one.prediction for one in batch.predicted]
 
     yield answer

@@ -54,7 +54,7 @@ class Tracked:
 
 
 def _location(folder: Path) -> tuple[str, str | None]:
-    """Return the address of the tracking store, and that of artifacts where the store does not know it.
+    """Return the address of the tracking store, and of artifacts where it has none.
 
     `MLFLOW_TRACKING_URI`, or a SQLite file beside the run folder (of a study's best run, beside the study's). Raises
     `UsageError` where that file cannot be written.
@@ -79,7 +79,7 @@ def _location(folder: Path) -> tuple[str, str | None]:
 
 
 def track(run: str | Path, *, experiment: str = EXPERIMENT) -> Tracked:
-    """Copy a finished run to MLflow: parameters, metrics, epochs, plots, report, model.
+    """Copy a finished run to MLflow, with its epochs, plots, report and model.
 
     A run that was copied before is left as it is.
 
@@ -111,7 +111,7 @@ def track(run: str | Path, *, experiment: str = EXPERIMENT) -> Tracked:
 
 
 def require_mlflow() -> None:
-    """Raise `MissingExtraError` where MLflow is not installed, before hours of training."""
+    """Raise `MissingExtraError` where MLflow is not installed."""
     _mlflow()
 
 
@@ -137,7 +137,7 @@ def _mlflow() -> Any:
 
 @contextmanager
 def _store(mlflow: Any, address: str) -> Iterator[None]:
-    """Set MLflow's address, and silence its advice: what it warns of is done here on purpose."""
+    """Set MLflow's address, and silence warnings about what is done here on purpose."""
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [logger.level for logger in loggers]

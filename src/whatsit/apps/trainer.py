@@ -1,4 +1,4 @@
-"""Training in a process of its own, started early: TensorFlow takes longer to load than a head takes to train.
+"""Training in a process of its own, started early: TensorFlow loads slowly.
 
 The app talks to it over its standard streams, a JSON document a line: a job in; its stages and at last the result out.
 When the app ends, so do the streams, and with them this process.
@@ -59,7 +59,7 @@ class Trainer:
     """A training process that waits for jobs. Thread-safe: one job at a time."""
 
     def __init__(self, log: Callable[[str], None] = lambda text: None) -> None:
-        """Start the process, which loads TensorFlow at once; `log` gets each line of its stderr."""
+        """Start the process; `log` gets each line of its stderr."""
         self._lock = threading.Lock()
         self._log = log
         self._process = self._start()
@@ -84,7 +84,10 @@ class Trainer:
                 self._log(line.rstrip("\n"))
 
     def train(self, data: Path, out: Path, show: Callable[[str], None]) -> TrainingResult:
-        """Train on DATA and measure the model; `show` gets the `Work` that begins. Raises `WhatsitError`."""
+        """Train on DATA and measure the model; `show` gets the `Work` that begins.
+
+        Raises `WhatsitError`.
+        """
         with self._lock:
             if self._process.poll() is not None:
                 self._process = self._start()
@@ -125,7 +128,10 @@ class Trainer:
 
 
 def result_from(values: dict[str, Any]) -> TrainingResult:
-    """Return a result from its JSON. Raises `LookupError`, `TypeError` or `ValueError` for any other."""
+    """Return a result from its JSON.
+
+    Raises `LookupError`, `TypeError` or `ValueError` for anything else.
+    """
     mixed = values["mixed"]
     return TrainingResult(**values | {"run": Path(values["run"]), "mixed": tuple(mixed) if mixed else None})
 
@@ -143,7 +149,7 @@ class _StageReporter(Reporter):
 
 
 def _train(data: Path, out: Path, reporter: Reporter) -> TrainingResult:
-    """Train and measure: by cross-validation where there are few pictures, else on a test set."""
+    """Train and measure: few pictures by cross-validation, many on a test set."""
     from whatsit.verbs.cross_validate import cross_validate
     from whatsit.verbs.data import open_data
     from whatsit.verbs.train import train

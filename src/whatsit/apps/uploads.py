@@ -1,4 +1,4 @@
-"""The folder in which an app keeps what visitors upload: bounded, and removed with the app, however it ended."""
+"""The folder of what visitors upload: bounded, and removed with the app."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FULL = "There is no room for more pictures at the moment; try again in a minute
 
 @contextmanager
 def upload_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder, removed at the end; first remove those of processes that were killed.
+    """Make a folder, removed at the end, as are those of processes that were killed.
 
     The system releases the locks of a process that dies, so a folder whose lock is free is nobody's any more.
     """
@@ -64,7 +64,7 @@ def _is_abandoned(folder: Path) -> bool:
 
 
 class UploadLimit:
-    """An ASGI layer that bounds the uploads in a folder: the oldest are removed for new ones, the youngest stay."""
+    """An ASGI layer that removes the oldest uploads where new ones need room."""
 
     def __init__(self, app: ASGIApp, folder: Path, *, upload: str, max_bytes: int, max_files: int) -> None:
         """Bound a folder; `upload` is the end of the path of uploads."""
@@ -74,6 +74,7 @@ class UploadLimit:
         self._arriving = 0  # bytes of uploads on their way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 503 where there is no room for its upload."""
         if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].endswith(self._upload):
             await self._app(scope, receive, send)
             return
@@ -103,7 +104,7 @@ class UploadLimit:
             self._stored += received
 
     def _make_room(self, most: int) -> tuple[int, bool]:
-        """Remove the oldest files until at most so many bytes are left; return the bytes and whether that is enough."""
+        """Remove the oldest files; return the bytes left and whether that is enough."""
         files = sorted(_files(self._folder))
         size, count = sum(size for _, size, _ in files), len(files)
         for changed, length, path in files:

@@ -1,4 +1,4 @@
-"""Gradio's fields for pictures, made safe: uploaded files are handed over as they are, and nothing else is opened."""
+"""Gradio's fields for pictures, made safe: only uploads are opened."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ MAX_FRAME = 70_000_000  # characters of a data: URL
 
 
 def picture_field(**options: Any) -> Any:
-    """Return Gradio's picture field, which hands over the bytes of an uploaded file: only `decode` may read them.
+    """Return Gradio's picture field, which hands over the bytes of an upload.
 
-    Gradio itself would decode and write the picture again, open any file of this computer whose name comes without
-    `meta`, and fetch URLs. (Not a class: Gradio writes a `.pyi` file beside every class that is made of a field.)
+    Only `decode` may read them. Gradio itself would decode and write the picture again, open any file of this computer
+    whose name comes without `meta`, and fetch URLs. (Not a class: Gradio writes a `.pyi` file beside every class that is
+    made of a field.)
     """
     field: Any = gr.Image(**options)
     field.preprocess = partial(_uploaded, Path(field.GRADIO_CACHE))
@@ -62,7 +63,7 @@ def refused(message: str) -> gr.Error:
 
 
 def as_uploads(files: Sequence[Path]) -> Iterator[bytes]:
-    """Yield the bytes that the picture field would hand over if these files were uploaded."""
+    """Yield what the picture field hands over when these files are uploaded."""
     with tempfile.TemporaryDirectory(prefix="whatsit-") as folder:
         for file in files:
             cached = gr.processing_utils.save_file_to_cache(file, cache_dir=folder)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from whatsit.apps import markup
-from whatsit.apps.answers import Brought, answer_all, as_csv, overlay, pixels_to_show
 from whatsit.apps.gradio_app.inputs import picture_field, refused, without_urls
+from whatsit.apps.predictions import Failed, Predicted, Upload, as_csv, overlay, pixels_to_show, predict_all
 from whatsit.apps.presentation import answer_json
 from whatsit.apps.texts import TEXTS, Texts, language_of
 from whatsit.errors import ImageError, ModelError, WhatsitError
@@ -90,10 +89,10 @@ class Answers:
             return None, None
         if sum(path.stat().st_size for path in paths) > MAX_PICTURES_BYTES:
             raise refused(text("classify.too_large", most=MAX_PICTURES_BYTES // 1_000_000))
-        lot = answer_all(self.predictor, [Brought(path.name, path.read_bytes()) for path in paths])
-        rows = [_row(one.brought.name, one.answer, text) for one in lot.answered]
+        batch = predict_all(self.predictor, [Upload(path.name, path.read_bytes()) for path in paths])
+        rows = [_row(one, text) for one in batch.results]
         sheet = self._folder / "whatsit.csv"  # Gradio copies it before the next pictures are predicted
-        write_bytes(sheet, as_csv(lot, self.predictor.classes))
+        write_bytes(sheet, as_csv(batch, self.predictor.classes))
         headers = [text(f"batch.{key}") for key in ("file", "answer", "sure", "second")]
         return {"headers": headers, "data": rows}, str(sheet)
 
@@ -163,16 +162,18 @@ def _summary(found: Prediction, request: gr.Request) -> tuple[str, dict[str, flo
     return markup.headline(found, _texts(request)), shares
 
 
-def _row(name: str, found: Prediction | ImageError, text: Texts) -> list[str]:
-    if isinstance(found, ImageError):
-        return [plain(name), markup.reason(found, text), "", ""]
+def _row(one: Predicted | Failed, text: Texts) -> list[str]:
+    name = plain(one.upload.name)
+    if isinstance(one, Failed):
+        return [name, markup.reason(one.error, text), "", ""]
+    found = one.prediction
     label, second = (found.label, found.top[1][0]) if not found.unknown else (text("answer.unknown"), found.label)
-    return [plain(name), plain(label), f"{100 * found.probability:.1f}", plain(second)]
+    return [name, plain(label), f"{100 * found.probability:.1f}", plain(second)]
 
 
 def _examples(predictor: Predictor, field: Any, folder: Path) -> None:
     """Draw the reference pictures of the bundle, spread over the classes, to be tried."""
-    pictures: Sequence[Any] = predictor.bundle.golden
+    pictures = predictor.bundle.golden
     paths = []
     for number, one in enumerate(pictures[:: max(1, len(pictures) // EXAMPLES)][:EXAMPLES]):
         path = folder / f"{number}{Path(one.file).suffix}"

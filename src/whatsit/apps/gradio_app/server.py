@@ -101,7 +101,7 @@ def _as_server(app: gr.Blocks, site: Site, uploads: Path) -> ASGIApp:
 
 
 def _css() -> str:
-    """Return the web app's styles for a headline, and the bundled font, for systems without Thai letters."""
+    """Return the web app's styles for a headline, and a font with Thai letters."""
     lines = (Path(__file__).parent.parent / "streamlit_app" / "style.css").read_text(encoding="utf-8").splitlines()
     font = base64.b64encode(FONT.read_bytes()).decode()
     face = (
@@ -111,5 +111,5 @@ def _css() -> str:
 
 
 def answer_uploads(predictor: Predictor, files: Sequence[Path]) -> list[Prediction]:
-    """Return the predictions for these files as if they had been uploaded, with all classes: for `whatsit verify`."""
+    """Return the predictions for files as if uploaded, for `whatsit verify`."""
     return [predict_one(predictor, picture, Texts("en")) for picture in as_uploads(files)]

@@ -1,4 +1,4 @@
-"""The charts of the pages. Streamlit gives them the page's font and colours, light or dark."""
+"""The charts of the pages. Streamlit adds the page's font, light or dark."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _chart(rows: list[dict[str, Any]]) -> alt.Chart:
 
 
 def _names(names: Sequence[str], **options: Any) -> alt.Axis:
-    """Return an axis of 0, 1, ... that shows names. As values, some names (`constructor`) would break Vega."""
+    """Return an axis of numbers that shows names; as values some break Vega."""
     return alt.Axis(labelExpr=f"{json.dumps([plain(name) for name in names])}[datum.value]", **options)
 
 
@@ -37,7 +37,7 @@ def _tooltips(*fields: tuple[str, str, str | None]) -> list[alt.Tooltip]:
 
 
 def curves(rows: Sequence[Mapping[str, float]], best: int | None, key: str, text: Texts) -> Any:
-    """Return `accuracy` or `loss` of a training by epoch, with the chosen epoch marked."""
+    """Return `accuracy` or `loss` by epoch, with the chosen epoch marked."""
     held_out = "val_calibrated_loss" if key == "loss" and "val_calibrated_loss" in rows[0] else f"val_{key}"
     lines = {text("curves.train"): key, text("curves.check"): held_out}
     data = [
@@ -72,7 +72,7 @@ def curves(rows: Sequence[Mapping[str, float]], best: int | None, key: str, text
 
 
 def counts(by_label: Mapping[str, int], text: Texts) -> Any:
-    """Return the number of pictures of each class, the most first; of many classes the largest and the smallest."""
+    """Return the pictures of each class; of many, the largest and the smallest."""
     ordered = sorted(by_label.items(), key=lambda item: -item[1])
     if len(ordered) > MAX_CLASSES:
         ordered = [*ordered[: MAX_CLASSES // 2], *ordered[-MAX_CLASSES // 2 :]]
@@ -91,7 +91,7 @@ def counts(by_label: Mapping[str, int], text: Texts) -> Any:
 
 
 def classes(metrics: Figures, text: Texts) -> Any:
-    """Return recall and precision of each class with their 95 % intervals; of many, those with the lowest F1."""
+    """Return recall and precision of each class; of many, those with the lowest F1."""
     chosen = list(metrics.per_class.items())
     if len(chosen) > MAX_CLASSES:
         chosen = sorted(chosen, key=lambda item: item[1].f1)[:MAX_CLASSES]
@@ -127,7 +127,7 @@ def classes(metrics: Figures, text: Texts) -> Any:
 
 
 def confusion(metrics: Figures, text: Texts) -> Any:
-    """Return the confusion matrix, coloured by shares of its rows; of many classes, those with most mistakes."""
+    """Return the confusion matrix; of many classes, those with most mistakes."""
     counts, names = np.array(metrics.confusion), list(metrics.per_class)
     order = np.arange(len(names))
     if len(names) > MAX_CLASSES:

@@ -1,4 +1,7 @@
-"""A data set under review: what `whatsit explore` found in it, and what people decided. Independent of Streamlit."""
+"""A data set under review: what `whatsit explore` found, and what people decided.
+
+Independent of Streamlit.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,7 @@ class DataReview:
         return [picture for picture in self.dataset.pictures if self.label_of(picture) == label]
 
     def decide(self, keys: Iterable[Key], action: str, label: str = "") -> None:
-        """Write one decision about each of these pictures; the action `undo` takes the last one back.
+        """Write a decision about each of these pictures; `undo` takes the last one back.
 
         Raises `DataError` where the label is none of the classes, and `DiskError`.
         """
@@ -131,7 +134,10 @@ class DataReview:
         return [one for one in findings.by_kind.get(kind, ()) if self._is_open(one)] if findings else []
 
     def _is_open(self, finding: Finding) -> bool:
-        """Return whether a finding needs a decision: of a group two must be left, one of them undecided."""
+        """Return whether a finding needs a decision.
+
+        Of a group at least two pictures must be left, one of them undecided.
+        """
         edits = [self.decided.get(key_of(picture)) for picture in finding.pictures]
         if len(edits) > 1:
             edits = [edit for edit in edits if edit is None or edit.action != "exclude"]
@@ -139,7 +145,7 @@ class DataReview:
         return not edits or None in edits
 
     def explore(self) -> None:
-        """Run `whatsit explore` in a process of its own: it needs what the app does not load.
+        """Run `whatsit explore` in another process: it needs what the app does not load.
 
         Raises `WhatsitError` with its message where it fails.
         """

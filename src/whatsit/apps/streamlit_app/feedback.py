@@ -1,4 +1,4 @@
-"""What people say about predictions: "that's wrong", and the page that labels what the model was unsure of.
+"""What people say about predictions, and the page that labels unsure ones.
 
 Off unless the owner gave a folder. Visitors see that it is on; the page, which shows what others brought, is for this
 computer only.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
 from whatsit.apps import markup
-from whatsit.apps.answers import Lot
+from whatsit.apps.predictions import Predicted
 from whatsit.apps.streamlit_app.widgets import CARDS, button, cards, choose_label, picture_url, show_error
 from whatsit.apps.texts import Texts
 from whatsit.errors import WhatsitError
@@ -40,13 +41,13 @@ class Feedback:
         self.collection = Collection(folder, most_files=MAX_FILES, most_bytes=MAX_BYTES)
         self.is_private = is_private
 
-    def keep_unsure(self, lot: Lot) -> None:
-        """Keep pictures that the model does not know, or is unsure of, until somebody labels them."""
-        for one in lot.good:
-            found = one.answer
-            if isinstance(found, Prediction) and (found.unknown or found.probability < markup.UNSURE):
+    def keep_unsure(self, predicted: Iterable[Predicted]) -> None:
+        """Keep what the model does not know, or is unsure of, until somebody labels it."""
+        for one in predicted:
+            found = one.prediction
+            if found.unknown or found.probability < markup.UNSURE:
                 with contextlib.suppress(WhatsitError):  # visitors get their predictions even when the disk is full
-                    self.collection.let_wait(one.brought.data, found.label, found.probability, found.unknown)
+                    self.collection.let_wait(one.upload.data, found.label, found.probability, found.unknown)
 
 
 def ask(feedback: Feedback, data: bytes, prediction: Prediction, classes: tuple[str, ...], text: Texts) -> None:

@@ -1,4 +1,4 @@
-"""`POST whatsit/answer?model=NAME`: one frame of the live camera in, its prediction out.
+"""`POST whatsit/answer?model=NAME`: a frame of the camera in, its prediction out.
 
 Streamlit reruns a script for every event, 14 times a second at best; a plain request takes a few milliseconds
 (`docs/decisions/0008-live-camera.md`). Nothing of a frame is kept. Pages of other origins cannot send frames: for the
@@ -29,12 +29,15 @@ _OPENED_AT_ONCE = 4  # models
 _SECONDS = 10  # in which a frame must have arrived
 
 
-class _BusyError(Exception):
-    pass
+class _RefusedError(Exception):
+    """A frame gets an error as its answer: an HTTP status and a message."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
-class _TooLargeError(Exception):
-    pass
+_BUSY = 429, "too many cameras at once; try again"
 
 
 class LiveFrames:
@@ -46,23 +49,20 @@ class LiveFrames:
         self._opening: set[Path] = set()  # models that a frame asked for
 
     async def predict(self, request: Request) -> JSONResponse:
-        """Return `label`, `probability`, `unknown`, `top`; or `error` with 400, 403, 404, 408, 413 or 429."""
-        if HEADER not in request.headers:
-            return _error(403, "this address is for the app's own pages")
+        """Return the prediction, or `error` with 400, 403, 404, 408, 413 or 429."""
         try:
+            if HEADER not in request.headers:
+                raise _RefusedError(403, "this address is for the app's own pages")
             with anyio.fail_after(_SECONDS):
                 frame = await _body(request)
             return JSONResponse(await self._queued(request.query_params.get("model", ""), frame))
+        except _RefusedError as error:
+            status, message = error.status, str(error)
         except TimeoutError:
-            return _error(408, "the frame did not arrive in time")
-        except _TooLargeError:
-            return _error(413, f"a frame has at most {MAX_FRAME:,} bytes")
-        except _BusyError:
-            return _error(429, "too many cameras at once; try again")
-        except ImageError as error:
-            return _error(400, str(error))
+            status, message = 408, "the frame did not arrive in time"
         except WhatsitError as error:
-            return _error(404, str(error))
+            status, message = 400 if isinstance(error, ImageError) else 404, str(error)
+        return JSONResponse({"error": message}, status)
 
     # Limiters belong to an event loop, so they are made within it.
 
@@ -77,18 +77,18 @@ class LiveFrames:
     async def _queued(self, model: str, frame: bytes) -> dict[str, object]:
         opened = await self._open(model)
         if self._predicting_limit.statistics().tasks_waiting >= _QUEUE:
-            raise _BusyError
+            raise _RefusedError(*_BUSY)
         return await anyio.to_thread.run_sync(_predict, opened, frame, limiter=self._predicting_limit)
 
     async def _open(self, model: str) -> OpenModel:
-        """Return the model, opened apart from the predictions, so that visitors of other models do not wait."""
+        """Return the model, opened in threads that do not predict: others need not wait."""
         entry = await anyio.to_thread.run_sync(self._models.find, model)
         if entry is None:
             raise WhatsitError("there is no such model")
         opened = self._models.opened(entry)
         if opened is None:
             if entry.path in self._opening:  # the page sends its next frame later
-                raise _BusyError
+                raise _RefusedError(*_BUSY)
             self._opening.add(entry.path)
             try:
                 opened = await anyio.to_thread.run_sync(self._models.open, entry, limiter=self._opening_limit)
@@ -102,7 +102,7 @@ async def _body(request: Request) -> bytes:
     async for part in request.stream():
         parts += part
         if len(parts) > MAX_FRAME:
-            raise _TooLargeError
+            raise _RefusedError(413, f"a frame has at most {MAX_FRAME:,} bytes")
     return bytes(parts)
 
 
@@ -110,7 +110,3 @@ def _predict(opened: OpenModel, frame: bytes) -> dict[str, object]:
     picture_size(frame, max_pixels=MAX_FRAME_PIXELS)  # before anything is decoded
     [prediction] = opened.predictor.predict([frame], top=3)
     return answer_json(prediction)
-
-
-def _error(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": message}, status)

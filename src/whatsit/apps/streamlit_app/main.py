@@ -1,4 +1,4 @@
-"""The script that Streamlit runs for every visitor and every event: language, model, navigation; then a page."""
+"""The script that Streamlit runs for every event of every visitor."""
 
 from __future__ import annotations
 

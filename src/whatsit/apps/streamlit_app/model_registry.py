@@ -1,4 +1,4 @@
-"""The models that the app offers: found on disk, opened when chosen, shared by all visitors."""
+"""The models that the app offers, opened when chosen, shared by all visitors."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class OpenModel:
 
     @property
     def explainer(self) -> Explainer:
-        """The explainer, opened when first needed. Raises `ModelError` where the model cannot be explained."""
+        """The explainer; raises `ModelError` where the model cannot be explained."""
         with self._explaining:
             self._explainer = self._explainer or Explainer(self.predictor)
             return self._explainer
@@ -133,7 +133,7 @@ class ModelRegistry:
         self._lock = threading.Lock()  # held for a moment only
 
     def offer(self, paths: Sequence[str | Path], *future: Path, defaults: bool = True) -> None:
-        """Offer models and what will lie in `future`; the default folders where neither is given.
+        """Offer models; the default folders where nothing is given.
 
         Args:
             paths: model files, run folders, or folders of either. Raises as `require_models`.
@@ -145,21 +145,21 @@ class ModelRegistry:
         self._uses_defaults = defaults
 
     def entries(self) -> list[Entry]:
-        """List the offered models; else those that `WHATSIT_MODELS` names, or those in the default folders."""
+        """List the offered models, else those of `WHATSIT_MODELS` or the default folders."""
         named = [path for path in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if path]
         found = find_models(self._paths or named or (DEFAULT_FOLDERS if self._uses_defaults else ()))
         self._listed = {entry.name: entry for entry in found}
         return found
 
     def find(self, name: str) -> Entry | None:
-        """Return the model of a name; one that a page has shown is found without listing the disk."""
+        """Return a model by its name, without listing the disk if a page has shown it."""
         if name not in self._listed and time.monotonic() - self._listed_at >= _LIST_INTERVAL:
             self._listed_at = time.monotonic()
             self.entries()
         return self._listed.get(name)
 
     def open(self, entry: Entry) -> OpenModel:
-        """Open a model once for all visitors, and again when its file has changed. Raises `BundleError`."""
+        """Open a model once, again when its file has changed. Raises `BundleError`."""
         key = _key(entry)
         with self._lock:
             opening = self._opened.get(key)
@@ -180,7 +180,7 @@ class ModelRegistry:
         return opening.result()
 
     def opened(self, entry: Entry) -> OpenModel | None:
-        """Return a model that is open; None where it must be opened first. Raises `MissingBundleError`."""
+        """Return a model if it is open. Raises `MissingBundleError`."""
         key = _key(entry)
         with self._lock:
             opening = self._opened.get(key)

@@ -12,11 +12,21 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from whatsit.apps import markup
-from whatsit.apps.answers import Answered, Brought, Lot, address, answer_all, as_csv, overlay, pixels_to_show
+from whatsit.apps.predictions import (
+    Batch,
+    Failed,
+    Predicted,
+    Upload,
+    as_csv,
+    data_url,
+    overlay,
+    pixels_to_show,
+    predict_all,
+)
 from whatsit.apps.streamlit_app.feedback import Feedback, ask
 from whatsit.apps.streamlit_app.model_registry import Key, OpenModel
 from whatsit.apps.texts import Texts
-from whatsit.errors import ImageError, ModelError
+from whatsit.errors import ModelError
 from whatsit.evaluation.wording import plain
 from whatsit.images.formats import FORMATS
 from whatsit.runtime.predictor import Prediction
@@ -30,18 +40,18 @@ _FILES, _CAMERA = "files", "camera"
 
 @dataclass
 class Visit:
-    """What one visitor brought, and the predictions; nobody else sees it, and it ends with the visit."""
+    """What one visitor uploaded, and its predictions; nobody else sees them."""
 
-    pictures: Sequence[Brought] = ()
+    pictures: Sequence[Upload] = ()
     model: Key | None = None  # that made the predictions
-    lot: Lot | None = None
+    batch: Batch | None = None
     table: bytes = b""  # the same as CSV
     notes: Sequence[tuple[str, dict[str, object]]] = ()  # keys and values of texts about what was brought
     widget: int = 0  # is increased to empty the upload field
     held: frozenset[str] = frozenset()  # ids of the files that Streamlit holds for this visit
     changed: bool = False
     one_more: bool = False  # a single picture was added to the others: its prediction is shown first
-    shown: tuple[Answered, str, str] | None = None  # the picture in large, its URL, and that of its evidence
+    shown: tuple[Predicted, str, str] | None = None  # the picture in large, its URL, and that of its evidence
 
 
 def show(opened: OpenModel, feedback: Feedback | None, text: Texts) -> None:
@@ -57,17 +67,17 @@ def show(opened: OpenModel, feedback: Feedback | None, text: Texts) -> None:
             st.html(markup.note(text("feedback.notice")))
         return
     progress = st.empty()  # in every run, or all that follows would be drawn twice for a moment
-    if visit.lot is None or visit.model != opened.key:
+    if visit.batch is None or visit.model != opened.key:
         with progress:
             _predict(visit, opened, feedback, text)
-    lot = visit.lot
-    if lot is None:
+    batch = visit.batch
+    if batch is None:
         return
-    _failures(lot.failed, text)
-    if lot.good and len(visit.pictures) == 1:
-        _large(visit, opened, feedback, lot.good[0], text, lot.seconds)
-    elif lot.good:
-        _many(visit, opened, feedback, lot, text)
+    _failures(batch.failed, text)
+    if batch.predicted and len(visit.pictures) == 1:
+        _large(visit, opened, feedback, batch.predicted[0], text, batch.seconds)
+    elif batch.predicted:
+        _many(visit, opened, feedback, batch, text)
     st.button(text("classify.clear"), icon=":material/close:", on_click=_clear)
 
 
@@ -108,14 +118,14 @@ def _bring(visit: Visit, text: Texts) -> None:
     if visit.changed:  # otherwise the field may be empty only because another page was opened meanwhile
         visit.changed = False
         photo_name = text("classify.photo")
-        files = [Brought(photo_name if source == _CAMERA else file.name, file.getvalue()) for file in chosen]
+        files = [Upload(photo_name if source == _CAMERA else file.name, file.getvalue()) for file in chosen]
         visit.one_more = len(files) == len(visit.pictures) + 1
         visit.pictures, visit.notes = _limited(files)
-        visit.lot = visit.shown = None
+        visit.batch = visit.shown = None
 
 
 def _release(visit: Visit, shown: frozenset[str]) -> None:
-    """Release the files that are no longer shown: Streamlit holds them until the end of the visit."""
+    """Release files that are no longer shown: Streamlit holds them for the visit."""
     context = get_script_run_ctx()
     if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
         for file_id in visit.held - shown:
@@ -123,7 +133,7 @@ def _release(visit: Visit, shown: frozenset[str]) -> None:
     visit.held = shown
 
 
-def _limited(files: Sequence[Brought]) -> tuple[Sequence[Brought], list[tuple[str, dict[str, object]]]]:
+def _limited(files: Sequence[Upload]) -> tuple[Sequence[Upload], list[tuple[str, dict[str, object]]]]:
     """Return the pictures within the limits, and notes about the others."""
     notes: list[tuple[str, dict[str, object]]] = []
     if len(files) > MAX_PICTURES:
@@ -143,38 +153,37 @@ def _predict(visit: Visit, opened: OpenModel, feedback: Feedback | None, text: T
         if total > 1:
             st.progress(done / total, text("classify.working", done=done, total=total))
 
-    visit.lot = answer_all(opened.predictor, visit.pictures, progress)
+    visit.batch = predict_all(opened.predictor, visit.pictures, progress)
     if feedback:
-        feedback.keep_unsure(visit.lot)
+        feedback.keep_unsure(visit.batch.predicted)
     visit.model, visit.shown = opened.key, None
-    visit.table = as_csv(visit.lot, opened.predictor.classes) if len(visit.pictures) > 1 else b""
+    visit.table = as_csv(visit.batch, opened.predictor.classes) if len(visit.pictures) > 1 else b""
     st.html("<span></span>")
 
 
-def _failures(failed: Sequence[Answered], text: Texts) -> None:
-    errors = [(one.brought.name, one.answer) for one in failed if isinstance(one.answer, ImageError)]
-    html = "".join(markup.failure(name, error, text) for name, error in errors)
-    if len(errors) > 3:
-        with st.expander(text("batch.failed", n=len(errors)), icon=":material/error:"):
+def _failures(failed: Sequence[Failed], text: Texts) -> None:
+    html = "".join(markup.failure(one.upload.name, one.error, text) for one in failed)
+    if len(failed) > 3:
+        with st.expander(text("batch.failed", n=len(failed)), icon=":material/error:"):
             st.html(html)
-    elif errors:
+    elif failed:
         st.html(html)
 
 
-def _many(visit: Visit, opened: OpenModel, feedback: Feedback | None, lot: Lot, text: Texts) -> None:
+def _many(visit: Visit, opened: OpenModel, feedback: Feedback | None, batch: Batch, text: Texts) -> None:
     newest = st.container()
-    st.subheader(text("batch.title", n=len(lot.answered), time=markup.seconds(lot.seconds, text)))
-    chosen = _filtered(lot.good, text)
+    st.subheader(text("batch.title", n=len(batch.results), time=markup.seconds(batch.seconds, text)))
+    chosen = _filtered(batch.predicted, text)
     if not chosen:
         st.info(text("batch.none"))
     else:
         rows = _table(chosen, text)
         st.html(markup.note(text("batch.pick")))
-        if rows and rows[0] < len(chosen):
-            _large(visit, opened, feedback, chosen[rows[0]][0], text)
-        elif visit.one_more:
+        if rows:
+            _large(visit, opened, feedback, chosen[rows[0]], text)
+        elif visit.one_more and isinstance(last := batch.results[-1], Predicted):
             with newest:
-                _large(visit, opened, feedback, lot.answered[-1], text)
+                _large(visit, opened, feedback, last, text)
     st.download_button(
         text("batch.download"),
         visit.table,
@@ -185,23 +194,24 @@ def _many(visit: Visit, opened: OpenModel, feedback: Feedback | None, lot: Lot, 
     )
 
 
-def _table(chosen: Sequence[tuple[Answered, Prediction]], text: Texts) -> list[int]:
+def _table(chosen: Sequence[Predicted], text: Texts) -> list[int]:
     """Draw a row for each picture, and return the numbers of the ticked rows."""
-    predictions = [prediction for _, prediction in chosen]
+    found = [one.prediction for one in chosen]
+    column = st.column_config
     picked = st.dataframe(
         {
-            "picture": [one.thumbnail for one, _ in chosen],
-            "file": [one.brought.name for one, _ in chosen],
-            "answer": [_label(prediction, text) for prediction in predictions],
-            "sure": [math.floor(1000 * one.probability) / 10 for one in predictions],  # 100 only for what is
-            "second": [one.label if one.unknown else one.top[1][0] for one in predictions],
+            "picture": [one.thumbnail for one in chosen],
+            "file": [one.upload.name for one in chosen],
+            "answer": [_label(one, text) for one in found],
+            "sure": [math.floor(1000 * one.probability) / 10 for one in found],  # 100 only for what is
+            "second": [one.label if one.unknown else one.top[1][0] for one in found],
         },
         column_config={
-            "picture": st.column_config.ImageColumn(text("batch.picture"), width="small"),
-            "file": st.column_config.TextColumn(text("batch.file"), width="medium"),
-            "answer": st.column_config.TextColumn(text("batch.answer"), width="medium"),
-            "sure": st.column_config.ProgressColumn(text("batch.sure"), format="%.1f", min_value=0, max_value=100),
-            "second": st.column_config.TextColumn(text("batch.second"), width="medium"),
+            "picture": column.ImageColumn(text("batch.picture"), width="small"),
+            "file": column.TextColumn(text("batch.file"), width="medium"),
+            "answer": column.TextColumn(text("batch.answer"), width="medium"),
+            "sure": column.ProgressColumn(text("batch.sure"), format="%.1f", min_value=0, max_value=100),
+            "second": column.TextColumn(text("batch.second"), width="medium"),
         },
         row_height=64,
         height=min(560, 40 + 64 * len(chosen)),
@@ -210,17 +220,16 @@ def _table(chosen: Sequence[tuple[Answered, Prediction]], text: Texts) -> list[i
         selection_mode="single-row",
         key="table",
     )
-    return list(picked.selection.rows)
+    return [row for row in picked.selection.rows if row < len(chosen)]
 
 
 def _label(prediction: Prediction, text: Texts) -> str:
     return text("answer.unknown") if prediction.unknown else prediction.label
 
 
-def _filtered(good: Sequence[Answered], text: Texts) -> list[tuple[Answered, Prediction]]:
+def _filtered(predicted: Sequence[Predicted], text: Texts) -> list[Predicted]:
     """Draw the filters, and return what they let through."""
-    predictions = [(one, one.answer) for one in good if isinstance(one.answer, Prediction)]
-    counts = Counter(_label(prediction, text) for _, prediction in predictions)
+    counts = Counter(_label(one.prediction, text) for one in predicted)
     labels = [label for label, _ in counts.most_common()]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         is_few = len(labels) <= FEW_CLASSES
@@ -234,9 +243,9 @@ def _filtered(good: Sequence[Answered], text: Texts) -> list[tuple[Answered, Pre
             wanted = st.multiselect(text("batch.filter"), labels, format_func=shown, key="filter")
         least = st.slider(text("batch.least"), 0, 100, 0, format="%d %%", key="least", width=220)
     return [
-        (one, prediction)
-        for one, prediction in predictions
-        if (not wanted or _label(prediction, text) in wanted) and 100 * prediction.probability >= least
+        one
+        for one in predicted
+        if (not wanted or _label(one.prediction, text) in wanted) and 100 * one.prediction.probability >= least
     ]
 
 
@@ -244,13 +253,11 @@ def _large(
     visit: Visit,
     opened: OpenModel,
     feedback: Feedback | None,
-    one: Answered,
+    one: Predicted,
     text: Texts,
     seconds: float | None = None,
 ) -> None:
-    prediction = one.answer
-    if not isinstance(prediction, Prediction):
-        return
+    prediction = one.prediction
     if visit.shown is None or visit.shown[0] is not one:
         visit.shown = (one, *_picture_urls(opened, one, prediction.label))
     _, picture, evidence = visit.shown
@@ -263,7 +270,7 @@ def _large(
             with st.expander(text("answer.more", n=len(prediction.top))):
                 st.html(markup.bars(prediction, start=MAX_BARS))
         if feedback:
-            ask(feedback, one.brought.data, prediction, opened.predictor.classes, text)
+            ask(feedback, one.upload.data, prediction, opened.predictor.classes, text)
         if seconds is not None:
             st.html(markup.note(text("answer.time", time=markup.seconds(seconds, text))))
         strength = 0
@@ -275,11 +282,11 @@ def _large(
     left.html(markup.picture(picture, text("answer.picture"), evidence, strength / 100))
 
 
-def _picture_urls(opened: OpenModel, one: Answered, label: str) -> tuple[str, str]:
-    """Return the picture and the evidence laid over it; no evidence where the model cannot be explained."""
-    pixels = pixels_to_show(one.brought.data)
+def _picture_urls(opened: OpenModel, one: Predicted, label: str) -> tuple[str, str]:
+    """Return the picture, and its evidence where the model can be explained."""
+    pixels = pixels_to_show(one.upload.data)
     try:
-        explanation = opened.explainer.explain(one.brought.data, label)
+        explanation = opened.explainer.explain(one.upload.data, label)
     except ModelError:
-        return address(pixels), ""
-    return address(pixels), address(overlay(pixels, explanation))
+        return data_url(pixels), ""
+    return data_url(pixels), data_url(overlay(pixels, explanation))

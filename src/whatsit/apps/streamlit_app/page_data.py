@@ -10,7 +10,7 @@ from functools import partial
 import streamlit as st
 
 from whatsit.apps import markup
-from whatsit.apps.answers import address
+from whatsit.apps.predictions import data_url
 from whatsit.apps.streamlit_app import charts, skipped_files
 from whatsit.apps.streamlit_app.data_review import KINDS, DataReview, Finding
 from whatsit.apps.streamlit_app.widgets import CARDS, SIDE, attempt, button, cards, choose_label, show_error
@@ -172,7 +172,7 @@ def _card(
     """Draw a picture, what was found about it, and what can be decided."""
     label, token, keys, decide = review.label_of(picture), _token(picture), [key_of(picture)], review.decide
     try:
-        url = address(decode_within(review.dataset.read(picture), SIDE), quality=85)
+        url = data_url(decode_within(review.dataset.read(picture), SIDE), quality=85)
     except ImageError as error:
         st.html(markup.failure(picture.name, error, text))
         return
@@ -210,6 +210,7 @@ def _edit_log(review: DataReview, text: Texts) -> None:
     if not newest:
         st.html(markup.note(text("data.log_empty")))
         return
+    column = st.column_config.TextColumn
     picked = st.dataframe(
         {
             "file": [plain(edit.image) for edit in newest],
@@ -217,9 +218,9 @@ def _edit_log(review: DataReview, text: Texts) -> None:
             "time": [edit.time.replace("T", " ").removesuffix("+00:00") for edit in newest],
         },
         column_config={
-            "file": st.column_config.TextColumn(text("batch.file"), width="medium"),
-            "what": st.column_config.TextColumn(text("data.what"), width="large"),
-            "time": st.column_config.TextColumn(text("data.when"), width="medium"),
+            "file": column(text("batch.file"), width="medium"),
+            "what": column(text("data.what"), width="large"),
+            "time": column(text("data.when"), width="medium"),
         },
         hide_index=True,
         on_select="rerun",

@@ -1,4 +1,4 @@
-"""The page with the live camera: the browser shows the video and draws each prediction over it."""
+"""The page with the live camera, whose predictions the browser draws."""
 
 from __future__ import annotations
 

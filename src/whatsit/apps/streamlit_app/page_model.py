@@ -1,4 +1,4 @@
-"""The page about the model: how good it is, where it goes wrong, what it was made of."""
+"""The page about the model: how good it is, its mistakes, what it was made of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from whatsit.apps import markup
-from whatsit.apps.answers import address, pixels_to_show
+from whatsit.apps.predictions import data_url, pixels_to_show
 from whatsit.apps.streamlit_app import charts
 from whatsit.apps.streamlit_app.model_registry import SPLITS, OpenModel
 from whatsit.apps.texts import TEXTS, Texts
@@ -116,7 +116,7 @@ def _mistakes(record: RunRecord, text: Texts) -> None:
 
 def _mistake(mistake: MistakeRecord, text: Texts) -> str:
     try:
-        picture, evidence = (address(pixels_to_show(data)) for data in (mistake.picture, mistake.evidence))
+        picture, evidence = (data_url(pixels_to_show(data)) for data in (mistake.picture, mistake.evidence))
     except ImageError:
         return ""
     share = markup.share(mistake.probability)

@@ -1,4 +1,4 @@
-"""The page where people teach new classes: name them, add pictures, train, see how good the model is, try it."""
+"""The page where people teach new classes: add pictures, train, see the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a folder holds that is not used, in the visitor's language: else nobody knows why pictures are missing."""
+"""What a folder holds that is not used, said in the visitor's language."""
 
 from __future__ import annotations
 
@@ -8,21 +8,32 @@ import streamlit as st
 
 from whatsit.apps import markup
 from whatsit.apps.texts import Texts
-from whatsit.images import walk
 from whatsit.images.scan import Dataset
+from whatsit.images.walk import (
+    BACK,
+    DANGLING,
+    HIDDEN_FOLDERS,
+    LINK,
+    NO_ENDING,
+    SPECIAL,
+    UNREADABLE,
+    LeftOut,
+    holds_pictures,
+)
+from whatsit.images.walk import describe as describe_in_english
 
 _KEYS = {
-    walk.BACK: "back",
-    walk.LINK: "link",
-    walk.SPECIAL: "special",
-    walk.NO_ENDING: "no_ending",
-    walk.HIDDEN_FOLDERS: "hidden_folders",
+    BACK: "back",
+    LINK: "link",
+    SPECIAL: "special",
+    NO_ENDING: "no_ending",
+    HIDDEN_FOLDERS: "hidden_folders",
     "hidden files": "hidden_files",
 }
 _SHOWN = 6  # kinds and sentences
 
 
-def show_of_folder(found: walk.LeftOut, text: Texts) -> None:
+def show_of_folder(found: LeftOut, text: Texts) -> None:
     """Draw what a walk skipped."""
     english = text.language == "en"
     _draw(found.kinds, found.sentences() if english else [problem(*one, text) for one in found.troubles], text)
@@ -34,9 +45,9 @@ def show_of_dataset(dataset: Dataset, text: Texts) -> None:
 
 
 def describe(kinds: Mapping[str, int], text: Texts) -> str:
-    """Return such as `3 .svg files (save as JPEG or PNG), 1 hidden file`, in the visitor's language."""
+    """Return such as `3 .svg files (save as JPEG or PNG), 1 hidden file`."""
     if text.language == "en":
-        return walk.describe(kinds)
+        return describe_in_english(kinds)
     ordered = sorted(kinds.items(), key=lambda item: -item[1])
     parts = [_translated(kind, count, text) for kind, count in ordered[:_SHOWN]]
     if others := sum(count for _, count in ordered[_SHOWN:]):
@@ -48,15 +59,15 @@ def _translated(kind: str, count: int, text: Texts) -> str:
     if kind in _KEYS:
         return text(f"skipped.{_KEYS[kind]}", n=f"{count:,}")
     name, _, what = kind.rpartition(" ")
-    advice = text("skipped.save") if walk.holds_pictures([kind]) else ""
+    advice = text("skipped.save") if holds_pictures([kind]) else ""
     return text("skipped.folders" if what == "folders" else "skipped.files", n=f"{count:,}", name=name) + advice
 
 
 def problem(name: str, reason: str, text: Texts) -> str:
-    """Return why something could not be read; a reason that is not ours stays as it is."""
-    if reason == walk.DANGLING:
+    """Return why something could not be read; a reason not ours stays as it is."""
+    if reason == DANGLING:
         return text("skipped.dangling", name=name)
-    if reason.startswith(walk.UNREADABLE):
+    if reason.startswith(UNREADABLE):
         return text("skipped.unreadable", name=name, reason=reason.partition(": ")[2])
     return f"{name}: {reason}"
 

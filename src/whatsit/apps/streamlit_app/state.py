@@ -1,4 +1,7 @@
-"""What the web app offers: one object for all visitors. What belongs to a single visitor is in `st.session_state`."""
+"""What the web app offers to all visitors, in one object.
+
+What belongs to a single visitor is in `st.session_state`.
+"""
 
 from __future__ import annotations
 

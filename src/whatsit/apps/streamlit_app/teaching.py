@@ -1,6 +1,6 @@
-"""A folder of pictures that people teach with, and the models trained on it. Independent of Streamlit.
+"""A folder of pictures that people teach with, and the models trained on it.
 
-Everything is on disk, so that nothing is lost when a page is loaded again or the computer stops.
+Independent of Streamlit. Everything is on disk, so that nothing is lost when a page is loaded again or the computer stops.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 import threading
 import time
 import traceback
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ class Advice:
 
 
 class TrainingLog:
-    """A file about failed trainings, made when there is something to write. Thread-safe; never fails."""
+    """A file about failed trainings. Thread-safe; never fails."""
 
     def __init__(self, path: Path) -> None:
         """Remember the path."""
@@ -65,7 +65,7 @@ class TrainingLog:
 
 
 class Teaching:
-    """The pictures, the trainings and their results. Thread-safe: several people may teach, one training runs."""
+    """The pictures, trainings and results. Thread-safe; one training runs at a time."""
 
     def __init__(self, folder: str | Path, trainer: Trainer | None = None) -> None:
         """Open a folder. Raises `UsageError` where it is something else."""
@@ -76,8 +76,7 @@ class Teaching:
         self.stage = ""  # of the training that runs; empty when none does
         self.error = ""  # why the last training failed
         self.is_logged = False  # whether the log has more about that
-        self._starting, self._comparing = threading.Lock(), threading.Lock()
-        self._compared: dict[str, tuple[list[str], bool]] = {}  # of each class: the compared pictures, the verdict
+        self._starting = threading.Lock()
 
     @property
     def is_ready(self) -> bool:
@@ -86,7 +85,7 @@ class Teaching:
         return len(counts) >= 2 and min(counts) >= FEWEST
 
     def train(self) -> threading.Thread | None:
-        """Start training in a thread, whether or not anybody watches; None where a training runs."""
+        """Start training and return its thread; None where a training runs."""
         with self._starting:
             if self.stage:
                 return None
@@ -118,13 +117,13 @@ class Teaching:
         self.stage = stage
 
     def _runs(self, ending: str = "") -> dict[Path, int]:
-        """Return the run folders with their numbers; also those whose names have this ending."""
+        """Return the run folders with their numbers; also those with this ending."""
         name = re.compile(rf"{re.escape(self.collection.folder.name)}-(\d+)({re.escape(ending)})?")
         folders = list_folder(self.models)[0] if self.models.is_dir() else []
         return {self.models / folder: int(match[1]) for folder in folders if (match := name.fullmatch(folder))}
 
     def result(self) -> tuple[TrainingResult, bool] | None:
-        """Return the newest result and whether the pictures have changed since; None before the first."""
+        """Return the newest result, if any, and whether the pictures have changed since."""
         runs = self._runs()
         for run in sorted(runs, key=runs.__getitem__, reverse=True):
             if found := _read(run):
@@ -152,17 +151,13 @@ class Teaching:
         return found or [Advice("teach.fine", {})]
 
     def _is_monotonous(self, label: str) -> bool:
-        """Return whether most of the newest pictures of a class are near-duplicates; cached until they change."""
-        paths = self.collection.pictures(label)[-NEWEST:]
-        names = [path.name for path in paths]
-        with self._comparing:
-            compared = self._compared.get(label)
-            if compared is None or compared[0] != names:
-                compared = self._compared[label] = names, _are_near_duplicates(paths)
-            return compared[1]
+        """Return whether most of the newest pictures of a class are near-duplicates."""
+        return _are_near_duplicates(tuple(self.collection.pictures(label)[-NEWEST:]))
 
 
-def _are_near_duplicates(paths: Sequence[Path]) -> bool:
+@lru_cache(maxsize=256)
+def _are_near_duplicates(paths: tuple[Path, ...]) -> bool:
+    """Return whether most pictures resemble others; their names say what they hold."""
     thumbnails = []
     for path in paths:
         with suppress(OSError, ImageError):
@@ -173,7 +168,7 @@ def _are_near_duplicates(paths: Sequence[Path]) -> bool:
 
 
 def _read(run: Path) -> tuple[TrainingResult, str] | None:
-    """Return the result of a run and the state of the pictures then; None where there is none."""
+    """Return the result of a run, and the state of its pictures then."""
     try:
         document = json.loads((run / RESULT).read_text(encoding="utf-8"))
         state = str(document.pop("state"))
@@ -183,6 +178,6 @@ def _read(run: Path) -> tuple[TrainingResult, str] | None:
 
 
 def cross_validated(run: Path) -> TrainingResult | None:
-    """Return the result of a run that was trained here on few pictures and cross-validated; None for any other."""
+    """Return the result of a run that was cross-validated here; None for any other."""
     found = _read(run)
     return found[0] if found and found[0].folds else None

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 import streamlit as st
 
 from whatsit.apps import markup
-from whatsit.apps.answers import address
+from whatsit.apps.predictions import data_url
 from whatsit.apps.texts import Texts
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.evaluation.wording import plain
@@ -46,7 +46,7 @@ def translations(text: Texts) -> str:
 
 
 def attempt(action: Callable[..., object], *arguments: object) -> None:
-    """Do what a button is for; an error waits for `pop_error` in the visitor's next run."""
+    """Do what a button is for; an error is kept for `pop_error`."""
     try:
         action(*arguments)
     except WhatsitError as error:
@@ -54,7 +54,7 @@ def attempt(action: Callable[..., object], *arguments: object) -> None:
 
 
 def pop_error() -> str:
-    """Return the error of the last button as Markdown, once; empty where there was none."""
+    """Return the error of the last button as Markdown, once; empty without one."""
     return markup.markdown_safe(st.session_state.pop(_ERROR, ""))
 
 
@@ -99,8 +99,8 @@ def cards(items: Sequence[_Item], draw: Callable[[_Item], None]) -> None:
 
 
 def picture_url(read: Callable[[], bytes], side: int = SIDE, quality: int = 85) -> str:
-    """Return the `data:` URL of a picture within a square; empty where it cannot be read."""
+    """Return a URL that holds a picture; empty where it cannot be read."""
     try:
-        return address(decode_within(read(), side), quality)
+        return data_url(decode_within(read(), side), quality)
     except (OSError, ImageError):
         return ""

@@ -25,7 +25,7 @@ class Texts:
     language: str  # a key of LANGUAGES
 
     def __call__(self, key: str, **values: object) -> str:
-        """Return the text under a key such as `classify.title`, with its `{placeholders}` filled in."""
+        """Return a text, such as `classify.title`, with its `{placeholders}` filled in."""
         return TEXTS[self.language][key].format(**values)
 
 

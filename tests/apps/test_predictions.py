@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import encode, shapes
-from whatsit.apps.answers import Brought, address, answer_all, as_csv, overlay, pixels_to_show
+from whatsit.apps.predictions import Failed, Predicted, Upload, as_csv, data_url, overlay, pixels_to_show, predict_all
 from whatsit.errors import ImageError
 from whatsit.run.record import Run
 from whatsit.runtime.explain import Explainer
@@ -25,24 +25,24 @@ def predictor(baseline_run: Run) -> Predictor:
 def test_answers_are_the_predictors_in_order_and_a_bad_file_has_its_own_error(predictor: Predictor) -> None:
     data = [encode(shapes(kind, 7)) for kind in ("disc", "rows")]
     steps: list[tuple[int, int]] = []
-    lot = answer_all(
+    batch = predict_all(
         predictor,
-        [Brought("a.png", data[0]), Brought("bad", b""), Brought("b.png", data[1])],
+        [Upload("a.png", data[0]), Upload("bad", b""), Upload("b.png", data[1])],
         lambda done, total: steps.append((done, total)),
     )
-    assert [one.brought.name for one in lot.answered] == ["a.png", "bad", "b.png"]
-    assert [one.answer for one in lot.good] == predictor.predict(data, top=3)
-    [failed] = lot.failed
-    assert isinstance(failed.answer, ImageError)
-    assert failed.answer.reason == "empty"
+    assert [one.upload.name for one in batch.results] == ["a.png", "bad", "b.png"]
+    assert [one.prediction for one in batch.predicted] == predictor.predict(data, top=3)
+    [failed] = batch.failed
+    assert isinstance(failed.error, ImageError)
+    assert failed.error.reason == "empty"
     assert steps == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_single_picture(predictor: Predictor) -> None:
-    [one] = answer_all(predictor, [Brought("a", encode(shapes("disc", 7)))]).answered
-    assert isinstance(one.answer, Prediction)
-    [one] = answer_all(predictor, [Brought("a", b"words")]).answered
-    assert isinstance(one.answer, ImageError)
+    [one] = predict_all(predictor, [Upload("a", encode(shapes("disc", 7)))]).results
+    assert isinstance(one, Predicted)
+    [one] = predict_all(predictor, [Upload("a", b"words")]).results
+    assert isinstance(one, Failed)
 
 
 def test_tiny_pictures_are_enlarged_in_their_own_pixels_and_large_ones_reduced() -> None:
@@ -52,8 +52,8 @@ def test_tiny_pictures_are_enlarged_in_their_own_pixels_and_large_ones_reduced()
     assert pixels_to_show(encode(np.zeros((600, 3000, 3), np.uint8))).shape == (205, 1024, 3)
 
 
-def test_address_holds_the_picture() -> None:
-    kind, data = address(np.full((20, 30, 3), 200, np.uint8)).split(",")
+def test_url_holds_the_picture() -> None:
+    kind, data = data_url(np.full((20, 30, 3), 200, np.uint8)).split(",")
     assert kind == "data:image/jpeg;base64"
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (30, 20)
 
@@ -65,10 +65,10 @@ def test_overlay_has_the_size_of_the_picture(predictor: Predictor) -> None:
 
 
 def test_csv_is_harmless_to_spreadsheets(predictor: Predictor) -> None:
-    lot = answer_all(predictor, [Brought("=1+1.png", encode(shapes("disc", 7))), Brought("+bad", b"words")])
-    good = dataclasses.replace(lot.answered[0], answer=Prediction("@x", 0.5, True, (("@x", 0.5), ("y", 0.5))))
-    lot = dataclasses.replace(lot, answered=(good, lot.answered[1]))
-    rows = list(csv.reader(as_csv(lot, ["@x", "y"]).decode("utf-8-sig").splitlines()))
+    batch = predict_all(predictor, [Upload("=1+1.png", encode(shapes("disc", 7))), Upload("+bad", b"words")])
+    good = dataclasses.replace(batch.results[0], prediction=Prediction("@x", 0.5, True, (("@x", 0.5), ("y", 0.5))))
+    batch = dataclasses.replace(batch, results=(good, batch.results[1]))
+    rows = list(csv.reader(as_csv(batch, ["@x", "y"]).decode("utf-8-sig").splitlines()))
     assert rows[0] == ["file", "answer", "probability", "unknown", "error", "p: @x", "p: y"]
     assert rows[1] == ["'=1+1.png", "'@x", "0.500000", "yes", "", "0.500000", "0.500000"]
     assert rows[2][:4] == ["'+bad", "", "", ""]
