@@ -526,7 +526,9 @@ def test_evaluate_says_that_the_list_of_pictures_is_damaged(
 ) -> None:
     run = shutil.copytree(baseline_run.folder, tmp_path / "run")
     (run / "split.csv").write_text("a,b\n1,2\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"split\.csv: this file is damaged: .*; which pictures were trained on is not known"):
+    with pytest.raises(
+        DataError, match=r"split\.csv: this file is damaged: .*; which pictures were trained on is not known"
+    ):
         whatsit.evaluate(run, shapes_folder)
 
 
