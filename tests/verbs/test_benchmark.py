@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_run_is_told_and_passed_over(baseline_run: Run, tm
 
 def test_a_model_alone_asks_for_pictures(baseline_run: Run, tmp_path: Path) -> None:
     model = shutil.copy(baseline_run.model, tmp_path / "mine.whatsit")
-    with pytest.raises(UsageError, match="say where they are with --data"):
+    with pytest.raises(UsageError, match="give them with --data"):
         whatsit.benchmark(model)
 
 

@@ -147,7 +147,7 @@ def test_int8_knows_the_pictures_of_the_run_wherever_they_are_now(
 
 def test_int8_of_a_model_alone_asks_for_pictures(baseline_run: Run, tmp_path: Path) -> None:
     alone = shutil.copy(baseline_run.model, tmp_path / "mine.whatsit")
-    with pytest.raises(UsageError, match=r"needs the pictures that it was trained on; say where they are with --data"):
+    with pytest.raises(UsageError, match=r"needs the pictures that the model was trained on; give them with --data"):
         whatsit.export(alone, "openvino-int8")
 
 
@@ -157,7 +157,7 @@ def test_int8_refuses_pictures_of_another_run(baseline_run: Run, tmp_path: Path)
         for i in range(6):
             pixels = np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)
             (tmp_path / "others" / label / f"{i}.png").write_bytes(encode(pixels))
-    with pytest.raises(DataError, match="none of these are the test pictures"):
+    with pytest.raises(DataError, match="none of these are test pictures"):
         whatsit.export(baseline_run.folder, "openvino-int8", out=tmp_path, data=tmp_path / "others")
 
 
@@ -240,7 +240,7 @@ def test_a_model_alone_with_other_pictures_warns(baseline_run: Run, tmp_path: Pa
     [one] = whatsit.export(alone, "openvino-int8", data=tmp_path / "mine", reporter=listener)
     assert one.gate
     assert one.gate.n == 12
-    assert "nobody knows which of these pictures the model was trained on" in listener.warned[0]
+    assert "which of these pictures the model was trained on is not known" in listener.warned[0]
 
 
 def test_a_model_alone_finds_its_test_pictures_again(baseline_run: Run, shapes_folder: Path, tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_test_pictures_that_are_gone_are_told(baseline_run: Run, shapes_folder: 
 def test_a_model_beside_a_run_is_not_of_that_run(baseline_run: Run, tmp_path: Path) -> None:
     run = shutil.copytree(baseline_run.folder, tmp_path / "run")
     other = shutil.copy(run / "model.whatsit", run / "other.whatsit")
-    with pytest.raises(UsageError, match="say where they are with --data"):
+    with pytest.raises(UsageError, match="give them with --data"):
         whatsit.export(other, "openvino-int8")
 
 

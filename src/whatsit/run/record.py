@@ -19,7 +19,7 @@ from whatsit.evaluation.shipping import Shipped
 from whatsit.evaluation.speed import Speed
 from whatsit.files import from_spreadsheet, write_csv, write_text
 from whatsit.images.datasets import FILES
-from whatsit.images.scan import SPLITS, Dataset
+from whatsit.images.scan import SPLITS, Dataset, Picture
 from whatsit.run_files import HISTORY, LEAKAGE, METRICS, MODEL, RECIPE, SPLIT, UNREADABLE
 from whatsit.runtime.predictor import Predictor
 from whatsit.training.recipe import Recipe, to_toml
@@ -57,16 +57,6 @@ class Run:
         return Predictor(self.model)
 
 
-@dataclass(frozen=True)
-class SplitRow:
-    """An image of a run, as `split.csv` lists it."""
-
-    name: str  # in DATA
-    label: str
-    split: str
-    digest: bytes  # SHA-256 of the file
-
-
 def write_record(
     folder: Path,
     trained: Trained,
@@ -82,17 +72,8 @@ def write_record(
     """
     dataset, recipe, test, place = trained.dataset, trained.recipe, shipped.test, shipped.path.parent
     unreadable = [*dataset.unreadable, *test.failed]
-    run = Run(
-        folder,
-        folder / MODEL,
-        test.figures,
-        shipped.speed,
-        shipped.megabytes,
-        seconds,
-        recipe,
-        shipped.leakage,
-        examination,
-    )
+    speed, leakage, size = shipped.speed, shipped.leakage, shipped.megabytes
+    run = Run(folder, folder / MODEL, test.figures, speed, size, seconds, recipe, leakage, examination)
     write_text(place / RECIPE, to_toml(recipe, f"whatsit train DATA, {seconds:.0f} s"))
     write_split(place, dataset)
     ways = (("near-duplicate", "near"), ("exact copy", "copies"), ("same group", "grouped"))
@@ -110,9 +91,9 @@ def write_record(
         "temperature": trained.temperature,
         "best_epoch": trained.best,
         "test": run.test.to_json(),
-        "leakage": run.leakage.to_json(),
-        "speed": vars(run.speed),
-        "model_mb": run.megabytes,
+        "leakage": leakage.to_json(),
+        "speed": vars(speed),
+        "model_mb": size,
         "unreadable": len(unreadable),
         "warnings": trained.warnings,
         "examination": examination.to_json() if examination else None,
@@ -152,7 +133,7 @@ def write_split(folder: Path, dataset: Dataset) -> None:
     write_csv(folder / SPLIT, ("path", "label", "split", "sha256"), rows)
 
 
-def read_split(folder: Path) -> list[SplitRow]:
+def read_split(folder: Path) -> list[Picture]:
     """Return the images of a run in order; none where the folder holds no run.
 
     Raises:
@@ -170,16 +151,16 @@ def read_split(folder: Path) -> list[SplitRow]:
         raise DataError(f"{error}; which pictures were trained on is not known") from None
 
 
-def _split_row(row: Mapping[str, str]) -> SplitRow:
+def _split_row(row: Mapping[str, str]) -> Picture:
     name, label, split, digest = (row[key] for key in ("path", "label", "split", "sha256"))
     if not name or not label or split not in SPLITS or len(bytes.fromhex(digest)) != 32:
         raise ValueError(f"it has a row with {list(row.values())}"[:200])
-    return SplitRow(from_spreadsheet(name), from_spreadsheet(label), split, bytes.fromhex(digest))
+    return Picture(from_spreadsheet(name), from_spreadsheet(label), split, bytes.fromhex(digest))
 
 
 def splits_of(folder: Path) -> dict[bytes, str]:
     """Return the split of each image of a run by its SHA-256. Raises as `read_split`."""
-    return {row.digest: row.split for row in read_split(folder)}
+    return {picture.digest: picture.split or "" for picture in read_split(folder)}
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

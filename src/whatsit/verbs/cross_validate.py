@@ -74,7 +74,9 @@ def cross_validate(
     Args:
         folder: of class folders, without splits of its own.
         folds: every class needs as many different images, and two more for training and validation.
-        recipe, settings, seed: as for `train`.
+        recipe: as for `train`.
+        settings: as for `train`.
+        seed: as for `train`.
         reporter: gets progress and warnings.
 
     Raises:
@@ -100,10 +102,7 @@ def cross_validate(
 
 
 def _confusion(dataset: Dataset, plan: Recipe, folder: Path) -> npt.NDArray[np.int64]:
-    """Return the confusion matrix on the test images of a model trained on the others.
-
-    The fitted Keras network predicts; the graph that would ship gives the same (`whatsit verify`).
-    """
+    """Return the confusion matrix on the test images, by the fitted Keras network."""
     from whatsit.models.backend import load_keras
 
     load_keras()

@@ -1,4 +1,4 @@
-"""The pictures that a model was trained, chosen and tested on, found again."""
+"""The images that a model was trained, validated and tested on."""
 
 from __future__ import annotations
 
@@ -19,48 +19,44 @@ from whatsit.progress import Reporter
 from whatsit.run.record import RecordError, read_metrics, splits_of
 from whatsit.verbs.data import open_data, require_classes, split_data
 
-SAMPLES = 300  # training pictures that show an int8 format the range of each value
+SAMPLES = 300  # training images that show an int8 format the range of each value
 
 
 def reopen(model: str | Path, bundle: Bundle, data: str | Path | None, reporter: Reporter) -> Dataset:
-    """The data set of a run folder, split as it was in that run; or, for a model alone, DATA.
+    """Return the data set of a run, split as in that run; for a model alone, DATA.
 
-    Of a model alone nobody may know which pictures it was trained on. Where DATA does not come with a test split, and is not
-    to the picture what the bundle was made of, all of DATA is the test split, and the user is warned.
+    For a model alone, which images it was trained on may not be known. Where DATA does not come with a test split, and is not
+    exactly what the bundle was made of, all of DATA is the test split, with a warning.
 
     Args:
         model: the run folder, or a `.whatsit` file in one or alone.
         bundle: its contents.
-        data: where the pictures are now; None for where they were.
-        reporter: is told about progress.
+        data: where the images are now; None for where they were.
+        reporter: gets progress and warnings.
 
     Raises:
-        UsageError: nobody says where the pictures are. DataError: they are gone, or others.
+        UsageError: where the images are is not known. DataError: they are gone or have changed.
     """
     folder = run_folder(model)
-    data = data or (_noted(folder) if folder else None)
+    data = data or (_data_of(folder) if folder else None)
     if data is None:
-        raise UsageError(
-            f"{model}: this needs the pictures that it was trained on; say where they are with --data DATA"
-        )
+        raise UsageError(f"{model}: this needs the pictures that the model was trained on; give them with --data DATA")
     dataset = open_data(data, reporter)
     require_classes(dataset, bundle.classes)
     dataset = replace(dataset, classes=bundle.classes)
     splits = splits_of(folder) if folder else {}
     if not splits:
-        return _split_anew(dataset, bundle, reporter)
+        return _split_again(dataset, bundle, reporter)
     pictures = tuple(replace(p, split=splits[p.digest]) for p in dataset.pictures if p.digest in splits)
     found, had = (sum(name == "test" for name in names) for names in ([p.split for p in pictures], splits.values()))
     if 0 < found < had:
         reporter.warn(f"{data}: only {found:,} of the run's {had:,} test pictures are there")
     if not found:
-        raise DataError(
-            f"{data}: none of these are the test pictures of {folder}; say where those are with --data DATA"
-        )
+        raise DataError(f"{data}: none of these are test pictures of {folder}; give those with --data DATA")
     return replace(dataset, pictures=pictures)
 
 
-def _split_anew(dataset: Dataset, bundle: Bundle, reporter: Reporter) -> Dataset:
+def _split_again(dataset: Dataset, bundle: Bundle, reporter: Reporter) -> Dataset:
     if any(picture.split == "test" for picture in dataset.pictures):
         return dataset
     recipe, made_of = bundle.provenance.get("recipe"), bundle.provenance.get("data")
@@ -71,16 +67,20 @@ def _split_anew(dataset: Dataset, bundle: Bundle, reporter: Reporter) -> Dataset
             if as_then.fingerprint() == made_of.get("fingerprint"):
                 return as_then
     reporter.warn(
-        f"{dataset.source}: nobody knows which of these pictures the model was trained on, so the figures may flatter it; give "
+        f"{dataset.source}: which of these pictures the model was trained on is not known, so the metrics may be too good; give "
         f"its run folder instead of the .whatsit file for honest ones"
     )
     return replace(dataset, pictures=tuple(replace(picture, split="test") for picture in dataset.pictures))
 
 
 def sample_pixels(dataset: Dataset, spec: InputSpec) -> Images:
-    """Some training pictures (of a model alone: of all) as the model takes them, spread over the classes: uint8 `[N, H, W, 3]`.
+    """Return training images (of a model alone: any) spread over the classes.
 
-    Raises `DataError` where none can be read.
+    Returns:
+        uint8 `[N, H, W, 3]`, as the model takes them.
+
+    Raises:
+        DataError: none can be read.
     """
     pictures = dataset.of("train") or list(dataset.pictures)
     ranks: Counter[str] = Counter()
@@ -97,7 +97,7 @@ def sample_pixels(dataset: Dataset, spec: InputSpec) -> Images:
     return pixels
 
 
-def _noted(folder: Path) -> str | None:
+def _data_of(folder: Path) -> str | None:
     try:
         data = read_metrics(folder).get("data")
     except RecordError:

@@ -53,7 +53,8 @@ def train(
         data: a folder, archive, CSV or name, as `whatsit train --help` says.
         from_run: the folder of a run to repeat: its images (at DATA, where they were moved), splits, recipe and seed.
         recipe: the name of a recipe, or a TOML file; `fast` by default.
-        backbone, weights: instead of the recipe's; weights are `auto`, `none` or a path.
+        backbone: instead of the recipe's.
+        weights: of the backbone: `auto`, `none` or a path.
         out: the run folder to make; `runs/DATA-RECIPE` by default. It must not exist.
         seed: of the split and of training; how nearly it gives the same run again is in the README.
         limit: the most images of each class.

@@ -16,7 +16,7 @@ from whatsit.apps.streamlit_app.model_registry import ModelRegistry
 from whatsit.apps.streamlit_app.server import SCRIPT
 from whatsit.apps.streamlit_app.state import STATE
 from whatsit.apps.streamlit_app.teaching import Teaching
-from whatsit.verbs.train import Run
+from whatsit.run.record import Run
 
 NO_MODEL = "There is no model here yet"
 
