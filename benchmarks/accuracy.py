@@ -37,7 +37,7 @@ def main() -> None:
             test = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["test"]
             accuracies.append(test["accuracy"])
             precision, recall = (
-                min(figures[key] for figures in test["per_class"].values()) for key in ("precision", "recall")
+                min(metrics[key] for metrics in test["per_class"].values()) for key in ("precision", "recall")
             )
             print(
                 f"seed {seed}: accuracy {test['accuracy']:.4f}, loss {test['loss']:.3f}, lowest precision {precision:.3f} and "

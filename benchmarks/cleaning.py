@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 import whatsit
+from whatsit.events import SILENT
+from whatsit.images.data import open_data, split_data
 from whatsit.images.edits import Edit, add_edits, key_of
 from whatsit.images.scan import Dataset
-from whatsit.progress import SILENT
-from whatsit.verbs.data import open_data, split_data
 
 
 def main() -> None:
@@ -35,12 +35,12 @@ def main() -> None:
             chosen = {learned[place] for place in rng.permutation(len(learned))[: round(share * len(learned))]}
             wrong = {p.name: other(p.label, dataset.classes, rng) for p in dataset.pictures if p.name in chosen}
             write(dataset, noisy, wrong)
-            figures = [accuracy(clean, work / "run0", seed), accuracy(noisy, work / "run1", seed)]
+            metrics = [accuracy(clean, work / "run0", seed), accuracy(noisy, work / "run1", seed)]
             found, right = clean_up(noisy, {Path(name).name for name in chosen}, work)
-            figures.append(accuracy(noisy, work / "run2", seed))
+            metrics.append(accuracy(noisy, work / "run2", seed))
             words = ("as they were", "changed", "cleaned")
             print(
-                f"seed {seed}: " + ", ".join(f"{word} {value:.1%}" for word, value in zip(words, figures, strict=True)),
+                f"seed {seed}: " + ", ".join(f"{word} {value:.1%}" for word, value in zip(words, metrics, strict=True)),
                 end="; ",
             )
             print(f"{len(chosen)} changed, {found} called wrong, {right} of them rightly")

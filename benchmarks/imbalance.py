@@ -23,15 +23,15 @@ from pathlib import Path
 
 import numpy as np
 
+from whatsit.events import SILENT
+from whatsit.images.data import open_data, split_data
 from whatsit.images.scan import Dataset, count_by_label, label_numbers
 from whatsit.models.backend import load_keras
-from whatsit.progress import SILENT
 from whatsit.training.calibration import fit_temperature
 from whatsit.training.clock import Clock
 from whatsit.training.context import Context
 from whatsit.training.recipe import load
 from whatsit.training.trained import Trained
-from whatsit.verbs.data import open_data, split_data
 
 MOST_TESTS = 2000
 WAYS = ("none", "balanced", "sqrt", "effective")

@@ -23,11 +23,11 @@ import numpy as np
 from PIL import Image, ImageOps
 from tests.drawn import KINDS, draw
 
+from whatsit.events import SILENT
 from whatsit.images.audit import measure
+from whatsit.images.data import open_data
 from whatsit.images.decode import decode
 from whatsit.images.near import near_duplicates
-from whatsit.progress import SILENT
-from whatsit.verbs.data import open_data
 
 FRAMES = 10
 SIZE = (96, 72)

@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "whatsit"
 STAGES = ("images", "graph", "models", "training", "bundle", "runtime", "evaluation", "run", "tuning", "verbs", "apps")
-FREE = ("cache", "errors", "events", "files", "process", "progress", "run_files", "version", "engines")
+FREE = ("cache", "errors", "events", "files", "process", "run_files", "version", "engines")
 # What a machine that only serves may not have, or should not wait for.
 HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "onnx", "tf2onnx", "matplotlib"}
 
@@ -67,12 +67,12 @@ for name in {HEAVY!r}: sys.modules[name] = None
 import whatsit
 from whatsit.bundle.read import read_bundle
 bundle = read_bundle({str(baseline_run.model)!r})
-[answer] = whatsit.load({str(baseline_run.model)!r}).predict([bundle.golden[0].data])
+[answer] = whatsit.load({str(baseline_run.model)!r}).predict([bundle.references[0].data])
 assert all(parity.passed for parity in whatsit.verify({str(baseline_run.model)!r}))
 assert whatsit.check({str(baseline_run.model)!r})
 import whatsit.apps.streamlit_app.server, whatsit.apps.streamlit_app.page_classify, whatsit.apps.streamlit_app.page_model
-picture = {str(tmp_path / "picture")!r} + bundle.golden[0].file
-open(picture, "wb").write(bundle.golden[0].data)
+picture = {str(tmp_path / "picture")!r} + bundle.references[0].file
+open(picture, "wb").write(bundle.references[0].data)
 whatsit.explain({str(baseline_run.model)!r}, picture, picture + ".png")
 print(answer.label)
 """
@@ -88,4 +88,4 @@ def test_modules_stay_short() -> None:
 
 
 STAGES = ("images", "graph", "models", "training", "bundle", "runtime", "evaluation", "run", "tuning", "verbs", "apps")
-FREE = ("cache", "errors", "events", "files", "process", "progress", "run_files", "version", "engines")
+FREE = ("cache", "errors", "events", "files", "process", "run_files", "version", "engines")

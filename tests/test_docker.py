@@ -133,8 +133,8 @@ def test_app_of_the_image_starts(image: Path, models: Path, tmp_path: Path) -> N
 def test_service_of_the_image_answers(image: Path, models: Path, tmp_path: Path, baseline_run: Run) -> None:
     command = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["api"]["command"]
     command = [str(models) if word == "/models" else word for word in command]
-    golden = baseline_run.load().bundle.golden[0]
-    [wanted] = baseline_run.load().predict([golden.data])
+    reference = baseline_run.load().bundle.references[0]
+    [wanted] = baseline_run.load().predict([reference.data])
     with running(image, command, tmp_path, "/readyz") as address:
-        request = urllib.request.Request(f"{address}/v1/predict", golden.data)
+        request = urllib.request.Request(f"{address}/v1/predict", reference.data)
         assert json.load(urllib.request.urlopen(request, timeout=10))["label"] == wanted.label

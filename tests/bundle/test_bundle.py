@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from tests.engines.test_engines import sums_graph
 from whatsit import files
-from whatsit.bundle.format import Bundle, Conformal, Golden, InputSpec, UnknownRule
+from whatsit.bundle.format import Bundle, Conformal, InputSpec, Reference, UnknownRule
 from whatsit.bundle.read import parse_bundle, read_bundle
 from whatsit.bundle.write import write_bundle
 from whatsit.errors import BundleError
@@ -29,7 +29,7 @@ BUNDLE = Bundle(
     provenance={"seed": 1},
     unknown=UnknownRule("distance", 1.5, 0.95),
     conformal=Conformal((0.0, 0.25, 1.0)),
-    golden=(Golden("00.png", b"picture", "แมว", (0.25, 0.75), 0.75),),
+    references=(Reference("00.png", b"picture", "แมว", (0.25, 0.75), 0.75),),
     card="# การ์ด",
 )
 

@@ -8,14 +8,14 @@ import pytest
 from sklearn import metrics as reference
 
 from whatsit.evaluation.metrics import (
-    Figures,
+    Metrics,
     auroc,
     average_precision,
     calibration_error,
     calibration_error_by_luck,
     class_metrics,
+    compute_metrics,
     confusion_matrix,
-    figures,
     log_loss,
     precision_recall_curve,
     reliability,
@@ -33,7 +33,7 @@ PREDICTED = PROBABILITIES.argmax(axis=1)
 
 
 def test_figures_equal_scikit_learns() -> None:
-    found = figures(LABELS, PROBABILITIES, ("a", "b", "c", "d"))
+    found = compute_metrics(LABELS, PROBABILITIES, ("a", "b", "c", "d"))
     assert found.accuracy == pytest.approx(reference.accuracy_score(LABELS, PREDICTED))
     assert found.loss == pytest.approx(reference.log_loss(LABELS, PROBABILITIES))
     assert found.confusion == reference.confusion_matrix(LABELS, PREDICTED).tolist()
@@ -43,7 +43,7 @@ def test_figures_equal_scikit_learns() -> None:
 
 @pytest.mark.parametrize("average", ["macro", "weighted"])
 def test_averages_equal_scikit_learns(average: str) -> None:
-    found = getattr(figures(LABELS, PROBABILITIES, ("a", "b", "c", "d")), average)
+    found = getattr(compute_metrics(LABELS, PROBABILITIES, ("a", "b", "c", "d")), average)
     wanted = reference.precision_recall_fscore_support(LABELS, PREDICTED, average=average)[:3]
     assert (found.precision, found.recall, found.f1) == pytest.approx(wanted)
     for name, value in zip(("precision", "recall", "f1"), wanted, strict=True):
@@ -95,7 +95,7 @@ def test_interval_of_macro_f1_holds_the_truth_as_often_as_it_says(classes: int, 
     for _ in range(300):
         confusion = rng.multinomial(n, shares.ravel()).reshape(classes, classes)
         labels, predicted = (np.repeat(part, confusion.ravel()) for part in np.indices(confusion.shape).reshape(2, -1))
-        macro = figures(labels, np.eye(classes)[predicted], tuple(map(str, range(classes)))).macro
+        macro = compute_metrics(labels, np.eye(classes)[predicted], tuple(map(str, range(classes)))).macro
         held.append(macro.f1_ci95[0] <= accuracy <= macro.f1_ci95[1])
     assert np.mean(held) >= 0.92
 
@@ -113,7 +113,7 @@ def test_reliability_joins_small_groups() -> None:
 
 
 def test_class_with_no_picture_has_no_curve() -> None:
-    found = figures(np.array([0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), ("a", "b"))
+    found = compute_metrics(np.array([0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), ("a", "b"))
     assert found.per_class["a"].auroc is None
     assert found.per_class["b"].recall_ci95 == (0.0, 1.0)
     assert found.macro.recall == 1.0
@@ -153,22 +153,22 @@ def test_calibration_error_of_honest_and_of_overconfident_answers() -> None:
 
 def test_nothing_to_evaluate_is_an_error() -> None:
     with pytest.raises(ValueError, match="no pictures"):
-        figures(np.array([], int), np.empty((0, 2)), ("a", "b"))
+        compute_metrics(np.array([], int), np.empty((0, 2)), ("a", "b"))
 
 
-def some_figures() -> Figures:
+def some_figures() -> Metrics:
     rng = np.random.default_rng(0)
-    return figures(rng.integers(0, 3, 60), rng.dirichlet(np.ones(3), 60), ("a", "b", "c"))
+    return compute_metrics(rng.integers(0, 3, 60), rng.dirichlet(np.ones(3), 60), ("a", "b", "c"))
 
 
 def test_figures_survive_json() -> None:
-    assert Figures.from_json(json.loads(json.dumps(some_figures().to_json()))) == some_figures()
+    assert Metrics.from_json(json.loads(json.dumps(some_figures().to_json()))) == some_figures()
 
 
 def test_figures_of_older_models_have_no_reliability_diagram() -> None:
     value = some_figures().to_json()
     del value["reliability"]
-    assert Figures.from_json(value).reliability == []
+    assert Metrics.from_json(value).reliability == []
 
 
 @pytest.mark.parametrize(
@@ -194,4 +194,4 @@ def test_figures_of_older_models_have_no_reliability_diagram() -> None:
 )
 def test_what_is_no_figures_is_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="these are no test figures"):
-        Figures.from_json({**some_figures().to_json(), **changed})
+        Metrics.from_json({**some_figures().to_json(), **changed})

@@ -20,7 +20,7 @@ from whatsit.evaluation import plots
 from whatsit.evaluation.advice import learned, to_do
 from whatsit.evaluation.card import model_card
 from whatsit.evaluation.criteria import Check
-from whatsit.evaluation.metrics import figures
+from whatsit.evaluation.metrics import compute_metrics
 from whatsit.evaluation.more_pictures import gains
 from whatsit.evaluation.report import draw_plots, render
 from whatsit.images.decode import decode
@@ -207,7 +207,7 @@ def test_split_csv_can_be_trained_from_again(hostile_run: Run, tmp_path: Path) -
 
 
 def test_names_cannot_turn_the_text_around_them(hostile_run: Run) -> None:
-    from whatsit.evaluation.wording import plain
+    from whatsit.images.names import plain
 
     assert plain("\u202eevil\x1b[31m ไทย") == "\ufffdevil\ufffd[31m ไทย"
     assert not {"\u202e", "\x1b"} & set((hostile_run.folder / "report.html").read_text(encoding="utf-8"))
@@ -261,7 +261,7 @@ def test_over_fitting_is_called_so(baseline_run: Run, gap: float, word: str) -> 
 def test_advice_follows_from_the_figures(hostile_run: Run) -> None:
     exam = hostile_run.examination
     assert exam is not None
-    assert f"Of {exam.test.figures.n} test pictures, which it never saw" in learned(exam)[0]
+    assert f"Of {exam.test.metrics.n} test pictures, which it never saw" in learned(exam)[0]
     advice = " ".join(to_do(exam))
     failed = [check.what for check in exam.checks if not check.passed]
     assert all(what in advice for what in failed)
@@ -304,7 +304,7 @@ def test_confusion_matrix_of_any_size_is_drawn(classes: int) -> None:
     rng = np.random.default_rng(0)
     labels, probabilities = rng.integers(0, classes, 500), rng.dirichlet(np.ones(classes), 500)
     names = tuple(f"class {k}" for k in range(classes))
-    found = figures(labels, probabilities, names)
+    found = compute_metrics(labels, probabilities, names)
     for png in (plots.confusion(found), plots.per_class(found), plots.roc(labels, probabilities, names)):
         width, height = Image.open(io.BytesIO(png)).size
         assert 300 <= width <= 2000

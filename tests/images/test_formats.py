@@ -20,7 +20,7 @@ from PIL import Image, ImageCms, PngImagePlugin, features
 
 from tests.conftest import encode, shapes
 from whatsit.errors import ImageError
-from whatsit.images.batches import decode_lot
+from whatsit.images.batches import decode_batch
 from whatsit.images.decode import RULES, decode, ending_of, picture_size
 from whatsit.images.formats import CONTENT_TYPES, EXTENSIONS, FORMATS, OUTSIDE_ENDINGS
 
@@ -103,7 +103,7 @@ def test_a_jpeg_with_two_frames_is_refused() -> None:
 def test_unusual_sampling_is_decoded_or_refused(factors: int) -> None:
     """4:4:1 (a turned 4:1:1 picture) among them, which ended a whole folder."""
     data = changed_frame(encode(PICTURE, "JPEG", subsampling=0), 11, factors)
-    batch = decode_lot([encode(PICTURE), data], lambda one: one, (40, 48))
+    batch = decode_batch([encode(PICTURE), data], lambda one: one, (40, 48))
     assert 0 in {place for place in range(2) if place not in batch.errors}
 
 
@@ -126,7 +126,7 @@ def test_what_reading_raises_costs_one_picture() -> None:
             raise KeyError(6)
         return encode(PICTURE)
 
-    batch = decode_lot([0, 1, 2], read, (8, 8))
+    batch = decode_batch([0, 1, 2], read, (8, 8))
     assert batch.good == [0, 2]
     assert "KeyError 6" in str(batch.errors[1])
 
@@ -371,7 +371,7 @@ def _odd_forms(data: bytes) -> dict[str, bytes]:
 @pytest.mark.parametrize("kind", sorted(_written()))
 def test_odd_forms_of_every_format_are_read_or_refused(kind: str) -> None:
     whole = _written()[kind]
-    batch = decode_lot(list(_odd_forms(whole).items()), lambda form: form[1], (10, 12))
+    batch = decode_batch(list(_odd_forms(whole).items()), lambda form: form[1], (10, 12))
     read = dict(zip([form for form, _ in batch.good], batch.pixels, strict=True))
     assert "turned" in read
     assert read.keys() <= {"wrong ending", "turned", "cut off", "huge header"}

@@ -13,7 +13,7 @@ import pytest
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import write_bundle
 from whatsit.errors import UsageError
-from whatsit.evaluation.metrics import figures
+from whatsit.evaluation.metrics import compute_metrics
 from whatsit.run.compare import compare, difference_interval
 from whatsit.run.record import Run
 from whatsit.run.summary import list_runs
@@ -28,7 +28,9 @@ def other(baseline_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     told["recipe"]["dropout"] = 0.1
     told["versions"]["keras"] = "1.0"
     labels = np.arange(9) % 3
-    wrong = figures(labels, np.eye(3)[(labels + 1) % 3] * 0.8 + 0.1 * (1 - np.eye(3)[(labels + 1) % 3]), bundle.classes)
+    wrong = compute_metrics(
+        labels, np.eye(3)[(labels + 1) % 3] * 0.8 + 0.1 * (1 - np.eye(3)[(labels + 1) % 3]), bundle.classes
+    )
     write_bundle(replace(bundle, provenance=told, test=wrong.to_json()), folder / "model.whatsit")
     return folder
 
@@ -38,7 +40,7 @@ def test_only_what_differs_is_told_of_recipe_and_versions(baseline_run: Run, oth
     assert found.recipe == {"dropout": (0.5, 0.1)}
     assert found.versions.keys() == {"keras"}
     assert found.data == {}
-    assert found.figures["accuracy"] == (baseline_run.test.accuracy, 0.0)
+    assert found.metrics["accuracy"] == (baseline_run.test.accuracy, 0.0)
     assert found.same_test
 
 

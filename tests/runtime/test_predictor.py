@@ -212,7 +212,7 @@ from whatsit.bundle.format import Bundle, InputSpec
 from whatsit.bundle.read import read_bundle
 
 path, runtime = sys.argv[1:]
-pictures = [item.data for item in read_bundle(path).golden] * 3
+pictures = [item.data for item in read_bundle(path).references] * 3
 predictor = whatsit.load(path, runtime=runtime)
 probabilities = [answer.probability for answer in predictor.predict(pictures)]
 

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import encode, shapes
 from whatsit import files
 from whatsit.engines import Images, Outputs
-from whatsit.images.kept import MANY, Kept
+from whatsit.images.row_cache import MANY, RowCache
 from whatsit.images.scan import Dataset, list_folders, take_fingerprints
 from whatsit.images.walk import LeftOut
 from whatsit.training import features
@@ -51,11 +51,11 @@ def dataset(files: dict[str, bytes] = FILES) -> Dataset:
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Kept:
+def cache(tmp_path: Path) -> RowCache:
     return feature_cache(b"graph", "float32", 2, tmp_path)
 
 
-def run(data: Dataset, engine: FakeEngine, cache: Kept | None, **options: object) -> features.Features:
+def run(data: Dataset, engine: FakeEngine, cache: RowCache | None, **options: object) -> features.Features:
     return extract(data, data.pictures, OpenNetwork(engine, (16, 16), 2), cache=cache, **options)
 
 
@@ -64,7 +64,7 @@ def test_views_are_the_picture_and_its_mirror_image() -> None:
     assert np.array_equal(found.views["flip"], found.views["original"][:, ::-1])
 
 
-def test_second_time_nothing_is_computed(cache: Kept) -> None:
+def test_second_time_nothing_is_computed(cache: RowCache) -> None:
     first = run(dataset(), FakeEngine(), cache)
     engine = FakeEngine()
     again = run(dataset(), engine, cache)
@@ -72,7 +72,7 @@ def test_second_time_nothing_is_computed(cache: Kept) -> None:
     assert np.array_equal(first.views["original"], again.views["original"])
 
 
-def test_new_pictures_only_are_computed(cache: Kept) -> None:
+def test_new_pictures_only_are_computed(cache: RowCache) -> None:
     run(dataset(), FakeEngine(), cache)
     engine = FakeEngine()
     more = dataset({**FILES, "disc/new.png": encode(shapes("disc", 99))})
@@ -80,7 +80,7 @@ def test_new_pictures_only_are_computed(cache: Kept) -> None:
     assert engine.seen == 1
 
 
-def test_changed_picture_under_an_old_name_is_computed_again(cache: Kept) -> None:
+def test_changed_picture_under_an_old_name_is_computed_again(cache: RowCache) -> None:
     run(dataset(), FakeEngine(), cache)
     changed = dataset({**FILES, "disc/0.png": encode(shapes("disc", 99))})
     assert np.array_equal(
@@ -93,14 +93,14 @@ def test_another_graph_or_precision_has_its_own_cache(tmp_path: Path) -> None:
     assert len(folders) == 4
 
 
-def test_damaged_cache_is_computed_again(cache: Kept) -> None:
+def test_damaged_cache_is_computed_again(cache: RowCache) -> None:
     first = run(dataset(), FakeEngine(), cache)
     for path in cache.folder.rglob("*.npy"):
         path.write_bytes(path.read_bytes()[:60])
     assert np.array_equal(run(dataset(), FakeEngine(), cache).views["original"], first.views["original"])
 
 
-def test_unreadable_pictures_are_left_out_with_the_reason(cache: Kept) -> None:
+def test_unreadable_pictures_are_left_out_with_the_reason(cache: RowCache) -> None:
     data = dataset({**FILES, "disc/3.png": FILES["disc/3.png"][:-30], "rows/text.png": b"text"})
     for _ in range(2):  # computed, then from the cache
         found = run(data, FakeEngine(), cache)
@@ -108,7 +108,7 @@ def test_unreadable_pictures_are_left_out_with_the_reason(cache: Kept) -> None:
         assert len(found.pictures) == len(found.views["original"]) == 19
 
 
-def test_full_disk_costs_the_cache_and_nothing_else(cache: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_costs_the_cache_and_nothing_else(cache: RowCache, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -120,7 +120,7 @@ def test_full_disk_costs_the_cache_and_nothing_else(cache: Kept, monkeypatch: py
     assert "the disk is full" in warnings[0]
 
 
-def test_many_small_shards_become_few_and_keep_every_row(cache: Kept) -> None:
+def test_many_small_shards_become_few_and_keep_every_row(cache: RowCache) -> None:
     rng = np.random.default_rng(3)
     values = rng.normal(size=(40, 2)).astype(np.float16)
     digests = [rng.bytes(32) for _ in values]
@@ -132,7 +132,7 @@ def test_many_small_shards_become_few_and_keep_every_row(cache: Kept) -> None:
     assert np.array_equal(found, values)
 
 
-def test_merging_keeps_a_picture_once_and_passes_over_damage(cache: Kept) -> None:
+def test_merging_keeps_a_picture_once_and_passes_over_damage(cache: RowCache) -> None:
     same = bytes(32)
     for number in range(MANY - 1):
         cache.add("original", [same, bytes([number + 1]) * 32], np.full((2, 2), number + 1, np.float16))
@@ -142,11 +142,11 @@ def test_merging_keeps_a_picture_once_and_passes_over_damage(cache: Kept) -> Non
     assert len(np.load(digests)) == MANY  # `same`, x, and all but one of the others
 
 
-def test_merged_while_another_reads_nothing_is_missed(cache: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merged_while_another_reads_nothing_is_missed(cache: RowCache, monkeypatch: pytest.MonkeyPatch) -> None:
     digests = [bytes([number]) * 32 for number in range(MANY)]
     for digest in digests[:-1]:
         cache.add("original", [digest], np.ones((1, 2), np.float16))
-    reader, load, read = Kept(cache.folder, 2, np.float16), np.load, []
+    reader, load, read = RowCache(cache.folder, 2, np.float16), np.load, []
 
     def merging(path: Path, **options: object) -> object:
         read.append(path)
@@ -164,13 +164,13 @@ def test_progress_ends_at_the_total() -> None:
     assert steps[-1] == (20, 20)
 
 
-def test_same_picture_twice_is_kept_once(cache: Kept) -> None:
+def test_same_picture_twice_is_kept_once(cache: RowCache) -> None:
     data = dataset()
     twice = replace(data, pictures=(*data.pictures, *data.pictures))
     assert len(run(twice, FakeEngine(), cache).views["original"]) == 40
 
 
-def test_damaged_header_is_computed_again(cache: Kept) -> None:
+def test_damaged_header_is_computed_again(cache: RowCache) -> None:
     first = run(dataset(), FakeEngine(), cache)
     for path in cache.folder.rglob("*.npy"):
         path.write_bytes(path.read_bytes().replace(b"}", b" ", 1))

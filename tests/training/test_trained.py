@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from whatsit.events import SILENT
+from whatsit.images.data import open_data, split_data
 from whatsit.models.backend import load_keras
-from whatsit.progress import SILENT
 from whatsit.training.clock import Clock
 from whatsit.training.context import Context
 from whatsit.training.recipe import load
 from whatsit.training.trained import Trained
-from whatsit.verbs.data import open_data, split_data
 
 load_keras()
 import keras  # noqa: E402

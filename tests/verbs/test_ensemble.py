@@ -35,7 +35,7 @@ def made(baseline_run: Run, other_run: Run, tmp_path_factory: pytest.TempPathFac
 @pytest.mark.isa
 def test_it_is_an_ordinary_model(made: Ensemble, tmp_path: Path) -> None:
     bundle = read_bundle(made.model)
-    assert (bundle.unknown is not None, bundle.conformal is not None, len(bundle.golden) > 0) == (True, True, True)
+    assert (bundle.unknown is not None, bundle.conformal is not None, len(bundle.references) > 0) == (True, True, True)
     assert bundle.test
     assert bundle.test["accuracy"] == made.test.accuracy
     assert "recipe `ensemble`" in bundle.card

@@ -21,7 +21,7 @@ from whatsit.engines.exported import open_exported
 from whatsit.errors import DataError, MissingExtraError, ModelError, UsageError
 from whatsit.evaluation.exported import why_rejected
 from whatsit.evaluation.gate import Gate
-from whatsit.evaluation.parity import golden_pixels
+from whatsit.evaluation.parity import reference_pixels
 from whatsit.evaluation.variants import variants
 from whatsit.files import DiskError
 from whatsit.graph.formats import FORMATS, Converter
@@ -49,7 +49,7 @@ def exported(baseline_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dic
 def test_every_format_answers_like_the_model(
     name: str, count: int, exported: dict[str, Exported], baseline_run: Run
 ) -> None:
-    pixels, wanted = golden_pixels(read_bundle(baseline_run.model))
+    pixels, wanted = reference_pixels(read_bundle(baseline_run.model))
     places = np.resize(np.arange(len(pixels)), count)
     found = open_exported(exported[name].path)(pixels[places])
     assert found.dtype == np.float32
@@ -63,9 +63,9 @@ def test_the_example_gives_the_same_answer_without_whatsit(
 ) -> None:
     name = next(name for name, target in FORMATS.items() if target.example == script)
     folder = exported["onnx"].path.parent
-    golden = read_bundle(baseline_run.model).golden[0]
-    picture = tmp_path / golden.file
-    picture.write_bytes(golden.data)
+    reference = read_bundle(baseline_run.model).references[0]
+    picture = tmp_path / reference.file
+    picture.write_bytes(reference.data)
     command = [sys.executable, folder / script, exported[name].path, picture]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     label, probability = done.stdout.rsplit(maxsplit=1)

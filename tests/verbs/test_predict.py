@@ -88,7 +88,7 @@ def test_folder_that_cannot_be_read_is_told_and_the_rest_is_answered(
 
 def test_one_class_is_enough_to_evaluate_and_explore_and_not_to_train(baseline_run: Run, tmp_path: Path) -> None:
     root = write_files(tmp_path / "mine", {f"disc/{i}.png": encode(shapes("disc", 300 + i)) for i in range(8)})
-    assert evaluate(baseline_run.model, root).figures.per_class["disc"].n == 8
+    assert evaluate(baseline_run.model, root).metrics.per_class["disc"].n == 8
     assert explore(root, out=tmp_path / "x")[0].by_label() == {"disc": 8}
     with pytest.raises(DataError, match="only one class, 'disc', was found"):
         train(root, out=tmp_path / "run")

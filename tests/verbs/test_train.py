@@ -18,10 +18,10 @@ import whatsit
 from tests.conftest import SEED, Listener, encode, made_once, shapes, write_files
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import DataError, RecipeError, UsageError
-from whatsit.progress import SILENT
+from whatsit.events import SILENT
+from whatsit.images.data import open_data, split_data
 from whatsit.run.record import Run
 from whatsit.verbs import train as train_verb
-from whatsit.verbs.data import open_data, split_data
 from whatsit.verbs.verify import verify
 
 FAST = {"epochs": 3, "size": 64, "features": "last", "views": ["original"]}
@@ -58,7 +58,7 @@ def test_easy_classes_are_learned_by_both_recipes(baseline_run: Run, shapes_fold
     names = [(label, number) for label in run.load().classes for number in range(30)]
     fresh = {f"{label}/{number}.png": encode(shapes(label, 5000 + number)) for label, number in names}
     # Of 90 that it never saw; seeds 0 to 11: all. By the head of 256 units 0.88 to 1.0, which no bound can be set on.
-    assert whatsit.evaluate(run.folder, write_files(tmp_path / "fresh", fresh)).figures.accuracy >= 0.9
+    assert whatsit.evaluate(run.folder, write_files(tmp_path / "fresh", fresh)).metrics.accuracy >= 0.9
 
 
 def _write_sequences(folder: Path, **classes: list[int]) -> None:
@@ -131,7 +131,7 @@ def test_keras_model_in_the_run_folder_answers_like_the_bundle(fast_run: Run) ->
 
     model = keras.models.load_model(fast_run.folder / "best_model.keras")
     predictor = whatsit.load(fast_run.model)
-    pixels = np.stack([decode(golden.data, predictor.size) for golden in predictor.bundle.golden])
+    pixels = np.stack([decode(reference.data, predictor.size) for reference in predictor.bundle.references])
     assert (
         np.abs(
             np.asarray(model(pixels, training=False))
@@ -143,8 +143,8 @@ def test_keras_model_in_the_run_folder_answers_like_the_bundle(fast_run: Run) ->
 
 def test_golden_pictures_are_test_pictures_of_every_class(fast_run: Run) -> None:
     bundle = read_bundle(fast_run.model)
-    assert len(bundle.golden) == 9
-    assert {golden.label for golden in bundle.golden} == set(bundle.classes)
+    assert len(bundle.references) == 9
+    assert {reference.label for reference in bundle.references} == set(bundle.classes)
 
 
 def test_provenance_and_card_say_where_the_model_comes_from(fast_run: Run) -> None:
@@ -538,8 +538,8 @@ def test_evaluate_measures_a_folder_and_refuses_strange_classes(
     listener = Listener()
     evaluation = whatsit.evaluate(baseline_run.folder, shapes_folder, reporter=listener)
     assert "51 of these 60 pictures were used in training" in listener.warned[0]
-    assert evaluation.figures.n == 60
-    assert evaluation.figures.accuracy >= 0.8  # of 60; seeds 0 to 19: 1.0 of the test pictures, which are 9 of them
+    assert evaluation.metrics.n == 60
+    assert evaluation.metrics.accuracy >= 0.8  # of 60; seeds 0 to 19: 1.0 of the test pictures, which are 9 of them
     strange = make_folder({f"{label}/1.png": encode(shapes("disc", 1)) for label in ("disc", "square")})
     with pytest.raises(DataError, match="does not know the class 'square'; its classes: columns, disc, rows"):
         whatsit.evaluate(baseline_run.model, strange)
@@ -549,8 +549,8 @@ def test_verify_fails_on_a_model_that_answers_otherwise(baseline_run: Run, tmp_p
     from whatsit.bundle.write import write_bundle
 
     bundle = read_bundle(baseline_run.model)
-    wrong = replace(bundle.golden[0], probabilities=(0.2, 0.3, 0.5))
-    write_bundle(replace(bundle, golden=(wrong, *bundle.golden[1:])), tmp_path / "x.whatsit")
+    wrong = replace(bundle.references[0], probabilities=(0.2, 0.3, 0.5))
+    write_bundle(replace(bundle, references=(wrong, *bundle.references[1:])), tmp_path / "x.whatsit")
     assert not any(parity.passed for parity in whatsit.verify(tmp_path / "x.whatsit"))
 
 

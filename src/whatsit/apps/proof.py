@@ -14,7 +14,7 @@ from whatsit.apps.client import Client
 from whatsit.bundle.read import read_bundle
 from whatsit.engines import EngineError
 from whatsit.evaluation.parity import Parity
-from whatsit.progress import SILENT, Reporter
+from whatsit.events import SILENT, Reporter
 from whatsit.runtime.predictor import Prediction, Predictor
 from whatsit.verbs.verify import Entry, EntryPoint
 from whatsit.verbs.verify import verify as verify_by

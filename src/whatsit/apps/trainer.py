@@ -150,8 +150,8 @@ class _StageReporter(Reporter):
 
 def _train(data: Path, out: Path, reporter: Reporter) -> TrainingResult:
     """Train and measure: few pictures by cross-validation, many on a test set."""
+    from whatsit.images.data import open_data
     from whatsit.verbs.cross_validate import cross_validate
-    from whatsit.verbs.data import open_data
     from whatsit.verbs.train import train
 
     started = time.perf_counter()

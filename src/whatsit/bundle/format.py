@@ -16,7 +16,7 @@ GRAPH = "model.onnx"
 CARD = "card.md"
 GOLDEN_ANSWERS = "golden/answers.json"
 MAX_BUNDLE = 2 * 1024**3  # bytes, packed and unpacked
-GOLDEN_COUNT = 16
+REFERENCE_COUNT = 16
 MAX_MEMBERS = 128
 # Bytes of a member, unpacked. The texts hold some numbers for each class, of which there may be thousands.
 MAX_TEXT = 16 * 1024**2
@@ -66,7 +66,7 @@ class Conformal:
 
 
 @dataclass(frozen=True)
-class Golden:
+class Reference:
     """An image with its prediction, to prove that another machine gives the same."""
 
     file: str  # its member name, below golden/
@@ -88,5 +88,5 @@ class Bundle:
     conformal: Conformal | None = None
     test: Mapping[str, Any] | None = None  # metrics on the test set, with confidence intervals
     provenance: Mapping[str, Any] = field(default_factory=dict)  # data fingerprint, recipe, seed, versions
-    golden: tuple[Golden, ...] = ()
+    references: tuple[Reference, ...] = ()
     card: str = ""

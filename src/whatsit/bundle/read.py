@@ -28,8 +28,8 @@ from whatsit.bundle.format import (
     MAX_TEXT,
     Bundle,
     Conformal,
-    Golden,
     InputSpec,
+    Reference,
     UnknownRule,
 )
 from whatsit.errors import BundleError, MissingBundleError
@@ -175,7 +175,7 @@ def _bundle(manifest: Any, members: dict[str, bytes]) -> Bundle:
         conformal=_conformal(manifest.get("conformal")),
         test=_plain_values(manifest["test"]),
         provenance=_plain_values(manifest["provenance"]),
-        golden=_references(members, len(classes)),
+        references=_references(members, len(classes)),
         card=plain_text(members.get(CARD, b"").decode()),
     )
 
@@ -201,9 +201,9 @@ def _input(value: Any) -> InputSpec:
     return spec
 
 
-def _references(members: dict[str, bytes], classes: int) -> tuple[Golden, ...]:
+def _references(members: dict[str, bytes], classes: int) -> tuple[Reference, ...]:
     references = tuple(
-        Golden(
+        Reference(
             str(one["file"]),
             members[f"golden/{one['file']}"],
             str(one["label"]),

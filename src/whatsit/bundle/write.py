@@ -17,10 +17,10 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
     """Write a `.whatsit` file, or leave the one that is there and raise `DiskError`."""
     answers = [
         {"file": g.file, "label": g.label, "probabilities": list(g.probabilities), "ood_score": g.ood_score}
-        for g in bundle.golden
+        for g in bundle.references
     ]
     members = {GRAPH: bundle.graph, CARD: bundle.card.encode(), GOLDEN_ANSWERS: _json(answers)}
-    members |= {f"golden/{golden.file}": golden.data for golden in bundle.golden}
+    members |= {f"golden/{reference.file}": reference.data for reference in bundle.references}
     manifest = {
         "format": FORMAT,
         "classes": list(bundle.classes),

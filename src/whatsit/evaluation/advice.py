@@ -26,7 +26,7 @@ def learned(exam: Examination) -> list[str]:
 
 
 def _about_accuracy(exam: Examination) -> Iterator[str]:
-    metrics, probe = exam.test.figures, exam.curve.accuracy[-1]
+    metrics, probe = exam.test.metrics, exam.curve.accuracy[-1]
     low, high = metrics.accuracy_ci95
     yield (
         f"Of {metrics.n:,} test pictures, which it never saw, it got {percent(metrics.accuracy)} right (95 % interval "
@@ -75,8 +75,8 @@ def _about_mistakes(pairs: list[Pair]) -> str:
 
 
 def _about_fit(exam: Examination) -> str:
-    trained, tested = float(exam.best["accuracy"]), exam.test.figures.accuracy
-    if trained > max(tested + OVERFITTED, exam.test.figures.accuracy_ci95[1]):
+    trained, tested = float(exam.best["accuracy"]), exam.test.metrics.accuracy
+    if trained > max(tested + OVERFITTED, exam.test.metrics.accuracy_ci95[1]):
         return (
             f"In training it got {percent(trained)} right, on the test pictures {percent(tested)}: it has learned some of its "
             f"pictures by heart (overfitting)."
@@ -87,13 +87,13 @@ def _about_fit(exam: Examination) -> str:
 
 
 def _about_calibration(exam: Examination) -> str:
-    error = exam.test.figures.ece
+    error = exam.test.metrics.ece
     if error <= 0.03:
         return f"Its probabilities can be taken at their word: they are off by {percent(error)} on average."
     luck = calibration_error_by_luck(exam.test.probabilities)
     if error <= luck:
         return (
-            f"Its probabilities are off by {percent(error)} on average. With {exam.test.figures.n:,} test pictures that may be "
+            f"Its probabilities are off by {percent(error)} on average. With {exam.test.metrics.n:,} test pictures that may be "
             f"luck: perfect ones would be off by up to {percent(luck)}."
         )
     return f"Its probabilities are off by {percent(error)} on average, more than luck explains: do not rely on them."
@@ -109,7 +109,7 @@ def to_do(exam: Examination) -> list[str]:
 
 
 def _to_do_about_model(exam: Examination) -> Iterator[str]:
-    metrics = exam.test.figures
+    metrics = exam.test.metrics
     if exam.shortcuts.alarms:
         yield "It may have learned a shortcut: see 'Where it looks' before you trust this model."
     failed = [f"{check.what} ({check.wanted}, found {check.found})" for check in exam.checks if check.missed]
@@ -131,7 +131,7 @@ def _to_do_about_test(exam: Examination) -> Iterator[str]:
             f"Have each picture and all that are nearly like it either in training or in test: {exam.leakage.pictures:,} test "
             f"pictures, listed in leakage.csv, have a counterpart among the others, and the test accuracy may flatter the model."
         )
-    n, (low, high) = exam.test.figures.n, exam.test.figures.accuracy_ci95
+    n, (low, high) = exam.test.metrics.n, exam.test.metrics.accuracy_ci95
     if high - low > 0.06:
         yield (
             f"Bring more test pictures: {n:,} are few, so the true accuracy may be anywhere from {percent(low, 0)} "

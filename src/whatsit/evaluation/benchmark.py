@@ -18,11 +18,11 @@ from whatsit.errors import DataError, MissingExtraError, WhatsitError
 from whatsit.evaluation.cost import BUNDLE, EXPORTED, STOCK, Cost, CostError, Job, measure_apart
 from whatsit.evaluation.gate import Gate, compare
 from whatsit.evaluation.parity import TOLERANCE
+from whatsit.events import Reporter
 from whatsit.files import disk_error, reserve, write_bytes
 from whatsit.graph.formats import Converter, Format, megabytes_of, require
 from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset, Picture, label_numbers
-from whatsit.progress import Reporter
 
 PIXELS = "pixels.npy"
 

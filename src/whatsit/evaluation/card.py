@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from whatsit.bundle.format import Bundle
-from whatsit.evaluation.evaluate import LeakageFigures
+from whatsit.evaluation.evaluate import LeakageMetrics
 from whatsit.evaluation.examination import Examination
 from whatsit.images.names import plain
 
 
-def model_card(bundle: Bundle, exam: Examination | None = None, leakage: LeakageFigures | None = None) -> str:
+def model_card(bundle: Bundle, exam: Examination | None = None, leakage: LeakageMetrics | None = None) -> str:
     """Describe a model, its data, its metrics and its limits as Markdown."""
     made, test = bundle.provenance, bundle.test or {}
     low, high = test["accuracy_ci95"]
@@ -44,11 +44,11 @@ Made by whatsit {made["versions"].get("whatsit", "")} on {made["created"]} with 
 These figures hold for pictures like the test pictures. {_about_unknown(bundle)} Try it on pictures taken
 where it will be used before anything depends on it.
 
-This file holds {len(bundle.golden)} of the test pictures, as a proof that it answers alike everywhere.
+This file holds {len(bundle.references)} of the test pictures, as a proof that it answers alike everywhere.
 """
 
 
-def _about_leakage(leakage: LeakageFigures | None) -> str:
+def _about_leakage(leakage: LeakageMetrics | None) -> str:
     return f"- Warning: {_escaped(leakage.sentence)}\n" if leakage and leakage.pictures else ""
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.errors import DataError, ImageError
-from whatsit.evaluation.metrics import Figures, Interval, figures, wilson_interval
+from whatsit.evaluation.metrics import Interval, Metrics, compute_metrics, wilson_interval
 from whatsit.evaluation.wording import percent
 from whatsit.images.leakage import describe_leakage
 from whatsit.images.scan import Dataset, Leakage, Picture, label_numbers
@@ -33,9 +33,9 @@ class Evaluation:
     failed: list[tuple[str, str]]  # (name, reason) of the unreadable
 
     @cached_property
-    def figures(self) -> Figures:
+    def metrics(self) -> Metrics:
         """Return the metrics of these predictions."""
-        return figures(self.labels, self.probabilities, self.classes)
+        return compute_metrics(self.labels, self.probabilities, self.classes)
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -104,7 +104,7 @@ def measure_coverage(predictor: Predictor, test: Evaluation) -> list[Coverage]:
 
 
 @dataclass(frozen=True)
-class LeakageFigures:
+class LeakageMetrics:
     """How many test pictures leak, and the accuracy on the others."""
 
     near_duplicates: int
@@ -158,11 +158,11 @@ class LeakageFigures:
         }
 
 
-def leakage_figures(test: Evaluation, leakage: Leakage) -> LeakageFigures:
+def measure_leakage(test: Evaluation, leakage: Leakage) -> LeakageMetrics:
     """Count the test pictures that leak, and the right predictions for the others."""
     near, copies, grouped = (
         sum(picture.digest in kind for picture in test.pictures)
         for kind in (leakage.near, leakage.copies, leakage.grouped)
     )
     right = sum(bool(right) for right, p in zip(test.right, test.pictures, strict=True) if p not in leakage)
-    return LeakageFigures(near, copies, grouped, len(test.pictures), right, describe_leakage(leakage, test.pictures))
+    return LeakageMetrics(near, copies, grouped, len(test.pictures), right, describe_leakage(leakage, test.pictures))

@@ -12,7 +12,7 @@ import numpy as np
 
 from whatsit.bundle.format import Bundle
 from whatsit.evaluation.criteria import Check
-from whatsit.evaluation.evaluate import Coverage, Evaluation, LeakageFigures
+from whatsit.evaluation.evaluate import Coverage, Evaluation, LeakageMetrics
 from whatsit.evaluation.metrics import Pair, confused_pairs
 from whatsit.evaluation.mistakes import Mistake
 from whatsit.evaluation.more_pictures import Gain, gains
@@ -43,7 +43,7 @@ class Examination:
     shortcuts: Shortcuts
     warnings: Sequence[str]  # signs that training went wrong, a line each with what to try
     notes: Sequence[str]  # about the data
-    leakage: LeakageFigures  # test pictures that resemble training pictures
+    leakage: LeakageMetrics  # test pictures that resemble training pictures
     unreadable: Sequence[tuple[str, str]]  # (name, reason)
     seconds: float  # from the first picture read to here
 
@@ -55,12 +55,12 @@ class Examination:
     @property
     def probe_alarms(self) -> Sequence[str]:
         """Return a line where a linear probe is clearly better than the model."""
-        high, probe = self.test.figures.accuracy_ci95[1], self.curve.accuracy[-1]
+        high, probe = self.test.metrics.accuracy_ci95[1], self.curve.accuracy[-1]
         if probe <= high:
             return ()
         return (
             f"a linear probe on the features of a pretrained network is right for {probe:.1%} of the test images, this model for "
-            f"{self.test.figures.accuracy:.1%}: something went wrong in training, or this network does not suit these images; "
+            f"{self.test.metrics.accuracy:.1%}: something went wrong in training, or this network does not suit these images; "
             f"try --recipe fast or --recipe finetune",
         )
 
@@ -89,12 +89,12 @@ class Examination:
     @property
     def pairs(self) -> list[Pair]:
         """Return the classes that are taken for each other, the most often first."""
-        return confused_pairs(self.test.figures)
+        return confused_pairs(self.test.metrics)
 
     @cached_property
     def gains(self) -> list[Gain]:
         """Return what more training pictures would bring to each class, the most first."""
-        counts = {label: row.n for label, row in self.test.figures.per_class.items()}
+        counts = {label: row.n for label, row in self.test.metrics.per_class.items()}
         return gains(self.curve, self.bundle.classes, counts)
 
     def to_json(self) -> dict[str, Any]:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whatsit.evaluation.criteria import check_criteria, is_from_scratch
-from whatsit.evaluation.evaluate import Evaluation, leakage_figures, measure_coverage
+from whatsit.evaluation.evaluate import Evaluation, measure_coverage, measure_leakage
 from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.mistakes import find_mistakes
 from whatsit.evaluation.more_pictures import probe_curve
 from whatsit.evaluation.out_of_distribution import try_unknown
 from whatsit.evaluation.shortcuts import look_for_shortcuts, sample_pixels
 from whatsit.evaluation.speed import Speed, megabytes
-from whatsit.progress import Reporter
+from whatsit.events import Reporter
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Predictor
 
@@ -65,7 +65,7 @@ def examine(
         shortcuts=shortcuts,
         warnings=trained.warnings,
         notes=dataset.notes,
-        leakage=leakage_figures(test, dataset.leakage),
+        leakage=measure_leakage(test, dataset.leakage),
         unreadable=unreadable_of(trained, test),
         seconds=seconds,
     )

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from whatsit.errors import MissingExtraError, WhatsitError
+from whatsit.events import Reporter
 from whatsit.images.audit import Audit, Measures, faults
 from whatsit.images.edits import Moved
 from whatsit.images.near import near_duplicates
 from whatsit.images.scan import SPLITS, Dataset, Picture, count_by_label, label_numbers
 from whatsit.images.walk import describe
-from whatsit.progress import Reporter
 
 SINGLE = ("unreadable", "dark", "bright", "blurred", "odd", "tiny", "grey")  # findings of one picture
 GROUPS = ("duplicates", "near", "conflicts")  # of several

@@ -11,8 +11,8 @@ from whatsit.bundle.format import Bundle
 from whatsit.engines import Images, open_engine
 from whatsit.engines.exported import Probabilities, open_exported
 from whatsit.evaluation.gate import LEAST_AGREEMENT, MOST_LOSS, Gate, answers_of, compare
+from whatsit.events import Reporter
 from whatsit.images.scan import Dataset
-from whatsit.progress import Reporter
 
 FEW = 100  # test images, of which one is a point
 

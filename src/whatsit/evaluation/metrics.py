@@ -59,7 +59,7 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Figures:
+class Metrics:
     """All metrics of a model on a labelled set."""
 
     accuracy: float
@@ -79,7 +79,7 @@ class Figures:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Figures:
+    def from_json(cls, value: Mapping[str, Any]) -> Metrics:
         """Read what `to_json` returned. Raises `ValueError` for anything else."""
         try:
             single = ("accuracy", "accuracy_ci95", "top5_accuracy", "loss", "ece", "n")
@@ -126,7 +126,7 @@ def _checked(name: str, value: Any) -> Any:
     return number
 
 
-def figures(labels: Labels, probabilities: Probabilities, classes: tuple[str, ...]) -> Figures:
+def compute_metrics(labels: Labels, probabilities: Probabilities, classes: tuple[str, ...]) -> Metrics:
     """Compute all metrics. Raises `ValueError` for an empty set."""
     if len(labels) == 0:
         raise ValueError("no pictures to evaluate on")
@@ -134,7 +134,7 @@ def figures(labels: Labels, probabilities: Probabilities, classes: tuple[str, ..
     per_class = class_metrics(confusion, labels, probabilities)
     right = int(np.trace(confusion))
     counts = confusion.sum(axis=1)
-    return Figures(
+    return Metrics(
         accuracy=right / len(labels),
         accuracy_ci95=wilson_interval(right, len(labels)),
         top5_accuracy=top_accuracy(labels, probabilities, 5),
@@ -257,7 +257,7 @@ class Pair:
         return self.one_as_other + self.other_as_one
 
 
-def confused_pairs(metrics: Figures) -> list[Pair]:
+def confused_pairs(metrics: Metrics) -> list[Pair]:
     """Return the classes that are taken for each other, the most frequent first."""
     counts, names = metrics.confusion, list(metrics.per_class)
     both = np.triu(np.array(counts) + np.array(counts).T, 1)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from whatsit.events import Reporter
 from whatsit.images.scan import typical_size
 from whatsit.images.split import limit
-from whatsit.progress import Reporter
 
 if TYPE_CHECKING:
     from whatsit.training.learning_curve import LearningCurve

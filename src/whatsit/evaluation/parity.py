@@ -111,19 +111,19 @@ def _relative_difference(scores: Floats, right: Floats) -> float:
     return float(np.nan_to_num(apart, nan=1.0, posinf=1.0).max())
 
 
-def golden_pixels(bundle: Bundle) -> tuple[Images, Floats]:
+def reference_pixels(bundle: Bundle) -> tuple[Images, Floats]:
     """Decode the reference pictures; return them and their probabilities `[N, K]`.
 
     Raises `BundleError` where the bundle has none, or one is damaged.
     """
-    if not bundle.golden:
+    if not bundle.references:
         raise BundleError("this model holds no golden pictures, so there is nothing to verify it with")
     size = (bundle.input.height, bundle.input.width)
     try:
-        pixels = np.stack([decode(golden.data, size, rule=bundle.input.resize) for golden in bundle.golden])
+        pixels = np.stack([decode(reference.data, size, rule=bundle.input.resize) for reference in bundle.references])
     except ImageError as error:
         raise BundleError(f"a golden picture of this model is damaged: {error}") from None
-    return pixels, np.array([golden.probabilities for golden in bundle.golden])
+    return pixels, np.array([reference.probabilities for reference in bundle.references])
 
 
 def make_proof(bundle: Bundle) -> Proof:
@@ -131,12 +131,15 @@ def make_proof(bundle: Bundle) -> Proof:
 
     Raises `BundleError` where the bundle has none, or one is damaged.
     """
-    pixels, probabilities = golden_pixels(bundle)
+    pixels, probabilities = reference_pixels(bundle)
     wanted = [
-        Answer(row, math.nan if golden.ood_score is None else golden.ood_score)
-        for row, golden in zip(probabilities, bundle.golden, strict=True)
+        Answer(row, math.nan if reference.ood_score is None else reference.ood_score)
+        for row, reference in zip(probabilities, bundle.references, strict=True)
     ]
-    names, files = [golden.file for golden in bundle.golden], [golden.data for golden in bundle.golden]
+    names, files = (
+        [reference.file for reference in bundle.references],
+        [reference.data for reference in bundle.references],
+    )
     more = dict(variants([decode_within(data, _SIDE) for data in files]))
     reference = Predictor(bundle, runtime=REFERENCE)
     more_pixels = np.stack([decode(data, reference.size, rule=reference.rule) for data in more.values()])

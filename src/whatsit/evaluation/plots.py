@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from whatsit.evaluation.drawing import DASHES, GREY, OPAQUE, PALETTE, figure_of, legend_right, line_style, png, short
 from whatsit.evaluation.metrics import (
-    Figures,
+    Metrics,
     auroc,
     average_precision,
     precision_recall_curve,
@@ -61,18 +61,18 @@ def history(rows: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:
         return png(figure)
 
 
-def confusion(figures: Figures) -> bytes:
+def confusion(metrics: Metrics) -> bytes:
     """Draw the confusion matrix, each row as shares of its class, with the counts.
 
     Of many classes, those with most mistakes.
     """
-    counts, names = np.array(figures.confusion), list(figures.per_class)
+    counts, names = np.array(metrics.confusion), list(metrics.per_class)
     order = np.arange(len(names))
     if len(names) > MAX_CELLS:
         mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
         order = np.sort(np.argsort(-mistakes, kind="stable")[:MAX_CELLS])
     counts = counts[np.ix_(order, order)]
-    rows = np.array([figures.per_class[names[k]].n for k in order])
+    rows = np.array([metrics.per_class[names[k]].n for k in order])
     shares = counts / np.maximum(rows, 1)[:, None]
     few = len(order) <= 12
     size = min(9.5, 2.6 + 0.52 * len(order))
@@ -141,9 +141,9 @@ def _draw_curves(
     legend_right(axes, f"{title}, the {MAX_LINES} lowest" if len(areas) > MAX_LINES else title)
 
 
-def per_class(figures: Figures) -> bytes:
+def per_class(metrics: Metrics) -> bytes:
     """Draw precision and recall of each class, or of those of the lowest F1."""
-    chosen = list(figures.per_class.items())
+    chosen = list(metrics.per_class.items())
     if len(chosen) > 30:
         chosen = sorted(chosen, key=lambda item: item[1].f1)[:30]
     with figure_of(7.6, 1.3 + 0.36 * len(chosen)) as (figure, axes):
@@ -158,21 +158,21 @@ def per_class(figures: Figures) -> bytes:
             )
         axes.set_yticks(range(len(chosen)), [short(label) for label, _ in chosen])
         axes.set_ylim(len(chosen) - 0.4, -0.6)
-        some = " (the 30 with the lowest F1)" if len(chosen) < len(figures.per_class) else ""
+        some = " (the 30 with the lowest F1)" if len(chosen) < len(metrics.per_class) else ""
         axes.set(title=f"Each class, with 95 % intervals{some}", xlabel="share")
         axes.set_xlim(right=1.01)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
         return png(figure)
 
 
-def calibration(figures: Figures) -> bytes:
+def calibration(metrics: Metrics) -> bytes:
     """Draw the reliability diagram: how often predictions are right."""
-    bins = figures.reliability
+    bins = metrics.reliability
     with figure_of(5.2, 4.6) as (figure, axes):
         axes.plot([0, 1], [0, 1], ":", color=GREY, label="perfect")
         x, y = np.array([b.confidence for b in bins]), np.array([b.accuracy for b in bins])
         low, high = np.array([wilson_interval(round(b.accuracy * b.n), b.n) for b in bins]).T
-        sizes = [20 + 160 * b.n / figures.n for b in bins]
+        sizes = [20 + 160 * b.n / metrics.n for b in bins]
         axes.errorbar(
             x, y, yerr=np.maximum([y - low, high - y], 0.0), fmt="none", color=PALETTE[0], linewidth=1, capsize=2
         )

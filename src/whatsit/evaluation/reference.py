@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from whatsit.bundle.format import GOLDEN_COUNT, Bundle, Golden
+from whatsit.bundle.format import REFERENCE_COUNT, Bundle, Reference
 from whatsit.evaluation.parity import REFERENCE
 from whatsit.evaluation.samples import in_turn
 from whatsit.images.decode import decode, ending_of
@@ -19,16 +19,16 @@ MAX_SIDE = 512
 NOT_EVERYWHERE = (".heic", ".avif", ".jp2")  # what Pillow does not read on every machine
 
 
-def golden_pictures(bundle: Bundle, dataset: Dataset, pictures: Sequence[Picture]) -> tuple[Golden, ...]:
+def choose_references(bundle: Bundle, dataset: Dataset, pictures: Sequence[Picture]) -> tuple[Reference, ...]:
     """Choose pictures of every class, and predict them by the reference runtime."""
     predictor = Predictor(bundle, runtime=REFERENCE)
     chosen = []
-    for number, picture in enumerate(in_turn(pictures, bundle.classes, GOLDEN_COUNT)):
+    for number, picture in enumerate(in_turn(pictures, bundle.classes, REFERENCE_COUNT)):
         data, ending = _storable(dataset.read(picture))
         [answer] = predictor.answer(decode(data, predictor.size, rule=predictor.rule)[None])
         probabilities = tuple(float(p) for p in answer.probabilities)
         score = answer.ood_score if bundle.unknown else None
-        chosen.append(Golden(f"{number:02d}.{ending}", data, picture.label, probabilities, score))
+        chosen.append(Reference(f"{number:02d}.{ending}", data, picture.label, probabilities, score))
     return tuple(chosen)
 
 

@@ -25,11 +25,11 @@ def draw_plots(exam: Examination) -> dict[str, bytes]:
     stage = [row for row in exam.history if row["stage"] == exam.best["stage"]]
     curve = {"history": plots.history(stage, int(exam.best["epoch"]))} if len(stage) > 1 else {}
     return curve | {
-        "per_class": plots.per_class(test.figures),
-        "confusion": plots.confusion(test.figures),
+        "per_class": plots.per_class(test.metrics),
+        "confusion": plots.confusion(test.metrics),
         "roc": plots.roc(test.labels, test.probabilities, classes),
         "precision_recall": plots.precision_recall(test.labels, test.probabilities, classes),
-        "calibration": plots.calibration(test.figures),
+        "calibration": plots.calibration(test.metrics),
         "unknown": plots.unknown(test.ood_scores, {row.kind: row.scores for row in exam.ood}, exam.threshold),
         "learning": plots.learning(exam.curve.pictures, exam.curve.accuracy, exam.curve.recall, classes),
     }

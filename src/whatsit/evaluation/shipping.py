@@ -13,12 +13,12 @@ import numpy as np
 from whatsit.bundle.format import Bundle, Conformal, UnknownRule
 from whatsit.bundle.write import write_bundle
 from whatsit.evaluation.card import model_card
-from whatsit.evaluation.evaluate import Evaluation, LeakageFigures, evaluate_pictures, leakage_figures
-from whatsit.evaluation.reference import golden_pictures
+from whatsit.evaluation.evaluate import Evaluation, LeakageMetrics, evaluate_pictures, measure_leakage
+from whatsit.evaluation.reference import choose_references
 from whatsit.evaluation.speed import Speed, measure_speed, megabytes
+from whatsit.events import Reporter
 from whatsit.images.scan import Dataset
 from whatsit.models.unknown import METHOD
-from whatsit.progress import Reporter
 from whatsit.runtime.predictor import Predictor
 
 THRESHOLD_PICTURES = 5000  # of the validation split; the chance of a quantile moves by half a percent with these
@@ -31,7 +31,7 @@ class Shipped:
     path: Path
     predictor: Predictor
     test: Evaluation
-    leakage: LeakageFigures
+    leakage: LeakageMetrics
     speed: Speed
 
     @property
@@ -64,8 +64,8 @@ def ship(bundle: Bundle, path: Path, dataset: Dataset, reporter: Reporter) -> Sh
     predictor = Predictor(path)
     testing = reporter.stage("Testing the shipped model")
     test = evaluate_pictures(predictor, dataset, dataset.of("test"), testing)
-    leakage, bundle = leakage_figures(test, dataset.leakage), predictor.bundle
-    bundle = replace(bundle, test=test.figures.to_json(), golden=golden_pictures(bundle, dataset, test.pictures))
+    leakage, bundle = measure_leakage(test, dataset.leakage), predictor.bundle
+    bundle = replace(bundle, test=test.metrics.to_json(), references=choose_references(bundle, dataset, test.pictures))
     bundle = replace(bundle, card=model_card(bundle, leakage=leakage))
     write_bundle(bundle, path)
     predictor = Predictor(bundle)

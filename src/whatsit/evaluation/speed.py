@@ -27,7 +27,7 @@ def measure_speed(predictor: Predictor, seconds: float = 0.5, rounds: int = 60) 
 
     Raises `BundleError` where the bundle has none, or one is damaged.
     """
-    pictures = [golden.data for golden in predictor.bundle.golden]
+    pictures = [reference.data for reference in predictor.bundle.references]
     if not pictures:
         raise BundleError("this model holds no golden pictures, so its speed cannot be measured")
     try:

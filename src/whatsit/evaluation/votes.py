@@ -11,8 +11,8 @@ from whatsit.bundle.ensemble import Vote
 from whatsit.bundle.format import Bundle
 from whatsit.errors import DataError
 from whatsit.evaluation.evaluate import evaluate_pictures
+from whatsit.events import Reporter
 from whatsit.images.scan import Dataset, label_numbers
-from whatsit.progress import Reporter
 from whatsit.runtime.predictor import Predictor
 from whatsit.training.selection import fit_votes
 
@@ -32,7 +32,7 @@ def fit_member_votes(
             name, reason = answers.failed[0]
             raise DataError(f"{dataset.source}: {name} cannot be read any more: {reason}")
         logits.append(np.log(np.maximum(answers.probabilities, 1e-12)))
-        tests.append(evaluate_pictures(predictor, dataset, dataset.of("test"), testing).figures)
+        tests.append(evaluate_pictures(predictor, dataset, dataset.of("test"), testing).metrics)
     fitted = fit_votes(logits, np.array(label_numbers(validation, dataset.classes)))
     votes = zip(models, fitted.weights, tests, strict=True)
     return tuple(Vote(str(model), weight, test.accuracy) for model, weight, test in votes), fitted.sharpness

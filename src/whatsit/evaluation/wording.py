@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from whatsit.images.names import plain as plain
-
 
 def percent(share: float, digits: int = 1) -> str:
     """Format a share such as `98.1 %`; as 100 % or 0 % only if it is exactly that."""

@@ -20,7 +20,7 @@ from whatsit.cache import cache_folder
 from whatsit.errors import ImageError
 from whatsit.files import DiskError
 from whatsit.images.decode import Pixels, decode_within, picture_size
-from whatsit.images.kept import SHARD, Kept
+from whatsit.images.row_cache import SHARD, RowCache
 from whatsit.images.scan import Dataset, Picture
 
 SIDE = 256  # pixels of the longer side at which an image is measured
@@ -116,12 +116,12 @@ def _colour(image: Image.Image) -> float:
 def audit(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Audit:
     """Measure every image; the unreadable ones are listed, after those of the scan.
 
-    Measurements are cached by file contents (see `images/kept.py`), so that only new images are measured the next time.
+    Measurements are cached by file contents (see `images/row_cache.py`), so that only new images are measured the next time.
     """
     pictures: list[Picture] = []
     rows: list[npt.NDArray[np.uint8]] = []
     unreadable = list(dataset.unreadable)
-    cache = Kept(cache_folder() / "audit" / _KEY, _ROW.itemsize, np.uint8)
+    cache = RowCache(cache_folder() / "audit" / _KEY, _ROW.itemsize, np.uint8)
     total = len(dataset.pictures)
 
     def report(before: int, done: int) -> None:
@@ -141,7 +141,7 @@ def audit(dataset: Dataset, progress: Callable[[int, int], None] | None = None) 
 
 
 def _measure_all(
-    dataset: Dataset, pictures: Sequence[Picture], cache: Kept, progress: Callable[[int], None]
+    dataset: Dataset, pictures: Sequence[Picture], cache: RowCache, progress: Callable[[int], None]
 ) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
     """Return a row for each image, and the reasons for those without."""
     digests = [picture.digest for picture in pictures]

@@ -45,7 +45,7 @@ class Batch(Generic[Item]):
             yield item, self.errors[place] if place in self.errors else next(source)
 
 
-def decode_lot(
+def decode_batch(
     lot: list[Item],
     read: Callable[[Item], Source],
     size: tuple[int, int],
@@ -84,7 +84,7 @@ def decode_batches(
     """
 
     def work(lot: list[Item]) -> Batch[Item]:
-        return decode_lot(lot, read, size, rule=rule)
+        return decode_batch(lot, read, size, rule=rule)
 
     workers = workers or (1 if size[0] * size[1] <= TINY else 2)
     source = iter(items)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from whatsit.errors import DataError, UsageError
-from whatsit.events import Work
+from whatsit.events import Reporter, Work
 from whatsit.images.audit import Audit, audit
 from whatsit.images.datasets import FILES, load_named
 from whatsit.images.edits import apply_edits, read_edits
@@ -20,7 +20,6 @@ from whatsit.images.sequences import find_sequences
 from whatsit.images.shortage import require_trainable
 from whatsit.images.split import split
 from whatsit.images.walk import describe
-from whatsit.progress import Reporter
 
 
 def open_data(data: str | Path, reporter: Reporter) -> Dataset:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from whatsit.errors import DataError, UsageError
+from whatsit.events import SILENT, Reporter
 from whatsit.images.walk import LeftOut, pictures_below
-from whatsit.progress import SILENT, Reporter
 
 
 def find_pictures(arguments: Iterable[str], left_out: LeftOut, reporter: Reporter = SILENT) -> Iterator[str]:

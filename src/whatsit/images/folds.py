@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from whatsit.errors import DataError
+from whatsit.events import Reporter
 from whatsit.images.audit import audit
 from whatsit.images.groups import connect, with_column
 from whatsit.images.near import near_pairs
 from whatsit.images.scan import Dataset, Picture
-from whatsit.progress import Reporter
 
 
 def deal_folds(dataset: Dataset, folds: int, reporter: Reporter) -> Sequence[int]:

@@ -11,7 +11,7 @@ from typing import Any
 from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import read_bundle, run_folder
 from whatsit.errors import UsageError
-from whatsit.evaluation.metrics import Figures, Interval, wilson_interval
+from whatsit.evaluation.metrics import Interval, Metrics, wilson_interval
 from whatsit.run.record import splits_of
 
 Rows = dict[str, tuple[Any, Any]]  # of each key, the values of both runs
@@ -27,14 +27,14 @@ class Comparison:
     data: Rows
     recipe: Rows
     versions: Rows
-    figures: Rows
+    metrics: Rows
     same_test: bool  # whether they were tested on the same images
     verdict: str  # for people
 
     @property
     def parts(self) -> dict[str, Rows]:
         """The rows by their heading."""
-        return {"data": self.data, "recipe": self.recipe, "versions": self.versions, "figures": self.figures}
+        return {"data": self.data, "recipe": self.recipe, "versions": self.versions, "figures": self.metrics}
 
 
 def compare(first: str | Path, second: str | Path) -> Comparison:
@@ -57,9 +57,9 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     )
 
 
-def _metrics_of(name: str | Path, bundle: Bundle) -> Figures:
+def _metrics_of(name: str | Path, bundle: Bundle) -> Metrics:
     try:
-        return Figures.from_json(bundle.test or {})
+        return Metrics.from_json(bundle.test or {})
     except ValueError:
         raise UsageError(f"{name}: this model has no test metrics to compare") from None
 
@@ -89,7 +89,7 @@ def _data_of(bundle: Bundle) -> dict[str, Any]:
     return {"source": data.get("source"), "fingerprint": fingerprint, "classes": ", ".join(bundle.classes)} | counts
 
 
-def _shown(metrics: Figures) -> dict[str, Any]:
+def _shown(metrics: Metrics) -> dict[str, Any]:
     whole = {
         "accuracy": metrics.accuracy,
         "loss": metrics.loss,
@@ -108,7 +108,7 @@ def _have_same_test(first: str | Path, second: str | Path, a: Bundle, b: Bundle)
     return known is not None and known == _table(b, "data").get("fingerprint")
 
 
-def _verdict(first: str, second: str, a: Figures, b: Figures) -> str:
+def _verdict(first: str, second: str, a: Metrics, b: Metrics) -> str:
     low, high = difference_interval((round(a.accuracy * a.n), a.n), (round(b.accuracy * b.n), b.n))
     difference = b.accuracy - a.accuracy
     found = f"{100 * difference:+.2f} points of test accuracy (95 % interval {100 * low:+.2f} to {100 * high:+.2f})"

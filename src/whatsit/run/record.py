@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whatsit.errors import DataError, UsageError
-from whatsit.evaluation.evaluate import LeakageFigures
+from whatsit.evaluation.evaluate import LeakageMetrics
 from whatsit.evaluation.examination import Examination
-from whatsit.evaluation.metrics import Figures
+from whatsit.evaluation.metrics import Metrics
 from whatsit.evaluation.shipping import Shipped
 from whatsit.evaluation.speed import Speed
 from whatsit.files import from_spreadsheet, write_csv, write_text
@@ -44,12 +44,12 @@ class Run:
 
     folder: Path
     model: Path  # the bundle
-    test: Figures  # of the bundle, by the Predictor
+    test: Metrics  # of the bundle, by the Predictor
     speed: Speed  # of one image on this machine
     megabytes: float  # size of the bundle
     seconds: float
     recipe: Recipe
-    leakage: LeakageFigures  # the test accuracy without the images that resemble training images
+    leakage: LeakageMetrics  # the test accuracy without the images that resemble training images
     examination: Examination | None = None  # what the report is made of
 
     def load(self) -> Predictor:
@@ -73,7 +73,7 @@ def write_record(
     dataset, recipe, test, place = trained.dataset, trained.recipe, shipped.test, shipped.path.parent
     unreadable = [*dataset.unreadable, *test.failed]
     speed, leakage, size = shipped.speed, shipped.leakage, shipped.megabytes
-    run = Run(folder, folder / MODEL, test.figures, speed, size, seconds, recipe, leakage, examination)
+    run = Run(folder, folder / MODEL, test.metrics, speed, size, seconds, recipe, leakage, examination)
     write_text(place / RECIPE, to_toml(recipe, f"whatsit train DATA, {seconds:.0f} s"))
     write_split(place, dataset)
     ways = (("near-duplicate", "near"), ("exact copy", "copies"), ("same group", "grouped"))

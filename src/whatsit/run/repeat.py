@@ -9,9 +9,9 @@ from pathlib import Path
 from whatsit.bundle.make import versions
 from whatsit.bundle.read import read_bundle, run_folder
 from whatsit.errors import BundleError, DataError, UsageError
+from whatsit.events import Reporter
 from whatsit.images.leakage import copies_in_test
 from whatsit.images.scan import Dataset, Leakage, Picture
-from whatsit.progress import Reporter
 from whatsit.run.plan import make_plan
 from whatsit.run.record import read_metrics, read_split, reading
 from whatsit.run_files import METRICS, RECIPE, SPLIT

@@ -11,8 +11,8 @@ from whatsit.evaluation.card import model_card
 from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.examine import examine
 from whatsit.evaluation.shipping import THRESHOLD_PICTURES, Shipped
+from whatsit.events import Reporter
 from whatsit.images.scan import Dataset
-from whatsit.progress import Reporter
 from whatsit.training.clock import Afterwards
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 
 from whatsit.errors import RecipeError, UsageError
 from whatsit.evaluation.criteria import load_criteria
+from whatsit.events import Reporter
 from whatsit.images.scan import Dataset
 from whatsit.images.split import limit as limit_pictures
-from whatsit.progress import Reporter
 from whatsit.run.plan import make_plan, said_seed
 from whatsit.run.repeat import RunToRepeat, run_to_repeat
 from whatsit.run.workspace import Workspace, new_run, require_outside, unfinished_run

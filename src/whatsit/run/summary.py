@@ -12,8 +12,8 @@ from whatsit.bundle.read import run_folder
 from whatsit.errors import ImageError, UsageError, suggest
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.mistakes import mistake_files
+from whatsit.events import SILENT, Reporter
 from whatsit.images.decode import read_file
-from whatsit.progress import SILENT, Reporter
 from whatsit.run.record import NewerRunError, RecordError, read_history, read_metrics, reading
 from whatsit.run_files import BEST, METRICS, REPORT, RUNS
 

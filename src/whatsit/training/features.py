@@ -22,7 +22,7 @@ from whatsit.events import SILENT, Reporter, Work
 from whatsit.files import DiskError
 from whatsit.images.batches import Batch, decode_batches
 from whatsit.images.decode import RESIZE_RULE
-from whatsit.images.kept import SHARD, Kept
+from whatsit.images.row_cache import SHARD, RowCache
 from whatsit.images.scan import Dataset, Picture
 from whatsit.images.views import apply_view
 from whatsit.models import classifier
@@ -50,10 +50,10 @@ class OpenNetwork:
     width: int
 
 
-def feature_cache(graph: bytes, precision: str, width: int, folder: Path | None = None) -> Kept:
+def feature_cache(graph: bytes, precision: str, width: int, folder: Path | None = None) -> RowCache:
     """Return the cache of a network's features, a part for each view."""
     key = hashlib.sha256(f"{precision} {RESIZE_RULE} 2 ".encode() + graph).hexdigest()[:32]
-    return Kept((folder or cache_folder() / "features") / key, width, np.float16)
+    return RowCache((folder or cache_folder() / "features") / key, width, np.float16)
 
 
 def extract(
@@ -62,7 +62,7 @@ def extract(
     network: OpenNetwork,
     *,
     views: Sequence[str] = ("original",),
-    cache: Kept | None = None,
+    cache: RowCache | None = None,
     progress: Callable[[int, int], None] | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Features:
@@ -113,7 +113,7 @@ class _Keeper:
 
     def __init__(
         self,
-        cache: Kept | None,
+        cache: RowCache | None,
         pictures: Sequence[Picture],
         values: dict[str, HalfFloats],
         warn: Callable[[str], None] | None,
@@ -139,7 +139,7 @@ class _Keeper:
                 self._warn(f"features are not kept for the next run: {error}")
 
 
-def _fill_from_cache(pictures: Sequence[Picture], values: dict[str, HalfFloats], cache: Kept) -> list[int]:
+def _fill_from_cache(pictures: Sequence[Picture], values: dict[str, HalfFloats], cache: RowCache) -> list[int]:
     """Copy what the cache has; return the rows of which a view is missing."""
     digests = [picture.digest for picture in pictures]
     filled = [cache.fill(view, digests, array) for view, array in values.items()]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.events import Reporter
 from whatsit.images.scan import SPLITS, Dataset, label_numbers
-from whatsit.progress import Reporter
 from whatsit.training.features import FrozenNetwork
 from whatsit.training.probe import RIDGES, Moments, Standard, best_penalty, trial_of
 

@@ -21,7 +21,7 @@ def require_tensorboard() -> None:
         raise MissingExtraError("--tensorboard", "track", "tensorboard")
 
 
-class Events(Reporter):
+class TensorBoard(Reporter):
     """Pass events on, and write each epoch for TensorBoard.
 
     Training and validation are written apart, so that TensorBoard draws one over the other.

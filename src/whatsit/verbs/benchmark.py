@@ -9,10 +9,10 @@ from pathlib import Path
 from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.errors import UsageError
 from whatsit.evaluation.benchmark import Benchmark, advice, bundle_ways, exported_ways, measure_ways, write_pixels
+from whatsit.events import SILENT, Reporter
 from whatsit.graph.formats import FORMATS, Converter, parse_formats
-from whatsit.progress import SILENT, Reporter
+from whatsit.run.data import calibration_pixels, open_as_in_run
 from whatsit.verbs.export import export_folder
-from whatsit.verbs.run_data import reopen, sample_pixels
 
 PICTURES = 2000  # of the test split, unless more are asked for
 SECONDS = 2.0
@@ -46,8 +46,8 @@ def benchmark(
     """
     targets = parse_formats(formats) if formats else list(FORMATS.values())
     bundle = read_bundle(model)
-    dataset = reopen(model, bundle, data, reporter)
-    samples = functools.partial(sample_pixels, dataset, bundle.input)
+    dataset = open_as_in_run(model, bundle, data, reporter)
+    samples = functools.partial(calibration_pixels, dataset, bundle.input)
     converter = Converter(bundle.graph, bundle.classes, bundle.input.resize, samples)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

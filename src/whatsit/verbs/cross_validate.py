@@ -13,14 +13,14 @@ import numpy.typing as npt
 from whatsit.cache import working
 from whatsit.errors import DataError
 from whatsit.evaluation.metrics import Interval, wilson_interval
+from whatsit.events import SILENT, Reporter
 from whatsit.images.batches import decode_batches
+from whatsit.images.data import open_data, split_data
 from whatsit.images.folds import deal_folds
 from whatsit.images.scan import Dataset, label_numbers
-from whatsit.progress import SILENT, Reporter
 from whatsit.run.plan import make_plan
 from whatsit.training.clock import Clock
 from whatsit.training.recipe import Recipe
-from whatsit.verbs.data import open_data, split_data
 
 FOLDS = 3
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from whatsit.events import SILENT, Reporter
 from whatsit.files import write_bytes
-from whatsit.progress import SILENT, Reporter
 from whatsit.run.record import Run
 from whatsit.runtime.predictor import Prediction
 from whatsit.verbs.train import train
@@ -26,7 +26,7 @@ def demo(*, out: str | Path | None = None, reporter: Reporter = SILENT) -> Demo:
     """Train on the 1,797 embedded digits, measure, and predict one held-out digit."""
     run = train("digits", out=out, reporter=reporter)
     predictor = run.load()
-    held_out = predictor.bundle.golden[0]
+    held_out = predictor.bundle.references[0]
     picture = run.folder / f"held-out-{held_out.file}"
     write_bytes(picture, held_out.data)
     [prediction] = predictor.predict([picture])

@@ -14,15 +14,15 @@ from whatsit.bundle.make import versions
 from whatsit.bundle.read import run_folder
 from whatsit.errors import MissingExtraError, UsageError
 from whatsit.evaluation.fidelity import require_mean_of_members
-from whatsit.evaluation.metrics import Figures
+from whatsit.evaluation.metrics import Metrics
 from whatsit.evaluation.shipping import set_thresholds, ship
 from whatsit.evaluation.votes import fit_member_votes
+from whatsit.events import SILENT, Reporter
 from whatsit.files import disk_error, move_into_place, unfinished_folder
-from whatsit.progress import SILENT, Reporter
+from whatsit.run.data import open_as_in_run
 from whatsit.run.record import address, splits_of, write_metrics, write_split
 from whatsit.run.workspace import new_run
 from whatsit.run_files import MODEL
-from whatsit.verbs.run_data import reopen
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Ensemble:
 
     model: Path  # its run folder, or its `.whatsit` file
     members: tuple[Vote, ...]
-    test: Figures
+    test: Metrics
     seconds: float
 
 
@@ -65,7 +65,7 @@ def ensemble(
                 f"{model}: this is no run folder, so its training pictures are not known; give run folders"
             )
     with _unfinished(Path(out)) as folder:
-        dataset = split_for_all(reopen(models[0], bundles[0], data, reporter), splits, models[0])
+        dataset = split_for_all(open_as_in_run(models[0], bundles[0], data, reporter), splits, models[0])
         votes, sharpness = fit_member_votes(models, bundles, dataset, reporter)
         best = max(votes, key=lambda vote: vote.weight)
         if best.weight == 1:
@@ -76,8 +76,8 @@ def ensemble(
         shipped = ship(set_thresholds(bundle, dataset, reporter), folder / MODEL, dataset, reporter)
         evaluation = shipped.test
         best = max(votes, key=lambda vote: vote.accuracy)
-        if best.accuracy > evaluation.figures.accuracy:
-            both = f"{best.accuracy:.2%}, the ensemble {evaluation.figures.accuracy:.2%}"
+        if best.accuracy > evaluation.metrics.accuracy:
+            both = f"{best.accuracy:.2%}, the ensemble {evaluation.metrics.accuracy:.2%}"
             reporter.warn(f"{best.model} alone is right more often on the test pictures: {both}")
         seconds = round(time.perf_counter() - started, 2)
         metrics = {
@@ -86,13 +86,13 @@ def ensemble(
             "model": " + ".join(Path(vote.model).name for vote in votes if vote.weight),
             "seconds": seconds,
             "members": [vars(vote) for vote in votes],
-            "test": evaluation.figures.to_json(),
+            "test": evaluation.metrics.to_json(),
             "speed": vars(shipped.speed),
             "model_mb": shipped.megabytes,
         }
         write_split(folder, dataset)
         write_metrics(folder, metrics)
-    return Ensemble(Path(out), votes, evaluation.figures, seconds)
+    return Ensemble(Path(out), votes, evaluation.metrics, seconds)
 
 
 @contextmanager

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from whatsit.bundle.read import run_folder
 from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
-from whatsit.progress import SILENT, Reporter
+from whatsit.events import SILENT, Reporter
+from whatsit.images.data import open_data, report_data, report_unreadable, require_classes
 from whatsit.run.record import splits_of
 from whatsit.run_files import METRICS
 from whatsit.runtime.predictor import Predictor
-from whatsit.verbs.data import open_data, require_classes, tell_about, tell_unreadable
 
 
 def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", reporter: Reporter = SILENT) -> Evaluation:
@@ -23,7 +23,7 @@ def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", repo
     """
     predictor = Predictor(model, runtime=runtime)
     dataset = open_data(data, reporter)
-    tell_about(dataset, reporter)
+    report_data(dataset, reporter)
     require_classes(dataset, predictor.classes)
     pictures = dataset.of("test") or list(dataset.pictures)
     folder = run_folder(model)
@@ -34,5 +34,5 @@ def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", repo
             f"the honest ones are in {folder}/{METRICS}"
         )
     evaluation = evaluate_pictures(predictor, dataset, pictures, reporter.stage("Evaluating"))
-    tell_unreadable(evaluation.failed, reporter)
+    report_unreadable(evaluation.failed, reporter)
     return evaluation

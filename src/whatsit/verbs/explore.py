@@ -10,8 +10,10 @@ from pathlib import Path
 from whatsit.cache import working
 from whatsit.errors import DataError, UsageError
 from whatsit.evaluation.exploration import KINDS, Exploration, look_through
+from whatsit.events import SILENT, Reporter
 from whatsit.files import write_text
 from whatsit.images.audit import audit
+from whatsit.images.data import report_data, scan_data
 from whatsit.images.edits import (
     Moved,
     apply_edits,
@@ -21,9 +23,7 @@ from whatsit.images.edits import (
     quarantine_folder,
     read_edits,
 )
-from whatsit.progress import SILENT, Reporter
 from whatsit.run.workspace import run_name
-from whatsit.verbs.data import scan_data, tell_about
 
 FOLDER = Path("explore")
 BAD = ("unreadable", "duplicates", "conflicts")  # what --quarantine moves aside by default
@@ -62,7 +62,7 @@ def explore(
     on_disk = scan_data(data, reporter)
     edits = in_force(read_edits(data))
     dataset = apply_edits(on_disk, edits.values())
-    tell_about(dataset, reporter)
+    report_data(dataset, reporter)
     audited = audit(dataset, reporter.stage("Looking at the pictures"))
     if not audited.pictures:
         name, reason = audited.unreadable[0]

@@ -11,11 +11,11 @@ from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.errors import ModelError, UsageError
 from whatsit.evaluation.exported import gate_of, largest_difference
 from whatsit.evaluation.gate import Gate
-from whatsit.evaluation.parity import TOLERANCE, golden_pixels
+from whatsit.evaluation.parity import TOLERANCE, reference_pixels
+from whatsit.events import SILENT, Reporter
 from whatsit.files import disk_error, move_into_place, unfinished_folder
 from whatsit.graph.formats import Converter, Format, megabytes_of, parse_formats
-from whatsit.progress import SILENT, Reporter
-from whatsit.verbs.run_data import reopen, sample_pixels
+from whatsit.run.data import calibration_pixels, open_as_in_run
 
 FOLDER = "export"
 
@@ -71,13 +71,13 @@ def export(
     """
     targets = parse_formats(formats)
     bundle = read_bundle(model)
-    references = golden_pixels(bundle)
-    dataset = reopen(model, bundle, data, reporter) if any(target.int8 for target in targets) else None
+    references = reference_pixels(bundle)
+    dataset = open_as_in_run(model, bundle, data, reporter) if any(target.int8 for target in targets) else None
     folder = Path(out) if out else export_folder(model)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; choose another place with --out")
     require_own(bundle, folder, targets)
-    samples = (lambda: sample_pixels(dataset, bundle.input)) if dataset else None
+    samples = (lambda: calibration_pixels(dataset, bundle.input)) if dataset else None
     converter = Converter(bundle.graph, bundle.classes, bundle.input.resize, samples)
     progress = reporter.stage("Exporting")
     exported = []

@@ -12,17 +12,18 @@ from whatsit.bundle.make import make_bundle, save_keras_model
 from whatsit.cache import working
 from whatsit.evaluation.fidelity import require_what_was_fitted
 from whatsit.evaluation.shipping import set_thresholds, ship
+from whatsit.events import SILENT, Reporter
+from whatsit.images.data import open_data, report_data, report_unreadable, scan_data, split_data
 from whatsit.images.scan import Dataset
+from whatsit.images.shortage import require_trainable
 from whatsit.models.backend import load_keras
-from whatsit.progress import SILENT, Reporter
 from whatsit.run.record import Run, write_record
 from whatsit.run.report import afterwards, write_examination
 from whatsit.run.request import Request
 from whatsit.run_files import KERAS_MODEL, MODEL, TENSORBOARD
 from whatsit.training.clock import Clock
 from whatsit.training.recipe import Recipe
-from whatsit.training.tensorboard import Events
-from whatsit.verbs.data import open_data, scan_data, split_data, tell_about, tell_unreadable
+from whatsit.training.tensorboard import TensorBoard
 
 if TYPE_CHECKING:
     from whatsit.training.trained import Trained
@@ -84,15 +85,16 @@ def _train(request: Request, reporter: Reporter) -> Run:
         spec.repeated.warn(reporter)
     else:
         dataset = open_data(spec.data, reporter)
+    require_trainable(dataset)  # before there is a folder
     with spec.workspace() as workspace:
         spec, folder = spec.resumed(workspace), workspace.path
         dataset = split_data(spec.limited(dataset), spec.recipe.seed, reporter)
         spec.save(workspace, dataset)
-        tell_about(dataset, reporter)
+        report_data(dataset, reporter)
         report = spec.has_report(reporter)
         started -= workspace.seconds_used()
         clock = Clock(spec.seconds, reporter.say, started=started, afterwards=afterwards(dataset, report=report))
-        listener = Events(reporter, folder / TENSORBOARD) if request.tensorboard else reporter
+        listener = TensorBoard(reporter, folder / TENSORBOARD) if request.tensorboard else reporter
         trained = _fit(dataset, spec.recipe, folder, clock, listener)
         saved = save_keras_model(trained, folder / KERAS_MODEL)
         for warning in trained.warnings:
@@ -107,7 +109,7 @@ def _train(request: Request, reporter: Reporter) -> Run:
         seconds = round(time.perf_counter() - started, 2)
         run = write_record(workspace.folder, trained, shipped, exam, seconds, spec.seconds)
     spec.warn_if_late(seconds, reporter)
-    tell_unreadable((*trained.dataset.unreadable[len(dataset.unreadable) :], *shipped.test.failed), reporter)
+    report_unreadable((*trained.dataset.unreadable[len(dataset.unreadable) :], *shipped.test.failed), reporter)
     return run
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from whatsit.cache import working
 from whatsit.events import SILENT, Reporter
+from whatsit.images.data import open_data, report_data, split_data
 from whatsit.images.scan import Dataset
 from whatsit.images.split import limit as limit_pictures
 from whatsit.run.plan import make_plan, said_seed
@@ -25,7 +26,6 @@ from whatsit.tuning.best import conclude
 from whatsit.tuning.folder import Request, begin_study, latest_study, new_folder, resume_study
 from whatsit.tuning.study import Row, require_optuna
 from whatsit.tuning.trials import Trials
-from whatsit.verbs.data import open_data, split_data, tell_about
 from whatsit.verbs.train import train
 
 
@@ -98,7 +98,7 @@ def tune(
         study, dataset = resume_study(runs if out else latest_study(RUNS, request.data), request)
     else:
         study, dataset = begin_study(runs if out else new_folder(RUNS, run_name(str(data), "tune")), request)
-    tell_about(dataset, reporter)
+    report_data(dataset, reporter)
 
     def train_best(folder: Path, recipe: Recipe, left: float | None) -> None:
         study.require_same(_open(data, SILENT, study.limit, recipe.seed))  # or what chose could become what tests

@@ -13,9 +13,9 @@ from whatsit.bundle.read import find_bundle, read_bundle
 from whatsit.engines.exported import open_exported
 from whatsit.errors import MissingExtraError, UsageError, WhatsitError
 from whatsit.evaluation.parity import Parity, Proof, check_exported, check_runtimes, make_proof
+from whatsit.events import SILENT, Reporter
 from whatsit.files import write_bytes
 from whatsit.graph.formats import find_exported, require
-from whatsit.progress import SILENT, Reporter
 from whatsit.runtime.predictor import Prediction
 from whatsit.verbs.export import export_folder
 

@@ -11,10 +11,10 @@ import pytest
 from tests.conftest import encode, shapes
 from whatsit.apps.streamlit_app.data_review import DataReview
 from whatsit.errors import DataError, WhatsitError
-from whatsit.evaluation.wording import plain
+from whatsit.events import SILENT
+from whatsit.images.data import open_data
 from whatsit.images.edits import key_of
-from whatsit.progress import SILENT
-from whatsit.verbs.data import open_data
+from whatsit.images.names import plain
 
 
 def explored(review: DataReview, *findings: dict[str, Any]) -> DataReview:

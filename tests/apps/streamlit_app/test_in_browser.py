@@ -332,8 +332,8 @@ def test_model_page_shows_how_good_it_is(visit: Visit, baseline_run: Run) -> Non
         "How it learned",
     ):
         page.get_by_role("heading", name=heading).wait_for()
-    figures = baseline_run.test
-    assert page.locator(".w-tile b").first.inner_text().replace("\u00a0", " ") == percent(figures.accuracy)
+    metrics = baseline_run.test
+    assert page.locator(".w-tile b").first.inner_text().replace("\u00a0", " ") == percent(metrics.accuracy)
     page.locator(".w-table td", has_text="disc").wait_for()
     page.wait_for_function("document.querySelectorAll('[data-testid=stVegaLiteChart] svg').length === 5")
     with page.expect_download() as download:

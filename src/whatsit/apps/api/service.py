@@ -25,7 +25,7 @@ from whatsit.apps.api.settings import Settings
 from whatsit.apps.api.telemetry import Log, Metrics
 from whatsit.engines import Images
 from whatsit.errors import ImageError
-from whatsit.images.batches import Batch, decode_lot
+from whatsit.images.batches import Batch, decode_batch
 from whatsit.runtime.predictor import Answer
 
 Result = TypeVar("Result")
@@ -200,7 +200,7 @@ class _Decoding:
 
     def _decode(self, files: list[bytes]) -> None:
         try:
-            self.batch = decode_lot(files, self._read, self._size, self._max_pixels, self._rule)
+            self.batch = decode_batch(files, self._read, self._size, self._max_pixels, self._rule)
         except Exception as error:  # such as no memory: the request's own error
             self._tell(functools.partial(self.future.set_exception, error))
             return

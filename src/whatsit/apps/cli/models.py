@@ -16,7 +16,7 @@ from whatsit.apps.terminal import TerminalReporter, err, out, table
 if TYPE_CHECKING:
     from whatsit.evaluation.benchmark import Benchmark
     from whatsit.evaluation.criteria import Check
-    from whatsit.evaluation.metrics import Figures
+    from whatsit.evaluation.metrics import Metrics
     from whatsit.verbs.ensemble import Ensemble
     from whatsit.verbs.export import Exported
 
@@ -29,19 +29,19 @@ def evaluate(model: Model, data: Data, runtime: Runtime = "auto", as_json: Json 
         evaluation = evaluate(model, data, runtime=runtime, reporter=reporter)
     unknown = float(evaluation.unknown.mean())
     if as_json:
-        print_json({**evaluation.figures.to_json(), "unknown": unknown})
+        print_json({**evaluation.metrics.to_json(), "unknown": unknown})
     else:
-        _print_figures(evaluation.figures, unknown)
+        _print_figures(evaluation.metrics, unknown)
 
 
-def _print_figures(figures: Figures, unknown: float) -> None:
+def _print_figures(metrics: Metrics, unknown: float) -> None:
     """Print the metrics of an evaluation."""
-    top5 = f"   Top-5: {figures.top5_accuracy:.1%}" if len(figures.per_class) > 5 else ""
-    out(f"Accuracy: {accuracy_words(figures)}{top5}")
-    out(f"Loss:     {figures.loss:.3f}   Calibration error: {figures.ece:.3f}")
+    top5 = f"   Top-5: {metrics.top5_accuracy:.1%}" if len(metrics.per_class) > 5 else ""
+    out(f"Accuracy: {accuracy_words(metrics)}{top5}")
+    out(f"Loss:     {metrics.loss:.3f}   Calibration error: {metrics.ece:.3f}")
     out(f"Unknown:  {unknown:.1%} of the pictures (counted above by their nearest class)")
     out()
-    print_classes(figures)
+    print_classes(metrics)
 
 
 def check(

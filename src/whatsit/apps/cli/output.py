@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from whatsit.apps.terminal import out, table
 
 if TYPE_CHECKING:
-    from whatsit.evaluation.metrics import Figures
+    from whatsit.evaluation.metrics import Metrics
     from whatsit.run.summary import RunSummary
     from whatsit.runtime.predictor import Prediction
 
@@ -25,12 +25,12 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
         out(f"{name + ':':16s}{value}")
 
 
-def tested_json(test: Figures | RunSummary) -> dict[str, Any]:
+def tested_json(test: Metrics | RunSummary) -> dict[str, Any]:
     """Return the metrics on the test images that every command gives."""
     return {"accuracy": test.accuracy, "accuracy_ci95": list(test.accuracy_ci95), "loss": test.loss, "n": test.n}
 
 
-def accuracy_words(test: Figures | RunSummary) -> str:
+def accuracy_words(test: Metrics | RunSummary) -> str:
     """Return the accuracy with its interval and the number of images."""
     low, high = test.accuracy_ci95
     return f"{test.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {test.n:,} pictures"
@@ -42,14 +42,14 @@ def answer_line(answer: Prediction) -> str:
     return line if answer.labels is None or answer.unknown else f"{line}  {{{', '.join(answer.labels)}}}"
 
 
-def print_classes(figures: Figures) -> None:
+def print_classes(metrics: Metrics) -> None:
     """Print a table of the metrics of each class."""
     rows = [
         (label, f"{f.recall:.1%}", f"{f.precision:.1%}", f"{f.f1:.1%}", f"{f.n:,}")
         if f.n
         else (label, "not tested", "not tested", "not tested", "0")
-        for label, f in figures.per_class.items()
+        for label, f in metrics.per_class.items()
     ]
-    for name, f in (("(macro)", figures.macro), ("(weighted)", figures.weighted)):
-        rows.append((name, f"{f.recall:.1%}", f"{f.precision:.1%}", f"{f.f1:.1%}", f"{figures.n:,}"))
+    for name, f in (("(macro)", metrics.macro), ("(weighted)", metrics.weighted)):
+        rows.append((name, f"{f.recall:.1%}", f"{f.precision:.1%}", f"{f.f1:.1%}", f"{metrics.n:,}"))
     table(("class", "accuracy (recall)", "precision", "F1", "pictures"), rows)

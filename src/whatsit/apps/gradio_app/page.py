@@ -13,9 +13,9 @@ from whatsit.apps.predictions import Failed, Predicted, Upload, as_csv, overlay,
 from whatsit.apps.presentation import answer_json
 from whatsit.apps.texts import TEXTS, Texts, language_of
 from whatsit.errors import ImageError, ModelError, WhatsitError
-from whatsit.evaluation.wording import plain
 from whatsit.files import write_bytes
 from whatsit.images.formats import EXTENSIONS
+from whatsit.images.names import plain
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Prediction, Predictor
 
@@ -173,7 +173,7 @@ def _row(one: Predicted | Failed, text: Texts) -> list[str]:
 
 def _examples(predictor: Predictor, field: Any, folder: Path) -> None:
     """Draw the reference pictures of the bundle, spread over the classes, to be tried."""
-    pictures = predictor.bundle.golden
+    pictures = predictor.bundle.references
     paths = []
     for number, one in enumerate(pictures[:: max(1, len(pictures) // EXAMPLES)][:EXAMPLES]):
         path = folder / f"{number}{Path(one.file).suffix}"

@@ -10,8 +10,8 @@ import altair as alt
 import numpy as np
 
 from whatsit.apps.texts import Texts
-from whatsit.evaluation.metrics import Figures, wilson_interval
-from whatsit.evaluation.wording import plain
+from whatsit.evaluation.metrics import Metrics, wilson_interval
+from whatsit.images.names import plain
 
 # Of Okabe & Ito (2008), for people who see colours differently; they stand out on light and on dark pages.
 BLUE, ORANGE, GREEN = "#3d8fd1", "#d9702b", "#0a9f74"
@@ -90,7 +90,7 @@ def counts(by_label: Mapping[str, int], text: Texts) -> Any:
     )
 
 
-def classes(metrics: Figures, text: Texts) -> Any:
+def classes(metrics: Metrics, text: Texts) -> Any:
     """Return recall and precision of each class; of many, those with the lowest F1."""
     chosen = list(metrics.per_class.items())
     if len(chosen) > MAX_CLASSES:
@@ -126,7 +126,7 @@ def classes(metrics: Figures, text: Texts) -> Any:
     return alt.layer(line, dot).properties(height=max(120, 56 * len(chosen) + 70))
 
 
-def confusion(metrics: Figures, text: Texts) -> Any:
+def confusion(metrics: Metrics, text: Texts) -> Any:
     """Return the confusion matrix; of many classes, those with most mistakes."""
     counts, names = np.array(metrics.confusion), list(metrics.per_class)
     order = np.arange(len(names))
@@ -167,7 +167,7 @@ def confusion(metrics: Figures, text: Texts) -> Any:
     return alt.layer(*layers).properties(height=max(320, min(640, 40 * len(labels) + 90)))
 
 
-def reliability(metrics: Figures, text: Texts) -> Any:
+def reliability(metrics: Metrics, text: Texts) -> Any:
     """Return the reliability diagram, with 95 % intervals."""
     data = []
     for one in metrics.reliability:

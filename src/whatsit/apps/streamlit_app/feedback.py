@@ -19,8 +19,8 @@ from whatsit.apps.predictions import Predicted
 from whatsit.apps.streamlit_app.widgets import CARDS, button, cards, choose_label, picture_url, show_error
 from whatsit.apps.texts import Texts
 from whatsit.errors import WhatsitError
-from whatsit.evaluation.wording import plain
 from whatsit.images.collection import MOST_WAITING, Collection, CollectionFullError, Waiting
+from whatsit.images.names import plain
 from whatsit.runtime.predictor import Prediction
 
 FEWEST = 3  # different pictures of each of two classes, to train with

@@ -20,9 +20,9 @@ from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import find_bundle
 from whatsit.errors import MissingBundleError
 from whatsit.evaluation.criteria import Check
-from whatsit.evaluation.metrics import Figures
+from whatsit.evaluation.metrics import Metrics
 from whatsit.evaluation.speed import megabytes
-from whatsit.evaluation.wording import plain
+from whatsit.images.names import plain
 from whatsit.run.summary import RunRecord, read_run
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Predictor
@@ -41,7 +41,7 @@ Key: TypeAlias = tuple[Path, int, int]  # where a model is, when its file was ch
 class ModelSummary:
     """What a bundle says about its own making; empty where it is missing or damaged."""
 
-    metrics: Figures | None  # on the test split
+    metrics: Metrics | None  # on the test split
     source: str = ""  # the data set's name
     created: str = ""  # a date
     network: str = ""
@@ -53,7 +53,7 @@ def summarize(bundle: Bundle) -> ModelSummary:
     """Return the summary of a bundle, whose contents may be anybody's."""
     metrics = None
     with suppress(ValueError):
-        metrics = Figures.from_json(bundle.test) if bundle.test else None
+        metrics = Metrics.from_json(bundle.test) if bundle.test else None
     if metrics and not (metrics.n and tuple(metrics.per_class) == bundle.classes):
         metrics = None
     data, recipe = _table(bundle.provenance.get("data")), _table(bundle.provenance.get("recipe"))

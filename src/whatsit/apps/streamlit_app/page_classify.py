@@ -27,8 +27,8 @@ from whatsit.apps.streamlit_app.feedback import Feedback, ask
 from whatsit.apps.streamlit_app.model_registry import Key, OpenModel
 from whatsit.apps.texts import Texts
 from whatsit.errors import ModelError
-from whatsit.evaluation.wording import plain
 from whatsit.images.formats import FORMATS
+from whatsit.images.names import plain
 from whatsit.runtime.predictor import Prediction
 
 MAX_PICTURES = 500  # in one drop

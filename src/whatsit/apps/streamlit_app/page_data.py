@@ -16,9 +16,9 @@ from whatsit.apps.streamlit_app.data_review import KINDS, DataReview, Finding
 from whatsit.apps.streamlit_app.widgets import CARDS, SIDE, attempt, button, cards, choose_label, show_error
 from whatsit.apps.texts import Texts
 from whatsit.errors import ImageError
-from whatsit.evaluation.wording import plain
 from whatsit.images.decode import decode_within
 from whatsit.images.edits import edits_path, key_of
+from whatsit.images.names import plain
 from whatsit.images.scan import Picture
 
 IN_GROUP = 6  # pictures shown of a group

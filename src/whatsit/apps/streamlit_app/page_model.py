@@ -12,7 +12,7 @@ from whatsit.apps.streamlit_app.model_registry import SPLITS, OpenModel
 from whatsit.apps.texts import TEXTS, Texts
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.evaluation.criteria import Check
-from whatsit.evaluation.metrics import Figures
+from whatsit.evaluation.metrics import Metrics
 from whatsit.run.summary import MistakeRecord, RunRecord
 
 
@@ -39,7 +39,7 @@ def show(opened: OpenModel, text: Texts) -> None:
     _provenance(opened, record, text)
 
 
-def _overview(metrics: Figures, opened: OpenModel, text: Texts) -> None:
+def _overview(metrics: Metrics, opened: OpenModel, text: Texts) -> None:
     low, high = metrics.accuracy_ci95
     between = text("about.between", low=markup.share(low), high=markup.share(high))
     top5 = [(markup.share(metrics.top5_accuracy), text("facts.top5"))] if len(metrics.per_class) > 5 else []
@@ -82,7 +82,7 @@ def _check(check: Check, text: Texts) -> tuple[str, ...]:
     return what, check.wanted, found, result
 
 
-def _classes(metrics: Figures, text: Texts) -> None:
+def _classes(metrics: Metrics, text: Texts) -> None:
     st.header(text("kinds.title"), divider="gray")
     st.markdown(text("kinds.help"))
     if len(metrics.per_class) > charts.MAX_CLASSES:
@@ -90,7 +90,7 @@ def _classes(metrics: Figures, text: Texts) -> None:
     st.altair_chart(charts.classes(metrics, text))
 
 
-def _confusion(metrics: Figures, text: Texts) -> None:
+def _confusion(metrics: Metrics, text: Texts) -> None:
     st.header(text("mixed.title"), divider="gray")
     counts, names = np.array(metrics.confusion), list(metrics.per_class)
     both = np.triu(counts + counts.T, 1)

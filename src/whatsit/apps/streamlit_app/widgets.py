@@ -14,8 +14,8 @@ from whatsit.apps import markup
 from whatsit.apps.predictions import data_url
 from whatsit.apps.texts import Texts
 from whatsit.errors import ImageError, WhatsitError
-from whatsit.evaluation.wording import plain
 from whatsit.images.decode import decode_within
+from whatsit.images.names import plain
 
 CARDS = 12  # on a page
 SIDE = 320  # pixels of a picture on a card

@@ -24,7 +24,7 @@ _DIGESTS, _VALUES = ".digests.npy", ".values.npy"
 _DAMAGED = (OSError, ValueError, EOFError, SyntaxError, TokenError)  # NumPy reads a header as Python
 
 
-class Kept:
+class RowCache:
     """Rows of numbers on disk, in parts, each a folder of shards.
 
     A shard is two files: digests (V32 `[n]`) and values (`[n, width]`).

@@ -13,16 +13,16 @@ from whatsit.bundle.format import Bundle, InputSpec
 from whatsit.bundle.read import run_folder
 from whatsit.engines import Images
 from whatsit.errors import DataError, UsageError
+from whatsit.events import Reporter
 from whatsit.images.batches import decode_batches
+from whatsit.images.data import open_data, require_classes, split_data
 from whatsit.images.scan import Dataset, Picture
-from whatsit.progress import Reporter
 from whatsit.run.record import RecordError, read_metrics, splits_of
-from whatsit.verbs.data import open_data, require_classes, split_data
 
 SAMPLES = 300  # training images that show an int8 format the range of each value
 
 
-def reopen(model: str | Path, bundle: Bundle, data: str | Path | None, reporter: Reporter) -> Dataset:
+def open_as_in_run(model: str | Path, bundle: Bundle, data: str | Path | None, reporter: Reporter) -> Dataset:
     """Return the data set of a run, split as in that run; for a model alone, DATA.
 
     For a model alone, which images it was trained on may not be known. Where DATA does not come with a test split, and is not
@@ -73,7 +73,7 @@ def _split_again(dataset: Dataset, bundle: Bundle, reporter: Reporter) -> Datase
     return replace(dataset, pictures=tuple(replace(picture, split="test") for picture in dataset.pictures))
 
 
-def sample_pixels(dataset: Dataset, spec: InputSpec) -> Images:
+def calibration_pixels(dataset: Dataset, spec: InputSpec) -> Images:
     """Return training images (of a model alone: any) spread over the classes.
 
     Returns:
