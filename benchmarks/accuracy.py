@@ -1,4 +1,4 @@
-"""Test accuracy, lowest precision and recall of a class, and time over several seeds.
+"""Accuracy, lowest precision and recall of a class, and time, over several seeds.
 
 The time is that of the whole process with a cold cache.
 """

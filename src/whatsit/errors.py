@@ -1,4 +1,7 @@
-"""Every error that whatsit raises on purpose. Each message is one line written for the person who reads it."""
+"""Every error that whatsit raises on purpose.
+
+Each message is one line written for the person who reads it.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,18 @@ class WhatsitError(Exception):
 
 
 class UsageError(WhatsitError):
-    """An argument is wrong: a path that does not exist, a name that is not known. The command line exits with 2."""
+    """An argument is wrong, such as a path that does not exist or an unknown name.
+
+    The command line exits with 2.
+    """
 
 
 class DataError(WhatsitError):
-    """The data set cannot be used as it is: a missing folder, a single class, a hostile archive."""
+    """The data set cannot be used: a missing folder, one class, a hostile archive."""
 
 
 class ImageError(WhatsitError):
-    """One picture cannot be read: it is empty, truncated, too large, or no picture at all.
+    """One picture cannot be read: empty, truncated, too large, or no picture at all.
 
     `reason` is the same in a word, for those who say it in another language: `empty`, `too_many_bytes`, `too_many_pixels`,
     `heic` (its reader is not installed), `format` (no picture, or a format that is not read), `unsupported` (a kind of an
@@ -37,7 +43,10 @@ class ImageError(WhatsitError):
 
     @classmethod
     def unsupported(cls, what: str) -> ImageError:
-        """Return the error for a kind of an allowed format that no decoder is given: `what` is such as "a 12-bit JPEG"."""
+        """Return the error for a kind of an allowed format that is not decoded.
+
+        `what` is such as "a 12-bit JPEG".
+        """
         return cls(f"this is {what}, which is not read; save the picture as an ordinary JPEG or PNG", "unsupported")
 
 
@@ -46,11 +55,14 @@ class RecipeError(UsageError):
 
 
 class ModelError(WhatsitError):
-    """A network cannot be built or exported: an unknown backbone, weights that are missing or do not fit."""
+    """A network cannot be built or exported.
+
+    The backbone is unknown, or weights are missing or do not fit.
+    """
 
 
 class BundleError(WhatsitError):
-    """A `.whatsit` file is missing, damaged, tampered with, or of a format this version does not know."""
+    """A `.whatsit` file is missing, damaged, tampered with, or of an unknown format."""
 
 
 class MissingBundleError(BundleError, UsageError):

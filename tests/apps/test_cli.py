@@ -14,7 +14,7 @@ import pytest
 
 from tests.command import whatsit, whatsit_alone
 from tests.conftest import encode, shapes
-from whatsit.apps.cli.models import verify
+from whatsit.apps.cli.exports import verify
 from whatsit.evaluation.parity import Parity
 from whatsit.run.record import Run
 from whatsit.training.recipe import parse_settings

@@ -1,1 +1,1 @@
-"""Ways in for people and programs: the command line, later the web apps and the API."""
+"""Ways in for people and programs: command line, web apps, services."""

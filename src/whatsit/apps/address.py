@@ -16,7 +16,7 @@ def bare_host(host: str) -> str:
 
 
 def numeric(host: str) -> Numeric | None:
-    """Return the IP address that a host stands for without any look-up, None for a name.
+    """Return the IP address that a host stands for without a look-up; None for a name.
 
     Short forms are read as sockets read them: `0` is 0.0.0.0, `127.1` is 127.0.0.1, `::ffff:127.0.0.1` is 127.0.0.1.
     """
@@ -34,7 +34,7 @@ def numeric(host: str) -> Numeric | None:
 
 
 def is_any(host: str) -> bool:
-    """Return whether a host means every address of this computer, as 0.0.0.0 and :: do."""
+    """Return whether a host means every address of this computer, such as 0.0.0.0."""
     address = numeric(host)
     return address is not None and address.is_unspecified
 
@@ -60,7 +60,7 @@ def url_host(host: str) -> str:
 
 
 def url(host: str, port: int, path: str = "", scheme: str = "http") -> str:
-    """Return the URL at which this computer reaches what is served on a host and a port.
+    """Return the URL at which this computer reaches a served host and port.
 
     Args:
         host: what it was bound to: an IPv4 or IPv6 address, with brackets or without, or a name.

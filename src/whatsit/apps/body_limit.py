@@ -1,4 +1,7 @@
-"""Refuses request bodies that are too large, declared or not, before they are in memory: for servers that set no limit."""
+"""A limit on the size of request bodies, checked before they are in memory.
+
+For servers that set no limit.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyLimit:
-    """An ASGI layer; where files are uploaded to, which keeps them on the disk, there is a limit of its own."""
+    """An ASGI layer that limits request bodies.
+
+    The path of uploads, which are stored on disk, has a limit of its own.
+    """
 
     def __init__(self, app: ASGIApp, most: int, most_upload: int, upload: str) -> None:
         """Limits in bytes; `upload` is how the path of uploads ends."""

@@ -1,4 +1,7 @@
-"""`Client`: a service's models, used as if they were a `Predictor` here. Needs nothing but what whatsit always has."""
+"""`Client`: a model of a service, used like a `Predictor`.
+
+It needs no optional package.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ class _TooLargeError(ServiceError):
 
 
 class Client:
-    """A model behind a service that `whatsit serve` started. Not for several threads at once."""
+    """A model behind a service that `whatsit serve` started.
+
+    Not for several threads at once.
+    """
 
     def __init__(self, url: str, *, model: str | None = None, key: str | None = None, timeout: float = 60.0) -> None:
         """Nothing is sent yet.
@@ -82,7 +88,10 @@ class Client:
     def predict_each(
         self, items: Iterable[Item], read: Callable[[Item], Source], *, top: int = 5, coverage: float | None = None
     ) -> Iterator[tuple[Item, Prediction | ImageError]]:
-        """As `Predictor.predict_each`, also of a picture that the service finds too large; raises `ServiceError`."""
+        """Predict like `Predictor.predict_each`; raises `ServiceError`.
+
+        A picture that the service finds too large gets an error, too.
+        """
         query = {"top": str(max(top, 1)), **({"coverage": str(coverage)} if coverage is not None else {})}
         for lot in _lots(items, read):
             good = [data for _, data in lot if isinstance(data, bytes)]

@@ -23,7 +23,10 @@ class Entry:
 
 
 def find_models(paths: Iterable[str | Path]) -> list[Entry]:
-    """Every model that the paths name: `.whatsit` files, run folders, and folders of either (the newest first)."""
+    """Return every model that the paths name.
+
+    A path is a `.whatsit` file, a run folder, or a folder of either (the newest first).
+    """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         with contextlib.suppress(OSError, ValueError):  # a path that cannot be looked at holds no model
@@ -51,7 +54,10 @@ def find_models(paths: Iterable[str | Path]) -> list[Entry]:
 
 
 def require_models(paths: Sequence[str | Path]) -> list[Entry]:
-    """`find_models`, where each path must lead to one. Raises `MissingBundleError` or `UsageError`."""
+    """Return `find_models`, where each path must lead to a model.
+
+    Raises `MissingBundleError` or `UsageError`.
+    """
     for path in paths:
         if not str(path).strip():  # `Path` would take it for the current folder
             raise UsageError("MODEL is empty; give a .whatsit file, a run folder or a folder of them")

@@ -18,7 +18,9 @@ _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 @contextmanager
 def listening(what: str, host: str, ports: Sequence[int]) -> Iterator[tuple[list[socket.socket], int]]:
-    """Hold the first port of a host that can be had: a socket for each of the host's addresses, and the port.
+    """Listen on the first free port of a host: return its sockets and the port.
+
+    There is a socket for each of the host's addresses.
 
     `::` accepts IPv4 too where the system supports that.
     They listen from the start, as a port that is only bound may be another's before it is served. Raises `UsageError`, which
@@ -42,7 +44,10 @@ def listening(what: str, host: str, ports: Sequence[int]) -> Iterator[tuple[list
 
 
 def _listen(host: str, port: int, opened: ExitStack) -> list[socket.socket]:
-    """At each address of a host that this computer has. Raises `OSError` or `ValueError`."""
+    """Listen at each address of a host that this computer has.
+
+    Raises `OSError` or `ValueError`.
+    """
     both = is_any(host) and socket.has_dualstack_ipv6()
     host = str(numeric(host) or bare_host(host))
     sockets: list[socket.socket] = []
@@ -68,11 +73,14 @@ def _listen(host: str, port: int, opened: ExitStack) -> list[socket.socket]:
 
 
 def free_port(what: str, host: str, ports: Sequence[int]) -> int:
-    """The first port of a host that can be had, for a server that opens it itself. Raises as `listening`."""
+    """Return the first free port of a host, for a server that opens it itself.
+
+    Raises as `listening` does.
+    """
     with listening(what, host, ports) as (_, port):
         return port
 
 
 def announcement(address: str) -> str:
-    """What the owner of an app is told once it is there, in both languages."""
+    """Return what the owner of a started app reads, in both languages."""
     return f"The app is at {address} (Ctrl-C stops it). แอปอยู่ที่ {address} (กด Ctrl-C เพื่อหยุด)"

@@ -1,4 +1,4 @@
-"""How a command line begins and ends: signals, streams, and errors as one line with an exit code."""
+"""Start and end of a command line: signals, streams, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 
 
 def run_guarded(app: Any) -> None:
-    """Run a command line, a Typer application; every error becomes one line and an exit code."""
+    """Run a Typer application; every error becomes one line and an exit code."""
     _prepare()
     try:
         app(prog_name="whatsit", standalone_mode=False)
@@ -46,7 +46,7 @@ def _of_the_system(error: OSError) -> str:
 
 
 def _with_notes(message: str, error: BaseException, otherwise: str = "") -> str:
-    """The message, and what was noted on the error on its way here, such as how to go on."""
+    """Return the message with the error's notes, such as how to resume."""
     return "; ".join([message, *(getattr(error, "__notes__", None) or filter(None, [otherwise]))])
 
 

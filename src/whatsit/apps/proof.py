@@ -1,4 +1,4 @@
-"""`whatsit verify` with every way that a picture's file can take through whatsit's own apps."""
+"""`whatsit verify` with every way of a picture's file through whatsit's apps."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from whatsit.verbs.verify import verify as verify_by
 
 
 def verify(model: str | Path, *, exports: str | Path | None = None, reporter: Reporter = SILENT) -> list[Parity]:
-    """The parity proof, by every runtime, exported file and entry point; every entry's `passed` must be true.
+    """Return the parity proof by every runtime, exported file and entry point.
+
+    The model is proven if `passed` of every entry is true.
 
     Args:
         model: a run folder or a `.whatsit` file.
         exports: the folder with its exported files; `export` in the run folder by default.
-        reporter: is told about progress, and warned of files that cannot be verified here.
+        reporter: gets progress, and warnings of files that cannot be verified here.
 
     Raises:
         BundleError: the model cannot be read or holds no golden pictures.

@@ -23,7 +23,9 @@ def serve_app(
     say: Callable[[str], None] = lambda text: None,
     largest_message: int = 16 * 1024 * 1024,
 ) -> None:
-    """Serve an app on the first free one of these ports until it is stopped; `say` gets the address.
+    """Serve an app on the first free one of these ports until it is stopped.
+
+    `say` gets the address.
 
     The server of each framework is passed over. Streamlit's sockets wait for the other side's acknowledgement (Nagle), 40 ms an
     answer; Gradio's asks itself whether it is there, by whatever proxy the environment names, and knows no IPv6.

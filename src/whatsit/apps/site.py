@@ -55,7 +55,7 @@ class Site:
         return url(self.host, port, f"{self.root_path}/" if self.root_path else "")
 
     def trouble(self, headers: Headers) -> str | None:
-        """Return why a request is refused; None where it is of the app's own pages, or of a program."""
+        """Return why a request is refused; None for the app's own pages and programs."""
         host, origin = _name(f"//{headers.get('host', '')}"), headers.get("origin")
         if not self.is_checked:
             return None
@@ -71,7 +71,10 @@ class Site:
         return f"this is a page of {origin[:100]}, and only the app's own pages may ask it"
 
     def _may_be_called(self, host: str) -> bool:
-        """Whether a proxy may hand on this name: any, where the owner named a proxy's path and not its host."""
+        """Return whether a proxy may pass on this host name.
+
+        Any is right where the owner named a proxy's path and not its host.
+        """
         return host == _name(self.public) if self.public else bool(self.root_path)
 
     def _own(self, host: str, headers: Headers) -> Iterable[str]:
@@ -81,7 +84,10 @@ class Site:
 
 
 def site_at(host: str, root_path: str | None) -> Site:
-    """Return the site for `--host` and `--root-path`, a path or a whole address. Raises `UsageError`."""
+    """Return the site for `--host` and `--root-path`, a path or a whole address.
+
+    Raises `UsageError`.
+    """
     text = (root_path or "").strip()
     public = ""
     path = text
@@ -109,7 +115,7 @@ def _wrong(text: str) -> UsageError:
 
 
 def _name(address: str) -> str:
-    """The host's name in an origin or address, in small letters; empty where there is none."""
+    """Return the lower-case host name of an origin or address; empty without one."""
     try:
         return (urlsplit(address).hostname or "").rstrip(".")
     except ValueError:
@@ -122,7 +128,7 @@ def _is_local(name: str) -> bool:
 
 
 class OwnPages:
-    """An ASGI layer that refuses the pages of other sites, and takes the root path off, or puts it on.
+    """An ASGI layer that refuses the pages of other sites and handles the root path.
 
     A proxy may hand on a path with the root path or without it, and the app's own computer asks without: all are answered.
     """
@@ -168,7 +174,10 @@ class OwnPages:
         await self._app({**scope, "path": inner, "raw_path": raw, "headers": headers}, receive, send)
 
     def _tell(self, reason: str) -> None:
-        """Tell the owner, who may have forgotten to say the name of the proxy, of the first few."""
+        """Warn the owner of the first few refusals.
+
+        The name of the proxy may have been forgotten.
+        """
         if len(self._told) < _TOLD and reason not in self._told:
             self._told.add(reason)
             _log.warning("Refused a request: %s", reason)

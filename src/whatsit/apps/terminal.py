@@ -1,4 +1,7 @@
-"""What the command line shows: progress on stderr, quiet where nobody looks; answers on stdout."""
+"""Output of the command line: progress on stderr, results on stdout.
+
+Without a terminal there is no progress.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from whatsit.images.names import printable
 
 
 class TerminalReporter(Reporter):
-    """A bar for each stage (what, how far, how fast, how long still) on a terminal; lines only, elsewhere."""
+    """A progress bar for each stage on a terminal; plain lines elsewhere.
+
+    A bar shows what, how far, how fast, and the time left.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -72,7 +78,10 @@ class TerminalReporter(Reporter):
 
 
 class LineReporter(Reporter):
-    """Print messages and warnings on stderr, without bars, for work that prints results as it goes."""
+    """Print messages and warnings on stderr, without bars.
+
+    For work that prints results as it goes.
+    """
 
     def emit(self, event: Event) -> None:
         """Print a line for people."""
@@ -81,7 +90,10 @@ class LineReporter(Reporter):
 
 
 def _own_stderr() -> TextIO | None:
-    """A terminal's stderr by a descriptor of its own, so that bars move while converters are silenced."""
+    """Yield the terminal's stderr by a descriptor of its own.
+
+    Bars move on while the output of converters is silenced.
+    """
     if sys.stderr is None or not sys.stderr.isatty():
         return sys.stderr
     return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)

@@ -194,7 +194,7 @@ def _near_duplicates(audited: Audit, groups: Groups) -> list[Finding]:
 def _label_issues(
     audited: Audit, classes: tuple[str, ...], features: Any, groups: Groups, reporter: Reporter
 ) -> list[Finding]:
-    from whatsit.training.doctor import label_issues
+    from whatsit.training.label_issues import label_issues
 
     progress = reporter.stage("Checking the labels")
     numbers = np.array(label_numbers(audited.pictures, classes))
@@ -228,7 +228,7 @@ def _notes(dataset: Dataset, *, labels_checked: bool) -> Iterator[str]:
             f"those help most"
         )
     if labels_checked:
-        from whatsit.training.doctor import FEWEST
+        from whatsit.training.label_issues import FEWEST
 
         few = [label for label, count in counts.items() if count < FEWEST]
         if few:

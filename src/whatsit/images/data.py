@@ -18,6 +18,7 @@ from whatsit.images.near import near_pairs
 from whatsit.images.scan import SPLITS, Dataset, Named, scan, take_fingerprints, without_unreadable
 from whatsit.images.sequences import find_sequences
 from whatsit.images.shortage import require_trainable
+from whatsit.images.split import limit as limit_images
 from whatsit.images.split import split
 from whatsit.images.walk import describe
 
@@ -55,6 +56,15 @@ def _exists(path: str) -> bool:
         return Path(path).exists()
     except (OSError, ValueError):
         return False
+
+
+def open_split(data: str | Path, reporter: Reporter, limit: int | None, seed: int) -> Dataset:
+    """Return the split data set behind a path or name, with `limit` images a class.
+
+    Raises as `open_data` and `split_data` do.
+    """
+    dataset = open_data(data, reporter)
+    return split_data(dataset if limit is None else limit_images(dataset, limit, seed), seed, reporter)
 
 
 def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:

@@ -12,6 +12,7 @@ from whatsit.errors import RecipeError, UsageError
 from whatsit.evaluation.criteria import load_criteria
 from whatsit.events import Reporter
 from whatsit.images.scan import Dataset
+from whatsit.images.shortage import require_trainable
 from whatsit.images.split import limit as limit_pictures
 from whatsit.run.plan import make_plan, said_seed
 from whatsit.run.repeat import RunToRepeat, run_to_repeat
@@ -101,8 +102,13 @@ class RunSpec:
         assert self.asked is not None
         return self.asked
 
-    def workspace(self) -> AbstractContextManager[Workspace]:
-        """Open the workspace of a new run, or of the interrupted one. Raises `UsageError`."""
+    def workspace(self, dataset: Dataset) -> AbstractContextManager[Workspace]:
+        """Open the workspace of a new run, or of the interrupted one.
+
+        Raises:
+            DataError: the data set cannot be trained on. UsageError: the folder cannot be used.
+        """
+        require_trainable(dataset)
         out, data, name = self.request.out, str(self.data), self.asked.name if self.asked else None
         require_outside(data, out)
         return unfinished_run(out, data, name) if self.request.resume else new_run(out, data, name or "fast")

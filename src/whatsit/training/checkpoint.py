@@ -65,7 +65,7 @@ def load(path: Path) -> State:
     except FileNotFoundError:
         return State()
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-        return State()  # the disk damaged it: the stage begins anew
+        return State()  # the disk damaged it: the stage starts again
 
 
 def _numbered(kept: Any, name: str) -> Arrays:

@@ -13,6 +13,7 @@ from filelock import FileLock
 from whatsit.errors import RecipeError, UsageError
 from whatsit.files import disk_error, write_text
 from whatsit.images.scan import Dataset
+from whatsit.run.record import address
 from whatsit.training.checked import changed
 from whatsit.training.recipe import Recipe, change
 from whatsit.tuning.space import ends, searched_space, space_from_json, space_to_json, to_tune
@@ -127,7 +128,7 @@ class StudyFolder:
 class Request:
     """What the user asks of a study."""
 
-    data: str  # their address
+    data: str | Path
     recipe: Recipe | None  # None: that of the study
     settings: Mapping[str, Any]  # keys that are not searched
     search: Sequence[str]  # `key=values`, instead of the default space
@@ -144,6 +145,11 @@ class Request:
             what = "--limit must be at least 3 (one picture each to train, validate and test)"
             raise UsageError(f"{what}, received {self.limit}")
 
+    @property
+    def address(self) -> str:
+        """Return the address of the data, which is the same from every folder."""
+        return address(self.data)
+
 
 def begin_study(folder: Path, request: Request) -> tuple[StudyFolder, Dataset]:
     """Begin a study: return its new folder, and its images. Raises as `make_folder`."""
@@ -156,7 +162,7 @@ def begin_study(folder: Path, request: Request) -> tuple[StudyFolder, Dataset]:
     space = space_to_json(searched_space(recipe, dataset, request.settings, request.search))
     make_folder(folder)
     study = StudyFolder(
-        folder, request.data, dataset.fingerprint(), recipe, space, request.limit, request.trials, request.seconds
+        folder, request.address, dataset.fingerprint(), recipe, space, request.limit, request.trials, request.seconds
     )
     study.write()
     return study, dataset
@@ -193,8 +199,8 @@ def resume_study(folder: Path, request: Request) -> tuple[StudyFolder, Dataset]:
     Raises `UsageError` where there is none, or it was begun otherwise.
     """
     study = _open(folder)
-    if study.data != request.data:
-        raise UsageError(f"{folder}: this study is of {study.data}, not of {request.data}")
+    if study.data != request.address:
+        raise UsageError(f"{folder}: this study is of {study.data}, not of {request.address}")
     if request.limit not in (None, study.limit):
         raise UsageError(
             f"{folder}: this study was begun with --limit {study.limit}, now {request.limit} is asked for; leave it out"

@@ -1,1 +1,4 @@
-"""What whatsit can do, a file a verb. Stages are put together here and nowhere else."""
+"""The verbs of whatsit, one in each file.
+
+Stages are put together here and nowhere else.
+"""

@@ -21,6 +21,7 @@ from whatsit.images.scan import Dataset, label_numbers
 from whatsit.run.plan import make_plan
 from whatsit.training.clock import Clock
 from whatsit.training.recipe import Recipe
+from whatsit.training.start import train_dataset
 
 FOLDS = 3
 
@@ -103,15 +104,8 @@ def cross_validate(
 
 def _confusion(dataset: Dataset, plan: Recipe, folder: Path) -> npt.NDArray[np.int64]:
     """Return the confusion matrix on the test images, by the fitted Keras network."""
-    from whatsit.models.backend import load_keras
-
-    load_keras()
-    from whatsit.training.context import Context
-    from whatsit.training.train import train_by_recipe
-
     folder.mkdir()
-    context = Context(dataset, plan, folder, Clock(None, SILENT.say), brief=True, complete=True)
-    trained = train_by_recipe(context)
+    trained = train_dataset(dataset, plan, folder, Clock(None, SILENT.say), SILENT, trial=True)
     found = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
     for batch in decode_batches(dataset.of("test"), dataset.read, trained.input_size):
         if len(batch.pixels):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from whatsit.bundle.make import make_bundle, save_keras_model
 from whatsit.cache import working
@@ -14,19 +12,13 @@ from whatsit.evaluation.fidelity import require_what_was_fitted
 from whatsit.evaluation.shipping import set_thresholds, ship
 from whatsit.events import SILENT, Reporter
 from whatsit.images.data import open_data, report_data, report_unreadable, scan_data, split_data
-from whatsit.images.scan import Dataset
-from whatsit.images.shortage import require_trainable
-from whatsit.models.backend import load_keras
 from whatsit.run.record import Run, write_record
 from whatsit.run.report import afterwards, write_examination
 from whatsit.run.request import Request
 from whatsit.run_files import KERAS_MODEL, MODEL, TENSORBOARD
 from whatsit.training.clock import Clock
-from whatsit.training.recipe import Recipe
+from whatsit.training.start import train_dataset
 from whatsit.training.tensorboard import TensorBoard
-
-if TYPE_CHECKING:
-    from whatsit.training.trained import Trained
 
 
 @working()
@@ -85,8 +77,7 @@ def _train(request: Request, reporter: Reporter) -> Run:
         spec.repeated.warn(reporter)
     else:
         dataset = open_data(spec.data, reporter)
-    require_trainable(dataset)  # before there is a folder
-    with spec.workspace() as workspace:
+    with spec.workspace(dataset) as workspace:
         spec, folder = spec.resumed(workspace), workspace.path
         dataset = split_data(spec.limited(dataset), spec.recipe.seed, reporter)
         spec.save(workspace, dataset)
@@ -95,7 +86,7 @@ def _train(request: Request, reporter: Reporter) -> Run:
         started -= workspace.seconds_used()
         clock = Clock(spec.seconds, reporter.say, started=started, afterwards=afterwards(dataset, report=report))
         listener = TensorBoard(reporter, folder / TENSORBOARD) if request.tensorboard else reporter
-        trained = _fit(dataset, spec.recipe, folder, clock, listener)
+        trained = train_dataset(dataset, spec.recipe, folder, clock, listener)
         saved = save_keras_model(trained, folder / KERAS_MODEL)
         for warning in trained.warnings:
             reporter.warn(warning)
@@ -111,14 +102,3 @@ def _train(request: Request, reporter: Reporter) -> Run:
     spec.warn_if_late(seconds, reporter)
     report_unreadable((*trained.dataset.unreadable[len(dataset.unreadable) :], *shipped.test.failed), reporter)
     return run
-
-
-def _fit(dataset: Dataset, recipe: Recipe, folder: Path, clock: Clock, reporter: Reporter) -> Trained:
-    """Load Keras and train."""
-    if "tensorflow" in sys.modules:
-        gc.collect()  # models of an earlier training and their graphs refer to each other
-    load_keras()
-    from whatsit.training.context import Context
-    from whatsit.training.train import train_by_recipe
-
-    return train_by_recipe(Context(dataset, recipe, folder, clock, reporter))

@@ -11,11 +11,8 @@ from typing import Any
 
 from whatsit.cache import working
 from whatsit.events import SILENT, Reporter
-from whatsit.images.data import open_data, report_data, split_data
-from whatsit.images.scan import Dataset
-from whatsit.images.split import limit as limit_pictures
+from whatsit.images.data import open_split, report_data
 from whatsit.run.plan import make_plan, said_seed
-from whatsit.run.record import address
 from whatsit.run.report import afterwards
 from whatsit.run.request import allowed_seconds
 from whatsit.run.summary import RunSummary, read_summary
@@ -92,16 +89,16 @@ def tune(
     asked = bool(recipe or backbone or weights or settings or search) or seed is not None
     wishes = make_plan(recipe or "fast", backbone, weights, seed, settings) if asked or not resume else None
     is_seeded = said_seed(seed, recipe, settings) is not None
-    open_images = functools.partial(_open, data, reporter)
-    request = Request(address(data), wishes, settings, search, limit, trials, seconds, is_seeded, open_images)
+    open_images = functools.partial(open_split, data, reporter)
+    request = Request(data, wishes, settings, search, limit, trials, seconds, is_seeded, open_images)
     if resume:
-        study, dataset = resume_study(runs if out else latest_study(RUNS, request.data), request)
+        study, dataset = resume_study(runs if out else latest_study(RUNS, request.address), request)
     else:
         study, dataset = begin_study(runs if out else new_folder(RUNS, run_name(str(data), "tune")), request)
     report_data(dataset, reporter)
 
     def train_best(folder: Path, recipe: Recipe, left: float | None) -> None:
-        study.require_same(_open(data, SILENT, study.limit, recipe.seed))  # or what chose could become what tests
+        study.require_same(open_split(data, SILENT, study.limit, recipe.seed))  # or what chose could become what tests
         chosen: dict[str, Any] = {"recipe": str(study.folder / RECIPE), "seed": recipe.seed}
         resume = (folder.with_name(f"{folder.name}{UNFINISHED}") / JOB).is_file()
         more = {} if resume else chosen | {"limit": study.limit, "time_limit": left}
@@ -115,8 +112,3 @@ def tune(
         raise
     run = read_summary(found.run) if found.run else None
     return Tuning(study.folder, found.rows, found.best, found.recipe, run, round(time.perf_counter() - started, 2))
-
-
-def _open(data: str | Path, reporter: Reporter, limit: int | None, seed: int) -> Dataset:
-    dataset = open_data(data, reporter)
-    return split_data(dataset if limit is None else limit_pictures(dataset, limit, seed), seed, reporter)

@@ -26,7 +26,10 @@ Outcome = list[Answered] | Exception
 
 
 class Gate:
-    """A limit on the images of a model between arrival and response. For one event loop."""
+    """A limit on the images of a model between arrival and response.
+
+    For one event loop.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -105,7 +108,9 @@ class Batcher:
         return sum(len(work.pixels) for work in list(self._waiting))
 
     def submit(self, pixels: Images, future: asyncio.Future[list[Answered]]) -> None:
-        """Put images, at most `max_batch`, into the queue; the future may be of another thread's event loop.
+        """Put images, at most `max_batch`, into the queue; return their future.
+
+        The future may be of another thread's event loop.
 
         They are dropped if the future is done by their turn, as its client has gone or its time is over.
         """

@@ -177,7 +177,10 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._line.close()
 
     def shutdown(self) -> None:
-        """Close at once. uvicorn calls it of what is in `server_state.connections` when it stops."""
+        """Close at once.
+
+        uvicorn calls it of what is in `server_state.connections` when it stops.
+        """
         self._line.close()
 
     # Reading a request

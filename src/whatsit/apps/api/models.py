@@ -1,4 +1,7 @@
-"""The registry of a service's models: by name and version, replaced while they are at work."""
+"""The registry of a service's models, by name and version.
+
+A model is replaced while it is at work.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ class Served:
 
     @property
     def explainer(self) -> Explainer:
-        """Open the model's explainer once. Raises `ModelError` where it cannot be explained."""
+        """Open the model's explainer once.
+
+        Raises `ModelError` where the model cannot be explained.
+        """
         with self._lock:
             self._explainer = self._explainer or Explainer(self.predictor)
         return self._explainer
@@ -80,7 +86,9 @@ class Entry:
 
 
 def parse_models(models: Sequence[str | Path]) -> list[Entry]:
-    """Return what to serve under which names: each is MODEL, NAME=MODEL or a folder of models.
+    """Return what to serve under which names.
+
+    Each argument is MODEL, NAME=MODEL or a folder of models.
 
     A name that comes twice has versions 1, 2, ... Raises `UsageError`.
     """

@@ -67,7 +67,7 @@ def outputs_of(predictor: Predictor) -> dict[str, tuple[str, list[int]]]:
 
 
 def inputs_of(predictor: Predictor) -> dict[str, tuple[str, list[int]]]:
-    """Return the name, datatype and shape of each input, of which a request brings one."""
+    """Return the name, datatype and shape of each input; a request has one of them."""
     return {"image": ("BYTES", [-1]), "pixels": ("UINT8", [-1, *predictor.size, 3])}
 
 

@@ -12,7 +12,7 @@ _SPARE = 32  # files for models that are opened anew, and the log
 
 @dataclass(frozen=True)
 class Room:
-    """How many connections are served, are refused with a response, and wait to be accepted."""
+    """The number of connections that are served, refused with a response, and queued."""
 
     connections: int
     latecomers: int = LATECOMERS

@@ -29,7 +29,10 @@ class Head:
         self._headers = 0
 
     def feed(self, data: bytes) -> None:
-        """Read more, at most to the end of the head. Raises `RefusedError` for what is no HTTP or too large."""
+        """Read more, at most to the end of the head.
+
+        Raises `RefusedError` for what is no HTTP or too large.
+        """
         self.size += len(data)
         if self.size > MAX_HEAD:
             raise head_too_large()
@@ -76,7 +79,10 @@ class Head:
 
 
 class ChunkedBody:
-    """The decoder of a body in chunks (RFC 9112, 7.1). Extensions and trailers are dropped."""
+    """The decoder of a body in chunks (RFC 9112, 7.1).
+
+    Extensions and trailers are dropped.
+    """
 
     def __init__(self) -> None:
         self.is_over = False
@@ -85,7 +91,10 @@ class ChunkedBody:
         self._trailers = 0  # bytes
 
     def take(self, buffer: bytearray) -> bytes:
-        """Take what belongs to the body out of a buffer; return its data. Raises `RefusedError`."""
+        """Take what belongs to the body out of a buffer; return its data.
+
+        Raises `RefusedError`.
+        """
         parts: list[bytes] = []
         while buffer and not self.is_over:
             if self._left:

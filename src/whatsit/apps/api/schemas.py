@@ -1,4 +1,7 @@
-"""The JSON of `/v1` as OpenAPI describes it; the responses themselves are written from plain values."""
+"""The JSON of `/v1` as OpenAPI describes it.
+
+The responses themselves are written from plain values.
+"""
 
 from __future__ import annotations
 

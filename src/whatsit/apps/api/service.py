@@ -110,7 +110,7 @@ class Service:
         return [answer for job, good in zip(jobs, answers, strict=True) for _, answer in job.batch.answers(good)]
 
     def _decode_in_turn(self, jobs: list[_Decoding]) -> None:
-        """Decode a few images of a request at a time, so that other requests have their turn between."""
+        """Decode a few images of a request at a time, in turn with other requests."""
         waiting = deque(jobs)
 
         def next_one() -> None:
@@ -146,7 +146,7 @@ class Service:
 
     @asynccontextmanager
     async def _deadline(self, receive: Receive, timeout: float | None) -> AsyncIterator[list[asyncio.Future[Any]]]:
-        """Cancel the futures that are put into the list when their time is over or the client has gone."""
+        """Cancel the futures in the list at the deadline or when the client has gone."""
         futures: list[asyncio.Future[Any]] = []
         gone = False
 
@@ -215,7 +215,7 @@ class _Decoding:
         return file
 
     def _drop(self, _: object) -> None:
-        """Let go of the files, which would wait in the queue of the threads after the request's end."""
+        """Release the files, which would wait in the threads' queue after the request."""
         self._files = []
 
     def _tell(self, settle: Callable[[], None]) -> None:

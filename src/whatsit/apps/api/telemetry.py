@@ -1,4 +1,4 @@
-"""What the owner of a service can follow: Prometheus metrics, and a log of JSON lines."""
+"""Telemetry of a service: Prometheus metrics, and a log of JSON lines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ _PICTURES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 @dataclass
 class Statistics:
-    """What a model has done since the start, as Triton counts it: times in nanoseconds."""
+    """Work of a model since the start, as Triton counts it.
+
+    Times are in nanoseconds.
+    """
 
     requests: int = 0
     pictures: int = 0
@@ -65,7 +68,7 @@ class Metrics:
         return self._statistics.setdefault((model, version), Statistics())
 
     def observer(self, model: str, version: str) -> Observe:
-        """Return what counts the batches of a version of a model, on the model's own thread."""
+        """Return the counter of a model version's batches, for the model's thread."""
         queue, compute, batch = (one.labels(model, version) for one in (self._queue, self._compute, self._batch))
         statistics = self.of(model, version)
 

@@ -102,7 +102,10 @@ class _Routes:
 
     @contextmanager
     def _work(self, query: ModelQuery) -> Iterator[tuple[Served, Share]]:
-        """Hold the model of a request and its share of the memory; refuse it before its body is read."""
+        """Hold the model of a request and its share of the memory.
+
+        A request without room is refused before its body is read.
+        """
         served = self._service.models.get(query.model, query.version)
         with served.in_use(), self._service.bodies.share() as share:
             served.gate.check()
@@ -127,7 +130,10 @@ class _Routes:
             return as_json({**found, "model": served.name, "version": served.version})
 
     async def predict_batch(self, request: Request, query: Annotated[PredictQuery, Query()]) -> Response:
-        """Say what is in many pictures. One that cannot be read gets its own error, the others are answered."""
+        """Predict the classes of many pictures.
+
+        A picture that cannot be read gets its own error; the others are answered.
+        """
         with self._work(query) as (served, share):
             if not _is_form(request):
                 raise bad_request("send the pictures as the files of a form (multipart/form-data)")

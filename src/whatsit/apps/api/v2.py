@@ -1,4 +1,4 @@
-"""`/v2`: the Open Inference Protocol v2, as KServe's and Triton's clients speak it."""
+"""`/v2`: the Open Inference Protocol v2, as clients of KServe and Triton use it."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class _Routes:
             return await bodies.work(len(body), functools.partial(read_object, body, self._service.settings))
 
     async def _without_parameters(self, request: Request, verb: str, *allowed: str) -> None:
-        """Raise `RefusedError` (400) for what the repository extension can ask for beyond a model's own file."""
+        """Raise `RefusedError` (400) for parameters of the repository extension."""
         parameters = (await self._object(request)).get("parameters", {})
         if not isinstance(parameters, dict):
             raise bad_request("the 'parameters' must be an object")
@@ -194,7 +194,10 @@ class _Routes:
             raise bad_request(f"{verb}: {words}; nothing was changed", "unsupported")
 
     async def load(self, request: Request, name: str) -> Response:
-        """Open a model's file anew; needs the token. Where that fails the model at work goes on."""
+        """Load a model's file again; needs the token.
+
+        If it fails, the model in use stays.
+        """
         _authorize(self._service, request)
         await self._without_parameters(request, "load")
         for entry in self._service.models.versions(name):

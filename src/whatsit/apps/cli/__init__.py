@@ -1,4 +1,6 @@
-"""The command line. Names, options and exit codes are a contract: 0 done, 1 failed, 2 wrong use.
+"""The command line.
+
+Names, options and exit codes are a contract: 0 done, 1 failed, 2 wrong use.
 
 One module for each group of commands. Nothing heavy is imported at the top of any of them: `whatsit --help` answers at once,
 and each command loads what it needs.
@@ -10,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from whatsit.apps.cli import apps, cache, data, models, predict, runs, service, training
+from whatsit.apps.cli import apps, data, exports, models, predict, runs, service, training
 from whatsit.apps.process import run_guarded
 from whatsit.apps.terminal import out
 from whatsit.process import own_process
@@ -51,8 +53,8 @@ def _whatsit(
 # In the order of `whatsit --help`.
 for command in (
     *(training.demo, training.train, models.evaluate, models.check, predict.predict, predict.explain, data.explore),
-    *(training.tune, models.export, models.verify, models.benchmark, models.ensemble, runs.runs, runs.track),
-    *(service.serve, apps.gradio, cache.cache),
+    *(training.tune, exports.export, exports.verify, exports.benchmark, models.ensemble, runs.runs, runs.track),
+    *(service.serve, apps.gradio, data.cache),
 ):
     app.command()(command)
 app.command("app")(apps.web_app)

@@ -46,7 +46,10 @@ def web_app(
     root_path: RootPath = None,
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
 ) -> None:
-    """Start the web app: pictures, live camera, how good the model is, teaching, and putting DATA right."""
+    """Start the web app.
+
+    It has pictures, the live camera, the model's metrics, teaching, and corrections of DATA.
+    """
     if not models and data is None and teach is None:
         raise UsageError(
             "give a MODEL, --teach DIR or --data DATA, such as: whatsit app runs/photos-fast --data photos"
@@ -77,7 +80,10 @@ def gradio(
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
     runtime: Runtime = "auto",
 ) -> None:
-    """Start the Gradio app: a picture, the live camera, many pictures; also for gradio_client."""
+    """Start the Gradio app: a picture, the live camera, many pictures.
+
+    It also answers gradio_client.
+    """
     with required("the Gradio app", "gradio", "gradio"):
         from whatsit.apps.gradio_app.server import run
     with until_stopped("The app"):

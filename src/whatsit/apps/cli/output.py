@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON that every parser reads: on one line, and never NaN or Infinity."""
+    """Print a value as JSON on one line, never with NaN or Infinity."""
     out(json.dumps(value, allow_nan=False))
 
 

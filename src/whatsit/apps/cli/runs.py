@@ -25,7 +25,10 @@ def runs(
     sort: Annotated[str, typer.Option(help="created, accuracy, loss, seconds, n, name, recipe or model.")] = "created",
     as_json: Json = False,
 ) -> None:
-    """List finished training runs, the newest first; or say what differs between two: whatsit runs diff RUN RUN."""
+    """List finished training runs, the newest first.
+
+    Or print what differs between two: whatsit runs diff RUN RUN.
+    """
     words = words or ["runs"]
     if words[0] == "diff" and (len(words) > 1 or not Path("diff").is_dir()):
         if len(words) != 3:
@@ -90,7 +93,10 @@ def track(
     models: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders.")],
     as_json: Json = False,
 ) -> None:
-    """Copy finished runs to MLflow: to MLFLOW_TRACKING_URI, or to mlflow.db beside the run."""
+    """Copy finished runs to MLflow.
+
+    To MLFLOW_TRACKING_URI, or to mlflow.db beside the run.
+    """
     from whatsit.apps.tracking import track
 
     tracked = []

@@ -72,7 +72,10 @@ def serve(
     grace: Annotated[float, typer.Option(min=1, max=3600, help="Seconds for accepted requests after SIGTERM.")] = 10.0,
     runtime: Runtime = "auto",
 ) -> None:
-    """Serve models to programs: REST with batches, and the Open Inference Protocol of KServe and Triton."""
+    """Serve models to programs over HTTP.
+
+    REST with batches, and the Open Inference Protocol of KServe and Triton.
+    """
     with required("the service", "serve", "fastapi"):
         from whatsit.apps.api.keys import read_keys
         from whatsit.apps.api.names import read_allowed, read_root_path

@@ -12,7 +12,7 @@ from whatsit.errors import MissingExtraError
 
 @contextmanager
 def required(what: str, extra: str, package: str) -> Iterator[None]:
-    """Import within this: a missing package becomes `MissingExtraError`, which names the extra to install."""
+    """Turn a missing package into `MissingExtraError`, which names the extra."""
     try:
         yield
     except ImportError as error:

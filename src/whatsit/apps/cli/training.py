@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def demo(
     out_: Annotated[Path | None, typer.Option("--out", help="The run folder to make.")] = None, as_json: Json = False
 ) -> None:
-    """Train on embedded handwritten digits, measure, and predict a picture that was held out."""
+    """Train on embedded handwritten digits, measure, and predict a held-out picture."""
     from whatsit.verbs.demo import demo
 
     with TerminalReporter() as reporter:
@@ -56,7 +56,7 @@ def train(
         str | None,
         typer.Option(help="How long the whole run may take, such as 10m or 1h30m; the plan is fitted to it."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that was interrupted.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run that was interrupted.")] = False,
     report: Annotated[bool, typer.Option(help="Also question the model and write report.html and plots/.")] = True,
     criteria: Annotated[
         Path | None, typer.Option(help="A TOML file with what the report holds the model against; see: whatsit check")
@@ -163,7 +163,7 @@ def tune(
     out_: Out = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with a study, also beside other processes; more --trials prolong it."),
+        typer.Option("--resume", help="Continue a study, also beside other processes; more --trials prolong it."),
     ] = False,
     search: Annotated[
         list[str] | None,
@@ -179,7 +179,10 @@ def tune(
     report: Annotated[bool, typer.Option(help="Also write the report of the best run.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Search for a better recipe by trials, then train and measure the best; test pictures are never used to choose."""
+    """Search for a better recipe by trials, then train and measure the best.
+
+    Test pictures are never used to choose.
+    """
     from whatsit.training.recipe import parse_settings
     from whatsit.verbs.tune import tune
 

@@ -1,0 +1,197 @@
+"""Commands about the files of a model: export, verify, benchmark."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whatsit.apps.cli.options import Json, Model, RunData
+from whatsit.apps.cli.output import print_json
+from whatsit.apps.terminal import TerminalReporter, err, out, table
+
+if TYPE_CHECKING:
+    from whatsit.evaluation.benchmark import Benchmark
+    from whatsit.verbs.export import Exported
+
+
+def export(
+    model: Model,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FMT[,FMT...]",
+            help="onnx, keras, h5, tflite, tflite-int8, openvino, openvino-int8, saved-model; several with commas.",
+        ),
+    ],
+    out_: Annotated[
+        Path | None, typer.Option("--out", help="The folder to write into; export in the run folder by default.")
+    ] = None,
+    data: RunData = None,
+    as_json: Json = False,
+) -> None:
+    """Write the model for other tools.
+
+    int8 must pass a gate on the test pictures; the exit code is 1 if it does not.
+    """
+    from whatsit.evaluation.exported import why_rejected
+    from whatsit.verbs.export import export
+
+    with TerminalReporter() as reporter:
+        exported = export(model, formats, out=out_, data=data, reporter=reporter)
+    rejected = [one for one in exported if one.rejected]
+    if as_json:
+        print_json([_exported_json(one) for one in exported])
+    else:
+        _print_exported(exported)
+    for one in rejected:
+        assert one.gate
+        err(f"whatsit: {one.format} was rejected: {why_rejected(one.gate)}")
+    if rejected:
+        sys.exit(1)
+
+
+def _exported_json(one: Exported) -> dict[str, Any]:
+    """Return an exported file as JSON."""
+    gate = one.gate and {**vars(one.gate), "loss": one.gate.loss, "passed": one.gate.passed}
+    return {
+        "format": one.format,
+        "file": str(one.path),
+        "megabytes": one.megabytes,
+        "max_difference": one.max_difference,
+        "gate": gate,
+        "rejected": one.rejected,
+    }
+
+
+def _print_exported(exported: Sequence[Exported]) -> None:
+    """Print a table of exported files."""
+    rows = [
+        (
+            one.format,
+            str(one.path),
+            f"{one.megabytes:.2f} MB",
+            f"{one.max_difference:.1e}",
+            f"{one.gate.accuracy:.2%} (float {one.gate.float_accuracy:.2%})" if one.gate else "",
+            f"{one.gate.agreement:.2%}" if one.gate else "",
+            f"{one.gate.n:,}" if one.gate else "",
+            "" if one.gate is None else "pass" if one.gate.passed else "REJECTED",
+        )
+        for one in exported
+    ]
+    table(("format", "file", "size", "largest difference", "test accuracy", "same label", "pictures", ""), rows)
+
+
+def verify(
+    model: Model,
+    exports: Annotated[
+        Path | None, typer.Option(help="The folder with exported files; export in the run folder by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Prove that the model answers alike everywhere.
+
+    Every runtime, exported file and entry point is tried; the exit code is 1 if one differs.
+    """
+    from whatsit.apps.proof import verify
+    from whatsit.evaluation.parity import TOLERANCE
+
+    with TerminalReporter() as reporter:
+        results = verify(model, exports=exports, reporter=reporter)
+    passed = all(result.passed for result in results)
+    if as_json:
+        print_json({"passed": passed, "tolerance": TOLERANCE, "ways": [vars(result) for result in results]})
+    else:
+        rows = [
+            (
+                r.way,
+                str(r.pictures),
+                f"{r.max_difference:.1e}",
+                f"{r.top1_agreement:.0%}",
+                "" if r.ood_score_difference is None else f"{r.ood_score_difference:.1e}",
+                "pass" if r.passed else "FAIL",
+            )
+            for r in results
+        ]
+        table(("way to the answer", "pictures", "largest difference", "same label", "unknown score", ""), rows)
+        out()
+        out(
+            f"{'PASS' if passed else 'FAIL'}: differences up to {TOLERANCE:g} are allowed; int8 must give the same labels, "
+            "but for one or 2 %"
+        )
+    if not passed:
+        sys.exit(1)
+
+
+def benchmark(
+    model: Model,
+    formats: Annotated[
+        str | None, typer.Option("--format", metavar="FMT[,FMT...]", help="As in export; all by default.")
+    ] = None,
+    data: RunData = None,
+    pictures: Annotated[int, typer.Option(min=0, help="The most test pictures; 0 for all.")] = 2000,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="The drawing to write; benchmark.png in the run folder or beside the model by default."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure every format and runtime on this machine.
+
+    Accuracy, agreement, size, speed and memory.
+    """
+    from whatsit.evaluation.benchmark import draw
+    from whatsit.verbs.benchmark import benchmark, drawing_path
+
+    drawing = drawing_path(model, plot)
+    with TerminalReporter() as reporter:
+        result = benchmark(model, formats=formats, data=data, pictures=pictures, reporter=reporter)
+    print_json(_benchmark_json(result)) if as_json else _print_benchmark(result)
+    draw(result, drawing)  # after the figures, which are not to be lost for it
+    if not as_json:
+        out(f"Drawing: {drawing}")
+
+
+def _benchmark_json(result: Benchmark) -> dict[str, Any]:
+    """Return a benchmark as JSON."""
+    rows = [
+        {
+            "name": row.name,
+            "accuracy": row.gate.accuracy,
+            "agreement": row.gate.agreement,
+            "max_difference": row.gate.max_difference,
+            "usable": row.usable,
+            "megabytes": row.megabytes,
+            **vars(row.cost),
+        }
+        for row in result.rows
+    ]
+    return {"pictures": result.pictures, "size": list(result.size), "ways": rows, "advice": list(result.advice)}
+
+
+def _print_benchmark(result: Benchmark) -> None:
+    """Print a benchmark as a table."""
+    rows = [
+        (
+            row.name,
+            f"{row.gate.accuracy:.2%}",
+            f"{row.gate.agreement:.2%}",
+            f"{row.megabytes:.1f} MB",
+            f"{row.cost.load:.2f} s",
+            f"{1000 * row.cost.p50:.2f} ms",
+            f"{1000 * row.cost.p99:.2f} ms",
+            f"{row.cost.pictures_per_second:,.0f}/s",
+            "-" if row.cost.peak_mb is None else f"{row.cost.peak_mb:,.0f} MB",
+        )
+        for row in result.rows
+    ]
+    table(("way", "accuracy", "same label", "size", "load", "p50", "p99", "batches", "memory"), rows)
+    out()
+    height, width = result.size
+    out(f"Of {result.pictures:,} test pictures at {width} x {height} pixels; p50 and p99 of one picture, batches of 32")
+    for line in result.advice:
+        out(line)
