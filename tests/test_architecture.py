@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "whatsit"
 STAGES = ("images", "graph", "models", "training", "bundle", "runtime", "evaluation", "run", "tuning", "verbs", "apps")
-FREE = ("cache", "errors", "events", "files", "process", "run_files", "version", "engines")
+FREE = ("arrays", "cache", "errors", "events", "files", "process", "run_files", "version", "engines")
 # What a machine that only serves may not have, or should not wait for.
 HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "onnx", "tf2onnx", "matplotlib"}
 
@@ -88,4 +88,4 @@ def test_modules_stay_short() -> None:
 
 
 STAGES = ("images", "graph", "models", "training", "bundle", "runtime", "evaluation", "run", "tuning", "verbs", "apps")
-FREE = ("cache", "errors", "events", "files", "process", "run_files", "version", "engines")
+FREE = ("arrays", "cache", "errors", "events", "files", "process", "run_files", "version", "engines")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Probabilities
 from whatsit.bundle.format import Bundle
 from whatsit.errors import ModelError
 from whatsit.evaluation.parity import TOLERANCE
@@ -26,8 +27,6 @@ UNUSUAL = 2 * EXTREMES + 2  # these
 # moved probabilities by up to 84 times what a relative error of 1e-6 moves (62 trainings of five kinds).
 ERROR = 3e-4
 SAVED = 8  # pictures for the Keras model in the run folder
-
-Probabilities = npt.NDArray[Any]
 
 
 def require_what_was_fitted(bundle: Bundle, trained: Trained, saved: Any) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Labels = npt.NDArray[Any]
-Probabilities = npt.NDArray[Any]
-Counts = npt.NDArray[np.int64]
+from whatsit.arrays import Int64, Labels, Probabilities
+
 Interval = tuple[float, float]
 
 BINS = 15  # of equal width, of the reliability diagram and the calibration error
@@ -149,7 +148,7 @@ def compute_metrics(labels: Labels, probabilities: Probabilities, classes: tuple
     )
 
 
-def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> Counts:
+def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> Int64:
     """Count the pictures by `[true, predicted]` class."""
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
@@ -164,7 +163,7 @@ def top_accuracy(labels: Labels, probabilities: Probabilities, top: int) -> floa
     return float((ahead.sum(axis=1) < top).mean())
 
 
-def class_metrics(confusion: Counts, labels: Labels, probabilities: Probabilities) -> list[ClassMetrics]:
+def class_metrics(confusion: Int64, labels: Labels, probabilities: Probabilities) -> list[ClassMetrics]:
     """Compute the metrics of each class.
 
     A share of nothing counts as 0, with an interval from 0 to 1.
@@ -191,7 +190,7 @@ def class_metrics(confusion: Counts, labels: Labels, probabilities: Probabilitie
     return found
 
 
-def averages(per_class: list[ClassMetrics], weights: npt.NDArray[np.float64], confusion: Counts) -> Averages:
+def averages(per_class: list[ClassMetrics], weights: npt.NDArray[np.float64], confusion: Int64) -> Averages:
     """Average over the classes; a class of weight 0 does not count.
 
     The intervals combine those of the classes by the method of variance estimates recovery (MOVER, Zou & Donner 2008),
@@ -210,7 +209,7 @@ def averages(per_class: list[ClassMetrics], weights: npt.NDArray[np.float64], co
     return Averages(**values)
 
 
-def f1_correlations(confusion: Counts) -> npt.NDArray[np.float64]:
+def f1_correlations(confusion: Int64) -> npt.NDArray[np.float64]:
     """Return the correlations of the classes' F1s, `[K, K]`.
 
     By the delta method on multinomial counts (Takahashi et al. 2022): the gradient of F1 has mean 0, so with shares p,

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from whatsit.arrays import Float32
 from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.page import jpeg_of
 from whatsit.images.decode import Pixels, decode, decode_within
 from whatsit.images.scan import Dataset
-from whatsit.runtime.explain import Explainer, Maps
+from whatsit.run_files import MISTAKES
+from whatsit.runtime.explain import Explainer
 from whatsit.runtime.overlay import lay_over
 
 MAX_SIDE = 240  # pixels of a picture that is shown
@@ -28,7 +30,7 @@ class Mistake:
     probability: float  # of that
     unknown: bool  # it was also called unknown
     pixels: Pixels  # uint8 [H, W, 3]
-    evidence: Maps  # for the predicted class, [h, w], 0 to 1
+    evidence: Float32  # for the predicted class, [h, w], 0 to 1
 
     def to_json(self) -> dict[str, Any]:
         """Return all but the pictures."""
@@ -41,7 +43,7 @@ class Mistake:
 
 def mistake_files(folder: Path, number: int) -> tuple[Path, Path]:
     """Return where a run folder has `images()` of its worst mistake number 0, 1, ..."""
-    return folder / "mistakes" / f"{number + 1:02d}.jpg", folder / "mistakes" / f"{number + 1:02d}-evidence.jpg"
+    return folder / MISTAKES / f"{number + 1:02d}.jpg", folder / MISTAKES / f"{number + 1:02d}-evidence.jpg"
 
 
 def find_mistakes(explainer: Explainer, dataset: Dataset, test: Evaluation, count: int = 12) -> list[Mistake]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from whatsit.arrays import Float64
 from whatsit.bundle.format import Bundle
 from whatsit.engines import Images, available
 from whatsit.engines.exported import Infer
@@ -23,8 +23,6 @@ SCORE_TOLERANCE = 1e-3  # largest allowed relative difference of the out-of-dist
 BATCH = 32
 _SIDE = 512  # pixels of the pictures that variants are made from
 REFERENCE = "onnxruntime"  # the one runtime that every installation has
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class Proof:
         return Parity(way, len(self.wanted), 1.0, 0.0, None, False)
 
 
-def _relative_difference(scores: Floats, right: Floats) -> float:
+def _relative_difference(scores: Float64, right: Float64) -> float:
     """Return the largest relative difference; 1 where only one side has a score."""
     with np.errstate(invalid="ignore"):
         apart = np.abs(scores - right) / np.maximum(np.abs(right), 1e-9)
@@ -111,7 +109,7 @@ def _relative_difference(scores: Floats, right: Floats) -> float:
     return float(np.nan_to_num(apart, nan=1.0, posinf=1.0).max())
 
 
-def reference_pixels(bundle: Bundle) -> tuple[Images, Floats]:
+def reference_pixels(bundle: Bundle) -> tuple[Images, Float64]:
     """Decode the reference pictures; return them and their probabilities `[N, K]`.
 
     Raises `BundleError` where the bundle has none, or one is damaged.

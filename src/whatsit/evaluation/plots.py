@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from whatsit.arrays import Array
 from whatsit.evaluation.drawing import DASHES, GREY, OPAQUE, PALETTE, figure_of, legend_right, line_style, png, short
 from whatsit.evaluation.metrics import (
     Metrics,
@@ -23,8 +23,6 @@ from whatsit.evaluation.metrics import (
 
 MAX_LINES = 10  # classes drawn by name; of more, the worst
 MAX_CELLS = 40  # classes in a confusion matrix
-
-Array = npt.NDArray[Any]
 
 
 def history(rows: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:

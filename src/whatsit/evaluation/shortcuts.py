@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from whatsit.arrays import Float32
 from whatsit.engines import Images
 from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.metrics import wilson_interval
 from whatsit.images.decode import decode
 from whatsit.images.scan import Dataset
-from whatsit.runtime.explain import Explainer, Maps
+from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Predictor
 
 FRAME = 1 / 6  # of each side: the border, where most objects are not; it covers 56 % of the picture
@@ -101,7 +102,7 @@ def _mean_and_low(shares: list[float]) -> tuple[float, float]:
     return mean, mean - 1.96 * float(np.std(shares)) / len(shares) ** 0.5
 
 
-def border_share(evidence: Maps) -> float | None:
+def border_share(evidence: Float32) -> float | None:
     """Return the share of a map `[h, w]` on the border; None for an empty map."""
     spread = np.asarray(Image.fromarray(evidence).resize((_GRID, _GRID), Image.Resampling.BILINEAR))
     total = float(spread.sum())

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from whatsit.arrays import Array
 from whatsit.errors import ModelError
 from whatsit.images.views import ORIGINAL
 
@@ -21,8 +21,6 @@ OUTPUTS = (*LAYER_OUTPUTS, "gradcam_weights", "ood_score")
 
 OPSET = 18
 IR_VERSION = 9
-
-Array = npt.NDArray[Any]
 
 
 @dataclass

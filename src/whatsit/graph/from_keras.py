@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from whatsit.arrays import Array
 from whatsit.errors import ModelError
-from whatsit.graph.builder import Array, Graph
+from whatsit.graph.builder import Graph
 from whatsit.images.views import ORIGINAL, places_in
 
 if TYPE_CHECKING:

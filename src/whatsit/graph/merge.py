@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Array
 from whatsit.errors import ModelError
-from whatsit.graph.builder import OPSET, OUTPUTS, PROBABILITIES, Array, Graph
+from whatsit.graph.builder import OPSET, OUTPUTS, PROBABILITIES, Graph
 
 if TYPE_CHECKING:
     import onnx

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Array
 from whatsit.errors import ModelError
-from whatsit.graph.builder import PROBABILITIES, Array
+from whatsit.graph.builder import PROBABILITIES
 from whatsit.graph.extract import extract
 from whatsit.graph.from_keras import same_padding
 

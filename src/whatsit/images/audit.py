@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageStat
 
+from whatsit.arrays import Float32
 from whatsit.cache import cache_folder
 from whatsit.errors import ImageError
 from whatsit.files import DiskError
@@ -37,8 +38,6 @@ _LEVELS = np.arange(256.0)
 _ROW = np.dtype([("measures", "<f8", (9,)), ("thumb", "u1", (THUMB, THUMB))])
 _KEY = f"2-{SIDE}-{THUMB}"  # goes up whenever `measure` gives other values
 _MAD = 1.4826  # makes the median absolute deviation of a normal distribution its standard deviation
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def measure(data: bytes) -> tuple[Measures, Pixels]:
     return measures, np.asarray(grey.resize((THUMB, THUMB), Image.Resampling.BOX))
 
 
-def _sharpness(grey: Floats) -> float:
+def _sharpness(grey: Float32) -> float:
     """Return the deviation of the Laplacian (Pech-Pacheco et al. 2000, its square)."""
     if min(grey.shape) < 3:
         return 0.0

@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Bools, Float32
 from whatsit.images.decode import Pixels
-
-Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 ALIKE = 0.97  # correlation of two whole thumbnails
 # Of the middle of a thumbnail with a part of the other. Among 51,000 pairs of neighbours in six sets of real images 99 are found
@@ -101,16 +99,16 @@ def hold_cuts(first: Pixels, second: Pixels) -> Bools:
     return found
 
 
-def _halved(thumbs: Pixels) -> Floats:
+def _halved(thumbs: Pixels) -> Float32:
     """Return the means of 2 x 2 samples."""
     count, height, width = thumbs.shape
-    small: Floats = thumbs.reshape(count, height // 2, 2, width // 2, 2).mean(axis=(2, 4), dtype=np.float32)
+    small: Float32 = thumbs.reshape(count, height // 2, 2, width // 2, 2).mean(axis=(2, 4), dtype=np.float32)
     return small
 
 
 def _best_windows(
     whole: npt.NDArray[Any], part: npt.NDArray[Any]
-) -> Iterator[tuple[Floats, npt.NDArray[np.intp], Floats]]:
+) -> Iterator[tuple[Float32, npt.NDArray[np.intp], Float32]]:
     """Yield the best match of `part`, shrunk to each side of a crop, in `whole`.
 
     Yields:
@@ -134,7 +132,7 @@ class _Searched:
         self._spectrum = np.fft.rfft2(centred)
         self._sums, self._squares = _running_sums(centred), _running_sums(np.square(centred))
 
-    def best(self, parts: npt.NDArray[Any]) -> tuple[Floats, npt.NDArray[np.intp]]:
+    def best(self, parts: npt.NDArray[Any]) -> tuple[Float32, npt.NDArray[np.intp]]:
         """Return the best correlation of each part in its image, and that window's corner."""
         count, side = parts.shape[:2]
         shape = (self._size, self._size)
@@ -146,7 +144,7 @@ class _Searched:
         return alike[np.arange(count), best], np.stack(np.divmod(best, corners), axis=1)
 
 
-def _running_sums(values: Floats) -> npt.NDArray[np.float64]:
+def _running_sums(values: Float32) -> npt.NDArray[np.float64]:
     """Return the sum of what lies above and left of each sample, `[P, T + 1, T + 1]`."""
     count, height, width = values.shape
     sums = np.zeros((count, height + 1, width + 1))
@@ -170,8 +168,8 @@ def _windows(whole: Pixels, corners: npt.NDArray[np.intp], side: int) -> Pixels:
     return found
 
 
-def _correlation(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Floats:
-    found: Floats = np.einsum("ijk,ijk->i", standard(first), standard(second))
+def _correlation(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Float32:
+    found: Float32 = np.einsum("ijk,ijk->i", standard(first), standard(second))
     return found
 
 
@@ -184,27 +182,27 @@ def _agree(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.
     return agreed
 
 
-def _fine(pictures: npt.NDArray[Any]) -> Floats:
+def _fine(pictures: npt.NDArray[Any]) -> Float32:
     """Subtract the mean of 3 x 3 samples around each."""
     height, width = pictures.shape[1:]
     padded = np.pad(pictures.astype(np.float32), ((0, 0), (1, 1), (1, 1)), mode="edge")
     around = sum(padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3))
-    fine: Floats = np.asarray(pictures - np.asarray(around) / 9, np.float32)
+    fine: Float32 = np.asarray(pictures - np.asarray(around) / 9, np.float32)
     return fine
 
 
-def _shrink(size: int, side: int) -> Floats:
+def _shrink(size: int, side: int) -> Float32:
     """Return the matrix that shrinks `size` samples to `side` means."""
     edges = np.linspace(0, size, side + 1)
     places = np.arange(size)
     covered = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
-    weights: Floats = (np.maximum(covered, 0) * side / size).astype(np.float32)
+    weights: Float32 = (np.maximum(covered, 0) * side / size).astype(np.float32)
     return weights
 
 
-def standard(pictures: npt.NDArray[Any]) -> Floats:
+def standard(pictures: npt.NDArray[Any]) -> Float32:
     """Return float32 `[N, h, w]` with mean 0 and length 1: products are correlations."""
-    values: Floats = pictures.astype(np.float32)
+    values: Float32 = pictures.astype(np.float32)
     values = values - values.mean(axis=(1, 2), keepdims=True)
     values /= np.maximum(np.sqrt((values**2).sum(axis=(1, 2), keepdims=True)), 1e-6)
     return values

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Numbers = npt.NDArray[np.int64]
+from whatsit.arrays import Float32, Int64
 
 EXACT = 10_000  # vectors up to which all are compared with all, which takes a second
 _DIMENSIONS = 96
@@ -33,7 +32,7 @@ class Neighbours:
         self.vectors /= np.maximum(np.linalg.norm(self.vectors, axis=1, keepdims=True), 1e-6)
         self._cells = None if len(vectors) <= EXACT else _cells(self.vectors)
 
-    def nearest(self, numbers: Numbers, count: int, least: float) -> tuple[Numbers, Floats]:
+    def nearest(self, numbers: Int64, count: int, least: float) -> tuple[Int64, Float32]:
         """Return the `count` nearest others of some vectors, nearest first.
 
         Args:
@@ -58,7 +57,7 @@ class Neighbours:
             similar[start + rows[near], ranks[near]] = cosines[near]
         return found, similar
 
-    def _similar(self, block: Numbers, count: int, least: float) -> tuple[Numbers, Numbers, Floats]:
+    def _similar(self, block: Int64, count: int, least: float) -> tuple[Int64, Int64, Float32]:
         """Return the rows of the block, the numbers and the cosines of similar vectors."""
         if self._cells is None:
             products = self.vectors[block] @ self.vectors.T
@@ -69,7 +68,7 @@ class Neighbours:
         return rows, numbers[rows, columns], cosines[rows, columns]
 
 
-def _cells(vectors: Floats) -> Any:
+def _cells(vectors: Float32) -> Any:
     """Return an index of faiss; None where it is not installed."""
     try:
         import faiss
@@ -85,7 +84,7 @@ def _cells(vectors: Floats) -> Any:
     return index
 
 
-def principal_components(vectors: npt.NDArray[Any], count: int, *, centred: bool = True) -> tuple[Floats, Floats]:
+def principal_components(vectors: npt.NDArray[Any], count: int, *, centred: bool = True) -> tuple[Float32, Float32]:
     """Project vectors on the `count` directions of the largest variance.
 
     Args:

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Float64
 from whatsit.graph.builder import Graph
-
-Floats = npt.NDArray[np.float64]
 
 METHOD = "Mahalanobis distance on normalised features (Lee et al. 2018; Mueller & Hein 2025)"
 CANDIDATES = 3  # classes whose distance is computed exactly, where there are too many for all
@@ -32,26 +31,26 @@ _LARGE = 1e30  # above every distance
 class Mahalanobis:
     """The parameters of the distance, for F features, D directions and K classes."""
 
-    mean: Floats  # [F], of the features scaled to length one
-    scale: Floats  # [F], their standard deviations
-    directions: Floats  # [F, D], orthonormal, in standardized features
-    variances: Floats  # [D], along the directions
+    mean: Float64  # [F], of the features scaled to length one
+    scale: Float64  # [F], their standard deviations
+    directions: Float64  # [F, D], orthonormal, in standardized features
+    variances: Float64  # [D], along the directions
     rest: float  # the variance along every other direction, at most any of `variances`
-    centres: Floats  # [K, F], class means of the standardized features
+    centres: Float64  # [K, F], class means of the standardized features
 
-    def standardize(self, embedding: npt.NDArray[Any]) -> Floats:
+    def standardize(self, embedding: npt.NDArray[Any]) -> Float64:
         """Scale float `[N, F]` to length one, then to zero mean and unit variance."""
         norm = np.maximum(np.linalg.norm(embedding.astype(np.float64), axis=1, keepdims=True), SMALLEST_NORM)
-        standard: Floats = (embedding / norm - self.mean) / self.scale
+        standard: Float64 = (embedding / norm - self.mean) / self.scale
         return standard
 
-    def whiten(self, standard: Floats) -> Floats:
+    def whiten(self, standard: Float64) -> Float64:
         """Scale standardized features `[N, F]` to variance one in every direction.
 
         That is `z C^(-1/2)` for the covariance C.
         With `rest` s², directions U and standard deviations t along them, that is `(z - z U (1 - s/t) Uᵀ) / s`.
         """
-        white: Floats = (
+        white: Float64 = (
             standard - (standard @ self.directions) * self._shrinkage @ self.directions.T
         ) / self._deviation
         return white
@@ -61,11 +60,11 @@ class Mahalanobis:
         return float(np.sqrt(self.rest))
 
     @property
-    def _shrinkage(self) -> Floats:
-        shrinkage: Floats = 1.0 - np.sqrt(self.rest / self.variances)
+    def _shrinkage(self) -> Float64:
+        shrinkage: Float64 = 1.0 - np.sqrt(self.rest / self.variances)
         return shrinkage
 
-    def score(self, embedding: npt.NDArray[Any]) -> Floats:
+    def score(self, embedding: npt.NDArray[Any]) -> Float64:
         """Return the score of `[N, F]` in float64 `[N]`: the reference for the graph.
 
         It is about 1 for an image of the classes: the root of the mean squared distance per feature to the nearest class
@@ -73,7 +72,7 @@ class Mahalanobis:
         """
         white = self.whiten(self.standardize(embedding))
         distances = [np.square(white - centre).mean(axis=1) for centre in self.whiten(self.centres)]
-        score: Floats = np.sqrt(np.min(distances, axis=0) + LEAST**2)
+        score: Float64 = np.sqrt(np.min(distances, axis=0) + LEAST**2)
         return score
 
     def add_to(self, graph: Graph, embedding: str) -> str:

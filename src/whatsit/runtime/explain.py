@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from whatsit.arrays import Float32
 from whatsit.engines import EngineError, Images
 from whatsit.errors import ModelError, UsageError
 from whatsit.images.decode import Source, decode
 from whatsit.runtime.predictor import Answer, Prediction, Predictor, to_answers
-
-Maps = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Explanation:
     prediction: Prediction
     label: str  # the class that is explained
     probability: float  # of that class
-    evidence: Maps  # [h, w], 0 to 1, over the whole picture; all 0 where there is none
+    evidence: Float32  # [h, w], 0 to 1, over the whole picture; all 0 where there is none
 
 
 class Explainer:
@@ -65,7 +63,7 @@ class Explainer:
         label = label or prediction.label
         return Explanation(prediction, label, float(answer.probabilities[classes.index(label)]), maps[0])
 
-    def evidence(self, pixels: Images, classes: Sequence[int] | None = None) -> tuple[list[Answer], Maps]:
+    def evidence(self, pixels: Images, classes: Sequence[int] | None = None) -> tuple[list[Answer], Float32]:
         """Return the outputs and an evidence map for each decoded picture.
 
         Pictures are uint8 `[N, H, W, 3]`, maps float32 `[N, h, w]`, 0 to 1.

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from whatsit.arrays import Float32
 from whatsit.images.decode import Pixels
 from whatsit.images.names import drawable
-from whatsit.runtime.explain import Explanation, Maps
+from whatsit.runtime.explain import Explanation
 
 FONT = Path(__file__).parent.parent / "fonts" / "Sarabun-Regular.ttf"  # Latin and Thai; SIL Open Font License
 
@@ -29,7 +30,7 @@ def colours(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.stack([np.interp(values, steps, channel) for channel in np.array(_VIRIDIS).T], axis=-1).astype(np.float32)
 
 
-def lay_over(pixels: Pixels, evidence: Maps) -> Pixels:
+def lay_over(pixels: Pixels, evidence: Float32) -> Pixels:
     """Return a picture uint8 `[H, W, 3]` in grey, tinted by the evidence `[h, w]`."""
     height, width = pixels.shape[:2]
     spread = np.asarray(Image.fromarray(evidence).resize((width, height), Image.Resampling.BICUBIC)).clip(0.0, 1.0)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from whatsit.arrays import Float32, Probabilities
 from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import read_bundle
 from whatsit.engines import Engine, EngineError, Images, Outputs, open_engine
@@ -23,8 +24,6 @@ from whatsit.images.batches import Batch, decode_batches
 from whatsit.images.decode import Source, decode
 
 Item = TypeVar("Item")
-Probabilities = npt.NDArray[np.float32]
-Scores = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -266,7 +265,7 @@ class Predictor:
         return self.bundle.conformal.smallest(coverage)
 
 
-def to_answers(probabilities: Probabilities, scores: Scores | None) -> list[Answer]:
+def to_answers(probabilities: Probabilities, scores: Float32 | None) -> list[Answer]:
     """Split outputs `[N, K]` and `[N]` by picture. Raises `ModelError`."""
     if not (probabilities.min(initial=0.0) >= -1e-3 and probabilities.max(initial=0.0) <= 1.001):  # also for NaN
         raise ModelError("the model's graph answered with something else than probabilities from 0 to 1; it is damaged")

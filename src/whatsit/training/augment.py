@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Float32, Images
 from whatsit.training.recipe import Recipe
 from whatsit.training.resolve import working_shift
 
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 _OPERATIONS = 9  # of `_rand_augment`
 
 
@@ -32,7 +31,7 @@ def wants_movement(recipe: Recipe) -> bool:
     )
 
 
-def augment(pixels: Pixels, recipe: Recipe, rng: np.random.Generator, mirrored: npt.NDArray[np.bool_]) -> Pixels:
+def augment(pixels: Images, recipe: Recipe, rng: np.random.Generator, mirrored: npt.NDArray[np.bool_]) -> Images:
     """Return a batch with each image moved and recoloured at random, by the recipe.
 
     `pixels` is uint8 `[N, H, W, 3]`; so is the result. Those that are `mirrored` are mirrored left to right. What comes
@@ -114,9 +113,9 @@ def _rand_augment(
     return move, factors
 
 
-def _apply(pixels: Pixels, transforms: npt.NDArray[np.float32], factors: npt.NDArray[np.float32] | None) -> Pixels:
+def _apply(pixels: Images, transforms: npt.NDArray[np.float32], factors: npt.NDArray[np.float32] | None) -> Images:
     moved = _moving()(pixels, transforms) if factors is None else _recolouring()(pixels, transforms, factors)
-    result: Pixels = moved.numpy()
+    result: Images = moved.numpy()
     return result
 
 
@@ -164,7 +163,7 @@ def _transformed(pixels: Any, transforms: Any) -> Any:
     )
 
 
-def _erase(pixels: Pixels, chance: float, rng: np.random.Generator) -> Pixels:
+def _erase(pixels: Images, chance: float, rng: np.random.Generator) -> Images:
     """Fill a rectangle of 2 to 33 % of an image with its mean colour, at that chance.
 
     This is random erasing (Zhong et al. 2020).
@@ -182,8 +181,8 @@ def _erase(pixels: Pixels, chance: float, rng: np.random.Generator) -> Pixels:
 
 
 def mix(
-    pixels: Pixels, targets: Floats, weights: Floats, recipe: Recipe, rng: np.random.Generator
-) -> tuple[Pixels, Floats, Floats]:
+    pixels: Images, targets: Float32, weights: Float32, recipe: Recipe, rng: np.random.Generator
+) -> tuple[Images, Float32, Float32]:
     """Mix each image with another of the batch, at the recipe's `mix_chance`.
 
     Target and weight are mixed in the same shares.

@@ -17,14 +17,13 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Float32, Labels
 from whatsit.files import disk_error, reserve
 from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset, Picture
 from whatsit.training.augment import augment, mix, wants_augmentation
 from whatsit.training.recipe import Recipe
 
-Labels = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 Value = TypeVar("Value")
 EFFECTIVE_BETA = 0.999
 IN_MEMORY = 2 * 1024**3  # bytes; more are kept in a file, which the system holds in memory as far as there is any
@@ -38,7 +37,7 @@ class Batches(Protocol):
 
     steps: int
 
-    def batch(self, epoch: int, step: int) -> tuple[Any, Floats, Floats]:
+    def batch(self, epoch: int, step: int) -> tuple[Any, Float32, Float32]:
         """Return batch `step` (from 0) of epoch `epoch` (from 1)."""
         ...
 
@@ -47,8 +46,8 @@ class Batches(Protocol):
 class Targets:
     """The target of each class, and the weight of its examples."""
 
-    rows: Floats  # [K, K]; row k is the target of class k, with a sum of 1
-    weights: Floats  # [K], with a mean of 1 over the training examples
+    rows: Float32  # [K, K]; row k is the target of class k, with a sum of 1
+    weights: Float32  # [K], with a mean of 1 over the training examples
 
     @classmethod
     def of(cls, labels: Labels, classes: int, recipe: Recipe) -> Targets:
@@ -60,7 +59,7 @@ class Targets:
         return cls(rows.astype(np.float32), class_weights(np.bincount(labels, minlength=classes), recipe.class_weights))
 
 
-def class_weights(counts: npt.NDArray[Any], way: str) -> Floats:
+def class_weights(counts: npt.NDArray[Any], way: str) -> Float32:
     """Return the weight of an example of each class, float32 `[K]`.
 
     The mean over the examples is 1.
@@ -80,7 +79,7 @@ def class_weights(counts: npt.NDArray[Any], way: str) -> Floats:
     }
     by_way["auto"] = by_way["sqrt"]  # see docs/training-notes.md, "Unbalanced classes"
     weights = by_way[way]
-    scaled: Floats = (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
+    scaled: Float32 = (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
     return scaled
 
 
@@ -130,7 +129,7 @@ class FeatureBatches:
         self._first = np.random.default_rng(seed).integers(len(views), size=len(labels)) if turns else None
         self.steps = self._order.steps
 
-    def batch(self, epoch: int, step: int) -> tuple[Floats, Floats, Floats]:
+    def batch(self, epoch: int, step: int) -> tuple[Float32, Float32, Float32]:
         """Return a batch; see `Batches`."""
         rows = self._order.rows(epoch, step)
         count = len(self._labels)
@@ -168,7 +167,7 @@ class PictureBatches:
         self._sides = np.random.default_rng(recipe.seed).random(len(labels)) < 0.5
         self.steps = self._order.steps
 
-    def batch(self, epoch: int, step: int) -> tuple[Any, Floats, Floats]:
+    def batch(self, epoch: int, step: int) -> tuple[Any, Float32, Float32]:
         """Return a batch; see `Batches`."""
         rows = self._order.rows(epoch, step)
         pixels, labels = self._pixels[rows], self._labels[rows]

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from whatsit.arrays import Labels
 from whatsit.engines import open_engine
 from whatsit.errors import DataError
 from whatsit.events import SILENT, Reporter, Work
 from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset, label_numbers, typical_size
 from whatsit.models.classifier import features_to_onnx
-from whatsit.training.batches import DecodedPictures, Labels, decode_all
+from whatsit.run_files import CHECKPOINTS
+from whatsit.training.batches import DecodedPictures, decode_all
 from whatsit.training.clock import Clock
 from whatsit.training.history import History
 from whatsit.training.recipe import Recipe
@@ -70,7 +72,7 @@ class Context:
 
     def checkpoint(self, name: str) -> Path:
         """Return the path of a file by which an interrupted training continues."""
-        return self.folder / "checkpoints" / name
+        return self.folder / CHECKPOINTS / name
 
     def labels(self, pictures: Any) -> Labels:
         """Return the number of the class of each image, int `[N]`."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Float16
 from whatsit.cache import cache_folder
 from whatsit.engines import Engine, Images, available, open_engine, training_precision
 from whatsit.events import SILENT, Reporter, Work
@@ -29,15 +30,13 @@ from whatsit.models import classifier
 
 _HALF_MAX = 65504.0
 
-HalfFloats = npt.NDArray[np.float16]
-
 
 @dataclass(frozen=True)
 class Features:
     """The features of the pictures that could be read."""
 
     pictures: list[Picture]
-    views: dict[str, HalfFloats]  # view -> [len(pictures), F]
+    views: dict[str, Float16]  # view -> [len(pictures), F]
     failed: list[tuple[str, str]]  # (name, reason) of the others
 
 
@@ -115,7 +114,7 @@ class _Keeper:
         self,
         cache: RowCache | None,
         pictures: Sequence[Picture],
-        values: dict[str, HalfFloats],
+        values: dict[str, Float16],
         warn: Callable[[str], None] | None,
     ) -> None:
         self._cache, self._pictures, self._values, self._warn = cache, pictures, values, warn
@@ -139,7 +138,7 @@ class _Keeper:
                 self._warn(f"features are not kept for the next run: {error}")
 
 
-def _fill_from_cache(pictures: Sequence[Picture], values: dict[str, HalfFloats], cache: RowCache) -> list[int]:
+def _fill_from_cache(pictures: Sequence[Picture], values: dict[str, Float16], cache: RowCache) -> list[int]:
     """Copy what the cache has; return the rows of which a view is missing."""
     digests = [picture.digest for picture in pictures]
     filled = [cache.fill(view, digests, array) for view, array in values.items()]

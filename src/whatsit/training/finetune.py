@@ -13,18 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Labels
 from whatsit.models import classifier
 from whatsit.models.backend import layer_policy
 from whatsit.models.surgery import copy_weights, cut, folded
-from whatsit.training.batches import (
-    IN_MEMORY,
-    Batches,
-    FeatureBatches,
-    Labels,
-    PictureBatches,
-    Targets,
-    wants_live_pictures,
-)
+from whatsit.training.batches import IN_MEMORY, Batches, FeatureBatches, PictureBatches, Targets, wants_live_pictures
 from whatsit.training.context import Context
 from whatsit.training.features import FrozenNetwork
 from whatsit.training.frozen import FrozenHead, train_frozen

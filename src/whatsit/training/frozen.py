@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from whatsit.arrays import Labels
 from whatsit.models import backbones, classifier
-from whatsit.training.batches import Labels
 from whatsit.training.calibration import beats, calibrated_losses, clearly_less
 from whatsit.training.context import Context
 from whatsit.training.features import FrozenNetwork, width_of

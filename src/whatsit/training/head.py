@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Float16, Labels
 from whatsit.models import classifier
-from whatsit.training.batches import FeatureBatches, Labels, Targets
+from whatsit.training.batches import FeatureBatches, Targets
 from whatsit.training.calibration import calibrated_losses, log_losses
 from whatsit.training.clock import Clock
 from whatsit.training.context import Context
-from whatsit.training.features import HalfFloats, width_of
+from whatsit.training.features import width_of
 from whatsit.training.history import CHOSEN_BY
 from whatsit.training.loop import Task, fit
 from whatsit.training.probe import fit_probe
@@ -25,9 +26,9 @@ from whatsit.training.trainer import Fitted, in_slices, logits_of_views
 class Seen:
     """The features of the images, float16 `[N, F]` of each view, and labels `[N]`."""
 
-    train: dict[str, HalfFloats]
+    train: dict[str, Float16]
     labels: Labels
-    held: dict[str, HalfFloats]  # of the validation images
+    held: dict[str, Float16]  # of the validation images
     held_labels: Labels
 
 
@@ -54,9 +55,7 @@ def fit_head(context: Context, depth: str, network: Any, seen: Seen, clock: Cloc
     return Head(network, fitted, logits_of_views(fitted.model, held))
 
 
-def _fit(
-    context: Context, stage: str, views: list[HalfFloats], seen: Seen, held: HalfFloats, clock: Clock | None
-) -> Fitted:
+def _fit(context: Context, stage: str, views: list[Float16], seen: Seen, held: Float16, clock: Clock | None) -> Fitted:
     """Train a head on views of the training images, each `[N, F]`.
 
     Validation images, `[M, F]`, judge it.
@@ -74,7 +73,7 @@ def _fit(
     return fit(task, recipe, context.history, clock)
 
 
-def _mean_and_variance(views: list[HalfFloats]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _mean_and_variance(views: list[Float16]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Return mean and variance of each column over all views, in float64."""
     width, count = views[0].shape[1], sum(len(view) for view in views)
     total, squares = np.zeros(width), np.zeros(width)

@@ -11,6 +11,7 @@ from typing import Any
 
 from whatsit.events import SILENT, EpochDone, Reporter
 from whatsit.files import write_text
+from whatsit.run_files import HISTORY
 
 Epoch = dict[str, Any]  # stage, epoch, losses and accuracies, learning rate, seconds since the start
 
@@ -60,4 +61,4 @@ class History:
         writer = csv.DictWriter(text, list(self.entries[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.entries)
-        write_text(self.folder / "history.csv", text.getvalue())
+        write_text(self.folder / HISTORY, text.getvalue())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Array, Labels
 from whatsit.images.neighbours import principal_components
 
 FOLDS = 5
@@ -17,9 +17,6 @@ LIKELY = 0.5  # probability from which a label is called likely wrong
 _ROUNDS = 2  # the second time without the labels that the first found wrong
 _DIMENSIONS = 256
 _STRENGTH = 0.003  # inverse strength of the regularization: a weak one learns wrong labels by heart (decision 13)
-
-Floats = npt.NDArray[Any]
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class LabelIssue:
 
 
 def label_issues(
-    features: Floats, labels: Labels, groups: Sequence[Sequence[int]] = (), classes: int | None = None
+    features: Array, labels: Labels, groups: Sequence[Sequence[int]] = (), classes: int | None = None
 ) -> list[LabelIssue]:
     """Return the images whose labels are likely wrong, the most certain first.
 
@@ -77,7 +74,7 @@ def label_issues(
     ]
 
 
-def judge(probabilities: Floats, given: Labels) -> tuple[Floats, Floats]:
+def judge(probabilities: Array, given: Labels) -> tuple[Array, Array]:
     """Return calibrated probabilities `[N, K]`, and that of each label to be wrong.
 
     The latter is `[N]`; 0 where the label is the most probable class.
@@ -87,14 +84,14 @@ def judge(probabilities: Floats, given: Labels) -> tuple[Floats, Floats]:
     logs = np.log(np.maximum(probabilities, 1e-12))
     rows, classes = np.arange(len(given)), logs.shape[1]
 
-    def calibrated(log_temperature: float) -> Floats:
-        scaled: Floats = logs / np.exp(log_temperature)
+    def calibrated(log_temperature: float) -> Array:
+        scaled: Array = logs / np.exp(log_temperature)
         scaled -= scaled.max(axis=1, keepdims=True)
         np.exp(scaled, out=scaled)
         scaled /= scaled.sum(axis=1, keepdims=True)
         return scaled
 
-    def loss(fitted: Floats) -> float:
+    def loss(fitted: Array) -> float:
         noise = 1 / (1 + np.exp(-fitted[1]))
         likelihood = (1 - noise) * calibrated(fitted[0])[rows, given] + noise / classes
         return float(-np.log(likelihood).mean())
@@ -106,7 +103,7 @@ def judge(probabilities: Floats, given: Labels) -> tuple[Floats, Floats]:
     return found, np.where(found.argmax(axis=1) == given, 0.0, wrong)
 
 
-def _out_of_fold(values: Floats, labels: Labels, folds: Labels, trusted: npt.NDArray[np.bool_]) -> Floats:
+def _out_of_fold(values: Array, labels: Labels, folds: Labels, trusted: npt.NDArray[np.bool_]) -> Array:
     """Return probabilities `[N, K]` by classifiers of trusted images in other folds."""
     from sklearn.linear_model import LogisticRegression
 
@@ -131,7 +128,7 @@ def _folds(labels: Labels, groups: Labels) -> Labels:
     return shared
 
 
-def _compressed(features: Floats) -> Floats:
+def _compressed(features: Array) -> Array:
     """Return the principal components, of variance 1 but for the smallest."""
     kept = min(_DIMENSIONS, features.shape[1], max(2, len(features) // 4))
     values, variances = principal_components(features, kept)

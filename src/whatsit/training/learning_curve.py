@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Array, Labels
 from whatsit.events import Reporter
 from whatsit.images.scan import SPLITS, Dataset, label_numbers
 from whatsit.training.features import FrozenNetwork
 from whatsit.training.probe import RIDGES, Moments, Standard, best_penalty, trial_of
-
-Floats = npt.NDArray[Any]
-Labels = npt.NDArray[Any]
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 
@@ -30,9 +27,9 @@ class LearningCurve:
 
 
 def learning_curve(
-    train: tuple[Floats, Labels],
-    validation: tuple[Floats, Labels],
-    test: tuple[Floats, Labels],
+    train: tuple[Array, Labels],
+    validation: tuple[Array, Labels],
+    test: tuple[Array, Labels],
     classes: int,
     seed: int = 0,
 ) -> LearningCurve:
@@ -56,7 +53,7 @@ def learning_curve(
     by_class = [np.flatnonzero(labels == k) for k in range(classes)]
     shares = [share for share in SHARES if share * len(labels) >= 2 * classes] or [1.0]
     draws = 5 if len(labels) <= 3000 else 2 if len(labels) <= 10_000 else 1
-    hits: list[list[Floats]] = [[] for _ in shares]
+    hits: list[list[Array]] = [[] for _ in shares]
     counts = [0] * len(shares)
     for draw in range(draws):
         orders = [rng.permutation(own) for own in by_class]

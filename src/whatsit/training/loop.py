@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from whatsit.arrays import Labels
 from whatsit.errors import WhatsitError
 from whatsit.events import Work
+from whatsit.run_files import CHECKPOINTS
 from whatsit.training import checkpoint
-from whatsit.training.batches import Batches, Labels, ahead
+from whatsit.training.batches import Batches, ahead
 from whatsit.training.calibration import calibrated_losses, clearly_less, log_losses
 from whatsit.training.checkpoint import State
 from whatsit.training.clock import Clock, Pace, Plan
@@ -58,7 +60,7 @@ def fit(task: Task, recipe: Recipe, history: History, clock: Clock | None = None
     With a clock, the machine's pace is measured first, the user gets a forecast, and the number of epochs fitted to the time
     that is left. Raises `TrainingError` where the loss is not finite in the first epoch.
     """
-    path = history.folder / "checkpoints" / f"{task.stage}.npz"
+    path = history.folder / CHECKPOINTS / f"{task.stage}.npz"
     state = checkpoint.load(path)
     trainer = Trainer(task.model, recipe)
     history.restore(state.entries)

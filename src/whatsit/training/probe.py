@@ -8,13 +8,10 @@ It takes a second, cannot diverge, and needs no choice of a learning rate: what 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[Any]
-Labels = npt.NDArray[Any]
+from whatsit.arrays import Array, Labels
 
 RIDGES = (3.0, 0.3, 0.03, 0.003)  # penalties, times the number of images; of equally good ones the larger is taken
 TRIAL = 2000  # validation images by which the penalty is chosen
@@ -22,7 +19,7 @@ _SLICE = 4096  # images at a time
 
 
 def fit_probe(
-    train: tuple[Floats, Labels], validation: tuple[Floats, Labels], classes: int, seed: int = 0
+    train: tuple[Array, Labels], validation: tuple[Array, Labels], classes: int, seed: int = 0
 ) -> LinearProbe:
     """Fit the probe, with the penalty that does best on the validation images.
 
@@ -37,14 +34,14 @@ def fit_probe(
     return best_penalty(moments, RIDGES, *trial_of(validation, np.random.default_rng(seed)))[0]
 
 
-def trial_of(validation: tuple[Floats, Labels], rng: np.random.Generator) -> tuple[Floats, Labels]:
+def trial_of(validation: tuple[Array, Labels], rng: np.random.Generator) -> tuple[Array, Labels]:
     """Return the validation images by which a penalty is chosen."""
     some = rng.permutation(len(validation[1]))[:TRIAL]
     return validation[0][some], validation[1][some]
 
 
 def best_penalty(
-    moments: Moments, ridges: tuple[float, ...], features: Floats, labels: Labels
+    moments: Moments, ridges: tuple[float, ...], features: Array, labels: Labels
 ) -> tuple[LinearProbe, tuple[float, ...]]:
     """Return the probe with the best penalty, and the penalties to try next.
 
@@ -62,11 +59,11 @@ def best_penalty(
 class Standard:
     """Zero mean and unit variance for every feature."""
 
-    mean: Floats
-    scale: Floats
+    mean: Array
+    scale: Array
 
     @classmethod
-    def of(cls, features: Floats) -> Standard:
+    def of(cls, features: Array) -> Standard:
         """Return the standard of a sample of features float `[N, F]`.
 
         Those that hardly vary are not scaled up.
@@ -75,9 +72,9 @@ class Standard:
         scale = some.std(axis=0)
         return cls(some.mean(axis=0), scale + 0.1 * scale.mean() + 1e-9)
 
-    def apply(self, features: Floats) -> Floats:
+    def apply(self, features: Array) -> Array:
         """Return standardized features, float32 `[N, F]`."""
-        standard: Floats = (features.astype(np.float32) - self.mean) / self.scale
+        standard: Array = (features.astype(np.float32) - self.mean) / self.scale
         return standard
 
 
@@ -86,15 +83,15 @@ class LinearProbe:
     """A linear classifier of standardized features."""
 
     standard: Standard
-    weights: Floats  # [F, K]
-    offset: Floats  # [K]
+    weights: Array  # [F, K]
+    offset: Array  # [K]
 
-    def scores(self, features: Floats) -> Floats:
+    def scores(self, features: Array) -> Array:
         """Return the regression's values, float32 `[N, K]`: about 1 for the class."""
         parts = (features[start : start + _SLICE] for start in range(0, len(features), _SLICE))
         return np.concatenate([self.standard.apply(part) @ self.weights + self.offset for part in parts])
 
-    def predict(self, features: Floats) -> Labels:
+    def predict(self, features: Array) -> Labels:
         """Return the class of the largest score, int `[N]`."""
         found: Labels = self.scores(features).argmax(axis=1)
         return found
@@ -109,13 +106,13 @@ class Moments:
     def __init__(self, standard: Standard, classes: int) -> None:
         self._standard = standard
         width = len(standard.mean)
-        self._kept: Floats | None = np.empty((0, width), np.float32)
+        self._kept: Array | None = np.empty((0, width), np.float32)
         self._labels = np.empty(0, np.int64)
         self._inner = np.zeros((0, 0), np.float32)
         self._sum, self._classes = np.zeros(width, np.float64), classes
         self._cross = np.zeros((width, classes), np.float64)
 
-    def add(self, features: Floats, labels: Labels, rows: Labels) -> None:
+    def add(self, features: Array, labels: Labels, rows: Labels) -> None:
         """Add the images in these rows of features `[N, F]` and labels `[N]`."""
         for start in range(0, len(rows), _SLICE):
             part = rows[start : start + _SLICE]

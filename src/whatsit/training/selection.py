@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from whatsit.arrays import Float64
 
 ROUNDS = 50
 
@@ -45,7 +45,7 @@ def fit_votes(logits: Sequence[npt.NDArray[Any]], labels: npt.NDArray[Any]) -> V
     return Votes(tuple(float(weight) for weight in weights), float(np.exp(_least(loss, -1.0, 1.5))))
 
 
-def _select(members: Sequence[Floats], labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+def _select(members: Sequence[Float64], labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Return how often each member was chosen, at the best round."""
     counts = np.zeros(len(members), np.int64)
     total = np.zeros_like(members[0])
@@ -63,17 +63,17 @@ def _select(members: Sequence[Floats], labels: npt.NDArray[Any]) -> npt.NDArray[
     return min((one for one in rounds if one[0] <= fewest + slack), key=lambda one: one[1])[2]
 
 
-def _errors(probabilities: Floats, labels: npt.NDArray[Any]) -> float:
+def _errors(probabilities: Float64, labels: npt.NDArray[Any]) -> float:
     return float((probabilities.argmax(axis=1) != labels).mean())
 
 
-def _softmax(logits: Floats) -> Floats:
+def _softmax(logits: Float64) -> Float64:
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: Floats = raised / raised.sum(axis=1, keepdims=True)
+    probabilities: Float64 = raised / raised.sum(axis=1, keepdims=True)
     return probabilities
 
 
-def _log_loss(probabilities: Floats, labels: npt.NDArray[Any]) -> float:
+def _log_loss(probabilities: Float64, labels: npt.NDArray[Any]) -> float:
     return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Images
 from whatsit.engines import open_engine
 from whatsit.images.scan import Dataset
 from whatsit.images.views import apply_view
@@ -33,8 +34,6 @@ RISEN = 0.05  # nats, below which a rise is the noise of few steps
 FAR_BELOW = 0.1  # of training accuracy below a linear probe's on images that it never saw
 ENOUGH = 3  # validation images of a class, without one of which being predicted as it says something
 NAMED = 3  # classes by name in a warning
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -89,14 +88,14 @@ class Trained:
         """The views of a picture whose mean logits are the answer."""
         return self.recipe.test_views(self.input_size[0])
 
-    def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float64]:
+    def probabilities(self, pixels: Images) -> npt.NDArray[np.float64]:
         """Return the probabilities `[N, K]` of images uint8 `[N, H, W, 3]`.
 
         They are those of the two parts as they were fitted, by Keras in float32.
         """
         return self._answer(self._embed(pixels))
 
-    def sensitivity(self, pixels: Pixels, error: float) -> npt.NDArray[np.float64]:
+    def sensitivity(self, pixels: Images, error: float) -> npt.NDArray[np.float64]:
         """Return the change of probabilities where features have a relative error.
 
         The error is drawn (normal, seeded). On pictures unlike those it was trained on, such as a black one, standardized
@@ -118,7 +117,7 @@ class Trained:
         most: npt.NDArray[np.float64] = np.max(moved, axis=0)
         return most
 
-    def _embed(self, pixels: Pixels) -> list[npt.NDArray[Any]]:
+    def _embed(self, pixels: Images) -> list[npt.NDArray[Any]]:
         """Return the features of each view, by Keras in float32."""
         import keras
 
@@ -182,7 +181,7 @@ def finish(
 
 
 def logits_of_pixels(
-    features: keras.Model, context: Context, head: keras.Model, pixels: Pixels
+    features: keras.Model, context: Context, head: keras.Model, pixels: Images
 ) -> npt.NDArray[np.float32]:
     """Return the logits `[N, K]` of the network with that head, as it ships.
 
@@ -191,7 +190,7 @@ def logits_of_pixels(
     engine = open_engine(features_to_onnx(features), ["embedding"])
     last = head_alone(head)
 
-    def batches() -> Iterator[Pixels]:
+    def batches() -> Iterator[Images]:
         for start in range(0, len(pixels), 16):
             for view in context.test_views:
                 yield apply_view(pixels[start : start + 16], view)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.training.batches import Floats
+from whatsit.arrays import Float32
 from whatsit.training.history import Epoch
 from whatsit.training.optimizer import NOT_DECAYED, make_optimizer
 from whatsit.training.recipe import Recipe
@@ -47,7 +47,7 @@ class Trainer:
         self._steps = tf.Variable(0.0, trainable=False)
         self._step = self._compile(recipe)
 
-    def step(self, inputs: Any, targets: Floats, weights: Floats, rate: float) -> tuple[float, float]:
+    def step(self, inputs: Any, targets: Float32, weights: Float32, rate: float) -> tuple[float, float]:
         """Take one step; return the loss and the number of right predictions before it.
 
         The loss is the mean at the largest target of each example, unweighted.

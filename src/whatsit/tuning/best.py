@@ -15,7 +15,7 @@ from filelock import FileLock
 from whatsit.errors import WhatsitError
 from whatsit.events import Reporter
 from whatsit.files import move_into_place, write_text
-from whatsit.run_files import BEST
+from whatsit.run_files import BEST, MODEL, PLOTS, RECIPE, TRIALS
 from whatsit.training.recipe import Recipe, to_toml
 from whatsit.tuning.folder import StudyFolder
 from whatsit.tuning.study import Row, in_words, write_trials
@@ -73,8 +73,8 @@ def _write_result(folder: Path, rows: Sequence[Row], best: Row, recipe: Recipe, 
     write_trials(rows, folder / "trials.csv")
     about = f"whatsit train DATA --recipe {folder / 'recipe.toml'}"
     found = f"Trial {best.number + 1} of {len(rows)}; validation loss {best.loss:.4f}"
-    write_text(folder / "recipe.toml", to_toml(recipe, f"{about}\n\n{found}"))
-    draw_tuning(folder / "plots", [vars(row) for row in rows], best.number, importance)
+    write_text(folder / RECIPE, to_toml(recipe, f"{about}\n\n{found}"))
+    draw_tuning(folder / PLOTS, [vars(row) for row in rows], best.number, importance)
 
 
 def conclude(study: StudyFolder, trials: Trials, unfinished: str, train: BestRun, reporter: Reporter) -> Conclusion:
@@ -90,16 +90,16 @@ def conclude(study: StudyFolder, trials: Trials, unfinished: str, train: BestRun
         reporter: takes events.
     """
     rows, others = trials.make()
-    best = choose(rows, study.folder / "trials")
+    best = choose(rows, study.folder / TRIALS)
     recipe, run = trials.recipe_of(best.values), study.folder / BEST
     if others:
         return Conclusion(tuple(rows), best, recipe, None)
     with FileLock(study.folder / ".best.lock"):
         _write_result(study.folder, rows, best, recipe, trials.importance())
-        if study.made() != best.number or not (run / "model.whatsit").is_file():
+        if study.made() != best.number or not (run / MODEL).is_file():
             reporter.say(f"Training the recipe of trial {best.number + 1}: {in_words(best.values)}")
             named = study.folder / f"{BEST}-{best.number:04d}"
-            if not (named / "model.whatsit").is_file():
+            if not (named / MODEL).is_file():
                 study.note_ending()
                 train(named, recipe, trials.budget.left_for_best())
             move_into_place(named, run)

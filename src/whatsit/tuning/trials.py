@@ -14,6 +14,7 @@ import numpy as np
 from whatsit.events import Reporter, Work
 from whatsit.files import replacing
 from whatsit.images.scan import Dataset
+from whatsit.run_files import HISTORY, TRIALS
 from whatsit.training.checked import changed
 from whatsit.training.clock import Afterwards
 from whatsit.training.recipe import Recipe
@@ -115,7 +116,7 @@ class Trials:
             loss, accuracy = float(trial.trained.losses.mean()), float(trial.trained.best["val_accuracy"])
             is_best = not losses or loss <= min(losses)
             self.budget.learn(trial, recipe, is_best=is_best)
-            with replacing(self._folder.folder / "trials" / f"{asked.number:04d}.npy") as file:
+            with replacing(self._folder.folder / TRIALS / f"{asked.number:04d}.npy") as file:
                 np.save(file, trial.trained.losses.astype(np.float32))
             self._study.tell(asked, loss, time.perf_counter() - started, accuracy=accuracy)
             if not losses or loss < min(losses):
@@ -132,8 +133,8 @@ class Trials:
     def _tidy(self, asked: Asked) -> None:
         """Keep only the history of a trial."""
         folder = self._folder.trial_folder(asked.number)
-        if (folder / "history.csv").is_file():
-            (folder / "history.csv").replace(self._folder.folder / "trials" / f"{asked.number:04d}.csv")
+        if (folder / HISTORY).is_file():
+            (folder / HISTORY).replace(self._folder.folder / TRIALS / f"{asked.number:04d}.csv")
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -18,6 +18,7 @@ from whatsit.apps.texts import Texts
 from whatsit.apps.trainer import TrainingResult
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.events import Work
+from whatsit.run_files import MODEL
 
 _HERE = Path(__file__).parent
 SHOWN = 14  # of the newest pictures of a class
@@ -215,7 +216,7 @@ def _result(teaching: Teaching, result: TrainingResult, is_changed: bool, text: 
         st.html(f'<a class="w-link" href="live?model={quote(name)}" target="_self">{text("teach.try")}</a>')
         st.download_button(
             text("teach.download"),
-            (result.run / "model.whatsit").read_bytes,
+            (result.run / MODEL).read_bytes,
             f"{name}.whatsit",
             icon=":material/download:",
             on_click="ignore",
