@@ -28,5 +28,5 @@ JOB = "job.json"  # what the run is about; without it nothing can be resumed
 LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
 
-TRIALS = "trials"  # in the folder of a study, what its trials left
+TRIAL_FILES = "trials"  # in the folder of a study, what its trials left
 BEST = "best"  # in the folder of a study, the folder of its best run

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.arrays import Labels
 from whatsit.models import classifier
 from whatsit.models.backend import layer_policy
 from whatsit.models.surgery import copy_weights, cut, folded
@@ -88,7 +87,7 @@ def _with_head(network: Any, head: Any) -> Any:
     return keras.Model(whole.input, whole.get_layer("logits").output)
 
 
-def _data(context: Context, labels: Labels, bottom: FrozenNetwork | None) -> _Data:
+def _data(context: Context, labels: npt.NDArray[np.int64], bottom: FrozenNetwork | None) -> _Data:
     """Return the data of the tuned layers: features of the frozen layers, or images."""
     recipe = context.recipe
     targets = Targets.of(labels, len(context.dataset.classes), recipe)

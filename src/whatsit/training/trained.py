@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.arrays import Images
 from whatsit.engines import open_engine
 from whatsit.images.scan import Dataset
 from whatsit.images.views import apply_view
@@ -88,14 +87,14 @@ class Trained:
         """The views of a picture whose mean logits are the answer."""
         return self.recipe.test_views(self.input_size[0])
 
-    def probabilities(self, pixels: Images) -> npt.NDArray[np.float64]:
+    def probabilities(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return the probabilities `[N, K]` of images uint8 `[N, H, W, 3]`.
 
         They are those of the two parts as they were fitted, by Keras in float32.
         """
         return self._answer(self._embed(pixels))
 
-    def sensitivity(self, pixels: Images, error: float) -> npt.NDArray[np.float64]:
+    def sensitivity(self, pixels: npt.NDArray[np.uint8], error: float) -> npt.NDArray[np.float64]:
         """Return the change of probabilities where features have a relative error.
 
         The error is drawn (normal, seeded). On pictures unlike those it was trained on, such as a black one, standardized
@@ -117,7 +116,7 @@ class Trained:
         most: npt.NDArray[np.float64] = np.max(moved, axis=0)
         return most
 
-    def _embed(self, pixels: Images) -> list[npt.NDArray[Any]]:
+    def _embed(self, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
         """Return the features of each view, by Keras in float32."""
         import keras
 
@@ -181,7 +180,7 @@ def finish(
 
 
 def logits_of_pixels(
-    features: keras.Model, context: Context, head: keras.Model, pixels: Images
+    features: keras.Model, context: Context, head: keras.Model, pixels: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.float32]:
     """Return the logits `[N, K]` of the network with that head, as it ships.
 
@@ -190,7 +189,7 @@ def logits_of_pixels(
     engine = open_engine(features_to_onnx(features), ["embedding"])
     last = head_alone(head)
 
-    def batches() -> Iterator[Images]:
+    def batches() -> Iterator[npt.NDArray[np.uint8]]:
         for start in range(0, len(pixels), 16):
             for view in context.test_views:
                 yield apply_view(pixels[start : start + 16], view)

@@ -15,7 +15,7 @@ from filelock import FileLock
 from whatsit.errors import WhatsitError
 from whatsit.events import Reporter
 from whatsit.files import move_into_place, write_text
-from whatsit.run_files import BEST, MODEL, PLOTS, RECIPE, TRIALS
+from whatsit.run_files import BEST, MODEL, PLOTS, RECIPE, TRIAL_FILES
 from whatsit.training.recipe import Recipe, to_toml
 from whatsit.tuning.folder import StudyFolder
 from whatsit.tuning.study import Row, in_words, write_trials
@@ -90,7 +90,7 @@ def conclude(study: StudyFolder, trials: Trials, unfinished: str, train: BestRun
         reporter: takes events.
     """
     rows, others = trials.make()
-    best = choose(rows, study.folder / TRIALS)
+    best = choose(rows, study.folder / TRIAL_FILES)
     recipe, run = trials.recipe_of(best.values), study.folder / BEST
     if others:
         return Conclusion(tuple(rows), best, recipe, None)

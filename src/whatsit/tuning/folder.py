@@ -14,7 +14,7 @@ from whatsit.errors import RecipeError, UsageError
 from whatsit.files import disk_error, write_text
 from whatsit.images.scan import Dataset
 from whatsit.run.record import address
-from whatsit.run_files import TRIALS
+from whatsit.run_files import TRIAL_FILES
 from whatsit.training.checked import changed
 from whatsit.training.recipe import Recipe, change
 from whatsit.tuning.space import ends, searched_space, space_from_json, space_to_json, to_tune
@@ -43,7 +43,7 @@ class StudyFolder:
 
         One that is repeated after a `kill -9` finds its checkpoints there.
         """
-        return self.folder / TRIALS / f"{number:04d}"
+        return self.folder / TRIAL_FILES / f"{number:04d}"
 
     def require_same(
         self,

@@ -14,7 +14,7 @@ import numpy as np
 from whatsit.events import Reporter, Work
 from whatsit.files import replacing
 from whatsit.images.scan import Dataset
-from whatsit.run_files import HISTORY, TRIALS
+from whatsit.run_files import HISTORY, TRIAL_FILES
 from whatsit.training.checked import changed
 from whatsit.training.clock import Afterwards
 from whatsit.training.recipe import Recipe
@@ -116,7 +116,7 @@ class Trials:
             loss, accuracy = float(trial.trained.losses.mean()), float(trial.trained.best["val_accuracy"])
             is_best = not losses or loss <= min(losses)
             self.budget.learn(trial, recipe, is_best=is_best)
-            with replacing(self._folder.folder / TRIALS / f"{asked.number:04d}.npy") as file:
+            with replacing(self._folder.folder / TRIAL_FILES / f"{asked.number:04d}.npy") as file:
                 np.save(file, trial.trained.losses.astype(np.float32))
             self._study.tell(asked, loss, time.perf_counter() - started, accuracy=accuracy)
             if not losses or loss < min(losses):
@@ -134,7 +134,7 @@ class Trials:
         """Keep only the history of a trial."""
         folder = self._folder.trial_folder(asked.number)
         if (folder / HISTORY).is_file():
-            (folder / HISTORY).replace(self._folder.folder / TRIALS / f"{asked.number:04d}.csv")
+            (folder / HISTORY).replace(self._folder.folder / TRIAL_FILES / f"{asked.number:04d}.csv")
         shutil.rmtree(folder, ignore_errors=True)
 
 
