@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from whatsit.training.keys import Key
 from whatsit.training.knobs import Choice, written
 from whatsit.training.recipe import KEYS
+from whatsit.training.recipe_keys import Key
 
 PAGE = Path(__file__).parent / "recipe-keys.md"
 HEAD = """# The keys of a recipe

@@ -36,7 +36,7 @@ _HOMES = {
     "track": "whatsit.apps.tracking:track",
     "train": "whatsit.verbs.train:train",
     "tune": "whatsit.verbs.tune:tune",
-    "verify": "whatsit.apps.proof:verify",
+    "verify": "whatsit.apps.entry_points:verify",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -1,5 +1,5 @@
 from whatsit.apps.client import Client as Client
-from whatsit.apps.proof import verify as verify
+from whatsit.apps.entry_points import verify as verify
 from whatsit.apps.tracking import track as track
 from whatsit.errors import WhatsitError as WhatsitError
 from whatsit.run.record import Run as Run

@@ -181,7 +181,7 @@ def test_verify_prints_a_table(
     baseline_run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        "whatsit.apps.proof.verify", lambda model, **_: [Parity("the abacus", 3, 0.5, 0.75, None, False)]
+        "whatsit.apps.entry_points.verify", lambda model, **_: [Parity("the abacus", 3, 0.5, 0.75, None, False)]
     )
     with pytest.raises(SystemExit, match="1"):
         verify(baseline_run.model)

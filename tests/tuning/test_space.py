@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from whatsit.errors import RecipeError
-from whatsit.training.checked import changed
 from whatsit.training.knobs import Choice, Span
 from whatsit.training.recipe import Recipe, change, load, names
+from whatsit.training.recipe_checks import changed
 from whatsit.training.resolve import working_shift
 from whatsit.tuning.space import (
     default_space,

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import CLASSES, Listener, encode, shapes, write_files
 from whatsit.errors import DataError, ImageError, UsageError
-from whatsit.images.find import find_pictures
+from whatsit.images.image_paths import find_pictures
 from whatsit.images.walk import LeftOut
 from whatsit.run.record import Run
 from whatsit.verbs.evaluate import evaluate

@@ -321,7 +321,7 @@ def test_resumed_run_with_a_limit_keeps_to_the_pictures_that_were_chosen(
     with monkeypatch.context() as patch:
         patch.setattr("whatsit.training.subset.FEATURES_SHARE", 0.0)
         patch.setattr("whatsit.training.subset.FEWEST", -10)
-        patch.setattr("whatsit.evaluation.shipping.golden_pictures", stops)
+        patch.setattr("whatsit.evaluation.shipping.choose_references", stops)
         with pytest.raises(KeyboardInterrupt):
             whatsit.train(shapes_folder, out=tmp_path / "run", time_limit="30s", settings=settings)
     run = whatsit.train(shapes_folder, out=tmp_path / "run", resume=True, report=False)
@@ -357,7 +357,7 @@ def stopped(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("stopped")
     shutil.copytree(shapes_folder, folder / "data")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("whatsit.evaluation.shipping.golden_pictures", stops)
+        patch.setattr("whatsit.evaluation.shipping.choose_references", stops)
         with pytest.raises(KeyboardInterrupt):
             whatsit.train(folder / "data", recipe="baseline", out=folder / "run", settings={"epochs": 3})
     return folder

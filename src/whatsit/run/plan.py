@@ -11,8 +11,8 @@ from whatsit.errors import UsageError, suggest
 from whatsit.models.backbones import BACKBONES
 from whatsit.models.cnn import SCRATCH_MODELS
 from whatsit.training import recipe as recipes
-from whatsit.training.checked import refuse_without_effect, require_network, with_layers, with_settings
 from whatsit.training.recipe import Recipe
+from whatsit.training.recipe_checks import refuse_without_effect, require_network, with_layers, with_settings
 
 
 def make_plan(

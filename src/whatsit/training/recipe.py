@@ -16,19 +16,6 @@ from whatsit.errors import RecipeError, suggest
 from whatsit.images.views import FLIP, ORIGINAL, asked_views
 from whatsit.models.backbones import BACKBONES, DEFAULT
 from whatsit.models.cnn import SCRATCH_MODELS
-from whatsit.training.keys import (
-    FROM_SCRATCH,
-    LIVE,
-    MIRRORS,
-    ONE_CYCLE,
-    PLATEAU,
-    PRETRAINED,
-    SIMPLE,
-    TUNES,
-    Key,
-    key,
-    keys_of,
-)
 from whatsit.training.knobs import (
     ALL,
     AUTO,
@@ -41,6 +28,19 @@ from whatsit.training.knobs import (
     rates_from_scratch,
     sizes_from_scratch,
     sizes_of_backbones,
+)
+from whatsit.training.recipe_keys import (
+    FROM_SCRATCH,
+    LIVE,
+    MIRRORS,
+    ONE_CYCLE,
+    PLATEAU,
+    PRETRAINED,
+    SIMPLE,
+    TUNES,
+    Key,
+    key,
+    keys_of,
 )
 
 FOLDER = Path(__file__).parent.parent / "recipes"

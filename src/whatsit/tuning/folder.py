@@ -15,8 +15,8 @@ from whatsit.files import disk_error, write_text
 from whatsit.images.scan import Dataset
 from whatsit.run.record import address
 from whatsit.run_files import TRIAL_FILES
-from whatsit.training.checked import changed
 from whatsit.training.recipe import Recipe, change
+from whatsit.training.recipe_checks import changed
 from whatsit.tuning.space import ends, searched_space, space_from_json, space_to_json, to_tune
 
 _ABOUT = "study.json"

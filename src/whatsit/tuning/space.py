@@ -14,9 +14,9 @@ from whatsit.images.scan import Dataset, typical_size
 from whatsit.images.split import limit as limit_pictures
 from whatsit.models.backbones import BACKBONES, backbones_at_hand
 from whatsit.models.cnn import SCRATCH_MODELS, SIMPLE_CNN
-from whatsit.training.checked import changed
 from whatsit.training.knobs import ALL, AUTO, Choice, Knob, Situation, Space, Span
 from whatsit.training.recipe import KEYS, Recipe, change, flat, parse_settings
+from whatsit.training.recipe_checks import changed
 from whatsit.training.resolve import tuned_epochs, tuned_layers, working_shift, working_size
 
 SHORT = 0.12  # of the epochs of a whole training, for a trial of a network that is trained live

@@ -15,9 +15,9 @@ from whatsit.events import Reporter, Work
 from whatsit.files import replacing
 from whatsit.images.scan import Dataset
 from whatsit.run_files import HISTORY, TRIAL_FILES
-from whatsit.training.checked import changed
 from whatsit.training.clock import Afterwards
 from whatsit.training.recipe import Recipe
+from whatsit.training.recipe_checks import changed
 from whatsit.tuning import space as spaces
 from whatsit.tuning.budget import Budget
 from whatsit.tuning.folder import StudyFolder

@@ -9,7 +9,7 @@ from typing import Protocol
 from whatsit.errors import ImageError, UsageError
 from whatsit.events import SILENT, Reporter
 from whatsit.images.decode import Source
-from whatsit.images.find import find_pictures, is_folder
+from whatsit.images.image_paths import find_pictures, is_folder
 from whatsit.images.stores import read_linked
 from whatsit.images.walk import LeftOut, describe, list_folder
 from whatsit.runtime.predictor import Prediction, Predictor

@@ -97,7 +97,7 @@ def verify(
 
     Every runtime, exported file and entry point is tried; the exit code is 1 if one differs.
     """
-    from whatsit.apps.proof import verify
+    from whatsit.apps.entry_points import verify
     from whatsit.evaluation.parity import TOLERANCE
 
     with TerminalReporter() as reporter:
