@@ -193,5 +193,5 @@ def test_figures_of_older_models_have_no_reliability_diagram() -> None:
     ],
 )
 def test_what_is_no_figures_is_refused(changed: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="these are no test figures"):
+    with pytest.raises(ValueError, match="these are no test metrics"):
         Metrics.from_json({**some_figures().to_json(), **changed})

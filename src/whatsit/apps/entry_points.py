@@ -31,7 +31,7 @@ def verify(model: str | Path, *, exports: str | Path | None = None, reporter: Re
         reporter: gets progress, and warnings of files that cannot be verified here.
 
     Raises:
-        BundleError: the model cannot be read or holds no golden pictures.
+        BundleError: the model cannot be read or holds no reference pictures.
     """
     return verify_by(model, exports=exports, entry_points=_entry_points(), reporter=reporter)
 

@@ -19,13 +19,13 @@ from typing import Any
 from whatsit.bundle.format import (
     CARD,
     FORMAT,
-    GOLDEN_ANSWERS,
     GRAPH,
     MANIFEST,
     MAX_BUNDLE,
     MAX_GOLDEN,
     MAX_MEMBERS,
     MAX_TEXT,
+    REFERENCE_PREDICTIONS,
     Bundle,
     Conformal,
     InputSpec,
@@ -135,7 +135,7 @@ def _members(data: bytes) -> dict[str, bytes]:
 
 def _most_bytes(member: str) -> int | None:
     """Return how large a member may be; None for one that does not belong in a bundle."""
-    if member in (MANIFEST, CARD, GOLDEN_ANSWERS):
+    if member in (MANIFEST, CARD, REFERENCE_PREDICTIONS):
         return MAX_TEXT
     if member == GRAPH:
         return MAX_BUNDLE
@@ -210,7 +210,7 @@ def _references(members: dict[str, bytes], classes: int) -> tuple[Reference, ...
             tuple(float(p) for p in one["probabilities"]),
             None if one.get("ood_score") is None else float(one["ood_score"]),
         )
-        for one in json.loads(members.get(GOLDEN_ANSWERS, b"[]"))
+        for one in json.loads(members.get(REFERENCE_PREDICTIONS, b"[]"))
     )
     for one in references:
         if len(one.probabilities) != classes:

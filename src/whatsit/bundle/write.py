@@ -7,7 +7,7 @@ import json
 import zipfile
 from pathlib import Path
 
-from whatsit.bundle.format import CARD, FORMAT, GOLDEN_ANSWERS, GRAPH, MANIFEST, Bundle
+from whatsit.bundle.format import CARD, FORMAT, GRAPH, MANIFEST, REFERENCE_PREDICTIONS, Bundle
 from whatsit.files import replacing
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same contents make the same file
@@ -19,7 +19,7 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
         {"file": g.file, "label": g.label, "probabilities": list(g.probabilities), "ood_score": g.ood_score}
         for g in bundle.references
     ]
-    members = {GRAPH: bundle.graph, CARD: bundle.card.encode(), GOLDEN_ANSWERS: _json(answers)}
+    members = {GRAPH: bundle.graph, CARD: bundle.card.encode(), REFERENCE_PREDICTIONS: _json(answers)}
     members |= {f"golden/{reference.file}": reference.data for reference in bundle.references}
     manifest = {
         "format": FORMAT,

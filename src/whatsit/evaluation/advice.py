@@ -38,10 +38,10 @@ def _about_accuracy(exam: Examination) -> Iterator[str]:
     if low <= probe <= high:
         yield "So the very simple model does as well, as far as these test pictures can tell."
     if exam.refused == 1:
-        yield "It called every one of the test pictures unknown. All figures count the nearest class instead."
+        yield "It called every one of the test pictures unknown. All metrics count the nearest class instead."
     elif exam.refused:
         yield (
-            f"It called {percent(exam.refused)} of the test pictures unknown. All figures count the nearest class there too; of "
+            f"It called {percent(exam.refused)} of the test pictures unknown. All metrics count the nearest class there too; of "
             f"the pictures that it did answer, {percent(exam.answered_accuracy)} are right."
         )
 

@@ -41,7 +41,7 @@ Made by whatsit {made["versions"].get("whatsit", "")} on {made["created"]} with 
 
 ## What it is not for
 
-These figures hold for pictures like the test pictures. {_about_unknown(bundle)} Try it on pictures taken
+These metrics hold for pictures like the test pictures. {_about_unknown(bundle)} Try it on pictures taken
 where it will be used before anything depends on it.
 
 This file holds {len(bundle.references)} of the test pictures, as a proof that it answers alike everywhere.

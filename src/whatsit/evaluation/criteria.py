@@ -99,7 +99,7 @@ def check_criteria(criteria: Mapping[str, float], bundle: Bundle, seconds: float
         BundleError: the bundle has no test metrics, or not the one that is needed.
     """
     if not bundle.test:
-        raise BundleError("this model holds no test figures, so there is nothing to check")
+        raise BundleError("this model holds no test metrics, so there is nothing to check")
     untested = untested_classes(bundle)
     skipped = "transfer_accuracy" if is_from_scratch(bundle) else "baseline_accuracy"
     checks = []
@@ -109,7 +109,7 @@ def check_criteria(criteria: Mapping[str, float], bundle: Bundle, seconds: float
         try:
             measured = _measured(name, bundle.test, seconds, megabytes)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            raise BundleError(f"this model's test figures lack what the criterion '{name}' needs") from None
+            raise BundleError(f"this model's test metrics lack what the criterion '{name}' needs") from None
         checks.append(_check(name, limit, measured, untested))
     return checks
 
@@ -159,7 +159,7 @@ def untested_classes(bundle: Bundle) -> tuple[str, ...]:
     try:
         counts = {str(label): int(row["n"]) for label, row in (bundle.test or {})["per_class"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise BundleError("this model's test figures lack how many pictures of each class were tested") from None
+        raise BundleError("this model's test metrics lack how many pictures of each class were tested") from None
     return tuple(label for label in bundle.classes if not counts.get(label))
 
 

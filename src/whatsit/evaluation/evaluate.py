@@ -112,7 +112,7 @@ class LeakageMetrics:
     same_group: int
     tested: int  # pictures in all
     right: int  # predictions for those that do not leak
-    told: str  # what leaks, with an example; empty where nothing does
+    note: str  # what leaks, with an example; empty where nothing does
 
     @property
     def pictures(self) -> int:
@@ -137,13 +137,13 @@ class LeakageMetrics:
     @property
     def sentence(self) -> str:
         """Say what leaks, and the accuracy without it; empty where nothing leaks."""
-        if not self.told:
+        if not self.note:
             return ""
         if self.accuracy is None or self.accuracy_ci95 is None:
-            return f"{self.told}; no test pictures remain without them"
+            return f"{self.note}; no test pictures remain without them"
         low, high = self.accuracy_ci95
         interval = f"95 % interval {percent(low)} to {percent(high)}, n {self.n:,}"
-        return f"{self.told}; without them the accuracy is {percent(self.accuracy)} ({interval})"
+        return f"{self.note}; without them the accuracy is {percent(self.accuracy)} ({interval})"
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of `metrics.json`."""
@@ -153,7 +153,7 @@ class LeakageMetrics:
             "near_duplicates": self.near_duplicates,
             "exact_copies": self.exact_copies,
             "same_group": self.same_group,
-            "note": self.told,
+            "note": self.note,
             "without": {"accuracy": self.accuracy, "accuracy_ci95": self.accuracy_ci95, "n": self.n},
         }
 

@@ -97,7 +97,7 @@ class Metrics:
             if metrics.n != sum(map(sum, rows)) or not metrics.n or abs(metrics.accuracy - right / metrics.n) > 1e-6:
                 raise ValueError("the confusion matrix does not fit the accuracy")
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise ValueError(f"these are no test figures: {type(error).__name__} {str(error)[:100]}") from None
+            raise ValueError(f"these are no test metrics: {type(error).__name__} {str(error)[:100]}") from None
         return metrics
 
 

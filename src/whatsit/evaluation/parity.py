@@ -115,12 +115,12 @@ def reference_pixels(bundle: Bundle) -> tuple[Images, Float64]:
     Raises `BundleError` where the bundle has none, or one is damaged.
     """
     if not bundle.references:
-        raise BundleError("this model holds no golden pictures, so there is nothing to verify it with")
+        raise BundleError("this model holds no reference pictures, so there is nothing to verify it with")
     size = (bundle.input.height, bundle.input.width)
     try:
         pixels = np.stack([decode(reference.data, size, rule=bundle.input.resize) for reference in bundle.references])
     except ImageError as error:
-        raise BundleError(f"a golden picture of this model is damaged: {error}") from None
+        raise BundleError(f"a reference picture of this model is damaged: {error}") from None
     return pixels, np.array([reference.probabilities for reference in bundle.references])
 
 

@@ -29,11 +29,11 @@ def measure_speed(predictor: Predictor, seconds: float = 0.5, rounds: int = 60) 
     """
     pictures = [reference.data for reference in predictor.bundle.references]
     if not pictures:
-        raise BundleError("this model holds no golden pictures, so its speed cannot be measured")
+        raise BundleError("this model holds no reference pictures, so its speed cannot be measured")
     try:
         predictor.predict(pictures)  # the first predictions are slower
     except ImageError as error:
-        raise BundleError(f"a golden picture of this model is damaged: {error}") from None
+        raise BundleError(f"a reference picture of this model is damaged: {error}") from None
     times: list[float] = []
     while len(times) < 3 or (len(times) < rounds and sum(times) < seconds):
         started = time.perf_counter()

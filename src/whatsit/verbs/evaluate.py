@@ -30,7 +30,7 @@ def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", repo
     splits = splits_of(folder) if folder else {}
     if seen := sum(splits.get(picture.digest, "test") != "test" for picture in pictures):
         reporter.warn(
-            f"{seen:,} of these {len(pictures):,} pictures were used in training, so the figures flatter the model; "
+            f"{seen:,} of these {len(pictures):,} pictures were used in training, so the metrics flatter the model; "
             f"the honest ones are in {folder}/{METRICS}"
         )
     evaluation = evaluate_pictures(predictor, dataset, pictures, reporter.stage("Evaluating"))

@@ -123,7 +123,7 @@ class ModelDetails(ModelSummary):
     size: list[int] = Field(description="Height and width in pixels to which pictures are brought.")
     runtime: str
     versions: list[str]
-    test: dict[str, object] | None = Field(description="Its figures on the test pictures, with 95 % intervals.")
+    test: dict[str, object] | None = Field(description="Its metrics on the test pictures, with 95 % intervals.")
     card: str = Field(description="The model card, in Markdown.")
 
 

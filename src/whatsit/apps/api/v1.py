@@ -169,7 +169,7 @@ class _Routes:
         name: str,
         version: Annotated[str | None, Query(max_length=20, description="The newest by default.")] = None,
     ) -> Response:
-        """What a model says of itself: classes, figures, card."""
+        """What a model says of itself: classes, metrics, card."""
         served = self._service.models.get(name, version)
         entries = self._service.models.versions(name)
         [entry] = [entry for entry in entries if entry.version == served.version]

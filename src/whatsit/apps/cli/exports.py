@@ -151,7 +151,7 @@ def benchmark(
     with TerminalReporter() as reporter:
         result = benchmark(model, formats=formats, data=data, pictures=pictures, reporter=reporter)
     print_json(_benchmark_json(result)) if as_json else _print_benchmark(result)
-    draw(result, drawing)  # after the figures, which are not to be lost for it
+    draw(result, drawing)  # after the metrics, which are not to be lost for it
     if not as_json:
         out(f"Drawing: {drawing}")
 

@@ -138,10 +138,10 @@ def print_run(run: Run) -> None:
     if run.examination:
         checks = run.examination.checks
         missed = [f"{check.what} {check.wanted}, found {check.found}" for check in checks if check.missed]
-        told = ["; ".join(missed) + " NOT MET"] if missed else []
-        told += [f"{check.what} {check.found}" for check in checks if check.untested]
+        lines = ["; ".join(missed) + " NOT MET"] if missed else []
+        lines += [f"{check.what} {check.found}" for check in checks if check.untested]
         met = f"all {len(checks)} met" if checks else "none applies"
-        rows.append(("Criteria", "; ".join(told) or met))
+        rows.append(("Criteria", "; ".join(lines) or met))
         rows.append(("Report", str(run.folder / REPORT)))
     print_pairs(rows)
     out()
