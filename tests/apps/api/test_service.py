@@ -373,3 +373,9 @@ def _all_of(client: socket.socket) -> bytes:
         pass
     client.close()
     return b"".join(parts)
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v2/models/{name}/infer"])
+def test_the_metrics_name_the_route_of_a_method_that_it_has_not(api: Running, path: str) -> None:
+    assert api.ask("GET", path.format(name="baseline")).status == 405
+    api.until(f'whatsit_requests_total{{method="GET",route="{path}",status="405"}}')

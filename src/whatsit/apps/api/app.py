@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from whatsit.apps.api import page, v1, v2
@@ -33,7 +34,7 @@ def create_app(service: Service) -> ASGIApp:
     """Return the application of a service whose models are loaded."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: object) -> AsyncIterator[None]:
         service.start()
         yield
         service.stop()
@@ -42,13 +43,10 @@ def create_app(service: Service) -> ASGIApp:
         title="whatsit",
         version=__version__,
         description=_ABOUT.format(root=service.settings.root_path),
-        lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        # Before FastAPI's own, which describe them too: its solving of parameters takes longer than a small picture.
-        routes=[*v1.plain_routes(service), *v2.plain_routes(service)],
-        exception_handlers={HTTPException: _leave_to_middleware, RequestValidationError: _leave_to_middleware},
+        exception_handlers=dict.fromkeys((HTTPException, RequestValidationError, Exception), _leave_to_middleware),
     )
     for routes in (page.routes, v1.routes, v2.routes):
         app.include_router(routes(service))
@@ -70,17 +68,20 @@ def create_app(service: Service) -> ASGIApp:
         """Counters for Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
-    app.add_middleware(RequestMiddleware, service=service)
-    if service.settings.origins:
-        app.add_middleware(  # around everything: a browser asks whether it may ask without a key
-            CORSMiddleware,
-            allow_origins=service.settings.origins,
-            allow_methods=["GET", "HEAD", "POST"],
-            allow_headers=["*"],
-            expose_headers=["X-Request-ID", "Retry-After", "Inference-Header-Content-Length"],
-        )
-    return app
+    # Before FastAPI, which describes these routes too: its middlewares and its solving of parameters take longer than all that
+    # the service does for a small picture.
+    router = Router([*v1.plain_routes(service), *v2.plain_routes(service)], default=app, lifespan=lifespan)
+    around = RequestMiddleware(router, service)
+    if not service.settings.origins:
+        return around
+    return CORSMiddleware(  # around everything: a browser asks whether it may ask without a key
+        around,
+        allow_origins=service.settings.origins,
+        allow_methods=["GET", "HEAD", "POST"],
+        allow_headers=["*"],
+        expose_headers=["X-Request-ID", "Retry-After", "Inference-Header-Content-Length"],
+    )
 
 
-def _leave_to_middleware(_: Request, error: Exception) -> NoReturn:
+async def _leave_to_middleware(_: Request, error: Exception) -> NoReturn:
     raise error

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
 
 from whatsit.apps.api import schemas
 from whatsit.apps.api.bodies import Share
@@ -56,25 +57,41 @@ def as_json(value: object) -> Response:
     return Response(orjson.dumps(value), media_type="application/json")
 
 
-def plain_route(path: str, handle: Callable[[Request], Awaitable[Response]]) -> Route:
-    """Return a POST route without FastAPI's solving of parameters."""
+class PlainRoute(Route):
+    """A POST route without FastAPI's and Starlette's layers around it.
 
-    async def endpoint(request: Request) -> Response:
-        request.scope["route"] = route  # for the metrics
-        return await handle(request)
+    Requests of other methods are left to FastAPI's route of the same path; errors are left to `RequestMiddleware`.
+    """
 
-    route = Route(path, endpoint, methods=["POST"])
-    return route
+    def __init__(self, path: str, respond: Callable[[Request], Awaitable[Response]]) -> None:
+        super().__init__(path, respond, methods=["POST"])
+        self._respond = respond
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match POST requests alone."""
+        match, found = super().matches(scope)
+        return (match, found) if match is Match.FULL else (Match.NONE, {})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        scope["route"] = self  # for the metrics
+        response = await self._respond(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+def query_of(request: Request) -> dict[str, str]:
+    """Return the parameters of a request's query, of which most have none."""
+    return dict(request.query_params) if request.scope["query_string"] else {}
 
 
 def plain_routes(service: Service) -> list[Route]:
     """Return the busy routes."""
     v1 = _Routes(service)
-    return [plain_route("/v1/predict", lambda request: v1.predict(request, _query_of(request)))]
 
+    async def predict(request: Request) -> Response:
+        return await v1.predict(request, PredictQuery.model_validate(query_of(request)))
 
-def _query_of(request: Request) -> PredictQuery:
-    return PredictQuery.model_validate(dict(request.query_params))
+    return [PlainRoute("/v1/predict", predict)]
 
 
 def routes(service: Service) -> APIRouter:

@@ -17,7 +17,7 @@ from whatsit.apps.api.oip import InferRequest, build_response, inputs_of, output
 from whatsit.apps.api.refusals import RefusedError, bad_request
 from whatsit.apps.api.schemas import errors
 from whatsit.apps.api.service import Service
-from whatsit.apps.api.v1 import as_json, plain_route
+from whatsit.apps.api.v1 import PlainRoute, as_json, query_of
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.runtime.predictor import Answer
 from whatsit.version import __version__
@@ -55,9 +55,9 @@ def plain_routes(service: Service) -> list[Route]:
     v2 = _Routes(service)
 
     async def infer(request: Request) -> Response:
-        return await v2.infer(request, request.path_params["name"], request.query_params.get("version"))
+        return await v2.infer(request, request.path_params["name"], query_of(request).get("version"))
 
-    return [plain_route("/v2/models/{name}/infer", infer)]
+    return [PlainRoute("/v2/models/{name}/infer", infer)]
 
 
 def routes(service: Service) -> APIRouter:
