@@ -229,7 +229,8 @@ def test_ensemble_is_told_and_refused_in_one_line(baseline_run: Run, tmp_path: P
 
 def test_runs_prints_a_table_and_json(baseline_run: Run) -> None:
     assert "baseline" in whatsit("runs", baseline_run.folder.parent).stdout
-    assert json.loads(whatsit("runs", baseline_run.folder.parent, "--json").stdout)[0]["recipe"] == "baseline"
+    found = json.loads(whatsit("runs", baseline_run.folder.parent, "--json").stdout)
+    assert "baseline" in [run["recipe"] for run in found]  # other fixtures make runs there, too
 
 
 @pytest.mark.parametrize(

@@ -137,5 +137,5 @@ def test_figure_whose_interval_crosses_the_limit_is_not_certain() -> None:
 def test_model_without_figures_cannot_be_checked() -> None:
     with pytest.raises(BundleError, match="holds no test metrics"):
         check_criteria(load_criteria(), Bundle(("a", "b"), InputSpec(8, 8, ""), b""), 0.1, 1.0)
-    with pytest.raises(BundleError, match="figures lack what the criterion 'top5_accuracy' needs"):
+    with pytest.raises(BundleError, match="metrics lack what the criterion 'top5_accuracy' needs"):
         check_criteria({"top5_accuracy": 0.5}, bundle(), 0.1, 1.0)
