@@ -25,7 +25,7 @@ _EXAMPLES = Path(__file__).parent / "examples"
 
 
 def companions(bundle: Bundle) -> dict[str, str]:
-    """Return the texts that lie beside every format, by the file's name."""
+    """Return the text files that accompany every export, by file name."""
     rule = json.dumps(_preprocessing(bundle), ensure_ascii=False, indent=1)
     return {LABELS: "\n".join(bundle.classes) + "\n", RULE: rule + "\n"}
 
