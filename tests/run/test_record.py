@@ -16,6 +16,7 @@ from whatsit.images.scan import Picture
 from whatsit.run.record import FORMAT, Run, read_history, read_metrics, read_split, splits_of
 from whatsit.run.repeat import run_to_repeat
 from whatsit.run.summary import list_runs, read_run
+from whatsit.training.resolve import tuned_epochs, tuned_layers, working_shift
 
 # As whatsit 0.1.0 wrote it: without a format. The recipe in its flat form lies beside this file.
 METRICS = {
@@ -122,3 +123,18 @@ def test_split_that_spreadsheets_may_open_keeps_its_names(baseline_run: Run, tmp
     (tmp_path / "split.csv").write_text(f"path,label,split,sha256\n'=a.png,'-x,test,{'0' * 64}\n", encoding="utf-8")
     assert read_split(tmp_path) == [Picture("=a.png", "-x", "test", bytes(32))]
     assert read_metrics(baseline_run.folder)["format"] == FORMAT
+
+
+@pytest.mark.parametrize(("start", "epochs", "shift"), [(5000, 2, 0.0), (10, 20, 0.2)])
+def test_repeated_run_of_the_first_version_is_fine_tuned_as_long_as_it_was(
+    old_run: Path, start: int, epochs: int, shift: float
+) -> None:
+    """In 0.1.0 some layers (of 42 images, fewer than 5,000) and all layers had epochs and shift of their own."""
+    values = {"finetune_layers": 20, "finetune_all_from": start, "finetune_epochs": 2, "shift": 0.0}
+    values |= {"finetune_all_epochs": 20, "finetune_all_shift": 0.2}
+    (old_run / "recipe.toml").write_text(
+        "\n".join(["model = 'efficientnet-lite0'", *(f"{key} = {value}" for key, value in values.items())])
+    )
+    recipe = run_to_repeat(old_run, None).recipe
+    whole = tuned_layers(recipe, 42) == "all"
+    assert (tuned_epochs(recipe, whole=whole), working_shift(recipe, whole=whole)) == (epochs, shift)

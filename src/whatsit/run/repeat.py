@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from whatsit.bundle.make import versions
 from whatsit.bundle.read import read_bundle, run_folder
@@ -16,7 +18,8 @@ from whatsit.run.plan import make_plan
 from whatsit.run.record import read_metrics, read_split, reading
 from whatsit.run_files import METRICS, RECIPE, SPLIT
 from whatsit.training.clock import duration
-from whatsit.training.recipe import Recipe
+from whatsit.training.knobs import ALL
+from whatsit.training.recipe import SOME_EPOCHS, Recipe
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def run_to_repeat(run: str | Path, data: str | Path | None) -> RunToRepeat:
         if seconds is not None and not 0 < seconds < math.inf:
             raise ValueError(f"time_limit is {seconds}")
     try:
-        recipe = make_plan(str(folder / RECIPE), None, None, None, {})
+        recipe = make_plan(str(folder / RECIPE), None, None, None, _of_some_layers(folder))
     except UsageError as error:
         raise UsageError(f"{folder}: this run cannot be repeated: {error}") from None
     where = data or metrics.get("data")
@@ -104,6 +107,23 @@ def run_to_repeat(run: str | Path, data: str | Path | None) -> RunToRepeat:
             f"{folder}: the run does not say where its pictures are; give them: whatsit train DATA --from-run {run}"
         )
     return RunToRepeat(folder, str(where), recipe, seconds)
+
+
+def _of_some_layers(folder: Path) -> dict[str, Any]:
+    """Return what a run of 0.1.0 fine-tuned some layers with, as settings.
+
+    In 0.1.0 all layers had epochs and a shift of their own; a recipe is read with these where all may be tuned.
+    """
+    try:
+        old = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}  # `make_plan` says what is wrong
+    layers, start = old.get("finetune_layers"), old.get("finetune_all_from")
+    if "finetune_all_epochs" not in old or not layers or layers == ALL or not isinstance(start, int):
+        return {}
+    if sum(picture.split == "train" for picture in read_split(folder)) >= start:
+        return {}
+    return {"finetune_epochs": old.get("finetune_epochs", SOME_EPOCHS), "shift": old.get("shift", 0.0)}
 
 
 def _versions_of(folder: Path) -> dict[str, str]:
