@@ -15,7 +15,7 @@ from whatsit.images.decode import decode
 from whatsit.images.scan import scan
 from whatsit.models import backbones, classifier
 from whatsit.models.backend import load_keras
-from whatsit.models.weights import efficientnet_lite0_file, read_state_dict
+from whatsit.models.weights import published_file, read_state_dict
 
 load_keras()
 import keras  # noqa: E402
@@ -56,10 +56,11 @@ def test_upscale_takes_smaller_pictures_to_the_same_size() -> None:
     assert small.outputs[-1].shape == (None, 2, 2, 1280)
 
 
-def test_efficientnet_lite0_with_its_own_last_layer_knows_imagenet_classes(shared_data: Path) -> None:
-    """The published network said of these photos: 96 % of dogs are one of ImageNet's dogs, 79 % of cats one of its few cats."""
-    weights = read_state_dict(efficientnet_lite0_file())
-    network = classifier.pooled_features(backbones.build("efficientnet-lite0", 224), "last")
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite2"])
+def test_published_network_with_its_own_last_layer_knows_imagenet_classes(name: str, shared_data: Path) -> None:
+    """Lite0 said of these photos: 96 % of dogs are one of ImageNet's dogs, 79 % of cats one of its few cats."""
+    weights = read_state_dict(published_file(name))
+    network = classifier.pooled_features(backbones.build(name, 224), "last")
     engine = open_engine(classifier.features_to_onnx(network), ["embedding"])
     dataset = scan(shared_data / "cats-dogs.zip")
     right = {"cat": 0, "dog": 0}

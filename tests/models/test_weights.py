@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from whatsit.errors import ModelError
-from whatsit.models.weights import efficientnet_lite0_file, read_state_dict
+from whatsit.models.weights import published_file, read_state_dict
 
 
 def test_published_weights_are_read_as_arrays() -> None:
-    weights = read_state_dict(efficientnet_lite0_file())
+    weights = read_state_dict(published_file("efficientnet-lite0"))
     assert weights["_conv_stem.weight"].shape == (32, 3, 3, 3)
     assert weights["_fc.weight"].shape == (1000, 1280)
     assert all(np.isfinite(array).all() for array in weights.values())
@@ -36,14 +36,14 @@ def test_code_in_a_file_is_never_run(tmp_path: Path, place: int) -> None:
 
 @pytest.mark.parametrize("keep", [0, 10, 100, 40_000, 1_000_000])
 def test_file_that_is_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
-    (tmp_path / "cut.pth").write_bytes(efficientnet_lite0_file().read_bytes()[:keep])
+    (tmp_path / "cut.pth").write_bytes(published_file("efficientnet-lite0").read_bytes()[:keep])
     with pytest.raises(ModelError, match=r"cut\.pth: these weights cannot be read"):
         read_state_dict(tmp_path / "cut.pth")
 
 
 @pytest.mark.parametrize("count", [2**60, 2**63])
 def test_file_that_promises_more_than_it_has_is_refused(tmp_path: Path, count: int) -> None:
-    data = efficientnet_lite0_file().read_bytes()
+    data = published_file("efficientnet-lite0").read_bytes()
     file = io.BytesIO(data)
     for _ in range(5):
         list(pickletools.genops(file))

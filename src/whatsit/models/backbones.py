@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whatsit.errors import ModelError
-from whatsit.models.weights import Weights, efficientnet_lite0_file, read_state_dict
+from whatsit.models.weights import Weights, published_file, read_state_dict
 
 if TYPE_CHECKING:
     import keras
 
 DEFAULT = "efficientnet-lite0"
+STRONGER = "efficientnet-lite2"  # that takes 1.4 times as long
 CAFFE_MEANS_BGR = (103.939, 116.779, 123.68)  # the ImageNet means that VGG and ResNet were trained with
 
 
@@ -37,13 +38,18 @@ class Backbone:
     min_size: int = 32
     # Where Keras keeps its ImageNet weights once downloaded, below ~/.keras/models; empty where there is one for each size.
     file: str = ""
+    repeats: tuple[int, ...] = ()  # of the blocks of each stage of an EfficientNet-Lite
+    widths: tuple[int, ...] = (16, 24, 40, 80, 112, 192, 320)  # channels of each stage of an EfficientNet-Lite
 
 
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
         Backbone("efficientnet-lite0", ("block5_expand_relu", "block8_expand_relu", "block11_expand_relu",
-                                        "block14_expand_relu", "head_relu"), "lite", 49),
+                                        "block14_expand_relu", "head_relu"), "lite", 49, repeats=(1, 2, 2, 3, 3, 4, 1)),
+        Backbone("efficientnet-lite2", ("block7_expand_relu", "block11_expand_relu", "block15_expand_relu",
+                                        "block19_expand_relu", "head_relu"), "lite", 64, repeats=(1, 3, 3, 4, 4, 5, 1),
+                 widths=(16, 24, 48, 88, 120, 208, 352)),
         Backbone("mobilenetv2", ("block_6_expand_relu", "block_10_expand_relu", "block_13_expand_relu",
                                  "block_16_expand_relu", "out_relu"), "tf", 52, "MobileNetV2"),
         Backbone("vgg16", ("block3_pool", "block4_pool", "block5_conv3"), "caffe", 13, "VGG16",
@@ -55,10 +61,10 @@ BACKBONES = {
 
 
 def backbones_at_hand() -> list[str]:
-    """Return the default backbone and those that Keras has downloaded before."""
+    """Return the backbones whose weights come along, and those that Keras has downloaded before."""
     kept = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")) / "models"  # noqa: PTH111 - never raises
     return [
-        name for name, backbone in BACKBONES.items() if name == DEFAULT or (kept / (backbone.file or "-")).is_file()
+        name for name, backbone in BACKBONES.items() if backbone.repeats or (kept / (backbone.file or "-")).is_file()
     ]
 
 
@@ -79,18 +85,16 @@ def build(name: str, size: int, *, upscale: int = 1, weights: str | Path = "auto
         ModelError: the weights are missing, cannot be downloaded, or do not fit.
     """
     import keras
-    from keras import layers
 
     backbone = BACKBONES[name]
     image = keras.Input((size // upscale, size // upscale, 3), dtype="uint8", name="image")
     x = _scale(image, backbone.scaling, upscale)
     if backbone.application:
         return _application(backbone, image, x, size, weights)
-    end = _efficientnet_lite0(x, layers)
-    whole = keras.Model(image, end)
+    whole = keras.Model(image, _efficientnet_lite(x, backbone))
     if weights != "none":
-        path = efficientnet_lite0_file() if weights == "auto" else Path(weights)
-        _load_efficientnet_lite0(whole, read_state_dict(path), path)
+        path = published_file(name) if weights == "auto" else Path(weights)
+        _load_efficientnet_lite(whole, read_state_dict(path), path, name)
     return keras.Model(image, [whole.get_layer(tap).output for tap in backbone.taps], name=name)
 
 
@@ -150,13 +154,14 @@ def _stock(backbone: Backbone, make: Callable[..., Any], size: int, weights: str
     return stock
 
 
-# Repeats, kernel, stride, expansion, channels of each stage (Tan and Le 2019, EfficientNet-B0, with the changes of
-# EfficientNet-Lite: no squeeze-and-excitation, ReLU6, stem and head not scaled).
-_STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
-           (1, 3, 1, 6, 320))  # fmt: skip
+# Kernel, stride and expansion of each stage (Tan and Le 2019, EfficientNet-B0, with the changes of EfficientNet-Lite: no
+# squeeze-and-excitation, ReLU6, stem and head not scaled).
+_STAGES = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
 
 
-def _efficientnet_lite0(x: Any, layers: Any) -> Any:
+def _efficientnet_lite(x: Any, backbone: Backbone) -> Any:
+    from keras import layers
+
     def normalize(value: Any, name: str, *, relu: bool = True) -> Any:
         value = layers.BatchNormalization(epsilon=1e-3, momentum=0.99, name=f"{name}_bn")(value)
         return layers.ReLU(6.0, name=f"{name}_relu")(value) if relu else value
@@ -164,7 +169,8 @@ def _efficientnet_lite0(x: Any, layers: Any) -> Any:
     x = layers.Conv2D(32, 3, 2, "same", use_bias=False, name="stem_conv")(x)
     x = normalize(x, "stem")
     block = 0
-    for repeats, kernel, first_stride, expansion, channels in _STAGES:
+    stages = zip(backbone.repeats, backbone.widths, _STAGES, strict=True)
+    for repeats, channels, (kernel, first_stride, expansion) in stages:
         for repeat in range(repeats):
             stride = first_stride if repeat == 0 else 1
             name, shortcut = f"block{block}", x
@@ -197,17 +203,17 @@ def _published_name(layer: str) -> str:
     return f"_blocks.{place.removeprefix('block')}.{inner}"
 
 
-def _load_efficientnet_lite0(model: keras.Model, weights: Weights, path: Path) -> None:
+def _load_efficientnet_lite(model: keras.Model, weights: Weights, path: Path, name: str) -> None:
     try:
         for layer in model.layers:
             if not layer.weights:
                 continue
-            name = _published_name(layer.name)
+            there = _published_name(layer.name)
             if layer.name.endswith("_bn"):
                 parts = ("weight", "bias", "running_mean", "running_var")
-                layer.set_weights([weights[f"{name}.{part}"] for part in parts])
+                layer.set_weights([weights[f"{there}.{part}"] for part in parts])
             else:  # [out, in, h, w] there, [h, w, in, out] here; depthwise [channels, 1, h, w] and [h, w, channels, 1]
                 depthwise = layer.name.endswith("depthwise_conv")
-                layer.set_weights([weights[f"{name}.weight"].transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))])
+                layer.set_weights([weights[f"{there}.weight"].transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))])
     except (KeyError, ValueError) as error:
-        raise ModelError(f"{path}: these are not weights of 'efficientnet-lite0': {error}") from None
+        raise ModelError(f"{path}: these are not weights of '{name}': {error}") from None

