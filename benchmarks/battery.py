@@ -29,7 +29,7 @@ HEAD = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+")
-    parser.add_argument("--recipe", default="fast")
+    parser.add_argument("--recipe")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--time-limit")
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
@@ -49,11 +49,12 @@ def main() -> None:
 
 
 def measure(data: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    more = [argument for setting in options.settings for argument in ("--set", setting)]
+    more = ["--recipe", options.recipe] if options.recipe else []
+    more += [argument for setting in options.settings for argument in ("--set", setting)]
     more += ["--time-limit", options.time_limit] if options.time_limit else []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        command = ["train", data, "--recipe", options.recipe, "--seed", str(seed), *more, "--json", "--out", str(out)]
+        command = ["train", data, "--seed", str(seed), *more, "--json", "--out", str(out)]
         done = run_cold(command, Path(folder))
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     test, examined = metrics["test"], metrics["examination"] or {}

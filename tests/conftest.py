@@ -135,15 +135,16 @@ class Listener(Reporter):
 
 
 class Impatient(Listener):
-    """Interrupts, as Ctrl-C does, in the first epoch of a stage."""
+    """Interrupts, as Ctrl-C does, at the end of an epoch of a stage, once."""
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, epoch: int = 1) -> None:
         super().__init__()
-        self._stage = stage
+        self._at: tuple[str, int] | None = (stage, epoch)
 
     def emit(self, event: Event) -> None:
         super().emit(event)
-        if isinstance(event, EpochDone) and event.entry["stage"] == self._stage:
+        if isinstance(event, EpochDone) and (event.entry["stage"], event.entry["epoch"]) == self._at:
+            self._at = None
             raise KeyboardInterrupt
 
 

@@ -53,7 +53,7 @@ def test_toml_writes_every_default_out() -> None:
         ({"filters": [0]}, "'filters' must be from 1 to 2048, received 0"),
         ({"filters": [8] * 9}, "'filters' must be at most 8 numbers, received 9"),
         ({"optimizer": "adamw"}, "unknown optimizer 'adamw'; did you mean 'adam'?"),
-        ({"candidates": ["fastest"]}, "unknown candidates 'fastest'; did you mean 'fast'?"),
+        ({"ladder": "high"}, "'ladder' must be true or false, received 'high'"),
     ],
 )
 def test_bad_values_are_refused_with_what_is_allowed(values: dict[str, object], message: str) -> None:
@@ -200,3 +200,10 @@ def test_reference_page_is_current() -> None:
     script = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "recipe_keys.py"))
     page = script["PAGE"].read_text(encoding="utf-8")
     assert page == script["page"](), "run: python docs/recipe_keys.py"
+
+
+def test_candidates_of_version_0_1_0_are_the_ladder() -> None:
+    old = {"name": "mine", "candidates": ["finetune", "scratch"], "test_time_shift": 0.03, "seed": 3}
+    found = change(Recipe(), old, "old.toml")
+    assert (found.name, found.seed, found.ladder, found.flip, found.test_time_shift) == ("mine", 3, True, True, 0.0)
+    assert not change(Recipe(), {"candidates": [], "test_time_shift": 0.03}, "old.toml").ladder

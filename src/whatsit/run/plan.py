@@ -31,7 +31,7 @@ def make_plan(
     said = {*settings, *(_said_in(plan, written) if not ours else ())}
     refuse_without_effect(plan, said - settings.keys(), recipe)
     plan = with_settings(plan, settings, "--set")
-    own = plan.model in SCRATCH_MODELS or bool(plan.candidates)
+    own = plan.model in SCRATCH_MODELS or plan.ladder
     if backbone is not None:
         if own:
             raise UsageError(
@@ -73,6 +73,6 @@ def _without_mirror(plan: Recipe, wishes: dict[str, Any], own: bool) -> Recipe:
 
 
 def _said_in(recipe: Recipe, written: Collection[str]) -> set[str]:
-    """Return the keys that a file changes; of candidates, also those at their default."""
+    """Return the keys that a file changes; of a ladder, also those at their default."""
     standard = Recipe()
-    return {key for key in written if recipe.candidates or getattr(recipe, key) != getattr(standard, key)}
+    return {key for key in written if recipe.ladder or getattr(recipe, key) != getattr(standard, key)}

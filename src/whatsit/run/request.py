@@ -56,13 +56,19 @@ class Request:
             require_tensorboard()
         return self._repeating(criteria) if self.from_run is not None else self._new(criteria)
 
+    @property
+    def _recipe(self) -> str:
+        """The recipe's name: what suits the time, where nothing is said but the time."""
+        if self.recipe:
+            return self.recipe
+        only_time = self.time_limit is not None and not (
+            self.backbone or self.weights or self.settings.keys() - {"flip"}
+        )
+        return "best" if only_time else "fast"
+
     def _new(self, criteria: dict[str, float]) -> RunSpec:
         as_started = self.resume and not (self.recipe or self.backbone or self.weights or self.settings)
-        recipe = (
-            None
-            if as_started
-            else make_plan(self.recipe or "fast", self.backbone, self.weights, self.seed, self.settings)
-        )
+        recipe = None if as_started else make_plan(self._recipe, self.backbone, self.weights, self.seed, self.settings)
         seconds = allowed_seconds(self.time_limit)
         if self.limit is not None and self.limit < 3:
             raise UsageError(

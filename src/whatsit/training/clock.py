@@ -64,16 +64,22 @@ class Clock:
         self.started = time.perf_counter() if started is None else started  # when the run began
         self._afterwards = afterwards or Afterwards()
         self._reserved = 0.0
+        self.stopped = False
 
     @property
     def limited(self) -> bool:
         """Whether there is a limit at all."""
-        return self._limit is not None
+        return self._limit is not None or self.stopped
+
+    def stop(self) -> None:
+        """Leave no time: what trains ends with what it has."""
+        self.stopped = True
 
     def part(self, share: float) -> Clock:
         """Return a clock that runs out when that share of the remaining time is used."""
-        limit = None if self._limit is None else share * self.left() / AIM
-        return Clock(limit, self._say)
+        part = Clock(share * self.left() / AIM if self.limited else None, self._say)
+        part.stopped = self.stopped
+        return part
 
     def reserve(self, per_picture: float, first: int = 0) -> None:
         """Keep time for what follows training.
@@ -87,6 +93,8 @@ class Clock:
 
     def left(self) -> float:
         """Return the seconds left for training, never below 0; infinite without a limit."""
+        if self.stopped:
+            return 0.0
         if self._limit is None:
             return float("inf")
         return max(0.0, AIM * self._limit - self._reserved - (time.perf_counter() - self.started))

@@ -7,6 +7,7 @@ weights, its precision and the resize rule. So a second run, another split, or t
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -218,6 +219,17 @@ class FrozenNetwork:
     def bytes(self, pictures: int, views: tuple[str, ...]) -> int:
         """Return the bytes that the features of that many images take."""
         return 2 * self.width * pictures * len(views)
+
+    def seconds_per_image(self) -> float:
+        """Return the seconds for an image that is decoded already."""
+        height, width = self._network.size
+        pixels = np.random.default_rng(0).integers(0, 256, (8, height, width, 3), dtype=np.uint8)
+        rounds = []
+        for _ in range(3):  # the first is to warm up
+            started = time.perf_counter()
+            count = sum(len(outputs[0]) for outputs in self._network.engine.stream(iter([pixels] * 8)))
+            rounds.append((time.perf_counter() - started) / count)
+        return min(rounds[1:])
 
     def run(self, pixels: Images) -> npt.NDArray[Any]:
         """Return the features float32 `[N, F]` of images uint8 `[N, H, W, 3]`."""

@@ -26,6 +26,7 @@ from whatsit.training.trained import Trained, finish, logits_of_pixels
 from whatsit.training.trainer import Fitted, logits_of_views
 from whatsit.training.unknown import MAX_PICTURES, enough_rows, fit_mahalanobis
 
+STAGE = "finetune"  # in the history, behind the prefix
 HEAD_SHARE = 0.35  # of the time, at most, for the features of the frozen network and its head
 
 
@@ -66,7 +67,7 @@ def tune(head: FrozenHead) -> Trained:
     data = _data(second, head.train_labels, bottom)
     labels = head.validation_labels
     rate = ("finetune_learning_rate", second.recipe.learning_rate)
-    task = Task(f"{context.stage_prefix}finetune", model, data.batches, data.held_views[0], labels, rate)
+    task = Task(f"{context.stage_prefix}{STAGE}", model, data.batches, data.held_views[0], labels, rate)
     fitted = fit(task, second.recipe, context.history, context.clock)
     copy_weights(fitted.model, whole)
     copy_weights(whole, shipped)

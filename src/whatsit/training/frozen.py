@@ -9,10 +9,12 @@ from typing import Any
 from whatsit.arrays import Labels
 from whatsit.models import backbones, classifier
 from whatsit.training.calibration import beats, calibrated_losses, clearly_less
+from whatsit.training.clock import Clock
 from whatsit.training.context import Context
 from whatsit.training.features import FrozenNetwork, width_of
 from whatsit.training.head import Head, Seen, fit_head, fit_probe_head
 from whatsit.training.history import LOGGED
+from whatsit.training.recipe import Recipe
 from whatsit.training.subset import choose_images
 from whatsit.training.trained import FAR_BELOW, Trained, finish
 from whatsit.training.trainer import Fitted
@@ -33,22 +35,64 @@ class FrozenHead:
     trained: Trained
 
 
+@dataclass(frozen=True)
+class Looked:
+    """A frozen backbone that has looked at the images, up to each depth."""
+
+    context: Context  # without unreadable images
+    networks: dict[
+        str, Any
+    ]  # the Keras model up to each depth, from `image` to (feature_map, embedding); the deepest last
+    frozen: FrozenNetwork  # the last of them
+    seen: Seen
+    clock: Clock  # of the features and the heads on them
+
+
 def train_frozen(context: Context, share: float = 0.9) -> FrozenHead:
     """Train a head on a frozen backbone, in that share of the time that is left."""
-    depths = ("last", "all") if context.recipe.features == "auto" else (context.recipe.features,)
+    return fit_heads(look(context, share))
+
+
+def pace_of(context: Context) -> float:
+    """Return the seconds that the frozen backbone of a recipe takes for a decoded image."""
+    return _networks(context, _depths(context.recipe))[1].seconds_per_image()
+
+
+def _depths(recipe: Recipe) -> tuple[str, ...]:
+    return ("last", "all") if recipe.features == "auto" else (recipe.features,)
+
+
+def look(context: Context, share: float, more_views: tuple[str, ...] = ()) -> Looked:
+    """Compute the features of the images, of as many as fit into that share of the time.
+
+    `more_views` are views of the validation images beside those that the recipe predicts by.
+    """
+    depths = _depths(context.recipe)
     networks, frozen = _networks(context, depths)
     context.reserve(networks[depths[-1]])
     context, clock = choose_images(context, frozen, share), context.clock.part(share)
-    context, seen = _look(context, frozen)
+    held_views = (*context.test_views, *(view for view in more_views if view not in context.test_views))
+    train = frozen.features(context.dataset, "train", context.recipe.views, context.reporter)
+    held = frozen.features(context.dataset, "validation", held_views, context.reporter)
+    context = context.without([*train.failed, *held.failed])
+    seen = Seen(train.views, context.labels(train.pictures), held.views, context.labels(held.pictures))
+    return Looked(context, networks, frozen, seen, clock)
+
+
+def fit_heads(looked: Looked) -> FrozenHead:
+    """Fit a head at each depth that the recipe asks for, and a linear probe; keep the best."""
+    context, seen, clock = looked.context, looked.seen, looked.clock
+    depth = context.recipe.features
+    networks = {name: network for name, network in looked.networks.items() if depth in ("auto", name)}
     heads: list[Head] = []
-    for depth, network in networks.items():
+    for name, network in networks.items():
         ours = clock.part(1.0 / (len(networks) - len(heads))) if clock.limited else None
-        heads.append(fit_head(context, depth, network, seen, ours))
+        heads.append(fit_head(context, name, network, seen, ours))
     best = heads[0]  # within two standard errors the simpler head; a small validation set would choose by chance
     losses = [calibrated_losses(head.logits, seen.held_labels) for head in heads]
     if len(heads) > 1 and clearly_less(losses[1], losses[0], errors=2):
         best = heads[1]
-    rival = None if context.brief else fit_probe_head(context, networks[depths[-1]], seen)
+    rival = None if context.brief else fit_probe_head(context, [*networks.values()][-1], seen)
     warnings: tuple[str, ...] = ()
     if rival and beats(rival.right(seen), best.right(seen)):
         warnings = _ship_the_probe(context, rival, best, seen)
@@ -58,6 +102,7 @@ def train_frozen(context: Context, share: float = 0.9) -> FrozenHead:
     embedding = seen.train["original"][rows, -width_of(best.network) :]
     known = fit_mahalanobis(embedding, seen.labels[rows], classes, seed)
     probe = rival.fitted.best["val_accuracy"] if rival else None
+    frozen = looked.frozen
     trained = finish(context, best.network, best.fitted, seen.held_labels, best.logits, known, frozen, probe)
     trained = replace(trained, warnings=(*warnings, *trained.warnings))
     return FrozenHead(context, best.network, best.fitted, seen.labels, seen.held_labels, trained)
@@ -85,14 +130,6 @@ def _networks(context: Context, depths: tuple[str, ...]) -> tuple[dict[str, Any]
         _OPEN[key] = networks, FrozenNetwork.of_model(networks[depths[-1]])
     keras.utils.set_random_seed(recipe.seed)  # a head begins alike, whether its network was built now or before
     return _OPEN[key]
-
-
-def _look(context: Context, frozen: FrozenNetwork) -> tuple[Context, Seen]:
-    """Return the features, and the context without unreadable images."""
-    train = frozen.features(context.dataset, "train", context.recipe.views, context.reporter)
-    held = frozen.features(context.dataset, "validation", context.test_views, context.reporter)
-    context = context.without([*train.failed, *held.failed])
-    return context, Seen(train.views, context.labels(train.pictures), held.views, context.labels(held.pictures))
 
 
 def _ship_the_probe(context: Context, probe: Head, head: Head, seen: Seen) -> tuple[str, ...]:

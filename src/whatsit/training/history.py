@@ -54,7 +54,9 @@ class History:
 
     def restore(self, entries: Sequence[Epoch]) -> None:
         """Add the epochs of a stage that an interrupted run completed."""
-        self.entries += entries  # the file has them, and those of later stages, until the next epoch is noted
+        known = {(entry["stage"], entry["epoch"]) for entry in self.entries}
+        # The file has them, and those of later stages, until the next epoch is noted.
+        self.entries += [entry for entry in entries if (entry["stage"], entry["epoch"]) not in known]
 
     def _write(self) -> None:
         text = io.StringIO()

@@ -75,6 +75,10 @@ def fit(task: Task, recipe: Recipe, history: History, clock: Clock | None = None
         if clock and not state.done:
             clock.go_on(task.stage, len(state.entries), state.plan["epochs"])
     saved = time.perf_counter()
+    if clock and clock.stopped:
+        if not state.best_weights:
+            raise TrainingError("it was stopped before its first epoch was over")
+        state.done = True
     advance = None if state.done else history.reporter.stage(f"Training ({task.stage})", Work.TRAINING)
     while advance and not state.done:
         _one_epoch(trainer, task, recipe, history, state, clock, advance)

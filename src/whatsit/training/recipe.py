@@ -61,7 +61,7 @@ class Recipe:
     """
 
     # fmt: off
-    name: str = key("fast", "The name of the recipe, as runs show it.", beside_candidates=True, fixed=True)
+    name: str = key("fast", "The name of the recipe, as runs show it.", beside_ladder=True, fixed=True)
     model: str = key(DEFAULT, "`simple-cnn` and `modern-cnn` are trained from scratch; a backbone is pretrained.", "network",
         choices=(*SCRATCH_MODELS, *BACKBONES), also=("backbone",), search={"head": backbones})
     weights: str = key(AUTO, "Of the backbone: `auto` (ImageNet), `none` (random), or a path.", "network", when=(PRETRAINED,))
@@ -83,7 +83,7 @@ class Recipe:
     test_time_flip: bool = key(False, "Predict by the mean logits of an image and its mirror image.", "views",
         search={"head": if_mirrored(False, True)})
     test_time_shift: float = key(0.0, "Predict also by two views, mirrored as well, moved diagonally by this share of the side.",
-        "views", within=(0.0, 0.25), beside_candidates=True)
+        "views", within=(0.0, 0.25))
     epochs: int = key(30, "Epochs of a network from scratch, or of a head.", "fit", within=(1, 10_000), also=("num_epochs",))
     batch_size: int = key(0, "0: a sixteenth of an epoch, 32 to 512 (to 128 of `simple-cnn`).", "fit", within=(0, 4096),
         also=("batch", "bs"), search={"head": Choice((0, 64, 128, 256, 512)), "scratch": Choice((32, 64, 128, 256))})
@@ -130,7 +130,8 @@ class Recipe:
         search={"simple-cnn": Span(0.0, 0.15)})
     shear: float = key(0.0, "At most this share of the height, sideways.", "augment", within=(0.0, 2.0), when=(LIVE,),
         search={"simple-cnn": Span(0.0, 0.15)})
-    flip: bool = key(False, "Mirror images; false also keeps the views from being mirrored.", "augment", when=(MIRRORS,))
+    flip: bool = key(False, "Mirror images; false also keeps the views from being mirrored.", "augment", when=(MIRRORS,),
+        beside_ladder=True)
     rand_augment: float = key(0.0, "Magnitude of two random changes of an image (RandAugment).", "augment", within=(0.0, 30.0),
         when=(LIVE,))
     random_erasing: float = key(0.0, "Chance that a rectangle of an image is erased.", "augment", within=_SHARE, when=(LIVE,),
@@ -138,10 +139,9 @@ class Recipe:
     mixup: float = key(0.0, "Alpha of the mixture of two images.", "augment", within=(0.0, 10.0), when=(LIVE,))
     cutmix: float = key(0.0, "Alpha of the area that comes from another image.", "augment", within=(0.0, 10.0), when=(LIVE,))
     mix_chance: float = key(1.0, "Chance of a batch to be mixed by either.", "augment", within=_SHARE, when=(LIVE,))
-    candidates: tuple[str, ...] = key((), "Recipes that are tried within the time limit, the best in validation kept; all else "
-        "but `test_time_shift` is theirs.", choices=("fast", "finetune", "scratch", "baseline"), beside_candidates=True,
-        fixed=True)
-    seed: int = key(0, "Of the split and of training.", within=(0, 2**31 - 1), beside_candidates=True, fixed=True)
+    ladder: bool = key(False, "Climb from a linear probe over frozen backbones to fine-tuning, as far as the time goes; all else "
+        "but `flip` is chosen on the way.", beside_ladder=True, fixed=True)
+    seed: int = key(0, "Of the split and of training.", within=(0, 2**31 - 1), beside_ladder=True, fixed=True)
     # fmt: on
 
     def test_views(self, side: int) -> tuple[str, ...]:
@@ -158,9 +158,12 @@ def without_effect(recipe: Recipe, names: Collection[str]) -> tuple[str, str] | 
     None where all count.
     """
     for name in sorted(set(names) & KEYS.keys()):
-        if recipe.candidates:
-            if not KEYS[name].beside_candidates:
-                return name, f"it tries {' and '.join(recipe.candidates)} as they are; set it for one of them"
+        if recipe.ladder:
+            if not KEYS[name].beside_ladder:
+                return (
+                    name,
+                    "it chooses what suits the data and the time; set it for a recipe such as 'fast' or 'finetune'",
+                )
             continue
         for condition in KEYS[name].when:
             if not condition.holds(recipe):
@@ -233,6 +236,8 @@ def flat(values: Mapping[str, Any], recipe: Recipe, where: str) -> dict[str, Any
             if named.get(path, path) in found:
                 raise RecipeError(f"{where}: '{named.get(path, path)}' is there twice; leave one of them out")
             found[named.get(path, path)] = one
+    if found.pop("candidates", None):  # of 0.1.0: the ladder does now what they did
+        found = {key: one for key, one in found.items() if key in ("name", "seed")} | {"ladder": True, "flip": True}
     return _without_twins(found, recipe) if _TWINS & found.keys() else found
 
 

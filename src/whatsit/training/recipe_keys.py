@@ -72,7 +72,7 @@ class Key:
     most: int = 0  # items of a list; 0: any number
     also: tuple[str, ...] = ()  # what others call it
     when: tuple[Condition, ...] = ()  # all must hold
-    beside_candidates: bool = False  # whether a recipe that tries others uses it itself
+    beside_ladder: bool = False  # whether a recipe that climbs the ladder uses it
     fixed: bool = False  # never searched
     log: bool = False  # searched by ratio
     search: Mapping[str, Any] = field(default_factory=dict)  # of a kind of recipe: a knob, or a function that makes one

@@ -66,6 +66,13 @@ class Trained:
         """
         return clearly_less(self.losses, other.losses, errors=2) and not beats(other.right, self.right)
 
+    def improves_on(self, other: Trained) -> bool:
+        """Return whether validation rather prefers this one.
+
+        It is for what is likely better to begin with: half a standard error of the paired losses is enough.
+        """
+        return clearly_less(self.losses, other.losses, errors=0.5) and not beats(other.right, self.right)
+
     @functools.cached_property
     def classifier(self) -> keras.Model:
         """The whole, a copy: from `image` to calibrated `probabilities` [N, K]."""

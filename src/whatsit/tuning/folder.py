@@ -155,9 +155,8 @@ class Request:
 def begin_study(folder: Path, request: Request) -> tuple[StudyFolder, Dataset]:
     """Begin a study: return its new folder, and its images. Raises as `make_folder`."""
     recipe = request.recipe or Recipe()
-    if recipe.candidates:
-        tried = ", ".join(recipe.candidates)
-        raise RecipeError(f"the recipe '{recipe.name}' chooses among others; tune one of them: {tried}")
+    if recipe.ladder:
+        raise RecipeError(f"the recipe '{recipe.name}' chooses among others; tune one such as fast or finetune")
     dataset = request.open_images(request.limit, recipe.seed)
     recipe = to_tune(recipe, len(dataset.of("train")), request.settings)
     space = space_to_json(searched_space(recipe, dataset, request.settings, request.search))

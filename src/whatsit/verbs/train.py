@@ -45,13 +45,14 @@ def train(
     Args:
         data: a folder, archive, CSV or name, as `whatsit train --help` says.
         from_run: the folder of a run to repeat: its images (at DATA, where they were moved), splits, recipe and seed.
-        recipe: the name of a recipe, or a TOML file; `fast` by default.
+        recipe: the name of a recipe, or a TOML file; by default `fast`, and `best` where only a time limit is given.
         backbone: instead of the recipe's.
         weights: of the backbone: `auto`, `none` or a path.
         out: the run folder to make; `runs/DATA-RECIPE` by default. It must not exist.
         seed: of the split and of training; how nearly it gives the same run again is in the README.
         limit: the most images of each class.
-        time_limit: how long the whole may take, in seconds or as text such as `10m`; training is fitted to it.
+        time_limit: how long the whole may take, in seconds or as text such as `10m`; training is fitted to it, as
+            `best` does: it climbs from a frozen network to fine-tuning as far as the time goes.
         resume: continue the run that was interrupted, as it was started.
         settings: recipe keys and values that replace the recipe's.
         tensorboard: also write each epoch into `tensorboard/` of the run folder.

@@ -45,7 +45,10 @@ def demo(
 def train(
     data: Annotated[str | None, DATA] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="fast (the default), finetune, best, baseline, scratch, or a TOML file.")
+        str | None,
+        typer.Option(
+            help="fast (the default), best (the default with --time-limit), finetune, baseline, scratch, or a TOML file."
+        ),
     ] = None,
     backbone: Backbone = None,
     weights: Weights = None,
@@ -54,7 +57,7 @@ def train(
     limit: Limit = None,
     time_limit: Annotated[
         str | None,
-        typer.Option(help="How long the whole run may take, such as 10m or 1h30m; the plan is fitted to it."),
+        typer.Option(help="How long the whole run may take, such as 10m or 1h30m; more time, a better model."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that was interrupted.")] = False,
     report: Annotated[bool, typer.Option(help="Also question the model and write report.html and plots/.")] = True,

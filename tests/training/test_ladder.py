@@ -1,0 +1,210 @@
+"""The ladder's decisions, with rungs that train nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from tests.conftest import Listener
+from whatsit.events import SILENT
+from whatsit.images.data import split_data
+from whatsit.images.scan import scan
+from whatsit.models.unknown import Mahalanobis
+from whatsit.training import ladder
+from whatsit.training.clock import Clock
+from whatsit.training.context import Context
+from whatsit.training.frozen import FrozenHead, Looked
+from whatsit.training.head import Seen
+from whatsit.training.history import History
+from whatsit.training.loop import TrainingError
+from whatsit.training.recipe import Recipe, load
+from whatsit.training.trained import Trained
+
+HELD = 40  # validation images
+ALL_RUNGS = ["fast", "stronger", "deepest", "all", "longer"]
+
+
+def trained(loss: float, recipe: Recipe | None = None) -> Trained:
+    losses = np.full(HELD, loss)
+    nothing = cast(Any, None)
+    known = cast(Mahalanobis, None)
+    right = np.ones(HELD, bool)
+    return Trained(nothing, nothing, nothing, {}, 1.0, (), known, losses, right, recipe or load("fast"))
+
+
+class Rungs:
+    """Stand-ins for what trains: each rung has a loss, or an exception."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, pace: float = 1e-6, mirrored: float = 1.0) -> None:
+        self.losses: dict[str, float] = {rung: 1.0 - 0.1 * place for place, rung in enumerate(ALL_RUNGS)}
+        self.raises: dict[str, BaseException] = {}
+        self.done: list[str] = []
+        self.recipes: dict[str, Recipe] = {}
+        self._mirrored = mirrored
+        patch.setattr(ladder, "pace_of", lambda context: pace)
+        patch.setattr(ladder, "look", self.look)
+        patch.setattr(ladder, "fit_heads", self.fit_heads)
+        patch.setattr(ladder, "tune", self.tune)
+
+    def look(self, context: Context, share: float, more_views: tuple[str, ...]) -> Looked:
+        """Return features that tell two classes apart; of mirror images, in that share only."""
+        labels = np.arange(HELD) % 2
+        features = np.stack([labels, 1 - labels], axis=1).astype(np.float16)
+        wrong = np.arange(HELD) >= self._mirrored * HELD
+        mirrored = np.where(wrong[:, None], features[:, ::-1], features)
+        views = {"original": features, "flip": mirrored}
+        return Looked(context, {}, cast(Any, None), Seen(views, labels, views, labels), context.clock)
+
+    def fit_heads(self, looked: Looked) -> FrozenHead:
+        context = looked.context
+        rung = context.stage_prefix.rstrip("-") or "fast"
+        if rung in ("fast", "stronger"):
+            self.happen(rung, context)
+        nothing = cast(Any, None)
+        result = trained(self.losses[rung], context.recipe)
+        return FrozenHead(context, nothing, nothing, looked.seen.labels, looked.seen.held_labels, result)
+
+    def tune(self, head: FrozenHead) -> Trained:
+        rung = head.context.stage_prefix.rstrip("-")
+        self.happen(rung, head.context)
+        return trained(self.losses[rung], head.context.recipe)
+
+    def happen(self, rung: str, context: Context) -> None:
+        self.done.append(rung)
+        self.recipes[rung] = context.recipe
+        if rung in self.raises:
+            raise self.raises.pop(rung)
+
+
+Climb = Callable[..., Trained]
+
+
+@pytest.fixture
+def climb(shapes_folder: Path, tmp_path: Path) -> Climb:
+    dataset = split_data(scan(shapes_folder), 0, SILENT)
+
+    def run(seconds: float | None = None, listener: Listener | None = None, **changes: Any) -> Trained:
+        reporter = listener or Listener()
+        recipe = Recipe(**{"name": "best", "ladder": True, "flip": True, **changes})
+        clock = Clock(seconds, reporter.say)
+        context = Context(dataset, recipe, tmp_path, clock, reporter, history=History(tmp_path, reporter))
+        return ladder.climb(context)
+
+    return run
+
+
+def test_without_a_limit_every_rung_is_climbed_in_order(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = Rungs(monkeypatch)
+    assert climb().losses[0] == rungs.losses["longer"]
+    assert rungs.done == ALL_RUNGS
+
+
+@pytest.mark.parametrize(
+    ("pace", "done"),
+    [
+        (1e-3, ALL_RUNGS),  # 0.4 s an epoch of all layers
+        (1e-2, ["fast", "stronger", "all"]),  # 6 epochs of all layers; the deepest would take 8 s of 29
+        (3e-2, ["fast", "stronger", "deepest"]),  # 2 epochs of all layers
+        (1.0, ["fast", "stronger"]),
+    ],
+)
+def test_a_rung_is_climbed_where_its_forecast_fits(
+    climb: Climb, monkeypatch: pytest.MonkeyPatch, pace: float, done: list[str]
+) -> None:
+    rungs = Rungs(monkeypatch, pace)
+    monkeypatch.setattr(ladder, "BUILD", 4.0)
+    climb(30.0)
+    assert rungs.done == done
+
+
+def test_it_is_never_a_step_down(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs, listener = Rungs(monkeypatch), Listener()
+    rungs.losses |= {"all": 2.0, "longer": 3.0}
+    assert climb(listener=listener).losses[0] == rungs.losses["deepest"]
+    assert any(
+        text.startswith("Rung 'all layers tuned': 100.0% right in validation, not better") for text in listener.said
+    )
+
+
+def test_a_better_backbone_is_the_one_that_is_tuned(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = Rungs(monkeypatch)
+    climb()
+    assert rungs.recipes["all"].model == "efficientnet-lite2"
+
+
+def test_a_backbone_that_is_no_better_is_not_tuned(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = Rungs(monkeypatch)
+    rungs.losses["stronger"] = 1.0
+    climb()
+    assert rungs.recipes["all"].model == "efficientnet-lite0"
+
+
+def test_a_rung_that_fails_is_told_and_the_next_is_climbed(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs, listener = Rungs(monkeypatch), Listener()
+    rungs.raises["deepest"] = TrainingError("the loss became infinite")
+    climb(listener=listener)
+    assert rungs.done == ALL_RUNGS
+    assert listener.warned == ["the deepest layers tuned: the loss became infinite; what was best before is kept"]
+
+
+def test_interrupted_climb_ships_the_best_so_far(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = Rungs(monkeypatch)
+    rungs.raises["all"] = KeyboardInterrupt()
+    assert climb().losses[0] == rungs.losses["deepest"]
+    assert rungs.done == ["fast", "stronger", "deepest", "all"]
+
+
+def test_interrupted_rung_with_an_epoch_is_judged_too(
+    climb: Climb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rungs = Rungs(monkeypatch)
+    rungs.raises["all"] = KeyboardInterrupt()
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "all-finetune.npz").touch()
+    assert climb().losses[0] == rungs.losses["all"]
+    assert rungs.done == ["fast", "stronger", "deepest", "all", "all"]  # again, by a clock without time
+
+
+def test_interrupt_before_there_is_a_model_is_an_interrupt(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = Rungs(monkeypatch)
+    rungs.raises["fast"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        climb()
+
+
+def test_resumed_climb_decides_as_before(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = Rungs(monkeypatch)
+    rungs.raises["longer"] = SystemExit()  # as a kill would end it
+    with pytest.raises(SystemExit):
+        climb()
+    rungs.done.clear()
+    climb(0.001)  # hardly any time is left
+    assert rungs.done == ALL_RUNGS
+
+
+def test_mirror_images_that_mean_the_same_are_used(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = Rungs(monkeypatch, mirrored=1.0)
+    climb()
+    assert rungs.recipes["all"].flip
+    assert rungs.recipes["all"].test_time_flip
+
+
+def test_mirror_images_that_mean_something_else_are_not_used(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs, listener = Rungs(monkeypatch, mirrored=0.5), Listener()
+    climb(listener=listener)
+    assert not rungs.recipes["all"].flip
+    assert not rungs.recipes["all"].test_time_flip
+    assert any(
+        text.startswith("Mirror images are not used: of mirrored validation images 50.0%") for text in listener.said
+    )
+
+
+def test_mirror_images_can_be_forbidden(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = Rungs(monkeypatch)
+    climb(flip=False)
+    assert {recipe.flip for recipe in rungs.recipes.values()} == {False}
+    assert rungs.recipes["fast"].views == ("original",)
