@@ -87,11 +87,16 @@ Climb = Callable[..., Trained]
 def climb(shapes_folder: Path, tmp_path: Path) -> Climb:
     dataset = split_data(scan(shapes_folder), 0, SILENT)
 
-    def run(seconds: float | None = None, listener: Listener | None = None, **changes: Any) -> Trained:
+    def run(
+        seconds: float | None = None,
+        listener: Listener | None = None,
+        keep: Callable[[Trained], None] | None = None,
+        **changes: Any,
+    ) -> Trained:
         reporter = listener or Listener()
         recipe = Recipe(**{"name": "best", "ladder": True, "flip": True, **changes})
         clock = Clock(seconds, reporter.say)
-        context = Context(dataset, recipe, tmp_path, clock, reporter, history=History(tmp_path, reporter))
+        context = Context(dataset, recipe, tmp_path, clock, reporter, keep=keep, history=History(tmp_path, reporter))
         return ladder.climb(context)
 
     return run
@@ -116,7 +121,7 @@ def test_a_rung_is_climbed_where_its_forecast_fits(
     climb: Climb, monkeypatch: pytest.MonkeyPatch, pace: float, done: list[str]
 ) -> None:
     rungs = Rungs(monkeypatch, pace)
-    monkeypatch.setattr(ladder, "BUILD", 4.0)
+    monkeypatch.setattr("whatsit.training.forecast.BUILD", 4.0)
     climb(30.0)
     assert rungs.done == done
 
@@ -167,6 +172,14 @@ def test_interrupted_rung_with_an_epoch_is_judged_too(
     (tmp_path / "checkpoints" / "all-finetune.npz").touch()
     assert climb().losses[0] == rungs.losses["all"]
     assert rungs.done == ["fast", "stronger", "deepest", "all", "all"]  # again, by a clock without time
+
+
+def test_each_better_classifier_is_kept_at_once(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = Rungs(monkeypatch)
+    rungs.losses["all"] = 2.0
+    kept: list[Trained] = []
+    climb(keep=kept.append)
+    assert [one.losses[0] for one in kept] == [rungs.losses[rung] for rung in ("fast", "stronger", "deepest", "longer")]
 
 
 def test_interrupt_before_there_is_a_model_is_an_interrupt(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:

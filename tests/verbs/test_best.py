@@ -15,7 +15,7 @@ from whatsit.run.record import Run
 def interrupted(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Impatient, Run]:
     """A climb that Ctrl-C ended in the second epoch of fine-tuning, and what it said."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("whatsit.training.ladder.STRONGER_COST", 1e9)  # one backbone is enough here
+        patch.setattr("whatsit.training.forecast.STRONGER_COST", 1e9)  # one backbone is enough here
         reporter, folder = Impatient("deepest-finetune", 2), tmp_path_factory.mktemp("best")
         return reporter, whatsit.train(
             shapes_folder, time_limit="1h", out=folder / "run", report=False, reporter=reporter

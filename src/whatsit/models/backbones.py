@@ -61,7 +61,7 @@ BACKBONES = {
 
 
 def backbones_at_hand() -> list[str]:
-    """Return the backbones whose weights come along, and those that Keras has downloaded before."""
+    """Return the backbones whose weights are at hand: packaged, or once downloaded."""
     kept = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")) / "models"  # noqa: PTH111 - never raises
     return [
         name for name, backbone in BACKBONES.items() if backbone.repeats or (kept / (backbone.file or "-")).is_file()

@@ -22,6 +22,7 @@ from whatsit.images.datasets import FILES
 from whatsit.images.scan import SPLITS, Dataset, Picture
 from whatsit.run_files import HISTORY, LEAKAGE, METRICS, MODEL, RECIPE, SPLIT, UNREADABLE
 from whatsit.runtime.predictor import Predictor
+from whatsit.training.forecast import MoreTime
 from whatsit.training.recipe import Recipe, to_toml
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Run:
     recipe: Recipe
     leakage: LeakageMetrics  # the test accuracy without the images that resemble training images
     examination: Examination | None = None  # what the report is made of
+    more_time: MoreTime | None = None  # what more time is likely to give
 
     def load(self) -> Predictor:
         """Open the model for predictions."""
@@ -72,8 +74,9 @@ def write_record(
     """
     dataset, recipe, test, place = trained.dataset, trained.recipe, shipped.test, shipped.path.parent
     unreadable = [*dataset.unreadable, *test.failed]
+    more = trained.more_time
     speed, leakage, size = shipped.speed, shipped.leakage, shipped.megabytes
-    run = Run(folder, folder / MODEL, test.metrics, speed, size, seconds, recipe, leakage, examination)
+    run = Run(folder, folder / MODEL, test.metrics, speed, size, seconds, recipe, leakage, examination, more)
     write_text(place / RECIPE, to_toml(recipe, f"whatsit train DATA, {seconds:.0f} s"))
     write_split(place, dataset)
     ways = (("near-duplicate", "near"), ("exact copy", "copies"), ("same group", "grouped"))
@@ -96,6 +99,7 @@ def write_record(
         "model_mb": size,
         "unreadable": len(unreadable),
         "warnings": trained.warnings,
+        "more_time": vars(more) if more else None,
         "examination": examination.to_json() if examination else None,
     }
     write_metrics(place, metrics)

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from whatsit.errors import UsageError
 from whatsit.files import disk_error, write_text
 from whatsit.run.record import RecordError, read_history
-from whatsit.run_files import CHECKPOINTS, HISTORY, JOB, LOCK, RUNS, UNFINISHED
+from whatsit.run_files import CHECKPOINTS, HISTORY, JOB, LOCK, RUNS, SO_FAR, UNFINISHED
 
 RESUME = "resume with the same command and --resume"
 
@@ -203,6 +203,7 @@ def _working(workspace: Workspace) -> Iterator[Workspace]:
         for name in (JOB, LOCK):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        (folder / SO_FAR).unlink(missing_ok=True)
     except BaseException as error:
         lock.release()
         if workspace.job or (path / HISTORY).is_file():

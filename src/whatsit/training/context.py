@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ class Context:
     reporter: Reporter = SILENT
     brief: bool = False  # a trial, of which nothing but the validation loss matters
     complete: bool = False  # too little time for all of the images is an error, not a reason to take fewer
+    keep: Callable[[Any], None] | None = None  # takes the best `Trained` so far, where more is tried
     stage_prefix: str = ""  # of the names of its stages in the history
     size: int = 0  # side at which the network works; see `prepared`
     upscale: int = 1  # the input is smaller by this factor, and enlarged inside the graph

@@ -8,6 +8,7 @@ from typing import Any
 
 from whatsit.arrays import Labels
 from whatsit.models import backbones, classifier
+from whatsit.training import forecast
 from whatsit.training.calibration import beats, calibrated_losses, clearly_less
 from whatsit.training.clock import Clock
 from whatsit.training.context import Context
@@ -50,11 +51,18 @@ class Looked:
 
 def train_frozen(context: Context, share: float = 0.9) -> FrozenHead:
     """Train a head on a frozen backbone, in that share of the time that is left."""
-    return fit_heads(look(context, share))
+    looked = look(context, share)
+    head = fit_heads(looked)
+    if context.clock.limited or context.brief:
+        return head
+    unlike = head.features is not looked.networks.get("last", head.features)
+    pace = looked.frozen.seconds_per_image
+    more = forecast.more_time(head.trained.right, pace, len(head.train_labels), unlike=unlike)
+    return replace(head, trained=replace(head.trained, more_time=more))
 
 
 def pace_of(context: Context) -> float:
-    """Return the seconds that the frozen backbone of a recipe takes for a decoded image."""
+    """Return the seconds of the frozen backbone for a decoded image."""
     return _networks(context, _depths(context.recipe))[1].seconds_per_image()
 
 
@@ -63,7 +71,7 @@ def _depths(recipe: Recipe) -> tuple[str, ...]:
 
 
 def look(context: Context, share: float, more_views: tuple[str, ...] = ()) -> Looked:
-    """Compute the features of the images, of as many as fit into that share of the time.
+    """Compute the features of the images that fit into that share of the time.
 
     `more_views` are views of the validation images beside those that the recipe predicts by.
     """
@@ -80,7 +88,7 @@ def look(context: Context, share: float, more_views: tuple[str, ...] = ()) -> Lo
 
 
 def fit_heads(looked: Looked) -> FrozenHead:
-    """Fit a head at each depth that the recipe asks for, and a linear probe; keep the best."""
+    """Fit a head at each depth of the recipe, and a linear probe; keep the best."""
     context, seen, clock = looked.context, looked.seen, looked.clock
     depth = context.recipe.features
     networks = {name: network for name, network in looked.networks.items() if depth in ("auto", name)}

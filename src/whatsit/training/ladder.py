@@ -16,6 +16,7 @@ from typing import Any
 from whatsit.files import write_text
 from whatsit.images.views import FLIP, ORIGINAL
 from whatsit.models.backbones import STRONGER
+from whatsit.training import forecast
 from whatsit.training.calibration import clearly_less
 from whatsit.training.clock import duration
 from whatsit.training.context import Context
@@ -32,10 +33,6 @@ HEADS = 0.15  # for the heads on frozen features, where fine-tuning may follow
 BOTH_SIDES = 0.25  # for the features of mirror images too
 STEP = 0.2  # for a rung that leads to the next one
 
-DECODING = 1.4  # seconds to read an image and compute its features, by those to compute them
-TRAINING_COST = 8.0  # seconds to train all layers on an image, by those to compute its features
-STRONGER_COST = 1.5  # of the stronger backbone, by the default one's
-BUILD = 12.0  # seconds to build and compile a network for training
 ENOUGH = 3  # epochs of all layers, below which only the deepest are tuned
 MOST = 30  # epochs of all layers, on the first of its rungs
 LONGER = 3  # times as many epochs on the last rung
@@ -62,7 +59,7 @@ class Base:
 
     def epoch(self) -> float:
         """Return the forecast seconds of an epoch of all layers."""
-        return TRAINING_COST * self.pace * (self.images + len(self.looked.seen.held_labels) / 4)
+        return forecast.epoch_of_all(self.pace, self.images, len(self.looked.seen.held_labels))
 
 
 def climb(context: Context) -> Trained:
@@ -106,8 +103,8 @@ class _Climb:
 
     def _stronger(self, base: Base) -> Base:
         """Fit the heads on a stronger backbone; return it where it is better."""
-        forecast = STRONGER_COST * base.seconds + BUILD / 2
-        if not self._decide("stronger", lambda: forecast <= STEP * self._clock.left()):
+        seconds = forecast.STRONGER_COST * base.seconds + forecast.BUILD / 2
+        if not self._decide("stronger", lambda: seconds <= STEP * self._clock.left()):
             return base
         other = self._look(replace(base.recipe, model=STRONGER), "stronger-")
         better = self._fit_heads(other, "a stronger frozen backbone")
@@ -118,23 +115,23 @@ class _Climb:
         started = time.perf_counter()
         context = self._context.prepared(recipe, stage_prefix=prefix)
         pace = pace_of(context)
-        both = DECODING * pace * 2 * len(context.dataset.of("train"))
+        both = forecast.DECODING * pace * 2 * len(context.dataset.of("train"))
         if not self._decide("both-sides", lambda: both <= BOTH_SIDES * self._clock.left()):
             context = replace(context, recipe=replace(context.recipe, views=(ORIGINAL,)))
         looked = look(context, 0.9, (ORIGINAL, FLIP) if self._context.recipe.flip else ())
         return Base(looked, recipe, pace, time.perf_counter() - started)
 
     def _fit_heads(self, base: Base, name: str) -> bool:
-        """Fit and judge the heads on frozen features; return whether they are the best so far."""
-        tunable = self._clock.limited and self._clock.left() > BUILD + base.epoch()
+        """Fit and judge the heads on frozen features; return whether they are the best."""
+        tunable = self._clock.limited and self._clock.left() > forecast.BUILD + base.epoch()
         looked = replace(base.looked, clock=self._clock.part(HEADS)) if tunable else base.looked
         return self._judge(name, fit_heads(looked).trained)
 
     def _deepest(self, base: Base) -> None:
         """Tune the deepest layers, on the cached features of those before."""
-        forecast = BUILD + base.images * base.pace * (2.0 + TRAINING_COST)
+        seconds = forecast.deepest(base.pace, base.images)
         share = STEP if self._epochs_of_all(base) >= ENOUGH else 1.0
-        if self._decide("deepest", lambda: forecast <= share * self._clock.left()):
+        if self._decide("deepest", lambda: seconds <= share * self._clock.left()):
             self._tune(base, "deepest", "the deepest layers tuned", finetune_layers=20)
 
     def _whole(self, base: Base) -> bool:
@@ -153,7 +150,7 @@ class _Climb:
 
     def _epochs_of_all(self, base: Base) -> float:
         """Return the forecast number of epochs of all layers in the time that is left."""
-        return (self._clock.left() - BUILD) / max(base.epoch(), 1e-9)
+        return (self._clock.left() - forecast.BUILD) / max(base.epoch(), 1e-9)
 
     def _tune(self, base: Base, rung: str, name: str, **changes: Any) -> None:
         """Fine-tune on a linear head, and judge what comes out."""
@@ -215,6 +212,8 @@ class _Climb:
         better = best is None or trained.improves_on(best)
         if better:
             self._best = best = trained
+            if self._context.keep:
+                self._context.keep(trained)
         left = f"; {duration(self._clock.left())} left for training" if self._clock.limited else ""
         verdict = (
             "the best so far" if better or not best else f"not better than the best so far, {best.right.mean():.1%}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 
 
 def train_dataset(
-    dataset: Dataset, recipe: Recipe, folder: Path, clock: Clock, reporter: Reporter, *, trial: bool = False
+    dataset: Dataset,
+    recipe: Recipe,
+    folder: Path,
+    clock: Clock,
+    reporter: Reporter,
+    *,
+    trial: bool = False,
+    keep: Callable[[Trained], None] | None = None,
 ) -> Trained:
     """Load Keras and train by a recipe; see `train_by_recipe`.
 
@@ -28,6 +36,7 @@ def train_dataset(
         folder: of the run, where history and checkpoints are written.
         clock: with the time limit, started.
         reporter: gets progress and warnings.
+        keep: takes the best classifier so far, where the recipe tries several.
         trial: nothing but the predictions matter, on all images.
     """
     if "tensorflow" in sys.modules:
@@ -36,4 +45,4 @@ def train_dataset(
     from whatsit.training.context import Context
     from whatsit.training.train import train_by_recipe
 
-    return train_by_recipe(Context(dataset, recipe, folder, clock, reporter, brief=trial, complete=trial))
+    return train_by_recipe(Context(dataset, recipe, folder, clock, reporter, brief=trial, complete=trial, keep=keep))

@@ -20,6 +20,7 @@ from whatsit.models.unknown import Mahalanobis
 from whatsit.training.calibration import beats, calibrated_losses, clearly_less, fit_temperature
 from whatsit.training.context import Context
 from whatsit.training.features import FrozenNetwork
+from whatsit.training.forecast import MoreTime
 from whatsit.training.history import Epoch
 from whatsit.training.recipe import Recipe
 from whatsit.training.trainer import Fitted, in_slices, logits_of_views
@@ -58,6 +59,7 @@ class Trained:
     frozen: FrozenNetwork | None = None  # what the features came from, where they came from one
     warnings: tuple[str, ...] = ()  # what looks wrong about this training, a line each with what to try
     probe: float | None = None  # validation accuracy of a linear probe on the frozen features
+    more_time: MoreTime | None = None  # what more time is likely to give, of a frozen network without a time limit
 
     def is_clearly_better(self, other: Trained) -> bool:
         """Return whether validation clearly prefers this one.

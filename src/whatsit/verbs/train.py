@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whatsit.bundle.make import make_bundle, save_keras_model
+from whatsit.bundle.write import write_bundle
 from whatsit.cache import working
 from whatsit.evaluation.fidelity import require_what_was_fitted
 from whatsit.evaluation.shipping import set_thresholds, ship
@@ -15,10 +17,13 @@ from whatsit.images.data import open_data, report_data, report_unreadable, scan_
 from whatsit.run.record import Run, write_record
 from whatsit.run.report import afterwards, write_examination
 from whatsit.run.request import Request
-from whatsit.run_files import KERAS_MODEL, MODEL, TENSORBOARD
+from whatsit.run_files import KERAS_MODEL, MODEL, SO_FAR, TENSORBOARD
 from whatsit.training.clock import Clock
 from whatsit.training.start import train_dataset
 from whatsit.training.tensorboard import TensorBoard
+
+if TYPE_CHECKING:
+    from whatsit.training.trained import Trained
 
 
 @working()
@@ -70,6 +75,11 @@ def train(
     return _train(request, reporter)
 
 
+def _keep(folder: Path, trained: Trained) -> None:
+    """Write the best model so far, which is measured only if it stays the best."""
+    write_bundle(make_bundle(trained), folder / SO_FAR)
+
+
 def _train(request: Request, reporter: Reporter) -> Run:
     started = time.perf_counter()
     spec = request.check()
@@ -87,7 +97,7 @@ def _train(request: Request, reporter: Reporter) -> Run:
         started -= workspace.seconds_used()
         clock = Clock(spec.seconds, reporter.say, started=started, afterwards=afterwards(dataset, report=report))
         listener = TensorBoard(reporter, folder / TENSORBOARD) if request.tensorboard else reporter
-        trained = train_dataset(dataset, spec.recipe, folder, clock, listener)
+        trained = train_dataset(dataset, spec.recipe, folder, clock, listener, keep=partial(_keep, folder))
         saved = save_keras_model(trained, folder / KERAS_MODEL)
         for warning in trained.warnings:
             reporter.warn(warning)

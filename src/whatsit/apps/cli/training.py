@@ -108,6 +108,10 @@ def train(
             out(f"Next: open {run.folder / REPORT} in a browser")
         out(f"Next: whatsit predict {run.folder} PICTURE...")
         out(f"Next: whatsit app {run.folder}")
+        if run.more_time and data and not backbone and not weights:
+            out(
+                f"Next: whatsit train {shlex.quote(data)} --time-limit {run.more_time.minutes}m ({run.more_time.sentence})"
+            )
     if tracked:
         try:
             track_run(run.folder)

@@ -1,0 +1,78 @@
+"""Forecasts: what a rung takes, and what more time is likely to give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+# Measured on two cores with AVX-512 and bfloat16, at 128 and 224 pixels, for both EfficientNet-Lite: 6.1 to 8.4.
+TRAINING_COST = 8.0  # seconds to train all layers on an image, by those to compute its features
+DECODING = 1.4  # seconds to read an image and compute its features, by those to compute them
+STRONGER_COST = 1.5  # of the stronger backbone, by the default one's
+BUILD = 12.0  # seconds to build and compile a network for training
+
+WORTH = 10  # epochs of all layers that are suggested
+AFTERWARDS = 45.0  # seconds for the start, the test and the report
+LIMITS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, 90, 120)  # minutes
+FEWEST = 4  # mistakes, below which nobody can say whether more time helps
+SMALLEST = 0.01  # share of mistakes
+# The share of mistakes that fine-tuning mends, at least and at most, of six data sets (docs/training-notes.md). More where the
+# middle layers have the better features: such images are unlike those that the network was trained on.
+USUAL, UNLIKE = (0.15, 0.45), (0.3, 0.6)
+
+
+def epoch_of_all(pace: float, images: int, held: int) -> float:
+    """Return the seconds of an epoch of all layers, with its validation.
+
+    Args:
+        pace: seconds to compute the frozen features of an image.
+        images: that are trained on.
+        held: validation images.
+    """
+    return TRAINING_COST * pace * (images + held / 4)
+
+
+def deepest(pace: float, images: int) -> float:
+    """Return the seconds to tune the deepest layers on cached features."""
+    return BUILD + images * pace * (2.0 + TRAINING_COST)
+
+
+@dataclass(frozen=True)
+class MoreTime:
+    """What more time is likely to give."""
+
+    minutes: int  # the time limit to try
+    points: tuple[int, int]  # of accuracy in percent, at least and at most
+    mistakes: float  # share of the validation images
+    unlike: bool  # whether the images are unlike those that the network was trained on
+
+    @property
+    def sentence(self) -> str:
+        """What to expect, and why."""
+        low, high = self.points
+        points = f"{low} to {high} points" if low < high else f"{high} {'point' if high == 1 else 'points'}"
+        why = f"{self.mistakes:.0%} of the validation images are wrong"
+        more = " and middle layers do better than the last" if self.unlike else ""
+        return f"fine-tuning; {points} more are usual where {why}{more}"
+
+
+def more_time(right: npt.NDArray[np.bool_], pace: Callable[[], float], images: int, *, unlike: bool) -> MoreTime | None:
+    """Return what fine-tuning is likely to give; None where nothing promises a gain.
+
+    Args:
+        right: bool `[N]`, whether each validation image is predicted right by the frozen network with its head.
+        pace: measures the seconds to compute the frozen features of an image.
+        images: that are trained on.
+        unlike: whether middle layers have clearly better features than the last.
+    """
+    wrong, n = int((~right).sum()), len(right)
+    if wrong < FEWEST or wrong / n < SMALLEST:
+        return None
+    each = pace()
+    seconds = AFTERWARDS + 2 * BUILD + images * each * 4 * DECODING + WORTH * epoch_of_all(each, images, n)
+    minutes = next((limit for limit in LIMITS if 60 * limit >= seconds), LIMITS[-1])
+    low, high = (100 * share * wrong / n for share in (UNLIKE if unlike else USUAL))
+    return MoreTime(minutes, (max(1, round(low)), max(1, round(high))), wrong / n, unlike)
