@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 # Measured on two cores with AVX-512 and bfloat16, at 128 and 224 pixels, for both EfficientNet-Lite: 6.1 to 8.4.
 TRAINING_COST = 8.0  # seconds to train all layers on an image, by those to compute its features
+DEEPEST_COST = 1.6  # the same, to train the deepest layers
 DECODING = 1.4  # seconds to read an image and compute its features, by those to compute them
 STRONGER_COST = 1.5  # of the stronger backbone, by the default one's
 BUILD = 12.0  # seconds to build and compile a network for training
@@ -36,8 +37,11 @@ def epoch_of_all(pace: float, images: int, held: int) -> float:
 
 
 def deepest(pace: float, images: int) -> float:
-    """Return the seconds to tune the deepest layers on cached features."""
-    return BUILD + images * pace * (2.0 + TRAINING_COST)
+    """Return the seconds to tune the deepest layers for two epochs.
+
+    The features before them are computed for each image and its mirror image.
+    """
+    return BUILD + images * pace * 2 * (DECODING + DEEPEST_COST)
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,10 @@ from whatsit.training.trained import Trained
 
 # Shares of the time that is left, at most.
 HEADS = 0.15  # for the heads on frozen features, where fine-tuning may follow
-BOTH_SIDES = 0.25  # for the features of mirror images too
-STEP = 0.2  # for a rung before all layers are tuned
-LAST_STEP = 0.8  # for one where they cannot be
+BOTH_SIDES = 0.12  # for the features of images and mirror images
+STRONGER_STEP = 0.2  # for a stronger backbone, where all layers can be tuned afterwards
+DEEPEST_STEP = 0.1  # for the deepest layers, where all can be tuned afterwards
+LAST_STEP = 0.8  # for either where they cannot
 
 ENOUGH = 3  # epochs of all layers, below which only the deepest are tuned
 MOST = 30  # epochs of all layers, on the first of its rungs
@@ -42,8 +43,15 @@ MIRRORED = 2.0  # standard errors by which mirror images must be harder to be le
 SHORTEST = 20.0  # seconds that are worth a rung
 
 # What few images are not learned by heart with, measured on traffic signs and flowers (docs/training-notes.md).
-AUGMENTED = {"rotation": 15.0, "shift": 0.1, "zoom": 0.2, "shear": 0.1, "rand_augment": 15.0, "label_smoothing": 0.1}
-RATE = 0.0008  # the highest learning rate of all layers, where images are augmented
+AUGMENTED: dict[str, Any] = {
+    "rotation": 15.0,
+    "shift": 0.1,
+    "zoom": 0.2,
+    "shear": 0.1,
+    "rand_augment": 15.0,
+    "label_smoothing": 0.1,
+    "finetune_learning_rate": 0.0008,
+}
 
 
 @dataclass
@@ -107,8 +115,11 @@ class _Climb:
     def _stronger(self, base: Base) -> Base:
         """Fit the heads on a stronger backbone; return it where it is better."""
         seconds = forecast.STRONGER_COST * base.seconds + forecast.BUILD / 2
-        share = STEP if self._epochs_of_all(base) >= ENOUGH else LAST_STEP
-        if not self._decide("stronger", lambda: seconds <= share * self._clock.left()):
+        tuned = 0.0
+        if self._epochs_of_all(base) < ENOUGH and self._fits(forecast.deepest(base.pace, base.images)):
+            tuned = forecast.deepest(forecast.STRONGER_COST * base.pace, base.images)  # comes next
+        share = STRONGER_STEP if self._epochs_of_all(base) >= ENOUGH else LAST_STEP
+        if not self._decide("stronger", lambda: seconds + tuned <= share * self._clock.left()):
             return base
         other = self._look(replace(base.recipe, model=STRONGER), "stronger-")
         better = self._fit_heads(other, "a stronger frozen backbone")
@@ -134,7 +145,7 @@ class _Climb:
     def _deepest(self, base: Base) -> None:
         """Tune the deepest layers, on the cached features of those before."""
         seconds = forecast.deepest(base.pace, base.images)
-        share = STEP if self._epochs_of_all(base) >= ENOUGH else LAST_STEP
+        share = DEEPEST_STEP if self._epochs_of_all(base) >= ENOUGH else LAST_STEP
         if self._decide("deepest", lambda: seconds <= share * self._clock.left()):
             self._tune(base, "deepest", "the deepest layers tuned", finetune_layers=20)
 
@@ -142,15 +153,18 @@ class _Climb:
         """Tune all layers; return whether that was done."""
         if not self._decide("all", lambda: self._epochs_of_all(base) >= ENOUGH):
             return False
-        epochs = int(min(MOST, self._epochs_of_all(base)))
-        self._tune(base, "all", "all layers tuned", **_of_all(epochs))
+        many = self._decide("augmented", lambda: self._epochs_of_all(base) >= AUGMENTED_FROM)
+        self._tune(base, "all", "all layers tuned", **_of_all(MOST), **(AUGMENTED if many else {}))
         return True
 
     def _longer(self, base: Base) -> None:
         """Tune all layers for longer, in the time that is left."""
-        epochs = int(min(LONGER * MOST, self._epochs_of_all(base)))
-        if self._decide("longer", lambda: epochs >= MOST and self._clock.left() >= SHORTEST):
-            self._tune(base, "longer", "all layers tuned for longer", **_of_all(epochs))
+        if self._decide("longer", lambda: self._epochs_of_all(base) >= MOST and self._clock.left() >= SHORTEST):
+            self._tune(base, "longer", "all layers tuned for longer", **_of_all(LONGER * MOST), **AUGMENTED)
+
+    def _fits(self, seconds: float) -> bool:
+        """Return whether the deepest layers can be tuned, as the last rung."""
+        return seconds <= LAST_STEP * self._clock.left()
 
     def _epochs_of_all(self, base: Base) -> float:
         """Return the forecast number of epochs of all layers in the time that is left."""
@@ -238,6 +252,5 @@ class _Climb:
 
 
 def _of_all(epochs: int) -> dict[str, Any]:
-    """Return the changes to the recipe for fine-tuning all layers."""
-    more = {"finetune_learning_rate": RATE} | AUGMENTED if epochs >= AUGMENTED_FROM else {}
-    return {"finetune_layers": ALL, "finetune_epochs": epochs, **more}
+    """Return the changes to the recipe for tuning all layers, for at most so many epochs."""
+    return {"finetune_layers": ALL, "finetune_epochs": epochs}
