@@ -21,7 +21,7 @@ from filelock import FileLock
 from PIL import Image
 
 from tests.drawn import photos
-from whatsit.events import EpochDone, Event, Message, Reporter, Warned
+from whatsit.events import EpochDone, Event, Message, Reporter, StageStarted, Warned
 
 ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 SHARED = Path(__file__).parent.parent.parent / "shared"
@@ -123,6 +123,7 @@ class Listener(Reporter):
         self.said: list[str] = []
         self.warned: list[str] = []
         self.epochs: list[Mapping[str, Any]] = []
+        self.stages: list[str] = []
 
     def emit(self, event: Event) -> None:
         match event:
@@ -132,6 +133,8 @@ class Listener(Reporter):
                 self.warned.append(text)
             case EpochDone(entry):
                 self.epochs.append(entry)
+            case StageStarted(name):
+                self.stages.append(name)
 
 
 class Impatient(Listener):

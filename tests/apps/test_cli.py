@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests.conftest import encode, shapes
 from whatsit.apps.cli.exports import verify
 from whatsit.evaluation.parity import Parity
 from whatsit.run.record import Run
+from whatsit.training.forecast import MoreTime
 from whatsit.training.recipe import parse_settings
 from whatsit.verbs.train import train
 
@@ -50,6 +52,20 @@ def test_help_names_every_verb() -> None:
         assert f"  {verb} " in done.stdout
 
 
+@pytest.mark.parametrize("more", [MoreTime(6, (2, 6), 0.14, unlike=False), None])
+def test_training_ends_with_what_more_time_is_likely_to_give(
+    baseline_run: Run, monkeypatch: pytest.MonkeyPatch, more: MoreTime | None
+) -> None:
+    monkeypatch.setattr("whatsit.verbs.train.train", lambda *_, **__: replace(baseline_run, more_time=more))
+    last = whatsit("train", "my food").stdout.splitlines()[-1]
+    assert last == (
+        "Next: whatsit train 'my food' --time-limit 6m (fine-tuning; 2 to 6 points more are usual where 14% of the validation "
+        "images are wrong)"
+        if more
+        else f"Next: whatsit app {baseline_run.folder}"
+    )
+
+
 def test_version() -> None:
     assert whatsit("--version").stdout.startswith("whatsit 0.")
 
@@ -64,7 +80,7 @@ def test_train_json_is_one_document(shapes_folder: Path, tmp_path: Path) -> None
     done = whatsit("train", shapes_folder, "--out", tmp_path / "run", "--json", *QUICK)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert set(document) == {"run", "model", "test", "seconds", "recipe"}
+    assert set(document) == {"run", "model", "test", "seconds", "recipe", "more_time"}
     assert set(document["test"]) == {"accuracy", "accuracy_ci95", "loss", "n"}
     assert Path(document["model"]).is_file()
     assert "60 pictures in 3 classes: columns, disc, rows" in done.stderr

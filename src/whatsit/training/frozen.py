@@ -116,6 +116,13 @@ def fit_heads(looked: Looked) -> FrozenHead:
     return FrozenHead(context, best.network, best.fitted, seen.labels, seen.held_labels, trained)
 
 
+def resized(head: FrozenHead, context: Context) -> FrozenHead:
+    """Return the head on the same backbone at the size of a context."""
+    if head.context.size == context.size:
+        return replace(head, context=context)
+    return replace(head, context=context, features=_networks(context, ("last",))[0]["last"])
+
+
 _OPEN: dict[tuple[object, ...], tuple[dict[str, Any], FrozenNetwork]] = {}  # the latest few, for the next training
 
 

@@ -10,23 +10,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
+from whatsit.events import Event, Reporter, Work
 from whatsit.files import write_text
 from whatsit.images.views import FLIP, ORIGINAL
 from whatsit.models.backbones import STRONGER
 from whatsit.training import forecast
-from whatsit.training.calibration import clearly_less
 from whatsit.training.clock import duration
 from whatsit.training.context import Context
 from whatsit.training.finetune import STAGE, tune
-from whatsit.training.frozen import FrozenHead, Looked, fit_heads, look, pace_of
+from whatsit.training.frozen import FrozenHead, fit_heads, look, pace_of, resized
 from whatsit.training.loop import TrainingError
-from whatsit.training.probe import fit_probe
 from whatsit.training.recipe import Recipe, load
-from whatsit.training.resolve import ALL
+from whatsit.training.rungs import AUGMENTED_FROM, MOST_LAYERS, Base, mirrored_is_harder, of_all
 from whatsit.training.trained import Trained
+
+Decision = TypeVar("Decision")
 
 # Shares of the time that is left, at most.
 HEADS = 0.15  # for the heads on frozen features, where fine-tuning may follow
@@ -38,39 +39,6 @@ LAST_STEP = 0.8  # for either where they cannot
 ENOUGH = 3  # epochs of all layers, below which only the deepest are tuned
 MOST = 30  # epochs of all layers, on the first of its rungs
 LONGER = 3  # times as many epochs on the last rung
-AUGMENTED_FROM = 5  # epochs, which learn images by heart
-MIRRORED = 2.0  # standard errors by which mirror images must be harder to be left out
-SHORTEST = 20.0  # seconds that are worth a rung
-
-# What few images are not learned by heart with, measured on traffic signs and flowers (docs/training-notes.md).
-AUGMENTED: dict[str, Any] = {
-    "rotation": 15.0,
-    "shift": 0.1,
-    "zoom": 0.2,
-    "shear": 0.1,
-    "rand_augment": 15.0,
-    "label_smoothing": 0.1,
-    "finetune_learning_rate": 0.0008,
-}
-
-
-@dataclass
-class Base:
-    """A frozen backbone on which fine-tuning can begin."""
-
-    looked: Looked
-    recipe: Recipe
-    pace: float  # seconds to compute the features of an image
-    seconds: float  # that the rung took
-
-    @property
-    def images(self) -> int:
-        """The number of training images."""
-        return len(self.looked.seen.labels)
-
-    def epoch(self) -> float:
-        """Return the forecast seconds of an epoch of all layers."""
-        return forecast.epoch_of_all(self.pace, self.images, len(self.looked.seen.held_labels))
 
 
 def climb(context: Context) -> Trained:
@@ -82,23 +50,38 @@ def climb(context: Context) -> Trained:
     return _Climb(replace(context, brief=False, complete=False)).run()
 
 
+class _Status(Reporter):
+    """A reporter that adds the best accuracy so far and the time left."""
+
+    def __init__(self, inner: Reporter, status: Callable[[], str]) -> None:
+        self._inner, self._status = inner, status
+
+    def emit(self, event: Event) -> None:
+        self._inner.emit(event)
+
+    def stage(self, name: str, work: Work = Work.OTHER, split: str = "") -> Callable[[int, int], None]:
+        return self._inner.stage(name + self._status(), work, split)
+
+
 class _Climb:
     def __init__(self, context: Context) -> None:
-        self._context, self._clock = context, context.clock
+        context.history.reporter = _Status(context.reporter, self._status)
+        self._context, self._clock = replace(context, reporter=context.history.reporter), context.clock
         self._note = context.checkpoint("ladder.json")
-        self._decisions: dict[str, bool] = {}
+        self._decisions: dict[str, Any] = {}
         if self._note.is_file():
             self._decisions = json.loads(self._note.read_text(encoding="utf-8"))
         self._best: Trained | None = None
+        self._bases: list[Base] = []  # the better one last
 
     def run(self) -> Trained:
         base = self._first()
         assert self._best is not None
         try:
-            base = self._stronger(base)
-            self._deepest(base)
-            if self._whole(base):
-                self._longer(base)
+            self._stronger(base)
+            self._deepest(self._bases[-1])
+            if self._all():
+                self._longer()
         except KeyboardInterrupt:
             self._context.reporter.say("Interrupted: the best so far is kept and tested; Ctrl-C again stops that too")
         return replace(self._best, history=tuple(self._context.history.entries))
@@ -109,21 +92,22 @@ class _Climb:
         if not self._context.recipe.flip:
             recipe = replace(recipe, views=(ORIGINAL,))
         base = self._look(recipe, "")
+        self._bases.append(base)
         self._fit_heads(base, "fast")
         return base
 
-    def _stronger(self, base: Base) -> Base:
-        """Fit the heads on a stronger backbone; return it where it is better."""
+    def _stronger(self, base: Base) -> None:
+        """Fit the heads on a stronger backbone."""
         seconds = forecast.STRONGER_COST * base.seconds + forecast.BUILD / 2
         tuned = 0.0
-        if self._epochs_of_all(base) < ENOUGH and self._fits(forecast.deepest(base.pace, base.images)):
+        deepest = forecast.deepest(base.pace, base.images)
+        if not self._plan() and deepest <= LAST_STEP * self._clock.left():
             tuned = forecast.deepest(forecast.STRONGER_COST * base.pace, base.images)  # comes next
-        share = STRONGER_STEP if self._epochs_of_all(base) >= ENOUGH else LAST_STEP
-        if not self._decide("stronger", lambda: seconds + tuned <= share * self._clock.left()):
-            return base
-        other = self._look(replace(base.recipe, model=STRONGER), "stronger-")
-        better = self._fit_heads(other, "a stronger frozen backbone")
-        return other if better else base
+        share = STRONGER_STEP if self._plan() else LAST_STEP
+        if self._decide("stronger", lambda: seconds + tuned <= share * self._clock.left()):
+            other = self._look(replace(base.recipe, model=STRONGER), "stronger-")
+            if self._fit_heads(other, "a stronger frozen backbone"):
+                self._bases.append(other)
 
     def _look(self, recipe: Recipe, prefix: str) -> Base:
         """Let a frozen backbone look at the images."""
@@ -145,43 +129,57 @@ class _Climb:
     def _deepest(self, base: Base) -> None:
         """Tune the deepest layers, on the cached features of those before."""
         seconds = forecast.deepest(base.pace, base.images)
-        share = DEEPEST_STEP if self._epochs_of_all(base) >= ENOUGH else LAST_STEP
+        share = DEEPEST_STEP if self._plan() else LAST_STEP
         if self._decide("deepest", lambda: seconds <= share * self._clock.left()):
-            self._tune(base, "deepest", "the deepest layers tuned", finetune_layers=20)
+            self._tune(base, base.looked.context, "deepest", "the deepest layers tuned", finetune_layers=20)
 
-    def _whole(self, base: Base) -> bool:
+    def _all(self) -> bool:
         """Tune all layers; return whether that was done."""
-        if not self._decide("all", lambda: self._epochs_of_all(base) >= ENOUGH):
-            return False
-        many = self._decide("augmented", lambda: self._epochs_of_all(base) >= AUGMENTED_FROM)
-        self._tune(base, "all", "all layers tuned", **_of_all(MOST), **(AUGMENTED if many else {}))
-        return True
+        plan = self._decide("all", self._plan)
+        if plan:
+            base = self._bases[plan["base"]]
+            self._tune(base, base.at(plan["size"]), "all", "all layers tuned", **of_all(plan, base, MOST))
+        return bool(plan)
 
-    def _longer(self, base: Base) -> None:
+    def _longer(self) -> None:
         """Tune all layers for longer, in the time that is left."""
-        if self._decide("longer", lambda: self._epochs_of_all(base) >= MOST and self._clock.left() >= SHORTEST):
-            self._tune(base, "longer", "all layers tuned for longer", **_of_all(LONGER * MOST), **AUGMENTED)
+        plan = self._decide("longer", self._plan)
+        if plan and plan["epochs"] >= MOST:
+            base = self._bases[plan["base"]]
+            name = "all layers tuned for longer"
+            self._tune(base, base.at(plan["size"]), "longer", name, **of_all(plan, base, LONGER * MOST))
 
-    def _fits(self, seconds: float) -> bool:
-        """Return whether the deepest layers can be tuned, as the last rung."""
-        return seconds <= LAST_STEP * self._clock.left()
+    def _plan(self) -> dict[str, Any] | None:
+        """Return backbone and size at which all layers can be tuned; None without time.
 
-    def _epochs_of_all(self, base: Base) -> float:
-        """Return the forecast number of epochs of all layers in the time that is left."""
-        return (self._clock.left() - forecast.BUILD) / max(base.epoch(), 1e-9)
+        A better backbone goes before a larger size, and many epochs before both.
+        """
+        left = self._clock.left() - forecast.BUILD
+        plans = [
+            {"base": number, "size": size, "epochs": min(left / base.epoch(size), 1e6)}
+            for place in range(3)
+            for number, base in reversed([*enumerate(self._bases)])
+            for size in base.sizes()[place : place + 1]
+        ]
+        good = [plan for plan in plans if plan["epochs"] >= AUGMENTED_FROM]
+        most = max(plans, key=lambda plan: float(plan["epochs"]))
+        if good:
+            return good[0]
+        return most if most["epochs"] >= ENOUGH * MOST_LAYERS else None
 
-    def _tune(self, base: Base, rung: str, name: str, **changes: Any) -> None:
+    def _tune(self, base: Base, context: Context, rung: str, name: str, **changes: Any) -> None:
         """Fine-tune on a linear head, and judge what comes out."""
-        recipe = replace(self._recipe("finetune"), model=base.recipe.model, size=base.looked.context.size, **changes)
+        recipe = replace(self._recipe("finetune"), model=base.recipe.model, size=context.size, **changes)
         if not self._mirrors(base):
             recipe = replace(recipe, flip=False, test_time_flip=False, views=(ORIGINAL,))
         else:
             recipe = replace(recipe, views=base.looked.context.recipe.views)
-        context = replace(base.looked.context, recipe=recipe, stage_prefix=f"{rung}-")
+        at_first = replace(base.looked.context, recipe=recipe, stage_prefix=f"{rung}-")
         stage = context.checkpoint(f"{rung}-{STAGE}.npz")
         try:
-            head = fit_heads(replace(base.looked, context=context, clock=self._clock.part(HEADS)))
-            self._judge(name, self._tuned(head, stage.is_file))
+            head = fit_heads(replace(base.looked, context=at_first, clock=self._clock.part(HEADS)))
+            context = replace(at_first, size=context.size, upscale=context.upscale)
+            self._judge(name, self._tuned(resized(head, context), stage.is_file))
         except TrainingError as error:
             self._context.reporter.warn(f"{name}: {error}; what was best before is kept")
 
@@ -196,33 +194,10 @@ class _Climb:
             return tune(head)
 
     def _mirrors(self, base: Base) -> bool:
-        """Return whether a mirror image means the same as the image.
-
-        A linear probe of the images says so: where it is clearly less often right about mirrored validation images, they mean
-        something else, as letters, digits and traffic signs do.
-        """
+        """Return whether mirror images are used."""
         if not self._context.recipe.flip:
             return False
-        return self._decide("mirrors", lambda: not self._mirrored_is_harder(base))
-
-    def _mirrored_is_harder(self, base: Base) -> bool:
-        seen = base.looked.seen
-        if FLIP not in seen.held:
-            return False
-        probe = fit_probe(
-            (seen.train[ORIGINAL], seen.labels),
-            (seen.held[ORIGINAL], seen.held_labels),
-            len(base.looked.context.dataset.classes),
-            base.recipe.seed,
-        )
-        wrong = [(probe.predict(seen.held[view]) != seen.held_labels).astype(float) for view in (ORIGINAL, FLIP)]
-        harder = clearly_less(wrong[0], wrong[1], errors=MIRRORED)
-        if harder:
-            self._context.reporter.say(
-                f"Mirror images are not used: of mirrored validation images {1 - wrong[1].mean():.1%} are predicted right, "
-                f"of the others {1 - wrong[0].mean():.1%}"
-            )
-        return harder
+        return self._decide("mirrors", lambda: not mirrored_is_harder(base))
 
     def _judge(self, name: str, trained: Trained) -> bool:
         """Hold a classifier against the best so far; return whether it is the best now."""
@@ -239,18 +214,19 @@ class _Climb:
         self._context.reporter.say(f"Rung '{name}': {trained.right.mean():.1%} right in validation, {verdict}{left}")
         return better
 
-    def _decide(self, rung: str, choose: Callable[[], bool]) -> bool:
+    def _status(self) -> str:
+        best = f"best so far {self._best.right.mean():.1%}" if self._best else ""
+        left = f"{duration(self._clock.left())} left" if self._clock.limited else ""
+        return "".join(f", {part}" for part in (best, left) if part)
+
+    def _decide(self, what: str, choose: Callable[[], Decision]) -> Decision:
         """Return the decision, as an interrupted run took it before."""
-        if rung not in self._decisions:
-            self._decisions[rung] = choose()
+        if what not in self._decisions:
+            self._decisions[what] = choose()
             write_text(self._note, json.dumps(self._decisions) + "\n")
-        return self._decisions[rung]
+        decision: Decision = self._decisions[what]
+        return decision
 
     def _recipe(self, name: str) -> Recipe:
         ours = self._context.recipe
         return replace(load(name), name=ours.name, seed=ours.seed)
-
-
-def _of_all(epochs: int) -> dict[str, Any]:
-    """Return the changes to the recipe for tuning all layers, for at most so many epochs."""
-    return {"finetune_layers": ALL, "finetune_epochs": epochs}

@@ -128,6 +128,7 @@ def _run_json(run: Run) -> dict[str, Any]:
         "test": tested_json(run.test),
         "seconds": run.seconds,
         "recipe": run.recipe.name,
+        "more_time": vars(run.more_time) if run.more_time else None,
     }
 
 

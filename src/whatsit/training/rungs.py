@@ -1,0 +1,103 @@
+"""What a rung of the ladder is made of: a frozen backbone, and how it is tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from whatsit.images.views import FLIP, ORIGINAL
+from whatsit.models.backbones import BACKBONES
+from whatsit.training import forecast
+from whatsit.training.calibration import clearly_less
+from whatsit.training.context import Context
+from whatsit.training.frozen import Looked
+from whatsit.training.probe import fit_probe
+from whatsit.training.recipe import WHOLE_SHIFT, Recipe
+from whatsit.training.resolve import ALL
+
+AUGMENTED_FROM = 5  # epochs, which learn images by heart
+MOST_LAYERS = 0.8  # of the layers, which are tuned where the epochs are few
+SMALLEST, SMALLER = 96, (0.86, 0.71)  # the least size at which all layers are tuned, and shares of the frozen network's
+MIRRORED = 2.0  # standard errors by which mirror images must be harder to be left out
+
+# What few images are not learned by heart with, measured on traffic signs and flowers (docs/training-notes.md).
+AUGMENTED: dict[str, Any] = {
+    "rotation": 15.0,
+    "shift": 0.1,
+    "zoom": 0.2,
+    "shear": 0.1,
+    "rand_augment": 15.0,
+    "label_smoothing": 0.1,
+    "finetune_learning_rate": 0.0008,
+}
+
+
+@dataclass
+class Base:
+    """A frozen backbone on which fine-tuning can begin."""
+
+    looked: Looked
+    recipe: Recipe
+    pace: float  # seconds to compute the features of an image
+    seconds: float  # that the rung took
+
+    @property
+    def images(self) -> int:
+        """The number of training images."""
+        return len(self.looked.seen.labels)
+
+    def epoch(self, size: int = 0) -> float:
+        """Return the forecast seconds of an epoch of all layers, at that size."""
+        own = self.looked.context.size
+        pace = max(self.pace, 1e-9) * ((size or own) / own) ** 2
+        return forecast.epoch_of_all(pace, self.images, len(self.looked.seen.held_labels))
+
+    def sizes(self) -> list[int]:
+        """Return the sizes at which it may be tuned, the largest first.
+
+        An image that is enlarged inside the graph stays a whole multiple.
+        """
+        context = self.looked.context
+        if context.upscale > 1:
+            side = context.size // context.upscale
+            return [side * factor for factor in range(context.upscale, 0, -1) if side * factor >= SMALLEST][:2]
+        smaller = [32 * round(share * context.size / 32) for share in SMALLER]
+        return [context.size, *(size for size in smaller if SMALLEST <= size < context.size)]
+
+    def at(self, size: int) -> Context:
+        """Return the context at another size."""
+        context = self.looked.context
+        side = context.size // context.upscale
+        return replace(context, size=size, upscale=size // side if context.upscale > 1 else 1)
+
+
+def of_all(plan: Mapping[str, Any], base: Base, epochs: int) -> dict[str, Any]:
+    """Return the changes to the recipe for tuning all layers.
+
+    In few epochs nothing is learned by heart, and the first layers stay as they are, which saves a quarter of the time.
+    """
+    if plan["epochs"] >= AUGMENTED_FROM:
+        return {"finetune_layers": ALL, "finetune_epochs": epochs, **AUGMENTED}
+    layers = round(MOST_LAYERS * BACKBONES[base.recipe.model].layers)
+    return {"finetune_layers": layers, "finetune_epochs": epochs, "shift": WHOLE_SHIFT}
+
+
+def mirrored_is_harder(base: Base) -> bool:
+    """Return whether mirror images mean something else, and say so.
+
+    A linear probe of the images says it: letters, digits and traffic signs are clearly less often right in the mirror.
+    """
+    seen, context = base.looked.seen, base.looked.context
+    if FLIP not in seen.held:
+        return False
+    train, held = (seen.train[ORIGINAL], seen.labels), (seen.held[ORIGINAL], seen.held_labels)
+    probe = fit_probe(train, held, len(context.dataset.classes), base.recipe.seed)
+    wrong = [(probe.predict(seen.held[view]) != seen.held_labels).astype(float) for view in (ORIGINAL, FLIP)]
+    harder = clearly_less(wrong[0], wrong[1], errors=MIRRORED)
+    if harder:
+        context.reporter.say(
+            f"Mirror images are not used: of mirrored validation images {1 - wrong[1].mean():.1%} are predicted right, of the "
+            f"others {1 - wrong[0].mean():.1%}"
+        )
+    return harder
