@@ -83,6 +83,11 @@ class Rungs:
 Climb = Callable[..., Trained]
 
 
+def write_note(folder: Path, text: str) -> None:
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "ladder.json").write_text(text, encoding="utf-8")
+
+
 @pytest.fixture
 def climb(shapes_folder: Path, tmp_path: Path) -> Climb:
     dataset = split_data(scan(shapes_folder), 0, SILENT)
@@ -150,12 +155,27 @@ def test_a_backbone_that_is_no_better_is_not_tuned(climb: Climb, monkeypatch: py
     assert rungs.recipes["all"].model == "efficientnet-lite0"
 
 
-def test_a_rung_that_fails_is_told_and_the_next_is_climbed(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("rung", "name"), [("stronger", "a stronger frozen backbone"), ("deepest", "the deepest layers tuned")]
+)
+def test_a_rung_that_fails_is_reported_and_the_next_is_climbed(
+    climb: Climb, monkeypatch: pytest.MonkeyPatch, rung: str, name: str
+) -> None:
     rungs, listener = Rungs(monkeypatch), Listener()
-    rungs.raises["deepest"] = TrainingError("the loss became infinite")
+    rungs.raises[rung] = TrainingError("the loss became infinite")
     climb(listener=listener)
     assert rungs.done == ALL_RUNGS
-    assert listener.warned == ["the deepest layers tuned: the loss became infinite; what was best before is kept"]
+    assert listener.warned == [f"{name}: the loss became infinite; what was best before is kept"]
+
+
+@pytest.mark.parametrize("note", ["", "{", "[1]", '"x"'])
+def test_damaged_note_is_decided_again(
+    climb: Climb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, note: str
+) -> None:
+    rungs = Rungs(monkeypatch)
+    write_note(tmp_path, note)
+    climb()
+    assert rungs.done == ALL_RUNGS
 
 
 def test_interrupted_climb_ships_the_best_so_far(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,24 +7,34 @@ judges each against the best so far, image by image, and the best ships.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from whatsit.events import Event, Reporter, Work
 from whatsit.files import write_text
-from whatsit.images.views import FLIP, ORIGINAL
-from whatsit.models.backbones import STRONGER
 from whatsit.training import forecast
 from whatsit.training.clock import duration
 from whatsit.training.context import Context
 from whatsit.training.finetune import STAGE, tune
 from whatsit.training.frozen import FrozenHead, fit_heads, look, pace_of, resized
 from whatsit.training.loop import TrainingError
-from whatsit.training.recipe import Recipe, load
-from whatsit.training.rungs import AUGMENTED_FROM, MOST_LAYERS, Base, mirrored_is_harder, of_all
+from whatsit.training.recipe import Recipe
+from whatsit.training.rungs import (
+    AUGMENTED_FROM,
+    BOTH,
+    MOST_LAYERS,
+    Base,
+    frozen_recipe,
+    mirrored_is_harder,
+    of_all,
+    one_sided,
+    stronger,
+    tuning_recipe,
+)
 from whatsit.training.trained import Trained
 
 Decision = TypeVar("Decision")
@@ -69,8 +79,8 @@ class _Climb:
         self._context, self._clock = replace(context, reporter=context.history.reporter), context.clock
         self._note = context.checkpoint("ladder.json")
         self._decisions: dict[str, Any] = {}
-        if self._note.is_file():
-            self._decisions = json.loads(self._note.read_text(encoding="utf-8"))
+        with contextlib.suppress(OSError, ValueError, TypeError):  # without it, or damaged, it is decided again
+            self._decisions = dict(json.loads(self._note.read_text(encoding="utf-8")))
         self._best: Trained | None = None
         self._bases: list[Base] = []  # the better one last
 
@@ -88,10 +98,7 @@ class _Climb:
 
     def _first(self) -> Base:
         """Fit the heads on the default backbone."""
-        recipe = self._recipe("fast")
-        if not self._context.recipe.flip:
-            recipe = replace(recipe, views=(ORIGINAL,))
-        base = self._look(recipe, "")
+        base = self._look(frozen_recipe(self._context.recipe), "")
         self._bases.append(base)
         self._fit_heads(base, "fast")
         return base
@@ -105,19 +112,21 @@ class _Climb:
             tuned = forecast.deepest(forecast.STRONGER_COST * base.pace, base.images)  # comes next
         share = STRONGER_STEP if self._plan() else LAST_STEP
         if self._decide("stronger", lambda: seconds + tuned <= share * self._clock.left()):
-            other = self._look(replace(base.recipe, model=STRONGER), "stronger-")
-            if self._fit_heads(other, "a stronger frozen backbone"):
-                self._bases.append(other)
+            name = "a stronger frozen backbone"
+            with self._failing(name):
+                other = self._look(stronger(base.recipe), "stronger-", complete=True)
+                if self._fit_heads(other, name):
+                    self._bases.append(other)
 
-    def _look(self, recipe: Recipe, prefix: str) -> Base:
-        """Let a frozen backbone look at the images."""
+    def _look(self, recipe: Recipe, prefix: str, *, complete: bool = False) -> Base:
+        """Let a frozen backbone look at the images; `complete` is at all of them."""
         started = time.perf_counter()
-        context = self._context.prepared(recipe, stage_prefix=prefix)
+        context = self._context.prepared(recipe, stage_prefix=prefix, complete=complete)
         pace = pace_of(context)
         both = forecast.DECODING * pace * 2 * len(context.dataset.of("train"))
         if not self._decide("both-sides", lambda: both <= BOTH_SIDES * self._clock.left()):
-            context = replace(context, recipe=replace(context.recipe, views=(ORIGINAL,)))
-        looked = look(context, 0.9, (ORIGINAL, FLIP) if self._context.recipe.flip else ())
+            context = replace(context, recipe=one_sided(context.recipe))
+        looked = look(context, 0.9, BOTH if self._context.recipe.flip else ())
         return Base(looked, recipe, pace, time.perf_counter() - started)
 
     def _fit_heads(self, base: Base, name: str) -> bool:
@@ -169,17 +178,19 @@ class _Climb:
 
     def _tune(self, base: Base, context: Context, rung: str, name: str, **changes: Any) -> None:
         """Fine-tune on a linear head, and judge what comes out."""
-        recipe = replace(self._recipe("finetune"), model=base.recipe.model, size=context.size, **changes)
-        if not self._mirrors(base):
-            recipe = replace(recipe, flip=False, test_time_flip=False, views=(ORIGINAL,))
-        else:
-            recipe = replace(recipe, views=base.looked.context.recipe.views)
+        recipe = replace(tuning_recipe(base, mirrors=self._mirrors(base)), size=context.size, **changes)
         at_first = replace(base.looked.context, recipe=recipe, stage_prefix=f"{rung}-")
         stage = context.checkpoint(f"{rung}-{STAGE}.npz")
-        try:
+        with self._failing(name):
             head = fit_heads(replace(base.looked, context=at_first, clock=self._clock.part(HEADS)))
             context = replace(at_first, size=context.size, upscale=context.upscale)
             self._judge(name, self._tuned(resized(head, context), stage.is_file))
+
+    @contextlib.contextmanager
+    def _failing(self, name: str) -> Iterator[None]:
+        """Report a rung that fails; what was the best before stays it."""
+        try:
+            yield
         except TrainingError as error:
             self._context.reporter.warn(f"{name}: {error}; what was best before is kept")
 
@@ -226,7 +237,3 @@ class _Climb:
             write_text(self._note, json.dumps(self._decisions) + "\n")
         decision: Decision = self._decisions[what]
         return decision
-
-    def _recipe(self, name: str) -> Recipe:
-        ours = self._context.recipe
-        return replace(load(name), name=ours.name, seed=ours.seed)

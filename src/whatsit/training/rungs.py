@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from whatsit.images.views import FLIP, ORIGINAL
-from whatsit.models.backbones import BACKBONES
+from whatsit.models.backbones import BACKBONES, STRONGER
 from whatsit.training import forecast
 from whatsit.training.calibration import clearly_less
 from whatsit.training.context import Context
 from whatsit.training.frozen import Looked
 from whatsit.training.probe import fit_probe
-from whatsit.training.recipe import WHOLE_SHIFT, Recipe
+from whatsit.training.recipe import WHOLE_SHIFT, Recipe, load
 from whatsit.training.resolve import ALL
 
 AUGMENTED_FROM = 5  # epochs, which learn images by heart
 MOST_LAYERS = 0.8  # of the layers, which are tuned where the epochs are few
+BOTH = (ORIGINAL, FLIP)  # views
 SMALLEST, SMALLER = 96, (0.86, 0.71)  # the least size at which all layers are tuned, and shares of the frozen network's
 MIRRORED = 2.0  # standard errors by which mirror images must be harder to be left out
 
@@ -70,6 +71,29 @@ class Base:
         context = self.looked.context
         side = context.size // context.upscale
         return replace(context, size=size, upscale=size // side if context.upscale > 1 else 1)
+
+
+def frozen_recipe(ladder: Recipe) -> Recipe:
+    """Return the recipe of the heads on the default backbone."""
+    recipe = replace(load("fast"), name=ladder.name, seed=ladder.seed)
+    return recipe if ladder.flip else one_sided(recipe)
+
+
+def stronger(recipe: Recipe) -> Recipe:
+    """Return a recipe on the stronger backbone."""
+    return replace(recipe, model=STRONGER)
+
+
+def one_sided(recipe: Recipe) -> Recipe:
+    """Return a recipe without mirror images among the training features."""
+    return replace(recipe, views=(ORIGINAL,))
+
+
+def tuning_recipe(base: Base, *, mirrors: bool) -> Recipe:
+    """Return the recipe of fine-tuning on a backbone."""
+    frozen = base.looked.context.recipe
+    recipe = replace(load("finetune"), name=frozen.name, seed=frozen.seed, model=frozen.model, views=frozen.views)
+    return recipe if mirrors else replace(one_sided(recipe), flip=False, test_time_flip=False)
 
 
 def of_all(plan: Mapping[str, Any], base: Base, epochs: int) -> dict[str, Any]:
