@@ -27,15 +27,9 @@ _PACKAGES = ("whatsit", "tensorflow-cpu", "tensorflow", "keras", "onnx", "onnxru
 
 def make_bundle(trained: Trained) -> Bundle:
     """Return the bundle of a trained classifier, without what is measured on it."""
-    from whatsit.models.classifier import to_onnx
-
     classes = trained.dataset.classes
-    graph = to_onnx(
-        trained.classifier,
-        trained.known,
-        {"resize": RESIZE_RULE, "classes": json.dumps(classes, ensure_ascii=False)},
-        views=trained.test_views,
-    )
+    about = {"resize": RESIZE_RULE, "classes": json.dumps(classes, ensure_ascii=False)}
+    graph = trained.whole.to_onnx(trained.known, about, trained.test_views)
     return Bundle(
         classes=classes,
         input=InputSpec(*trained.input_size, RESIZE_RULE),
@@ -46,9 +40,14 @@ def make_bundle(trained: Trained) -> Bundle:
     )
 
 
-def save_keras_model(trained: Trained, path: Path) -> keras.Model:
-    """Write a trained classifier as a Keras file for other tools, and return it."""
+def save_keras_model(trained: Trained, path: Path) -> keras.Model | None:
+    """Write a trained classifier as a Keras file for other tools, and return it.
+
+    None, and no file, where its network is not of Keras.
+    """
     model = trained.keras_model()
+    if model is None:
+        return None
     with written_by_others(path, path.parent, 4 * int(model.count_params())):
         model.save(path)
     return model

@@ -8,9 +8,10 @@ from typing import Any
 
 from whatsit.arrays import Labels
 from whatsit.models import backbones, classifier
+from whatsit.models.network import KerasNetwork, Network
 from whatsit.training.calibration import beats, calibrated_losses, clearly_less
 from whatsit.training.context import Context
-from whatsit.training.features import FrozenNetwork, width_of
+from whatsit.training.features import FrozenNetwork
 from whatsit.training.head import Head, Seen, fit_head, fit_probe_head
 from whatsit.training.history import LOGGED
 from whatsit.training.subset import choose_images
@@ -26,11 +27,16 @@ class FrozenHead:
     """A frozen backbone with a fitted head."""
 
     context: Context  # without unreadable images
-    features: Any  # the Keras model from `image` to (feature_map, embedding)
+    network: Network
     fitted: Fitted
     train_labels: Labels
     validation_labels: Labels
     trained: Trained
+
+    @property
+    def features(self) -> Any:
+        """Return the Keras model from `image` to (feature_map, embedding)."""
+        return self.network.model  # type: ignore[attr-defined]
 
 
 def train_frozen(context: Context, share: float = 0.9) -> FrozenHead:
@@ -55,7 +61,7 @@ def train_frozen(context: Context, share: float = 0.9) -> FrozenHead:
         best = rival
     classes, seed = len(context.dataset.classes), context.recipe.seed
     rows = enough_rows(seen.labels, classes, seed, FEW if context.brief else MAX_PICTURES)
-    embedding = seen.train["original"][rows, -width_of(best.network) :]
+    embedding = seen.train["original"][rows, -best.network.width :]
     known = fit_mahalanobis(embedding, seen.labels[rows], classes, seed)
     probe = rival.fitted.best["val_accuracy"] if rival else None
     trained = finish(context, best.network, best.fitted, seen.held_labels, best.logits, known, frozen, probe)
@@ -63,10 +69,10 @@ def train_frozen(context: Context, share: float = 0.9) -> FrozenHead:
     return FrozenHead(context, best.network, best.fitted, seen.labels, seen.held_labels, trained)
 
 
-_OPEN: dict[tuple[object, ...], tuple[dict[str, Any], FrozenNetwork]] = {}  # the latest few, for the next training
+_OPEN: dict[tuple[object, ...], tuple[dict[str, Network], FrozenNetwork]] = {}  # the latest few, for the next training
 
 
-def _networks(context: Context, depths: tuple[str, ...]) -> tuple[dict[str, Any], FrozenNetwork]:
+def _networks(context: Context, depths: tuple[str, ...]) -> tuple[dict[str, Network], FrozenNetwork]:
     """Return the frozen network up to each depth, the deepest opened.
 
     The latest few are built only once.
@@ -79,7 +85,9 @@ def _networks(context: Context, depths: tuple[str, ...]) -> tuple[dict[str, Any]
     key = (recipe.model, recipe.weights, stamp, context.size, context.upscale, depths)
     if key not in _OPEN:
         backbone = backbones.build(recipe.model, context.size, upscale=context.upscale, weights=recipe.weights)
-        networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
+        networks: dict[str, Network] = {
+            depth: KerasNetwork(classifier.pooled_features(backbone, depth)) for depth in depths
+        }
         while len(_OPEN) >= MOST_OPEN:
             _OPEN.pop(next(iter(_OPEN)))
         _OPEN[key] = networks, FrozenNetwork.of_model(networks[depths[-1]])
