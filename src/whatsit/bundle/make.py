@@ -36,8 +36,19 @@ def make_bundle(trained: Trained) -> Bundle:
         graph=graph.SerializeToString(),
         temperature=trained.temperature,
         unknown=UNMEASURED,
-        provenance=provenance(trained.dataset, vars(trained.recipe)),
+        provenance=provenance(trained.dataset, _recipe_of(trained), **_network_of(trained)),
     )
+
+
+def _recipe_of(trained: Trained) -> dict[str, Any]:
+    """Return the recipe without the folders of this machine."""
+    recipe = dict(vars(trained.recipe))
+    return recipe | {"model": Path(recipe["model"]).name}
+
+
+def _network_of(trained: Trained) -> dict[str, Any]:
+    """Return where the network came from, where its name does not say it."""
+    return {"network": dict(trained.features.origin)} if trained.features.origin else {}
 
 
 def save_keras_model(trained: Trained, path: Path) -> keras.Model | None:

@@ -22,7 +22,7 @@ def model_card(bundle: Bundle, exam: Examination | None = None, leakage: Leakage
     return f"""# Image classifier: {_escaped(made["data"]["source"])}
 
 Made by whatsit {made["versions"].get("whatsit", "")} on {made["created"]} with the recipe `{made["recipe"]["name"]}`
-({made["recipe"]["model"]}, seed {made["recipe"]["seed"]}).
+({_escaped(str(made["recipe"]["model"]))}, seed {made["recipe"]["seed"]}).
 
 ## What it does
 

@@ -50,6 +50,11 @@ class Network(Protocol):
         """F, the length of its embedding."""
         ...
 
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """Where it came from, for the bundle; empty for one whose name says it all."""
+        ...
+
     def features_graph(self) -> bytes:
         """Return the graph from `image` to `embedding` float32 `[N, F]`."""
         ...
@@ -88,6 +93,11 @@ class KerasNetwork:
     def width(self) -> int:
         """See `Network`."""
         return int(self.model.outputs[1].shape[-1])
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """See `Network`."""
+        return {}
 
     def features_graph(self) -> bytes:
         """See `Network`."""

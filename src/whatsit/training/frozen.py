@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from whatsit.arrays import Labels
-from whatsit.models import backbones, classifier
-from whatsit.models.network import KerasNetwork, Network
+from whatsit.models.network import Network
+from whatsit.models.opening import open_backbone, stamp_of
 from whatsit.training.calibration import beats, calibrated_losses, clearly_less
 from whatsit.training.context import Context
 from whatsit.training.features import FrozenNetwork
@@ -43,7 +43,8 @@ def train_frozen(context: Context, share: float = 0.9) -> FrozenHead:
     """Train a head on a frozen backbone, in that share of the time that is left."""
     depths = ("last", "all") if context.recipe.features == "auto" else (context.recipe.features,)
     networks, frozen = _networks(context, depths)
-    context.reserve(networks[depths[-1]])
+    deepest = [*networks.values()][-1]
+    context.reserve(deepest)
     context, clock = choose_images(context, frozen, share), context.clock.part(share)
     context, seen = _look(context, frozen)
     heads: list[Head] = []
@@ -54,7 +55,7 @@ def train_frozen(context: Context, share: float = 0.9) -> FrozenHead:
     losses = [calibrated_losses(head.logits, seen.held_labels) for head in heads]
     if len(heads) > 1 and clearly_less(losses[1], losses[0], errors=2):
         best = heads[1]
-    rival = None if context.brief else fit_probe_head(context, networks[depths[-1]], seen)
+    rival = None if context.brief else fit_probe_head(context, deepest, seen)
     warnings: tuple[str, ...] = ()
     if rival and beats(rival.right(seen), best.right(seen)):
         warnings = _ship_the_probe(context, rival, best, seen)
@@ -69,10 +70,12 @@ def train_frozen(context: Context, share: float = 0.9) -> FrozenHead:
     return FrozenHead(context, best.network, best.fitted, seen.labels, seen.held_labels, trained)
 
 
-_OPEN: dict[tuple[object, ...], tuple[dict[str, Network], FrozenNetwork]] = {}  # the latest few, for the next training
+_OPEN: dict[
+    tuple[object, ...], tuple[Mapping[str, Network], FrozenNetwork]
+] = {}  # the latest few, for the next training
 
 
-def _networks(context: Context, depths: tuple[str, ...]) -> tuple[dict[str, Network], FrozenNetwork]:
+def _networks(context: Context, depths: tuple[str, ...]) -> tuple[Mapping[str, Network], FrozenNetwork]:
     """Return the frozen network up to each depth, the deepest opened.
 
     The latest few are built only once.
@@ -80,17 +83,15 @@ def _networks(context: Context, depths: tuple[str, ...]) -> tuple[dict[str, Netw
     import keras
 
     recipe = context.recipe
-    given = Path(recipe.weights)
-    stamp = given.stat().st_mtime_ns if given.is_file() else recipe.seed if recipe.weights == "none" else 0
+    stamp = stamp_of(recipe.model, recipe.weights), recipe.seed if recipe.weights == "none" else 0
     key = (recipe.model, recipe.weights, stamp, context.size, context.upscale, depths)
     if key not in _OPEN:
-        backbone = backbones.build(recipe.model, context.size, upscale=context.upscale, weights=recipe.weights)
-        networks: dict[str, Network] = {
-            depth: KerasNetwork(classifier.pooled_features(backbone, depth)) for depth in depths
-        }
+        opened = open_backbone(recipe.model, recipe.weights, context.size, context.upscale, depths)
         while len(_OPEN) >= MOST_OPEN:
             _OPEN.pop(next(iter(_OPEN)))
-        _OPEN[key] = networks, FrozenNetwork.of_model(networks[depths[-1]])
+        _OPEN[key] = opened.networks, FrozenNetwork.of_model([*opened.networks.values()][-1])
+        if opened.note:
+            context.reporter.say(opened.note)
     keras.utils.set_random_seed(recipe.seed)  # a head begins alike, whether its network was built now or before
     return _OPEN[key]
 

@@ -21,7 +21,10 @@ Out = Annotated[
     Path | None, typer.Option("--out", help="The folder to make; runs/DATA-RECIPE or runs/DATA-tune by default.")
 ]
 Backbone = Annotated[
-    str | None, typer.Option(help="efficientnet-lite0, mobilenetv2, vgg16 or resnet50, instead of the recipe's.")
+    str | None,
+    typer.Option(
+        help="efficientnet-lite0, mobilenetv2, vgg16, resnet50, or an .onnx file (docs/backbones.md), instead of the recipe's."
+    ),
 ]
 Weights = Annotated[str | None, typer.Option(help="Of the backbone: auto (ImageNet), none (random), or a path.")]
 Seed = Annotated[int | None, typer.Option(help="Of the split, of training and of a search.")]
