@@ -137,3 +137,20 @@ def classifier(path: Path, classes: int = 3, *, softmax: bool = False, batch: in
     if softmax:
         make.op("Softmax", "scores", axis=-1, out="shares")
     return make.save(path, (batch, 3, SIDE, SIDE), ["shares" if softmax else "scores"])
+
+
+def binary(path: Path) -> Path:
+    """A classifier with one output: the probability of the second of two classes, by a sigmoid."""
+    make = Builder(5)
+    pooled = make.op("Flatten", make.op("GlobalAveragePool", make.convolutions("pixels")), axis=1)
+    make.op("Sigmoid", make.dense(pooled, CHANNELS, 1), out="share")
+    return make.save(path, ("N", 3, SIDE, SIDE), ["share"])
+
+
+def opaque(path: Path, classes: int = 3) -> Path:
+    """A classifier whose probabilities are made by hand, so that no last layer is recognized."""
+    make = Builder(6)
+    pooled = make.op("Flatten", make.op("GlobalAveragePool", make.convolutions("pixels")), axis=1)
+    raised = make.op("Exp", make.dense(pooled, CHANNELS, classes))
+    make.op("Div", raised, make.op("ReduceSum", raised, make.whole(1), keepdims=1), out="shares")
+    return make.save(path, ("N", 3, SIDE, SIDE), ["shares"])

@@ -64,7 +64,10 @@ class ONNXRuntimeEngine:
 
 
 def evaluate(graph: bytes, inputs: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str]) -> Outputs:
-    """Run a graph of any inputs once. Raises `EngineError` where it is refused or fails."""
+    """Run a graph of any inputs once.
+
+    Raises `EngineError` where it is refused or fails.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
     with raising_engine_errors("ONNX Runtime refuses the graph"):

@@ -98,7 +98,7 @@ def look_for_shortcuts(explainer: Explainer, pixels: Images) -> Shortcuts:
 
 
 def _explained(explainer: Explainer, batch: Images, places: Sequence[float]) -> tuple[list[Answer], Sequence[Float32]]:
-    """Return the outputs for a batch, and the maps of the pictures at these places of it."""
+    """Return the outputs for a batch, and the maps at these places of it."""
     chosen = sorted({int(place) for place in places if 0 <= place < len(batch)})
     if len(chosen) == len(batch):
         answers, maps = explainer.evidence(batch)

@@ -27,7 +27,7 @@ SMALL = 4096  # numbers in a constant that decides about the shape of another
 
 @dataclass
 class Body:
-    """The operators of a network for one picture of a known size, in the order they run."""
+    """The operators of a network for one picture, in the order they run."""
 
     source: str  # the name of its input
     opset: int
@@ -123,7 +123,10 @@ def fold(model: onnx.ModelProto, shape: Sequence[int]) -> Body:
 
 
 def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
-    """Return the only input of a model. Raises `ModelError` where it has another number."""
+    """Return the only input of a model.
+
+    Raises `ModelError` where it has another number.
+    """
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
@@ -185,7 +188,10 @@ def _without_sizes(body: Body, node: onnx.NodeProto, found: dict[str, tuple[int,
 
 
 def _gathers_all(body: Body, node: onnx.NodeProto) -> bool:
-    """Return whether every number of a row is taken in its order, as some exporters reshape."""
+    """Return whether every number of a row is taken in its order.
+
+    Some exporters reshape in this way.
+    """
     places = body.constants.get(node.input[1])
     size = body.shapes[node.input[0]]
     return places is not None and len(size) == 1 and np.array_equal(places.reshape(-1), np.arange(size[0]))

@@ -20,7 +20,7 @@ _AGAIN = "export the network again, in float32 and with standard operators"
 
 
 def read_foreign(path: Path) -> onnx.ModelProto:
-    """Return the model in a file, in a version of the operators that is not below `OPSET`.
+    """Return the model in a file, its operators not older than `OPSET`.
 
     Raises `ModelError` where it is missing, too large, damaged, or holds what whatsit does not run: external data, functions,
     graphs in operators, operators of other domains.

@@ -204,11 +204,11 @@ def to_onnx(
 
 @dataclass(frozen=True)
 class Ending:
-    """What ends the graph of every classifier: the head, calibration and unknown score."""
+    """The end of the graph of every classifier: head, calibration, unknown score."""
 
     layers: Mapping[str, Any]  # Keras layers of the head: `logits`, and `hidden` and `standardize` where it has them
     scale: float  # of the logits, before the softmax
-    known: Mahalanobis
+    known: Mahalanobis | None  # None: no unknown score
     flattened: bool = False  # whether the embedding is the flattened map, not its means
 
     def add_to(self, graph: Graph, names: Mapping[str, str], scored: str, about: Mapping[str, str]) -> onnx.ModelProto:
@@ -216,7 +216,7 @@ class Ending:
 
         Args:
             graph: of all views.
-            names: of the values `logits` and `embedding`, and of `feature_map`, `hidden` and `probabilities` where there are
+            names: of the values `logits`, and of `embedding`, `feature_map`, `hidden` and `probabilities` where there are
                 such.
             scored: the value from which the out-of-distribution score is computed.
             about: metadata of the model.
@@ -238,7 +238,8 @@ class Ending:
         outputs = {name: names[name] for name in LAYER_OUTPUTS if name in names}
         if "feature_map" in names:
             outputs["gradcam_weights"] = self._gradcam_weights(graph, names)
-        outputs["ood_score"] = self.known.add_to(graph, scored)
+        if self.known:
+            outputs["ood_score"] = self.known.add_to(graph, scored)
         return graph.to_model("image", outputs, about)
 
     def _gradcam_weights(self, graph: Graph, names: Mapping[str, str]) -> str:

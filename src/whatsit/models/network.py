@@ -1,4 +1,4 @@
-"""A network without its head, whatever it is made of: the interface that training sees.
+"""A network without its head, as training sees it, whatever it is made of.
 
 `KerasNetwork` is one that Keras built, `OnnxNetwork` (models/onnx_network.py) one that came as a file.
 """
@@ -60,9 +60,9 @@ class Network(Protocol):
         ...
 
     def embed(self, pixels: Images) -> Float32:
-        """Return the embeddings of a few images, in float32 by what the network was built with.
+        """Return the embeddings of a few images, in float32.
 
-        It is the reference that the shipped graph is compared with.
+        What the network was built with computes them. It is the reference that the shipped graph is compared with.
         """
         ...
 

@@ -1,7 +1,8 @@
-"""The facts about an ONNX network that its graph does not say: how pixels are scaled, which output, how to pool.
+"""The facts about an ONNX network that its graph does not say.
 
-They are read from `NAME.toml` beside `NAME.onnx`, from a `preprocessor_config.json` (Hugging Face) or from a `config.json` with a
-`pretrained_cfg` (timm) in the same folder, or in the one above a folder `onnx`.
+How pixels are scaled, which output is taken, how to pool. They are read from `NAME.toml` beside `NAME.onnx`, from a
+`preprocessor_config.json` (Hugging Face) or from a `config.json` with a `pretrained_cfg` (timm) in the same folder, or in the
+one above a folder `onnx`.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ class About:
         return bool(self.mean)
 
     def changed(self, values: Mapping[str, Any], where: str) -> About:
-        """Return this with other values, each checked. Raises `ModelError`; `where` is named in it."""
+        """Return this with other values, each checked.
+
+        Raises `ModelError`; `where` is named in it.
+        """
         values = dict(values)
         if (scaling := values.pop("scaling", None)) is not None:
             if scaling not in SCALINGS:

@@ -1,4 +1,4 @@
-"""A network in an ONNX file that was made elsewhere: what it takes, and how its pixels are scaled."""
+"""A network in an ONNX file: what it takes, and how its pixels are scaled."""
 
 from __future__ import annotations
 
@@ -52,6 +52,11 @@ class OnnxFile:
     def model(self) -> onnx.ModelProto:
         """What is in the file."""
         return read_foreign(self.path)
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """What its maker wrote into it."""
+        return {prop.key: prop.value for prop in self.model.metadata_props}
 
     @cached_property
     def sha256(self) -> str:
@@ -157,6 +162,8 @@ class OnnxFile:
     def _mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         if self.about.says_scaling:
             return self.about.mean, self.about.std
+        if self._is_of_ultralytics:
+            return SCALINGS["0..1"]
         return SCALINGS["0..255" if self._scales_itself else "imagenet" if self.channels == 3 else "0..1"]
 
     @cached_property
@@ -184,9 +191,19 @@ class OnnxFile:
         return False
 
     @property
+    def _is_of_ultralytics(self) -> bool:
+        """Whether it is a YOLO classifier, which takes pixels from 0 to 1."""
+        return "Ultralytics" in self.metadata.get("author", "")
+
+    @property
+    def knows_scaling(self) -> bool:
+        """Whether something says how pixels are scaled."""
+        return self.about.says_scaling or self._is_of_ultralytics or self._scales_itself
+
+    @property
     def note(self) -> str:
         """What was assumed because nothing says it; empty where nothing was."""
-        if self.about.says_scaling or self._scales_itself:
+        if self.knows_scaling:
             return ""
         taken = "ImageNet's mean and standard deviation are taken" if self.channels == 3 else "0 to 1 is taken"
         return (
@@ -220,7 +237,7 @@ class OnnxFile:
 
 
 def add_body(graph: Graph, body: Body, pixels: str) -> dict[str, str]:
-    """Add the operators of a network behind its pixels; return the names of its values."""
+    """Add the operators of a network behind its pixels; return names of values."""
     import onnx
 
     names = {"": "", body.source: pixels}

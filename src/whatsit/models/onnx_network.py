@@ -60,7 +60,10 @@ class Part:
 
 
 def parts_of(file: OnnxFile, body: Body) -> tuple[Part, ...]:
-    """Return what of a network becomes features, the deepest last. Raises `ModelError`."""
+    """Return what of a network becomes features, the deepest last.
+
+    Raises `ModelError`.
+    """
     names = file.about.output or (_chosen(file, body),)
     parts = []
     for name in names:
@@ -146,7 +149,7 @@ class OnnxNetwork:
         joined = graph.op("Concat", found, (self.width,), axis=1) if len(found) > 1 else found[0]
         values = {"embedding": joined}
         if self.map:
-            values["feature_map"] = _add_map(graph, self.map, names[self.map.value], self.body)
+            values["feature_map"] = add_map(graph, self.map, names[self.map.value], self.body)
         graph.shared |= set(values.values())
         return graph, values
 
@@ -238,16 +241,25 @@ def _open(file: OnnxFile, folded: Body, parts: tuple[Part, ...], upscale: int) -
     return OnnxNetwork(file, body, parts, where, upscale)
 
 
+def add_flat(graph: Graph, value: str, width: int, kind: int) -> str:
+    """Add a value of this type as rows `[N, width]`, float32."""
+    from onnx import TensorProto
+
+    if kind != TensorProto.FLOAT:
+        value = graph.op("Cast", [value], (width,), to=TensorProto.FLOAT)
+    shape = graph.constant(f"rows.{width}", np.array([-1, width], np.int64))
+    return graph.op("Reshape", [value, shape], (width,))
+
+
 def _add_features(graph: Graph, part: Part, value: str, body: Body) -> str:
     """Add the features `[N, F]` of a value, float32."""
     from onnx import TensorProto
 
-    if body.types[part.value] != TensorProto.FLOAT:
-        value = graph.op("Cast", [value], part.shape[1:], to=TensorProto.FLOAT)
-    width = part.width
+    kind, width = body.types[part.value], part.width
     if part.pool == "flat":
-        shape = graph.constant(f"features.{width}", np.array([-1, width], np.int64))
-        return graph.op("Reshape", [value, shape], (width,))
+        return add_flat(graph, value, width, kind)
+    if kind != TensorProto.FLOAT:
+        value = graph.op("Cast", [value], part.shape[1:], to=TensorProto.FLOAT)
     if len(part.shape) == 4:
         axes = graph.constant(f"pool.{part.layout}", np.array([2, 3] if part.layout == NCHW else [1, 2], np.int64))
         return graph.op("ReduceMean", [value, axes], (width,), keepdims=0)
@@ -263,7 +275,7 @@ def _add_features(graph: Graph, part: Part, value: str, body: Body) -> str:
     return graph.op("Concat", found, (width,), axis=1) if len(found) > 1 else found[0]
 
 
-def _add_map(graph: Graph, where: FeatureMap, value: str, body: Body) -> str:
+def add_map(graph: Graph, where: FeatureMap, value: str, body: Body) -> str:
     """Add a map as this graph holds one: float32, channels first."""
     from onnx import TensorProto
 

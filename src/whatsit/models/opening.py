@@ -1,4 +1,4 @@
-"""Open the network that a recipe names: one of `BACKBONES`, or one in an ONNX file."""
+"""Open the network that a recipe names: a known one, or one in an ONNX file."""
 
 from __future__ import annotations
 

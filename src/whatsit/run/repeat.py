@@ -133,7 +133,7 @@ def _of_some_layers(folder: Path) -> dict[str, Any]:
 
 
 def _provenance_of(folder: Path, name: str) -> dict[str, str]:
-    """Return a table of what the bundle says about its making; empty where it has none."""
+    """Return a table of what the bundle says about its making, or an empty one."""
     try:
         found = read_bundle(folder).provenance.get(name)
     except BundleError:

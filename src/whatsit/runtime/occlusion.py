@@ -19,10 +19,10 @@ PLACES = (CELLS - 1) ** 2
 
 
 def occlusion_maps(logits_of: Callable[[Images], Float32], pixels: Images, classes: list[int]) -> Float32:
-    """Return the evidence for a class in each picture, float32 `[N, CELLS, CELLS]`, at least 0.
+    """Return the evidence for a class in each picture.
 
-    It is how far the log-odds of the class fall when a patch is painted in the picture's mean colour, at each cell the mean over
-    the patches that cover it. A probability near 1 hardly falls where its log-odds do.
+    It is float32 `[N, CELLS, CELLS]`, at least 0: how far the log-odds of the class fall when a patch is painted in the picture's
+    mean colour, at each cell the mean over the patches that cover it. A probability near 1 hardly falls where its log-odds do.
 
     Args:
         logits_of: gives the logits `[B, K]` of pictures uint8 `[B, H, W, 3]`.
