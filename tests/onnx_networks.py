@@ -128,12 +128,15 @@ def transformer(path: Path, *, dynamic: bool = False) -> Path:
     return make.save(path, ("N" if dynamic else 1, 3, SIDE, SIDE), ["pooler_output", "last_hidden_state"])
 
 
-def classifier(path: Path, classes: int = 3, *, softmax: bool = False, batch: int | str = "N") -> Path:
-    """A whole classifier: logits or probabilities of a pooled map."""
+def classifier(
+    path: Path, classes: int = 3, *, softmax: bool = False, batch: int | str = "N", cooled: float = 1.0
+) -> Path:
+    """A whole classifier: logits or probabilities of a pooled map, divided by a temperature."""
     make = Builder(4)
     pooled = make.op("Flatten", make.op("GlobalAveragePool", make.convolutions("pixels")), axis=1)
     kernel, bias = make.random(classes, CHANNELS), make.random(classes)
-    make.op("Gemm", pooled, kernel, bias, transB=1, out="scores")
+    scores = make.op("Gemm", pooled, kernel, bias, transB=1)
+    make.op("Div", scores, make.constant(cooled), out="scores")
     if softmax:
         make.op("Softmax", "scores", axis=-1, out="shares")
     return make.save(path, (batch, 3, SIDE, SIDE), ["shares" if softmax else "scores"])

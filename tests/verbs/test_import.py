@@ -15,6 +15,7 @@ from tests import onnx_networks as made
 from tests.conftest import CLASSES, Listener
 from whatsit.bundle.labels import read_labels
 from whatsit.bundle.read import read_bundle
+from whatsit.engines import open_engine
 from whatsit.engines.onnxruntime import evaluate
 from whatsit.errors import DataError, ModelError, UsageError
 from whatsit.runtime.explain import GRAD_CAM, OCCLUSION, Explainer
@@ -70,6 +71,17 @@ def test_probabilities_are_the_networks_own(tmp_path: Path, labels: Path, kind: 
     assert np.abs(probabilities(result.model) - wanted(network)).max() <= 1e-5
     assert any(note in line for line in listener.said)
     assert read_bundle(result.model).classes == CLASSES
+
+
+def test_evidence_is_of_the_last_layer_times_its_temperature(tmp_path: Path, labels: Path) -> None:
+    """The sum over the map of its product with the weights is what a class gets beside its bias."""
+    result = imported(made.classifier(tmp_path / "x.onnx", cooled=2.0), labels)
+    graph = read_bundle(result.model).graph
+    outputs = ("logits", "embedding", "feature_map", "gradcam_weights")
+    logits, embedding, maps, weights = open_engine(graph, outputs, runtime="onnxruntime").run(PIXELS)
+    assert np.abs(maps.mean(axis=(1, 2)) - embedding).max() <= 1e-5
+    change = np.einsum("nhwc,nkc->nk", maps, weights) - logits
+    assert np.abs(change - change[:1]).max() <= 1e-5  # the bias alone is left, the same for every picture
 
 
 def test_one_output_for_two_classes(tmp_path: Path, labels: Path) -> None:

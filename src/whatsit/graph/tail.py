@@ -59,8 +59,8 @@ class Tail:
         return node.input[0] if node is not None and node.op_type == "Sigmoid" else None
 
     def dense(self, value: str) -> Dense | None:
-        """Return the dense layer whose result a value `[1, K]` is."""
-        node = self._maker(value)
+        """Return the dense layer whose result a value `[1, K]` is, a number times it included."""
+        node, factor = self._unscaled(self._maker(value))
         biases: list[Array | None] = []
         if node is not None and node.op_type == "Add":
             biases = [self._body.constants[name] for name in node.input if name in self._body.constants]
@@ -76,7 +76,20 @@ class Tail:
         if kernel.shape != (math.prod(self._body.shapes[node.input[0]]), count):
             return None
         flat = np.broadcast_to(np.asarray(biases[0]).reshape(-1) if biases else np.zeros(1), (count,))
-        return Dense(node.input[0], np.asarray(kernel), np.array(flat))
+        return Dense(node.input[0], factor * np.asarray(kernel), factor * np.array(flat))
+
+    def _unscaled(self, node: onnx.NodeProto | None) -> tuple[onnx.NodeProto | None, float]:
+        """Return the operator whose result is multiplied by a number, such as a temperature, and that number."""
+        factor = 1.0
+        while node is not None and node.op_type in ("Mul", "Div"):
+            numbers = [self._body.constants[name] for name in node.input if name in self._body.constants]
+            others = [name for name in node.input if name not in self._body.constants]
+            if len(others) != 1 or numbers[0].size != 1 or (node.op_type == "Div" and others[0] != node.input[0]):
+                break
+            number = float(numbers[0].reshape(-1)[0])
+            factor *= number if node.op_type == "Mul" else 1.0 / number
+            node = self._maker(others[0])
+        return node, factor
 
     def _kernel(self, node: onnx.NodeProto) -> Array | None:
         """Return what an operator multiplies a row `[1, F]` by, `[F, K]`."""
