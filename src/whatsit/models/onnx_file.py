@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whatsit.arrays import Array, Float32
+from whatsit.engines import EngineError
 from whatsit.errors import ModelError
 from whatsit.graph.builder import Graph
 from whatsit.graph.fold import Body, fold, image_input
@@ -150,7 +151,7 @@ class OnnxFile:
         shape = (1, self.channels, *size) if self.layout == NCHW else (1, *size, self.channels)
         try:
             return fold(self.model, shape)
-        except ModelError as error:
+        except (ModelError, EngineError) as error:
             raise ModelError(f"{self.path}: {error}") from None
 
     @cached_property

@@ -52,7 +52,7 @@ def draw(pixels: Pixels, explanation: Explanation, side: int = 448) -> Image.Ima
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     picture = picture.resize(size, Image.Resampling.BICUBIC if scale < 8 else Image.Resampling.NEAREST)
     over = Image.fromarray(lay_over(np.asarray(picture), explanation.evidence))
-    margin, gap, bar, top = 24, 16, 20, 92
+    margin, gap, bar, top = 24, 16, 20, 104 if explanation.method == OCCLUSION else 92
     legend = 118
     width = max(640, 2 * margin + 2 * size[0] + 2 * gap + bar + legend)
     sheet = Image.new("RGB", (width, top + max(size[1], 160) + margin), _PAPER)
@@ -69,9 +69,9 @@ def draw(pixels: Pixels, explanation: Explanation, side: int = 448) -> Image.Ima
         note = f"Nothing in this picture speaks for {about}."
     if answer.unknown:
         note = f"It resembles none of the classes. {note}"
-    write(pen, (margin, 52), note, 17, room)
+    write(pen, (margin, 56), note, 17, room)
     if explanation.method == OCCLUSION:
-        write(pen, (margin, 74), HIDDEN, 13, room)
+        write(pen, (margin, 80), HIDDEN, 13, room)
     sheet.paste(picture, (margin, top))
     sheet.paste(over, (margin + size[0] + gap, top))
     left = margin + 2 * (size[0] + gap)

@@ -65,6 +65,8 @@ def import_model(
     if target.suffix != ".whatsit" or target.exists():
         what = "exists already" if target.exists() else "does not end in .whatsit"
         raise UsageError(f"{target} {what}; name a new .whatsit file with -o")
+    if not Path(model).is_file():
+        raise UsageError(f"{model}: there is no such ONNX file")
     try:
         file = OnnxFile.open(Path(model), settings)
     except ImportError:
