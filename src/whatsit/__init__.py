@@ -31,6 +31,7 @@ _HOMES = {
     "explain": "whatsit.verbs.explain:explain",
     "explore": "whatsit.verbs.explore:explore",
     "export": "whatsit.verbs.export:export",
+    "import_model": "whatsit.verbs.import_model:import_model",
     "load": "whatsit.runtime.predictor:Predictor",
     "runs": "whatsit.run.summary:list_runs",
     "track": "whatsit.apps.tracking:track",

@@ -15,6 +15,7 @@ from whatsit.verbs.evaluate import evaluate as evaluate
 from whatsit.verbs.explain import explain as explain
 from whatsit.verbs.explore import explore as explore
 from whatsit.verbs.export import export as export
+from whatsit.verbs.import_model import import_model as import_model
 from whatsit.verbs.train import train as train
 from whatsit.verbs.tune import tune as tune
 from whatsit.version import __version__ as __version__

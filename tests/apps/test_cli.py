@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import onnx_networks
 from tests.command import whatsit, whatsit_alone
 from tests.conftest import encode, shapes
 from whatsit.apps.cli.exports import verify
@@ -387,3 +388,16 @@ def test_demo(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert document["test"]["accuracy"] >= 0.95
     assert (tmp_path / document["picture"]).is_file()
+
+
+def test_import_makes_a_model_and_says_what_it_is(tmp_path: Path, shapes_folder: Path) -> None:
+    network = onnx_networks.classifier(tmp_path / "x.onnx")
+    (tmp_path / "labels.txt").write_text("columns\ndisc\nrows\n")
+    given = ("import", network, "--labels", tmp_path / "labels.txt", "--scaling", "0..1")
+    done = whatsit(*given, "-o", tmp_path / "a.whatsit", "--calibrate", shapes_folder)
+    assert done.returncode == 0, done.stderr
+    assert "Temperature:" in done.stdout
+    assert f"Next: whatsit app {tmp_path / 'a.whatsit'}" in done.stdout
+    [line] = whatsit(*given, "-o", tmp_path / "b.whatsit", "--json").stdout.splitlines()
+    assert json.loads(line)["test"] is None
+    assert whatsit(*given, "-o", tmp_path / "b.whatsit").returncode == 2

@@ -18,6 +18,7 @@ REFERENCE_PREDICTIONS = "golden/answers.json"
 MAX_BUNDLE = 2 * 1024**3  # bytes, packed and unpacked
 REFERENCE_COUNT = 16
 MAX_MEMBERS = 128
+IMPORT = "import"  # the recipe of a model that was made elsewhere
 # Bytes of a member, unpacked. The texts hold some numbers for each class, of which there may be thousands.
 MAX_TEXT = 16 * 1024**2
 MAX_GOLDEN = 4 * 1024**2

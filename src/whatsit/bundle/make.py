@@ -27,28 +27,38 @@ _PACKAGES = ("whatsit", "tensorflow-cpu", "tensorflow", "keras", "onnx", "onnxru
 
 def make_bundle(trained: Trained) -> Bundle:
     """Return the bundle of a trained classifier, without what is measured on it."""
-    from whatsit.models.classifier import to_onnx
-
     classes = trained.dataset.classes
-    graph = to_onnx(
-        trained.classifier,
-        trained.known,
-        {"resize": RESIZE_RULE, "classes": json.dumps(classes, ensure_ascii=False)},
-        views=trained.test_views,
-    )
+    about = {"resize": RESIZE_RULE, "classes": json.dumps(classes, ensure_ascii=False)}
+    graph = trained.whole.to_onnx(trained.known, about, trained.test_views)
     return Bundle(
         classes=classes,
         input=InputSpec(*trained.input_size, RESIZE_RULE),
         graph=graph.SerializeToString(),
         temperature=trained.temperature,
         unknown=UNMEASURED,
-        provenance=provenance(trained.dataset, vars(trained.recipe)),
+        provenance=provenance(trained.dataset, _recipe_of(trained), **_network_of(trained)),
     )
 
 
-def save_keras_model(trained: Trained, path: Path) -> keras.Model:
-    """Write a trained classifier as a Keras file for other tools, and return it."""
+def _recipe_of(trained: Trained) -> dict[str, Any]:
+    """Return the recipe without the folders of this machine."""
+    recipe = dict(vars(trained.recipe))
+    return recipe | {"model": Path(recipe["model"]).name}
+
+
+def _network_of(trained: Trained) -> dict[str, Any]:
+    """Return where the network came from, where its name does not say it."""
+    return {"network": dict(trained.features.origin)} if trained.features.origin else {}
+
+
+def save_keras_model(trained: Trained, path: Path) -> keras.Model | None:
+    """Write a trained classifier as a Keras file for other tools, and return it.
+
+    None, and no file, where its network is not of Keras.
+    """
     model = trained.keras_model()
+    if model is None:
+        return None
     with written_by_others(path, path.parent, 4 * int(model.count_params())):
         model.save(path)
     return model

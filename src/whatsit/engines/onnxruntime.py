@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from typing import cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import numpy.typing as npt
 
 from whatsit.engines.base import EngineError, Images, Outputs, raising_engine_errors
 from whatsit.process import environment, keep_after_fork
@@ -59,3 +61,15 @@ class ONNXRuntimeEngine:
     def stream(self, batches: Iterable[Images]) -> Iterator[Outputs]:
         """See `Engine`; one batch already uses every core."""
         return map(self.run, batches)
+
+
+def evaluate(graph: bytes, inputs: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str]) -> Outputs:
+    """Run a graph of any inputs once.
+
+    Raises `EngineError` where it is refused or fails.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    with raising_engine_errors("ONNX Runtime refuses the graph"):
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return cast(Outputs, session.run(list(outputs), dict(inputs)))

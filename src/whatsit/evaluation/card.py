@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from whatsit.bundle.format import Bundle
+from collections.abc import Mapping
+from typing import Any
+
+from whatsit.bundle.format import IMPORT, Bundle
 from whatsit.evaluation.evaluate import LeakageMetrics
 from whatsit.evaluation.examination import Examination
 from whatsit.images.names import plain
@@ -11,6 +14,8 @@ from whatsit.images.names import plain
 def model_card(bundle: Bundle, exam: Examination | None = None, leakage: LeakageMetrics | None = None) -> str:
     """Describe a model, its data, its metrics and its limits as Markdown."""
     made, test = bundle.provenance, bundle.test or {}
+    if not test:
+        return _unmeasured(bundle)
     low, high = test["accuracy_ci95"]
     counts = {name: sum(labels.values()) for name, labels in made["data"]["pictures"].items()}
     rows = "\n".join(
@@ -21,14 +26,13 @@ def model_card(bundle: Bundle, exam: Examination | None = None, leakage: Leakage
     )
     return f"""# Image classifier: {_escaped(made["data"]["source"])}
 
-Made by whatsit {made["versions"].get("whatsit", "")} on {made["created"]} with the recipe `{made["recipe"]["name"]}`
-({made["recipe"]["model"]}, seed {made["recipe"]["seed"]}).
+{_about_making(made)}
 
 ## What it does
 
 - Answers: {len(bundle.classes)} classes, with a calibrated probability each
 - Takes: RGB pictures of {bundle.input.width} x {bundle.input.height} pixels, resized by the rule `{bundle.input.resize}`
-- Trained on {counts["train"]:,} pictures, chosen by {counts["validation"]:,}, tested on {test["n"]:,} that it never saw
+- {_about_training(made, counts)}, tested on {test["n"]:,} that it never saw
 
 ## How well
 
@@ -45,6 +49,34 @@ These metrics hold for pictures like the test pictures. {_about_unknown(bundle)}
 where it will be used before anything depends on it.
 
 This file holds {len(bundle.references)} of the test pictures, as a proof that it answers alike everywhere.
+"""
+
+
+def _about_making(made: Mapping[str, Any]) -> str:
+    when = f"by whatsit {made['versions'].get('whatsit', '')} on {made['created']}"
+    model = _escaped(str(made["recipe"]["model"]))
+    if made["recipe"]["name"] == IMPORT:
+        return f"Made elsewhere, and imported {when} from the file {model}."
+    return f"Made {when} with the recipe `{made['recipe']['name']}`\n({model}, seed {made['recipe']['seed']})."
+
+
+def _about_training(made: Mapping[str, Any], counts: Mapping[str, int]) -> str:
+    if made["recipe"]["name"] != IMPORT:
+        return f"Trained on {counts['train']:,} pictures, chosen by {counts['validation']:,}"
+    return f"Trained elsewhere, calibrated on {counts['train'] + counts['validation']:,} pictures"
+
+
+def _unmeasured(bundle: Bundle) -> str:
+    """Describe a model that was imported and not measured."""
+    return f"""# Image classifier: {_escaped(bundle.provenance["data"]["source"])}
+
+{_about_making(bundle.provenance)}
+
+- Answers: {len(bundle.classes)} classes, with a probability each as its maker left it: not calibrated here, and not measured
+- Takes: RGB pictures of {bundle.input.width} x {bundle.input.height} pixels, resized by the rule `{bundle.input.resize}`
+
+It always names one of its classes, also for a picture of something else. Measure it on your own pictures before anything
+depends on it: `whatsit evaluate MODEL DATA`, or import it again with `--calibrate DATA`.
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image
 
 from whatsit.bundle.format import REFERENCE_COUNT, Bundle, Reference
@@ -30,6 +31,24 @@ def choose_references(bundle: Bundle, dataset: Dataset, pictures: Sequence[Pictu
         score = answer.ood_score if bundle.unknown else None
         chosen.append(Reference(f"{number:02d}.{ending}", data, picture.label, probabilities, score))
     return tuple(chosen)
+
+
+def drawn_references(bundle: Bundle) -> tuple[Reference, ...]:
+    """Draw pictures where there are none, and predict them by the reference runtime.
+
+    They are soft patches of colour; each is labelled by what the model says of it.
+    """
+    predictor, rng = Predictor(bundle, runtime=REFERENCE), np.random.default_rng(0)
+    drawn = []
+    for number in range(REFERENCE_COUNT):
+        patches = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
+        file = io.BytesIO()
+        patches.resize((160, 128), Image.Resampling.BICUBIC).save(file, "PNG")
+        [answer] = predictor.answer(decode(file.getvalue(), predictor.size, rule=predictor.rule)[None])
+        probabilities = tuple(float(p) for p in answer.probabilities)
+        label = bundle.classes[int(answer.probabilities.argmax())]
+        drawn.append(Reference(f"{number:02d}.png", file.getvalue(), label, probabilities))
+    return tuple(drawn)
 
 
 def _storable(data: bytes) -> tuple[bytes, str]:

@@ -41,7 +41,10 @@ class Shipped:
 
 
 def set_thresholds(bundle: Bundle, dataset: Dataset, reporter: Reporter) -> Bundle:
-    """Fit the thresholds of a bundle to its own predictions on validation images."""
+    """Fit the thresholds of a bundle to its own predictions on validation images.
+
+    That of unknown images only where the bundle has a score for them.
+    """
     from whatsit.training.calibration import acceptance_threshold, conformal_scores
 
     pictures = dataset.of("validation")
@@ -49,11 +52,11 @@ def set_thresholds(bundle: Bundle, dataset: Dataset, reporter: Reporter) -> Bund
     seen = evaluate_pictures(
         Predictor(bundle), dataset, [pictures[i] for i in order], reporter.stage("Setting thresholds (validation)")
     )
-    threshold, accepts = acceptance_threshold(seen.ood_scores)
+    unknown = UnknownRule(METHOD, *acceptance_threshold(seen.ood_scores)) if bundle.unknown else None
     scores = conformal_scores(seen.labels, seen.probabilities)
     return replace(
         bundle,
-        unknown=UnknownRule(METHOD, threshold, accepts),
+        unknown=unknown,
         conformal=Conformal(tuple(float(score) for score in scores)),
     )
 

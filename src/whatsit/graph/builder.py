@@ -19,6 +19,8 @@ PROBABILITIES = "probabilities"
 LAYER_OUTPUTS = (PROBABILITIES, "logits", "embedding", "feature_map")
 OUTPUTS = (*LAYER_OUTPUTS, "gradcam_weights", "ood_score")
 
+ORIGIN, FOREIGN = "network", "onnx file"  # metadata of a graph whose network was made elsewhere
+
 OPSET = 18
 IR_VERSION = 9
 
@@ -37,6 +39,7 @@ class Graph:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     # Values that several layers use, or that go out and are used: they must stay what they are.
     shared: set[str] = field(default_factory=set)
+    opset: int = OPSET  # of all operators; what is written here is the same in every later one
 
     def op(
         self, kind: str, inputs: list[str], shape: tuple[int, ...], name: str | None = None, **attributes: Any
@@ -93,8 +96,15 @@ class Graph:
         source = helper.make_tensor_value_info(image, onnx.TensorProto.UINT8, ["N", *self.shapes[image]])
         initializers = [numpy_helper.from_array(array, name) for name, array in self.weights.items()]
         graph = helper.make_graph(self.nodes, "whatsit", [source], results, initializers)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="whatsit")
-        model.ir_version = IR_VERSION
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], producer_name="whatsit")
+        model.ir_version = IR_VERSION if self.opset == OPSET else helper.find_min_ir_version_for(model.opset_import)
         helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model, full_check=True)
         return model
+
+
+def origin_of(graph: bytes) -> str:
+    """Return where the network of a graph came from: `FOREIGN`, or "" for our own."""
+    import onnx
+
+    return next((one.value for one in onnx.load_from_string(graph).metadata_props if one.key == ORIGIN), "")

@@ -9,22 +9,27 @@ A protocol-buffer message is a row of (field number, wire type, value); only the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 # What graph/ and models/ write (a test holds that), what older versions wrote, and the arithmetic of other usual backbones.
 # None of them repeats anything, and none makes an array whose size is the value of another (as Range and Expand do).
 _OPERATORS = """
-    Abs Add And AveragePool BatchNormalization Cast Clip Concat Constant Conv Div Equal Erf Exp Flatten Floor Gather
-    Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual HardSigmoid HardSwish Identity LayerNormalization
-    LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization MatMul Max MaxPool Min Mul Neg Not Or PRelu Pad Pow
-    Reciprocal ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Resize Sigmoid Slice
-    Softmax Softplus Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Where
+    Abs Add And AveragePool BatchNormalization Cast Ceil Celu Clip Concat Constant Conv Cos DepthToSpace Div Einsum Elu
+    Equal Erf Exp Flatten Floor Gather Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual
+    GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu
+    Less LessOrEqual Log LogSoftmax LpNormalization MatMul Max MaxPool Mean Min Mish Mod Mul Neg Not Or PRelu Pad Pow
+    RMSNormalization Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+    ReduceSumSquare Relu Reshape Resize Round Selu Sigmoid Sign Sin Slice Softmax Softplus Softsign SpaceToDepth Split
+    Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where
 """
 OPERATORS = frozenset(_OPERATORS.split())
+# What a graph made elsewhere may have too, as long as nothing of it depends on a picture: `graph/fold.py` computes it, within
+# bounds, and leaves the result.
+_FOLDED = "ConstantOfShape DequantizeLinear Dropout Expand EyeLike Range ScatterND Shape Size Tile Trilu"
+FOREIGN = OPERATORS | frozenset(_FOLDED.split())
 
 _STANDARD_DOMAINS = frozenset([b"", b"ai.onnx"])
 _MAX_DEPTH = 8
-_NAMES = frozenset(name.encode() for name in OPERATORS)
 
 # The messages on the way to every tensor: {message: {field: message}}, from onnx.proto3.
 _FIELDS: dict[str, dict[int, str]] = {
@@ -34,6 +39,7 @@ _FIELDS: dict[str, dict[int, str]] = {
     "Attribute": {5: "Tensor", 10: "Tensor", 22: "SparseTensor", 23: "SparseTensor"},
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
 }
+_GRAPH, _OUTPUT = 7, 12
 _DATA_LOCATION, _EXTERNAL_DATA, _OPERATOR, _NODE_DOMAIN = 14, 13, 4, 7
 # Fields that no graph of whatsit's has, by message.
 _REFUSED: dict[str, dict[int, str]] = {
@@ -42,12 +48,26 @@ _REFUSED: dict[str, dict[int, str]] = {
 }
 
 
-def check_graph(graph: bytes) -> None:
+def check_graph(graph: bytes, operators: Collection[str] = OPERATORS) -> None:
     """Raise `ValueError` for external data, operators not listed, or damaged bytes."""
-    _check(memoryview(graph), "Model", 0)
+    _check(memoryview(graph), "Model", 0, frozenset(name.encode() for name in operators))
 
 
-def _check(message: memoryview, kind: str, depth: int) -> None:
+def output_names(graph: bytes) -> tuple[str, ...]:
+    """Return the names of a graph's outputs. Raises `ValueError` for damaged bytes."""
+    names = []
+    for number, model in _fields(memoryview(graph)):
+        if number != _GRAPH or not isinstance(model, memoryview):
+            continue
+        for field, value in _fields(model):
+            if field == _OUTPUT and isinstance(value, memoryview):
+                names += [
+                    bytes(text).decode() for key, text in _fields(value) if key == 1 and not isinstance(text, int)
+                ]
+    return tuple(names)
+
+
+def _check(message: memoryview, kind: str, depth: int, operators: frozenset[bytes]) -> None:
     if depth > _MAX_DEPTH:
         raise ValueError("it is nested too deep")
     inner, refused = _FIELDS.get(kind, {}), _REFUSED.get(kind, {})
@@ -58,21 +78,21 @@ def _check(message: memoryview, kind: str, depth: int) -> None:
         if field in refused:
             raise ValueError(refused[field])
         if kind == "Node" and field in (_OPERATOR, _NODE_DOMAIN):
-            _check_operator(field, value)
+            _check_operator(field, value, operators)
             named = named or field == _OPERATOR
         if field in inner and isinstance(value, memoryview):
-            _check(value, inner[field], depth + 1)
+            _check(value, inner[field], depth + 1, operators)
     if not named:
         raise ValueError("its bytes are damaged: an operator has no name")
 
 
-def _check_operator(field: int, value: int | memoryview) -> None:
+def _check_operator(field: int, value: int | memoryview, operators: frozenset[bytes]) -> None:
     text = bytes(value[:50]) if isinstance(value, memoryview) else b"?"
     shown = text.decode("ascii", errors="replace")
     if field == _NODE_DOMAIN and text not in _STANDARD_DOMAINS:
         raise ValueError(f"it uses an operator of the foreign domain {shown!r}")
-    if field == _OPERATOR and text not in _NAMES:
-        raise ValueError(f"it uses the operator {shown!r}, which no model of whatsit's has")
+    if field == _OPERATOR and text not in operators:
+        raise ValueError(f"it uses the operator {shown!r}, which whatsit does not run")
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

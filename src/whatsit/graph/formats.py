@@ -21,7 +21,7 @@ import numpy as np
 from whatsit.engines.base import Images
 from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitError, suggest
 from whatsit.files import written_by_others
-from whatsit.graph.builder import PROBABILITIES
+from whatsit.graph.builder import FOREIGN, PROBABILITIES, origin_of
 from whatsit.graph.extract import extract
 from whatsit.process import silent_descriptor
 
@@ -86,6 +86,11 @@ class Converter:
         from whatsit.engines.tensorflow import load_keras
         from whatsit.graph.to_keras import to_keras
 
+        if origin_of(self.onnx) == FOREIGN:
+            raise ModelError(
+                "the network came as an ONNX file, which has no Keras layers to write; formats for it are onnx, openvino and "
+                "openvino-int8"
+            )
         load_keras()
         return to_keras(self.onnx, pixels=pixels)
 

@@ -24,15 +24,19 @@ if TYPE_CHECKING:
     import keras
 
 
-def trace(model: keras.Model, *, views: Sequence[str] = (ORIGINAL,)) -> tuple[Graph, Callable[[Any], str]]:
+def trace(
+    model: keras.Model, *, views: Sequence[str] = (ORIGINAL,), behind: tuple[Graph, str] | None = None
+) -> tuple[Graph, Callable[[Any], str]]:
     """Convert every layer of a functional model of uint8 images `[N, H, W, 3]`.
+
+    With `behind`, a graph and a value of it, the model's layers are added there, and that value is the model's input.
 
     Returns the graph, whose input is called `image`, and a function from a Keras tensor of the model to the name of
     its value in the graph. With V `views` of each image, values have `V N` rows (see `Graph.each_view`).
     Raises `ModelError` for a layer that has no exact counterpart here or is used more than once.
     """
-    graph = Graph(tuple(views))
-    names: dict[int, str] = {}
+    graph, start = behind or (Graph(tuple(views)), "")
+    names: dict[int, str] = {id(model.input): start} if start else {}
     uses = Counter(id(tensor) for layer in model.layers for tensor in layer_inputs(layer))
     uses.update(id(tensor) for tensor in model.outputs)
 
@@ -43,6 +47,8 @@ def trace(model: keras.Model, *, views: Sequence[str] = (ORIGINAL,)) -> tuple[Gr
 
     for layer in model.layers:
         kind = type(layer).__name__
+        if kind == "InputLayer" and start:
+            continue
         if kind not in _LAYERS:
             known = ", ".join(sorted(_LAYERS))
             raise ModelError(
@@ -68,7 +74,7 @@ def layer_inputs(layer: Any) -> list[Any]:
 
 def calibrate(graph: Graph, logits: str, scale: float) -> str:
     """Add the softmax of the logits times `scale`; return its name."""
-    scaled = _affine(graph, "calibration", logits, np.asarray(scale, np.float32), np.zeros((), np.float32))
+    scaled = add_affine(graph, "calibration", logits, np.asarray(scale, np.float32), np.zeros((), np.float32))
     return graph.op("Softmax", [scaled], graph.shapes[logits], axis=-1)
 
 
@@ -159,31 +165,33 @@ class _Layer:
         return same_padding(self.graph.shapes[self.inputs[0]][:2], window, self.keras.strides)
 
 
-def _input(layer: _Layer) -> str:
+def add_input(graph: Graph, shape: tuple[int, ...]) -> str:
+    """Add the input `image` uint8 `[N, H, W, 3]`; return its views as float pixels."""
     import onnx
 
-    graph, shape = layer.graph, layer.shape
     graph.shapes["image"] = shape
-    pixels = layer.op("Cast", ["image"], to=onnx.TensorProto.FLOAT)
+    pixels = graph.op("Cast", ["image"], shape, to=onnx.TensorProto.FLOAT)
     if len(graph.views) > 1:
-        pixels = layer.op("Concat", [_view(layer, pixels, view) for view in graph.views], axis=0)
-    return layer.op("Transpose", [pixels], perm=[0, 3, 1, 2])
+        pixels = graph.op("Concat", [_view(graph, pixels, view) for view in graph.views], shape, axis=0)
+    return graph.op("Transpose", [pixels], shape, perm=[0, 3, 1, 2])
 
 
-def _view(layer: _Layer, pixels: str, view: str) -> str:
-    for name, axis, places in zip(("rows", "columns"), (1, 2), places_in(view, *layer.shape[:2]), strict=True):
+def _view(graph: Graph, pixels: str, view: str) -> str:
+    shape = graph.shapes["image"]
+    for name, axis, places in zip(("rows", "columns"), (1, 2), places_in(view, *shape[:2]), strict=True):
         if not np.array_equal(places, np.arange(len(places))):
-            chosen = layer.graph.constant(f"{view}.{name}", places)
-            pixels = layer.op("Gather", [pixels, chosen], axis=axis)
+            chosen = graph.constant(f"{view}.{name}", places)
+            pixels = graph.op("Gather", [pixels, chosen], shape, axis=axis)
     return pixels
 
 
 def _rescaling(layer: _Layer) -> str:
     scale, offset = (np.asarray(value, np.float32) for value in (layer.keras.scale, layer.keras.offset))
-    return _affine(layer.graph, layer.name, layer.inputs[0], scale, offset)
+    return add_affine(layer.graph, layer.name, layer.inputs[0], scale, offset)
 
 
-def _affine(graph: Graph, name: str, value: str, scale: Array, offset: Array) -> str:
+def add_affine(graph: Graph, name: str, value: str, scale: Array, offset: Array) -> str:
+    """Add `value * scale + offset`, of one number or one a channel; return its name."""
     shape = graph.shapes[value]
     if scale.ndim and len(shape) == 3:
         scale, offset = scale.reshape(-1, 1, 1), offset.reshape(-1, 1, 1)
@@ -223,7 +231,7 @@ def _batch_normalization(layer: _Layer) -> str:
         graph.weights[kernel] = (graph.weights[kernel] * scale.reshape(-1, 1, 1, 1)).astype(np.float32)
         graph.weights[bias] = (graph.weights[bias] * scale + offset).astype(np.float32)
         return value
-    return _affine(graph, layer.name, value, scale.astype(np.float32), offset.astype(np.float32))
+    return add_affine(graph, layer.name, value, scale.astype(np.float32), offset.astype(np.float32))
 
 
 def _relu(layer: _Layer) -> str:
@@ -247,10 +255,17 @@ def _zero_padding(layer: _Layer) -> str:
 def _upsampling(layer: _Layer) -> str:
     if layer.keras.interpolation != "bilinear":
         raise layer.refuse(f"interpolates by '{layer.keras.interpolation}'")
-    scales = layer.constant("scales", np.array([1, 1, *layer.keras.size], np.float32))
+    return add_enlarged(layer.graph, layer.name, layer.inputs[0], layer.keras.size)
+
+
+def add_enlarged(graph: Graph, name: str, value: str, factors: Sequence[int]) -> str:
+    """Add a map enlarged bilinearly by whole factors of its height and width."""
+    height, width, channels = graph.shapes[value]
+    scales = graph.constant(f"{name}.scales", np.array([1, 1, *factors], np.float32))
+    shape = (height * factors[0], width * factors[1], channels)
     # Pixel centres at half coordinates, as TensorFlow's resize has them.
-    values = [layer.inputs[0], "", scales]
-    return layer.op("Resize", values, mode="linear", coordinate_transformation_mode="half_pixel")
+    half: dict[str, Any] = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    return graph.op("Resize", [value, "", scales], shape, **half)
 
 
 def _dense(layer: _Layer) -> str:
@@ -272,7 +287,7 @@ _LAYERS: dict[str, Callable[[_Layer], str]] = {
     "Flatten": lambda layer: layer.op("Flatten", [layer.graph.channels_last(layer.inputs[0])], axis=1),
     "GlobalAveragePooling2D": lambda layer: layer.op("Flatten", [layer.op("GlobalAveragePool")], axis=1),
     "GlobalMaxPooling2D": lambda layer: layer.op("Flatten", [layer.op("GlobalMaxPool")], axis=1),
-    "InputLayer": _input,
+    "InputLayer": lambda layer: add_input(layer.graph, layer.shape),
     "MaxPooling2D": _max_pooling,
     "ReLU": _relu,
     "Rescaling": _rescaling,

@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from whatsit.arrays import Array
 from whatsit.errors import ModelError
-from whatsit.graph.builder import OPSET, OUTPUTS, PROBABILITIES, Graph
+from whatsit.graph.builder import FOREIGN, OPSET, ORIGIN, OUTPUTS, PROBABILITIES, Graph, origin_of
 
 if TYPE_CHECKING:
     import onnx
 
+_NEEDED = {PROBABILITIES, "logits", "embedding", "ood_score"}
 _SMALLEST = 1e-30  # probability whose logarithm is taken
 
 
@@ -38,6 +39,8 @@ def merge(members: Sequence[Member], size: tuple[int, int], metadata: Mapping[st
     embedding is the members' side by side; so are the feature maps, on the grid of the largest, with weights such
     that the evidence of each counts as its probabilities do. The out-of-distribution score is the weighted mean.
 
+    Where a member has no feature map, the ensemble has none.
+
     Members that begin alike, such as heads on the same backbone, share what they have in common.
 
     Args:
@@ -48,34 +51,49 @@ def merge(members: Sequence[Member], size: tuple[int, int], metadata: Mapping[st
     merged = _Merged()
     merged.graph.shapes["image"] = (*size, 3)
     parts = [_add(merged, member, size) for member in members]
-    grid = max((part.map[:2] for part in parts), key=lambda side: side[0] * side[1])
     votes = []
     for part in parts:
         scaled = merged.multiply(part.names["logits"], part.member.scale)
         votes.append(merged.multiply(merged.op("Softmax", [scaled], axis=-1), part.member.weight))
-    maps = [merged.stretch(part.names["feature_map"], part.map[:2], grid) for part in parts]
-    # The weights of a member's map: its share of the vote, spread over as many places as the grid has.
-    shares = [p.member.weight * p.member.scale * p.map[0] * p.map[1] / (grid[0] * grid[1]) for p in parts]
-    evidence = [merged.multiply(p.names["gradcam_weights"], share) for p, share in zip(parts, shares, strict=True)]
     values = {
         PROBABILITIES: merged.add(votes),
         "embedding": merged.op("Concat", [part.names["embedding"] for part in parts], axis=1),
-        "feature_map": merged.op("Concat", maps, axis=3),
-        "gradcam_weights": merged.op("Concat", evidence, axis=2),
         "ood_score": merged.add([merged.multiply(part.names["ood_score"], part.member.weight) for part in parts]),
     }
     floor = merged.op("Max", [values[PROBABILITIES], merged.constant(np.array(_SMALLEST, np.float32))])
     values["logits"] = merged.op("Log", [floor])
-    classes, channels = parts[0].shapes["logits"][0], sum(part.map[2] for part in parts)
+    classes = parts[0].shapes["logits"][0]
     merged.graph.shapes |= {
         values[PROBABILITIES]: (classes,),
         values["logits"]: (classes,),
         values["embedding"]: (sum(part.shapes["embedding"][0] for part in parts),),
-        values["feature_map"]: (*grid, channels),
-        values["gradcam_weights"]: (classes, channels),
         values["ood_score"]: (),
     }
-    return merged.graph.to_model("image", {name: values[name] for name in OUTPUTS}, metadata, as_they_are=True)
+    if all("feature_map" in part.names for part in parts):
+        values |= _maps(merged, parts, classes)
+    foreign = any(origin_of(member.graph) == FOREIGN for member in members)
+    metadata = {**metadata, ORIGIN: FOREIGN} if foreign else metadata
+    outputs = {name: values[name] for name in OUTPUTS if name in values}
+    return merged.graph.to_model("image", outputs, metadata, as_they_are=True)
+
+
+def _maps(merged: _Merged, parts: Sequence[_Part], classes: int) -> dict[str, str]:
+    """Add the members' feature maps side by side, with their weights."""
+    grid = max((part.map[:2] for part in parts), key=lambda side: side[0] * side[1])
+    maps = [merged.stretch(part.names["feature_map"], part.map[:2], grid) for part in parts]
+    # The weights of a member's map: its share of the vote, spread over as many places as the grid has.
+    shares = [p.member.weight * p.member.scale * p.map[0] * p.map[1] / (grid[0] * grid[1]) for p in parts]
+    evidence = [merged.multiply(p.names["gradcam_weights"], share) for p, share in zip(parts, shares, strict=True)]
+    channels = sum(part.map[2] for part in parts)
+    values = {
+        "feature_map": merged.op("Concat", maps, axis=3),
+        "gradcam_weights": merged.op("Concat", evidence, axis=2),
+    }
+    merged.graph.shapes |= {
+        values["feature_map"]: (*grid, channels),
+        values["gradcam_weights"]: (classes, channels),
+    }
+    return values
 
 
 @dataclass
@@ -162,8 +180,10 @@ def _add(merged: _Merged, member: Member, size: tuple[int, int]) -> _Part:
 
     model = onnx.load_from_string(member.graph)
     graph = model.graph
-    if [opset.version for opset in model.opset_import] != [OPSET] or {o.name for o in graph.output} != set(OUTPUTS):
+    versions, outputs = [opset.version for opset in model.opset_import], {value.name for value in graph.output}
+    if len(versions) != 1 or versions[0] < OPSET or not _NEEDED <= outputs <= {*OUTPUTS}:
         raise ModelError("a member's graph was made by another whatsit; train it anew")
+    merged.graph.opset = max(merged.graph.opset, versions[0])
     names = {tensor.name: merged.constant(numpy_helper.to_array(tensor)) for tensor in graph.initializer}
     image = graph.input[0].name
     names |= {"": "", image: "image"}
@@ -176,7 +196,7 @@ def _add(merged: _Merged, member: Member, size: tuple[int, int]) -> _Part:
             continue
         names |= zip(node.output, merged.node(node, [names[name] for name in node.input]), strict=True)
     shapes = {value.name: _shape(value) for value in graph.output}
-    return _Part(member, {name: names[name] for name in OUTPUTS}, shapes)
+    return _Part(member, {name: names[name] for name in outputs}, shapes)
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ The same named layers end every classifier, and everything later on finds its wa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -197,22 +198,86 @@ def to_onnx(
     graph, value = trace(keras.Model(classifier.input, [classifier.output, scored]), views=views)
     layers = {layer.name: layer for layer in classifier.layers}
     names = {name: value(layers[name].output) for name in (*LAYER_OUTPUTS, "hidden") if name in layers}
-    ood_value = value(scored)
-    if len(views) > 1:
-        total, *others = graph.each_view(names["logits"])
-        names = {name: graph.each_view(of)[0] for name, of in names.items() if name not in (PROBABILITIES, "logits")}
-        for other in others:
-            total = graph.op("Add", [total, other], graph.shapes[total])
-        share = graph.constant("views.share", np.array(1.0 / len(views)))
-        names["logits"] = graph.op("Mul", [total, share], graph.shapes[total])
-        names[PROBABILITIES] = calibrate(graph, names["logits"], layers["calibration"].scale)
-        ood_value = (
-            names["embedding"] if ood_value == value(layers["embedding"].output) else graph.each_view(ood_value)[0]
-        )
-    outputs = {name: names[name] for name in LAYER_OUTPUTS}
-    outputs["gradcam_weights"] = _gradcam_weights(graph, classifier, names)
-    outputs["ood_score"] = known.add_to(graph, ood_value)
-    return graph.to_model("image", outputs, metadata)
+    ending = Ending(layers, layers["calibration"].scale, known, flattened=_is_flattened(classifier))
+    return ending.add_to(graph, names, value(scored), metadata)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The end of the graph of every classifier: head, calibration, unknown score."""
+
+    layers: Mapping[str, Any]  # Keras layers of the head: `logits`, and `hidden` and `standardize` where it has them
+    scale: float  # of the logits, before the softmax
+    known: Mahalanobis | None  # None: no unknown score
+    flattened: bool = False  # whether the embedding is the flattened map, not its means
+
+    def add_to(self, graph: Graph, names: Mapping[str, str], scored: str, about: Mapping[str, str]) -> onnx.ModelProto:
+        """Add what is missing to a graph that has the logits, and return it as a model.
+
+        Args:
+            graph: of all views.
+            names: of the values `logits`, and of `embedding`, `feature_map`, `hidden` and `probabilities` where there are
+                such.
+            scored: the value from which the out-of-distribution score is computed.
+            about: metadata of the model.
+        """
+        names = dict(names)
+        if len(graph.views) > 1:
+            total, *others = graph.each_view(names["logits"])
+            score_embedding = scored == names["embedding"]
+            names = {
+                name: graph.each_view(of)[0] for name, of in names.items() if name not in (PROBABILITIES, "logits")
+            }
+            for other in others:
+                total = graph.op("Add", [total, other], graph.shapes[total])
+            share = graph.constant("views.share", np.array(1.0 / len(graph.views)))
+            names["logits"] = graph.op("Mul", [total, share], graph.shapes[total])
+            scored = names["embedding"] if score_embedding else graph.each_view(scored)[0]
+        if PROBABILITIES not in names:
+            names[PROBABILITIES] = calibrate(graph, names["logits"], self.scale)
+        outputs = {name: names[name] for name in LAYER_OUTPUTS if name in names}
+        if "feature_map" in names:
+            outputs["gradcam_weights"] = self._gradcam_weights(graph, names)
+        if self.known:
+            outputs["ood_score"] = self.known.add_to(graph, scored)
+        return graph.to_model("image", outputs, about)
+
+    def _gradcam_weights(self, graph: Graph, names: Mapping[str, str]) -> str:
+        """Add the mean over the map of each logit's gradient, in closed form.
+
+        Pooling only decides where in the map a gradient lands, not its sum; the head is dense, ReLU, dense. So with
+        W1 `[C, H]` (the first kernel, summed over the places of each channel), W2 `[H, K]` and the mask of active
+        hidden units m `[N, H]`, the weights are `(m * W2[:, k]) @ W1^T / (h * w)`. Without hidden units they are W1^T /
+        (h * w), the same for every image.
+        """
+        from onnx import TensorProto
+
+        height, width, channels = graph.shapes[names["feature_map"]]
+        layers = self.layers
+        kernel = layers["hidden" if "hidden" in layers else "logits"].get_weights()[0].astype(np.float64)
+        if "standardize" in layers:
+            fixed = layers["standardize"]
+            kernel = kernel / np.sqrt(np.asarray(fixed.moving_variance, np.float64) + fixed.epsilon)[:, None]
+        # A flattened map has its channels last, place by place; pooled maps stand side by side, the deepest last.
+        places = kernel.reshape(-1, channels, kernel.shape[1]) if self.flattened else kernel[None, -channels:]
+        by_channel = places.sum(axis=0)
+        last = layers["logits"].get_weights()[0]
+        units, classes = last.shape
+        if "hidden" not in layers:
+            # Each picture's own rows by way of its logits, so that the batch has its size: logits * 0 + the weights.
+            axis = graph.constant("gradcam.axis", np.array([2], np.int64))
+            zero = graph.constant("gradcam.zero", np.array(0.0))
+            rows = graph.op("Unsqueeze", [graph.op("Mul", [names["logits"], zero], (classes,)), axis], (classes, 1))
+            weights = graph.constant("gradcam.first", by_channel.T / (height * width))
+            return graph.op("Add", [rows, weights], (classes, channels))
+        first = graph.constant("gradcam.first", by_channel.T / (height * width))
+        second = graph.constant("gradcam.second", last.T[None])
+        axis = graph.constant("gradcam.axis", np.array([1], np.int64))
+        zero = graph.constant("gradcam.zero", np.array(0.0))
+        active = graph.op("Greater", [names["hidden"], zero], (units,))
+        mask = graph.op("Cast", [active], (units,), to=TensorProto.FLOAT)
+        mask = graph.op("Unsqueeze", [mask, axis], (1, units))
+        return graph.op("MatMul", [graph.op("Mul", [mask, second], (classes, units)), first], (classes, channels))
 
 
 def features_to_onnx(features: keras.Model) -> bytes:
@@ -221,41 +286,3 @@ def features_to_onnx(features: keras.Model) -> bytes:
     model = graph.to_model("image", {"embedding": value(features.outputs[1])}, {})
     content: bytes = model.SerializeToString()
     return content
-
-
-def _gradcam_weights(graph: Graph, classifier: keras.Model, names: Mapping[str, str]) -> str:
-    """Add the mean over the map of each logit's gradient, in closed form.
-
-    Pooling only decides where in the map a gradient lands, not its sum; the head is dense, ReLU, dense. So with
-    W1 `[C, H]` (the first kernel, summed over the places of each channel), W2 `[H, K]` and the mask of active
-    hidden units m `[N, H]`, the weights are `(m * W2[:, k]) @ W1^T / (h * w)`. Without hidden units they are W1^T /
-    (h * w), the same for every image.
-    """
-    from onnx import TensorProto
-
-    height, width, channels = (int(size) for size in classifier.get_layer("feature_map").output.shape[1:])
-    layers = {layer.name: layer for layer in classifier.layers}
-    kernel = layers["hidden" if "hidden" in layers else "logits"].get_weights()[0].astype(np.float64)
-    if "standardize" in layers:
-        fixed = layers["standardize"]
-        kernel = kernel / np.sqrt(np.asarray(fixed.moving_variance, np.float64) + fixed.epsilon)[:, None]
-    # A flattened map has its channels last, place by place; pooled maps stand side by side, the deepest last.
-    flattened = _is_flattened(classifier)
-    by_channel = kernel.reshape(-1, channels, kernel.shape[1]).sum(axis=0) if flattened else kernel[-channels:]
-    last = layers["logits"].get_weights()[0]
-    units, classes = last.shape
-    if "hidden" not in layers:
-        # Each picture's own rows by way of its logits, so that the batch has its size: logits * 0 + the weights.
-        axis = graph.constant("gradcam.axis", np.array([2], np.int64))
-        zero = graph.constant("gradcam.zero", np.array(0.0))
-        rows = graph.op("Unsqueeze", [graph.op("Mul", [names["logits"], zero], (classes,)), axis], (classes, 1))
-        weights = graph.constant("gradcam.first", by_channel.T / (height * width))
-        return graph.op("Add", [rows, weights], (classes, channels))
-    first = graph.constant("gradcam.first", by_channel.T / (height * width))
-    second = graph.constant("gradcam.second", last.T[None])
-    axis = graph.constant("gradcam.axis", np.array([1], np.int64))
-    zero = graph.constant("gradcam.zero", np.array(0.0))
-    active = graph.op("Greater", [names["hidden"], zero], (units,))
-    mask = graph.op("Cast", [active], (units,), to=TensorProto.FLOAT)
-    mask = graph.op("Unsqueeze", [mask, axis], (1, units))
-    return graph.op("MatMul", [graph.op("Mul", [mask, second], (classes, units)), first], (classes, channels))

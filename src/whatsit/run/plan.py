@@ -10,9 +10,10 @@ from typing import Any
 from whatsit.errors import UsageError, suggest
 from whatsit.models.backbones import BACKBONES
 from whatsit.models.cnn import SCRATCH_MODELS
+from whatsit.models.onnx_about import is_onnx
 from whatsit.training import recipe as recipes
 from whatsit.training.recipe import Recipe
-from whatsit.training.recipe_checks import refuse_without_effect, require_network, with_layers, with_settings
+from whatsit.training.recipe_checks import located, refuse_without_effect, require_network, with_layers, with_settings
 
 
 def make_plan(
@@ -37,8 +38,8 @@ def make_plan(
             raise UsageError(
                 f"the recipe '{plan.name}' trains networks of its own; --backbone goes with a recipe such as 'fast'"
             )
-        if backbone not in BACKBONES:
-            raise UsageError(f"unknown backbone '{backbone}'{suggest(backbone, BACKBONES)}")
+        if backbone not in BACKBONES and not is_onnx(backbone):
+            raise UsageError(f"unknown backbone '{backbone}'{suggest(backbone, BACKBONES)}, or an .onnx file")
         plan = replace(plan, model=backbone)
     if weights is not None:
         if own:
@@ -46,8 +47,8 @@ def make_plan(
                 f"the recipe '{plan.name}' chooses its own weights; --weights goes with a recipe such as 'fast'"
             )
         plan = replace(plan, weights=str(weights))
+    plan = located(with_layers(plan, said))
     require_network(plan)
-    plan = with_layers(plan, said)
     plan = _without_mirror(plan, written | settings, own)
     return recipes.change(plan, {} if seed is None else {"seed": seed}, "--seed")
 

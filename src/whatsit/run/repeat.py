@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tomllib
 from dataclasses import dataclass, replace
@@ -63,7 +64,7 @@ class RunToRepeat:
 
     def warn(self, reporter: Reporter) -> None:
         """Warn of what may make the metrics differ from the run's."""
-        made_with = _versions_of(self.folder)
+        made_with = _provenance_of(self.folder, "versions")
         others = [
             f"{name} {made_with[name]} (now {now})"
             for name, now in versions().items()
@@ -71,6 +72,11 @@ class RunToRepeat:
         ]
         if others:
             reporter.warn(f"{self.folder} was made with {', '.join(others)}; the metrics may differ")
+        network, file = _provenance_of(self.folder, "network"), Path(self.recipe.model)
+        if network and hashlib.sha256(file.read_bytes()).hexdigest() != network.get("sha256"):
+            reporter.warn(
+                f"{self.recipe.model} is another network than {self.folder} was made with; the metrics will differ"
+            )
         if self.seconds is not None:
             reporter.warn(
                 f"{self.folder} was made with a time limit of {duration(self.seconds)}, which holds again; the metrics depend "
@@ -126,9 +132,10 @@ def _of_some_layers(folder: Path) -> dict[str, Any]:
     return {"finetune_epochs": old.get("finetune_epochs", SOME_EPOCHS), "shift": old.get("shift", 0.0)}
 
 
-def _versions_of(folder: Path) -> dict[str, str]:
+def _provenance_of(folder: Path, name: str) -> dict[str, str]:
+    """Return a table of what the bundle says about its making, or an empty one."""
     try:
-        found = read_bundle(folder).provenance.get("versions")
+        found = read_bundle(folder).provenance.get(name)
     except BundleError:
         return {}
     return dict(found) if isinstance(found, dict) else {}

@@ -1,6 +1,6 @@
-"""Grad-CAM from the bundle alone: the evidence for a class in a picture.
+"""The evidence for a class in a picture, from the bundle alone.
 
-Selvaraju et al. 2017.
+Grad-CAM (Selvaraju et al. 2017) where the graph has it in closed form, else occlusion (`runtime/occlusion.py`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ import numpy as np
 from whatsit.arrays import Float32
 from whatsit.engines import EngineError, Images
 from whatsit.errors import ModelError, UsageError
+from whatsit.graph.check import output_names
 from whatsit.images.decode import Source, decode
+from whatsit.runtime.occlusion import occlusion_maps
 from whatsit.runtime.predictor import Answer, Prediction, Predictor, to_answers
+
+GRAD_CAM, OCCLUSION = "Grad-CAM", "occlusion"
+_MAP = ("feature_map", "gradcam_weights")  # outputs of graphs with Grad-CAM
 
 
 @dataclass(frozen=True)
@@ -26,23 +31,35 @@ class Explanation:
     label: str  # the class that is explained
     probability: float  # of that class
     evidence: Float32  # [h, w], 0 to 1, over the whole picture; all 0 where there is none
+    method: str = GRAD_CAM  # or OCCLUSION
 
 
 class Explainer:
-    """A predictor's graph with what Grad-CAM needs. Thread-safe, no TensorFlow."""
+    """A predictor's graph with what explaining needs. Thread-safe, no TensorFlow."""
 
     def __init__(self, predictor: Predictor) -> None:
         """Open the graph. Raises `ModelError` where it lacks what explaining needs."""
         self.predictor = predictor
         scores = ["ood_score"] if predictor.bundle.unknown else []
+        has_map = {*_MAP} <= {*output_names(predictor.bundle.graph)}
+        self.method = GRAD_CAM if has_map else OCCLUSION
         try:
-            self._engine = predictor.open_engine("probabilities", "feature_map", "gradcam_weights", *scores)
+            self._engine = predictor.open_engine("probabilities", *(_MAP if has_map else ("logits",)), *scores)
         except EngineError as error:
             raise ModelError(f"this model cannot be explained: {error}") from None
-        _, features, weights, *_ = (
-            value.shape for value in self._engine.run(np.zeros((2, *predictor.size, 3), np.uint8))
+        self._check_outputs()
+
+    def _check_outputs(self) -> None:
+        classes = len(self.predictor.classes)
+        _, features, *others = (
+            value.shape for value in self._engine.run(np.zeros((2, *self.predictor.size, 3), np.uint8))
         )
-        if len(features) != 4 or features[0] != 2 or weights != (2, len(predictor.classes), features[-1]):
+        if self.method == OCCLUSION:
+            if features != (2, classes):
+                raise ModelError(f"this model cannot be explained: its logits {features} are not of {classes} classes")
+            return
+        weights = others[0]
+        if len(features) != 4 or features[0] != 2 or weights != (2, classes, features[-1]):
             raise ModelError(f"this model cannot be explained: its maps {features} and weights {weights} do not fit")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -61,7 +78,7 @@ class Explainer:
         [answer], maps = self.evidence(pixels[None], place)
         prediction = self.predictor.to_prediction(answer)
         label = label or prediction.label
-        return Explanation(prediction, label, float(answer.probabilities[classes.index(label)]), maps[0])
+        return Explanation(prediction, label, float(answer.probabilities[classes.index(label)]), maps[0], self.method)
 
     def evidence(self, pixels: Images, classes: Sequence[int] | None = None) -> tuple[list[Answer], Float32]:
         """Return the outputs and an evidence map for each decoded picture.
@@ -70,12 +87,19 @@ class Explainer:
         `classes` are the numbers of the classes to explain; by default the most probable ones. Raises `ModelError`
         where the graph returns no numbers.
         """
-        probabilities, features, weights, *scores = self._engine.run(pixels)
+        probabilities, *values = self._engine.run(pixels)
+        scores = values.pop() if self.predictor.bundle.unknown else None
         chosen = probabilities.argmax(axis=1) if classes is None else np.asarray(classes)
-        weights = weights[np.arange(len(pixels)), chosen]
-        maps = np.maximum(np.einsum("nhwc,nc->nhw", features, weights), 0.0)
+        if self.method == OCCLUSION:
+            maps = occlusion_maps(
+                lambda hidden: self._engine.run(hidden)[1], pixels, [int(number) for number in chosen]
+            )
+        else:
+            features, weights = values
+            weights = weights[np.arange(len(pixels)), chosen]
+            maps = np.maximum(np.einsum("nhwc,nc->nhw", features, weights), 0.0)
         highest = maps.max(axis=(1, 2), keepdims=True)
         if not np.isfinite(highest).all():
             raise ModelError("the model's graph gave evidence that is no number; it is damaged")
         maps = np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
-        return to_answers(probabilities, scores[0] if scores else None), maps.astype(np.float32)
+        return to_answers(probabilities, scores), maps.astype(np.float32)

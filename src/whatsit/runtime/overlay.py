@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from whatsit.arrays import Float32
 from whatsit.images.decode import Pixels
 from whatsit.images.names import drawable
-from whatsit.runtime.explain import Explanation
+from whatsit.runtime.explain import OCCLUSION, Explanation
 
 FONT = Path(__file__).parent.parent / "fonts" / "Sarabun-Regular.ttf"  # Latin and Thai; SIL Open Font License
 
@@ -21,6 +21,11 @@ _VIRIDIS = (
     (68, 1, 84), (72, 40, 120), (62, 74, 137), (49, 104, 142), (38, 130, 142),
     (31, 158, 137), (53, 183, 121), (109, 205, 89), (180, 222, 44), (253, 231, 37),
 )  # fmt: skip
+# How occlusion finds it, in both languages, as this drawing has no language of its own.
+HIDDEN = (
+    "Each part was hidden in turn, to see how far the answer falls (Zeiler & Fergus 2014). / "
+    "ปิดภาพทีละส่วนแล้วดูว่าความมั่นใจลดลงเท่าใด"
+)
 _INK, _PAPER = (33, 37, 41), (255, 255, 255)
 
 
@@ -47,7 +52,7 @@ def draw(pixels: Pixels, explanation: Explanation, side: int = 448) -> Image.Ima
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     picture = picture.resize(size, Image.Resampling.BICUBIC if scale < 8 else Image.Resampling.NEAREST)
     over = Image.fromarray(lay_over(np.asarray(picture), explanation.evidence))
-    margin, gap, bar, top = 24, 16, 20, 92
+    margin, gap, bar, top = 24, 16, 20, 104 if explanation.method == OCCLUSION else 92
     legend = 118
     width = max(640, 2 * margin + 2 * size[0] + 2 * gap + bar + legend)
     sheet = Image.new("RGB", (width, top + max(size[1], 160) + margin), _PAPER)
@@ -59,12 +64,14 @@ def draw(pixels: Pixels, explanation: Explanation, side: int = 448) -> Image.Ima
     about = (
         "this answer" if explanation.label == answer.label else f"{explanation.label} ({explanation.probability:.1%})"
     )
-    note = f"Bright is where this picture's evidence for {about} lies (Grad-CAM)."
+    note = f"Bright is where this picture's evidence for {about} lies ({explanation.method})."
     if not explanation.evidence.any():
         note = f"Nothing in this picture speaks for {about}."
     if answer.unknown:
         note = f"It resembles none of the classes. {note}"
     write(pen, (margin, 56), note, 17, room)
+    if explanation.method == OCCLUSION:
+        write(pen, (margin, 80), HIDDEN, 13, room)
     sheet.paste(picture, (margin, top))
     sheet.paste(over, (margin + size[0] + gap, top))
     left = margin + 2 * (size[0] + gap)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,16 +17,13 @@ from whatsit.errors import DataError
 from whatsit.events import SILENT, Reporter, Work
 from whatsit.images.batches import decode_batches
 from whatsit.images.scan import Dataset, label_numbers, typical_size
-from whatsit.models.classifier import features_to_onnx
+from whatsit.models.network import AnyNetwork, as_network
 from whatsit.run_files import CHECKPOINTS
 from whatsit.training.batches import DecodedPictures, decode_all
 from whatsit.training.clock import Clock
 from whatsit.training.history import History
 from whatsit.training.recipe import Recipe
 from whatsit.training.resolve import working_size
-
-if TYPE_CHECKING:
-    import keras
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class Context:
         progress = self.reporter.stage(f"Reading pictures ({split})", Work.READING, split)
         return decode_all(self.dataset, self.dataset.of(split), self.input_size, self.folder, progress)
 
-    def reserve(self, features: keras.Model, first: int = 0) -> None:
+    def reserve(self, features: AnyNetwork, first: int = 0) -> None:
         """Keep time for what follows training with this network.
 
         `first` is as `Clock.reserve` has it.
@@ -107,17 +104,17 @@ class Context:
             raise DataError(f"{self.dataset.source}: {name} could be read before and now cannot: {reason}; train anew")
 
 
-def seconds_per_picture(features: keras.Model, dataset: Dataset) -> float:
+def seconds_per_picture(features: AnyNetwork, dataset: Dataset) -> float:
     """Return the seconds to decode and classify an image as it ships, in float32.
 
-    `features` is a network to `feature_map` and `embedding`.
+    `features` is a network without its head.
     """
-    engine, some = open_engine(features_to_onnx(features), ["embedding"]), dataset.of("validation")[:64]
-    height, width = (int(side) for side in features.input.shape[1:3])
+    network, some = as_network(features), dataset.of("validation")[:64]
+    engine, size = open_engine(network.features_graph(), ["embedding"]), network.size
     rounds = []
     for _ in range(2 + 64 // max(len(some), 1)):  # the first is to warm up; of few pictures more, as one may be slow
         started = time.perf_counter()
-        batches = decode_batches(some, dataset.read, (height, width), batch_size=8)
+        batches = decode_batches(some, dataset.read, size, batch_size=8)
         count = sum(len(outputs[0]) for outputs in engine.stream(batch.pixels for batch in batches))
         rounds.append((time.perf_counter() - started) / max(count, 1))
     return min(rounds[1:])

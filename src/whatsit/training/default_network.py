@@ -13,8 +13,9 @@ from whatsit.errors import MissingExtraError
 from whatsit.files import DiskError, write_bytes, write_text
 from whatsit.models import backbones, classifier
 from whatsit.models.backend import load_keras
+from whatsit.models.network import KerasNetwork
 from whatsit.models.weights import published_file
-from whatsit.training.features import FrozenNetwork, size_of, width_of
+from whatsit.training.features import FrozenNetwork
 from whatsit.training.recipe import Recipe
 from whatsit.training.resolve import working_size
 
@@ -35,8 +36,8 @@ def default_network(side: int) -> FrozenNetwork:
             mark_used(folder / f"{key}.onnx")
             return FrozenNetwork(graph, int(about["width"]), (int(about["height"]), int(about["wide"])))
     load_keras()
-    network = classifier.pooled_features(backbones.build(recipe.model, size, upscale=upscale))
-    graph, width, (height, wide) = classifier.features_to_onnx(network), width_of(network), size_of(network)
+    network = KerasNetwork(classifier.pooled_features(backbones.build(recipe.model, size, upscale=upscale)))
+    graph, width, (height, wide) = network.features_graph(), network.width, network.size
     about = {"sha256": hashlib.sha256(graph).hexdigest(), "width": width, "height": height, "wide": wide}
     with contextlib.suppress(DiskError):  # it is only built again the next time
         write_bytes(folder / f"{key}.onnx", graph)

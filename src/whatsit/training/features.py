@@ -27,7 +27,7 @@ from whatsit.images.decode import RESIZE_RULE
 from whatsit.images.row_cache import SHARD, RowCache
 from whatsit.images.scan import Dataset, Picture
 from whatsit.images.views import apply_view
-from whatsit.models import classifier
+from whatsit.models.network import AnyNetwork, as_network
 
 _HALF_MAX = 65504.0
 
@@ -189,9 +189,10 @@ class FrozenNetwork:
         self._cache = feature_cache(graph, f"{runtime} {precision}", width)
 
     @classmethod
-    def of_model(cls, network: Any) -> FrozenNetwork:
-        """Open `pooled_features`."""
-        return cls(classifier.features_to_onnx(network), width_of(network), size_of(network))
+    def of_model(cls, network: AnyNetwork) -> FrozenNetwork:
+        """Open a network without its head."""
+        network = as_network(network)
+        return cls(network.features_graph(), network.width, network.size)
 
     def features(self, dataset: Dataset, split: str, views: tuple[str, ...], reporter: Reporter) -> Features:
         """Return the features of a split, from the cache where it has them."""
@@ -235,14 +236,3 @@ class FrozenNetwork:
         """Return the features float32 `[N, F]` of images uint8 `[N, H, W, 3]`."""
         features: npt.NDArray[Any] = self._network.engine.run(pixels)[0]
         return features
-
-
-def size_of(network: Any) -> tuple[int, int]:
-    """Return (height, width) of the images that a network takes."""
-    height, width = (int(side) for side in network.input.shape[1:3])
-    return height, width
-
-
-def width_of(network: Any) -> int:
-    """Return the length of a network's embedding."""
-    return int(network.outputs[1].shape[-1])

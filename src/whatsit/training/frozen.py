@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from whatsit.arrays import Labels
-from whatsit.models import backbones, classifier
+from whatsit.models.backbones import BACKBONES
+from whatsit.models.network import Network
+from whatsit.models.opening import open_backbone, stamp_of
 from whatsit.training import forecast
 from whatsit.training.calibration import beats, calibrated_losses, clearly_less
 from whatsit.training.clock import Clock
 from whatsit.training.context import Context
-from whatsit.training.features import FrozenNetwork, width_of
+from whatsit.training.features import FrozenNetwork
 from whatsit.training.head import Head, Seen, fit_head, fit_probe_head
 from whatsit.training.history import LOGGED
 from whatsit.training.recipe import Recipe
@@ -29,11 +31,16 @@ class FrozenHead:
     """A frozen backbone with a fitted head."""
 
     context: Context  # without unreadable images
-    features: Any  # the Keras model from `image` to (feature_map, embedding)
+    network: Network
     fitted: Fitted
     train_labels: Labels
     validation_labels: Labels
     trained: Trained
+
+    @property
+    def features(self) -> Any:
+        """Return the Keras model from `image` to (feature_map, embedding)."""
+        return self.network.model  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,7 @@ class Looked:
     """A frozen backbone that has looked at the images, up to each depth."""
 
     context: Context  # without unreadable images
-    networks: dict[
-        str, Any
-    ]  # the Keras model up to each depth, from `image` to (feature_map, embedding); the deepest last
+    networks: Mapping[str, Network]  # up to each depth, the deepest last
     frozen: FrozenNetwork  # the last of them
     seen: Seen
     clock: Clock  # of the features and the heads on them
@@ -53,9 +58,9 @@ def train_frozen(context: Context, share: float = 0.9) -> FrozenHead:
     """Train a head on a frozen backbone, in that share of the time that is left."""
     looked = look(context, share)
     head = fit_heads(looked)
-    if context.clock.limited or context.brief:
+    if context.clock.limited or context.brief or context.recipe.model not in BACKBONES:
         return head
-    unlike = head.features is not looked.networks.get("last", head.features)
+    unlike = head.network is not looked.networks.get("last", head.network)
     pace = looked.frozen.seconds_per_image
     more = forecast.more_time(head.trained.right, pace, len(head.train_labels), unlike=unlike)
     return replace(head, trained=replace(head.trained, more_time=more))
@@ -77,7 +82,8 @@ def look(context: Context, share: float, more_views: tuple[str, ...] = ()) -> Lo
     """
     depths = _depths(context.recipe)
     networks, frozen = _networks(context, depths)
-    context.reserve(networks[depths[-1]])
+    deepest = [*networks.values()][-1]
+    context.reserve(deepest)
     context, clock = choose_images(context, frozen, share), context.clock.part(share)
     held_views = (*context.test_views, *(view for view in more_views if view not in context.test_views))
     train = frozen.features(context.dataset, "train", context.recipe.views, context.reporter)
@@ -107,7 +113,7 @@ def fit_heads(looked: Looked) -> FrozenHead:
         best = rival
     classes, seed = len(context.dataset.classes), context.recipe.seed
     rows = enough_rows(seen.labels, classes, seed, FEW if context.brief else MAX_PICTURES)
-    embedding = seen.train["original"][rows, -width_of(best.network) :]
+    embedding = seen.train["original"][rows, -best.network.width :]
     known = fit_mahalanobis(embedding, seen.labels[rows], classes, seed)
     probe = rival.fitted.best["val_accuracy"] if rival else None
     frozen = looked.frozen
@@ -120,13 +126,14 @@ def resized(head: FrozenHead, context: Context) -> FrozenHead:
     """Return the head on the same backbone at the size of a context."""
     if head.context.size == context.size:
         return replace(head, context=context)
-    return replace(head, context=context, features=_networks(context, ("last",))[0]["last"])
+    return replace(head, context=context, network=_networks(context, ("last",))[0]["last"])
 
 
-_OPEN: dict[tuple[object, ...], tuple[dict[str, Any], FrozenNetwork]] = {}  # the latest few, for the next training
+# The latest few, for the next training.
+_OPEN: dict[tuple[object, ...], tuple[Mapping[str, Network], FrozenNetwork]] = {}
 
 
-def _networks(context: Context, depths: tuple[str, ...]) -> tuple[dict[str, Any], FrozenNetwork]:
+def _networks(context: Context, depths: tuple[str, ...]) -> tuple[Mapping[str, Network], FrozenNetwork]:
     """Return the frozen network up to each depth, the deepest opened.
 
     The latest few are built only once.
@@ -134,15 +141,15 @@ def _networks(context: Context, depths: tuple[str, ...]) -> tuple[dict[str, Any]
     import keras
 
     recipe = context.recipe
-    given = Path(recipe.weights)
-    stamp = given.stat().st_mtime_ns if given.is_file() else recipe.seed if recipe.weights == "none" else 0
+    stamp = stamp_of(recipe.model, recipe.weights), recipe.seed if recipe.weights == "none" else 0
     key = (recipe.model, recipe.weights, stamp, context.size, context.upscale, depths)
     if key not in _OPEN:
-        backbone = backbones.build(recipe.model, context.size, upscale=context.upscale, weights=recipe.weights)
-        networks = {depth: classifier.pooled_features(backbone, depth) for depth in depths}
+        opened = open_backbone(recipe.model, recipe.weights, context.size, context.upscale, depths)
         while len(_OPEN) >= MOST_OPEN:
             _OPEN.pop(next(iter(_OPEN)))
-        _OPEN[key] = networks, FrozenNetwork.of_model(networks[depths[-1]])
+        _OPEN[key] = opened.networks, FrozenNetwork.of_model([*opened.networks.values()][-1])
+        if opened.note:
+            context.reporter.say(opened.note)
     keras.utils.set_random_seed(recipe.seed)  # a head begins alike, whether its network was built now or before
     return _OPEN[key]
 

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from whatsit.arrays import Float16, Labels
 from whatsit.models import classifier
+from whatsit.models.network import Network
 from whatsit.training.batches import FeatureBatches, Targets
 from whatsit.training.calibration import calibrated_losses, log_losses
 from whatsit.training.clock import Clock
 from whatsit.training.context import Context
-from whatsit.training.features import width_of
 from whatsit.training.history import CHOSEN_BY
 from whatsit.training.loop import Task, fit
 from whatsit.training.probe import fit_probe
@@ -36,7 +36,7 @@ class Seen:
 class Head:
     """A fitted head and the frozen network that it belongs to."""
 
-    network: Any
+    network: Network
     fitted: Fitted
     logits: npt.NDArray[np.float32]  # [N, classes], of the validation images, as it ships
 
@@ -46,9 +46,9 @@ class Head:
         return right
 
 
-def fit_head(context: Context, depth: str, network: Any, seen: Seen, clock: Clock | None) -> Head:
+def fit_head(context: Context, depth: str, network: Network, seen: Seen, clock: Clock | None) -> Head:
     """Train a head on a network's part of the features; the deepest stand last."""
-    width = width_of(network)
+    width = network.width
     views = [seen.train[view][:, -width:] for view in context.recipe.views]
     held = [seen.held[view][:, -width:] for view in context.test_views]
     fitted = _fit(context, f"{context.stage_prefix}head-{depth}", views, seen, held[0], clock)
@@ -86,9 +86,9 @@ def _mean_and_variance(views: list[Float16]) -> tuple[npt.NDArray[Any], npt.NDAr
     return mean, np.maximum(squares / count - np.square(mean), 1e-6)
 
 
-def fit_probe_head(context: Context, network: Any, seen: Seen) -> Head:
+def fit_probe_head(context: Context, network: Network, seen: Seen) -> Head:
     """Fit a linear probe on the plain images, as a head like any other."""
-    width, classes = width_of(network), len(context.dataset.classes)
+    width, classes = network.width, len(context.dataset.classes)
     train, held = seen.train["original"][:, -width:], [seen.held[view][:, -width:] for view in context.test_views]
     probe = fit_probe((train, seen.labels), (held[0], seen.held_labels), classes, context.recipe.seed)
     model = classifier.linear_head(probe.standard.mean, probe.standard.scale, probe.weights, probe.offset)

@@ -8,6 +8,7 @@ from typing import Any
 
 from whatsit.images.views import FLIP
 from whatsit.models.backbones import BACKBONES
+from whatsit.models.onnx_about import is_onnx
 
 ALL = "all"
 AUTO = "auto"
@@ -66,6 +67,8 @@ class Situation:
 def backbones(now: Situation) -> Knob | None:
     """Return other backbones whose weights are at hand."""
     own = now.recipe.model
+    if is_onnx(own):  # of a size of its own
+        return None
     found = (own, *(name for name in now.ready if name != own)) if now.recipe.weights == AUTO else ()
     return Choice(found) if len(found) > 1 else None
 
@@ -89,12 +92,13 @@ def layers(now: Situation) -> Knob | None:
     if now.recipe.finetune_layers:
         most = BACKBONES[now.recipe.model].layers
         return Choice((*(count for count in (5, 10, 20, 40) if count < most), ALL))
-    return Choice((0, 10, 20)) if now.images >= PLENTY else None
+    return Choice((0, 10, 20)) if now.images >= PLENTY and not is_onnx(now.recipe.model) else None
 
 
 def depths(now: Situation) -> Knob | None:
     """Return the depths of features."""
-    return Choice(("all", "last")) if now.images >= PLENTY and not now.recipe.finetune_layers else None
+    fixed = now.recipe.finetune_layers or is_onnx(now.recipe.model)
+    return Choice(("all", "last")) if now.images >= PLENTY and not fixed else None
 
 
 def rates_from_scratch(now: Situation) -> Knob:

@@ -16,6 +16,7 @@ from whatsit.errors import RecipeError, suggest
 from whatsit.images.views import FLIP, ORIGINAL, asked_views
 from whatsit.models.backbones import BACKBONES, DEFAULT
 from whatsit.models.cnn import SCRATCH_MODELS
+from whatsit.models.onnx_about import ENDING
 from whatsit.training.knobs import (
     ALL,
     AUTO,
@@ -33,6 +34,7 @@ from whatsit.training.recipe_keys import (
     FROM_SCRATCH,
     LIVE,
     MIRRORS,
+    NAMED,
     ONE_CYCLE,
     PLATEAU,
     PRETRAINED,
@@ -62,9 +64,11 @@ class Recipe:
 
     # fmt: off
     name: str = key("fast", "The name of the recipe, as runs show it.", beside_ladder=True, fixed=True)
-    model: str = key(DEFAULT, "`simple-cnn` and `modern-cnn` are trained from scratch; a backbone is pretrained.", "network",
-        choices=(*SCRATCH_MODELS, *BACKBONES), also=("backbone",), search={"head": backbones})
-    weights: str = key(AUTO, "Of the backbone: `auto` (ImageNet), `none` (random), or a path.", "network", when=(PRETRAINED,))
+    model: str = key(DEFAULT, "`simple-cnn` and `modern-cnn` are trained from scratch; a backbone is pretrained; one in a file "
+        "stays frozen (docs/backbones.md).", "network", choices=(*SCRATCH_MODELS, *BACKBONES), endings=(ENDING,),
+        also=("backbone",), search={"head": backbones})
+    weights: str = key(AUTO, "Of the backbone: `auto` (ImageNet), `none` (random), or a path.", "network",
+        when=(PRETRAINED, NAMED))
     size: int = key(0, "Side at which the network works; 0: chosen from the images.", "network", within=(0, 1024),
         also=("image_size", "img_size", "imgsz"), search={"head": sizes_of_backbones, "scratch": sizes_from_scratch})
     filters: tuple[int, ...] = key((), "Channels of each stage of a network from scratch; none: its own.", "network",

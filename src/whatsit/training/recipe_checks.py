@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from whatsit.errors import RecipeError, UsageError
-from whatsit.models.backbones import BACKBONES
+from whatsit.errors import ModelError, RecipeError, UsageError
+from whatsit.models.backbones import BACKBONES, DEFAULT
 from whatsit.models.cnn import SCRATCH_MODELS, SMALLEST
-from whatsit.training.knobs import ALL
+from whatsit.models.onnx_about import is_onnx
+from whatsit.models.onnx_file import OnnxFile
+from whatsit.training.knobs import ALL, AUTO
 from whatsit.training.recipe import Recipe, change, flat, without_effect
 
 
@@ -41,8 +43,33 @@ def refuse_without_effect(recipe: Recipe, names: Collection[str], where: str) ->
         raise RecipeError(f"{where}: '{name}' has no effect on the recipe '{recipe.name}': {why}")
 
 
+def located(recipe: Recipe) -> Recipe:
+    """Return the recipe with the path and the size of a network in an ONNX file.
+
+    Raises `UsageError` where the file is refused.
+    """
+    if not is_onnx(recipe.model):
+        return recipe
+    file = _open(recipe)
+    return replace(recipe, model=str(file.path), size=file.side)
+
+
+def _open(recipe: Recipe) -> OnnxFile:
+    try:
+        file = OnnxFile.open(Path(recipe.model).resolve(), {"size": recipe.size} if recipe.size else {})
+        file.side  # noqa: B018 - raises
+    except ModelError as error:
+        raise UsageError(str(error)) from None
+    return file
+
+
 def require_network(recipe: Recipe) -> None:
     """Raise `UsageError` where the network has no such weights or is too small."""
+    if is_onnx(recipe.model):
+        if recipe.weights != AUTO:
+            raise UsageError(f"{recipe.model} has its weights in it; leave out weights={recipe.weights}")
+        _open(recipe)
+        return
     if recipe.weights not in ("auto", "none") and not Path(recipe.weights).is_file():
         raise UsageError(f"{recipe.weights}: there is no such weights file; --weights takes auto, none or a path")
     smallest = SMALLEST[recipe.model] if recipe.model in SCRATCH_MODELS else BACKBONES[recipe.model].min_size
@@ -58,6 +85,11 @@ def with_layers(recipe: Recipe, said: Collection[str]) -> Recipe:
     if recipe.finetune_layers and recipe.model in SCRATCH_MODELS:
         raise RecipeError(
             f"'{recipe.model}' has no pretrained layers to tune; take it with --recipe scratch or baseline"
+        )
+    if recipe.finetune_layers and is_onnx(recipe.model):
+        raise RecipeError(
+            f"'{Path(recipe.model).name}' is an ONNX file, whose layers cannot be tuned; take it with --recipe fast, or a named "
+            f"backbone such as {DEFAULT}"
         )
     if recipe.finetune_layers not in (0, ALL):
         most = BACKBONES[recipe.model].layers

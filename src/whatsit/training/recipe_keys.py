@@ -11,6 +11,7 @@ from typing import Any
 
 from whatsit.errors import RecipeError, suggest
 from whatsit.models.cnn import MODERN_CNN, SCRATCH_MODELS, SIMPLE_CNN
+from whatsit.models.onnx_about import is_onnx
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ FROM_SCRATCH = Condition(
 )
 PRETRAINED = Condition(
     "pretrained networks", lambda recipe: recipe.model not in SCRATCH_MODELS, "it trains a network from scratch"
+)
+NAMED = Condition(
+    "named networks", lambda recipe: not is_onnx(recipe.model), "its network comes from an ONNX file with its weights"
 )
 SIMPLE = Condition(
     f"`{SIMPLE_CNN}`", lambda recipe: recipe.model != MODERN_CNN, f"'{MODERN_CNN}' always has batch norm"
@@ -67,6 +71,7 @@ class Key:
     inner: str = ""  # its name in the table
     within: tuple[float, float] | None = None  # the lowest and the highest value, of each item of a list
     choices: tuple[str, ...] = ()
+    endings: tuple[str, ...] = ()  # of files that may be named instead of a choice
     words: tuple[str, ...] = ()  # allowed beside a number
     needed: str = ""  # item of a list
     most: int = 0  # items of a list; 0: any number
@@ -102,6 +107,8 @@ class Key:
         return value
 
     def _check_item(self, item: Any, where: str) -> None:
+        if self.endings and isinstance(item, str) and item.lower().endswith(self.endings):
+            return
         if self.choices and item not in self.choices:
             raise RecipeError(f"{where}: unknown {self.name} '{item}'{suggest(str(item), self.choices)}")
         if not self.within:
@@ -121,7 +128,7 @@ class Key:
     def limits(self) -> str:
         """Return the allowed values, in words."""
         if self.choices:
-            return ", ".join(self.choices)
+            return ", ".join([*self.choices, *(f"the path of an `{ending}` file" for ending in self.endings)])
         if not self.within:
             return self.kind()
         between = f"{self.within[0]:.10g} to {self.within[1]:.10g}"

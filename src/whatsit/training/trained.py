@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from whatsit.engines import open_engine
 from whatsit.images.scan import Dataset
-from whatsit.images.views import apply_view
-from whatsit.models.classifier import complete, features_to_onnx, head_alone, of_views
-from whatsit.models.surgery import copied
+from whatsit.images.views import ORIGINAL, apply_view
+from whatsit.models.classifier import features_to_onnx, head_alone
+from whatsit.models.network import AnyNetwork, Classifier, Network, as_network
 from whatsit.models.unknown import Mahalanobis
 from whatsit.training.calibration import beats, calibrated_losses, clearly_less, fit_temperature
 from whatsit.training.context import Context
@@ -23,7 +23,7 @@ from whatsit.training.features import FrozenNetwork
 from whatsit.training.forecast import MoreTime
 from whatsit.training.history import Epoch
 from whatsit.training.recipe import Recipe
-from whatsit.training.trainer import Fitted, in_slices, logits_of_views
+from whatsit.training.trainer import Fitted, logits_of_views
 
 if TYPE_CHECKING:
     import keras
@@ -44,9 +44,7 @@ class Trained:
     megabytes a training. So the parts are put together only when somebody asks, on a copy.
     """
 
-    features: (
-        keras.Model
-    )  # from `image` uint8 [N, H, W, 3] to (feature_map, embedding [N, F]); nothing is attached to it
+    features: Network  # from images uint8 [N, H, W, 3] to an embedding [N, F]; nothing is attached to it
     head: keras.Model  # from the embedding to the logits [N, K]
     dataset: Dataset  # less the pictures that turned out to be unreadable
     best: Epoch  # the entry of the history whose weights these are
@@ -76,20 +74,27 @@ class Trained:
         return clearly_less(self.losses, other.losses, errors=0.5) and not beats(other.right, self.right)
 
     @functools.cached_property
+    def whole(self) -> Classifier:
+        """The two parts put together, a copy."""
+        return self.features.with_head(self.head, self.temperature)
+
+    @property
     def classifier(self) -> keras.Model:
-        """The whole, a copy: from `image` to calibrated `probabilities` [N, K]."""
-        return complete(copied(self.features), self.head, self.temperature)
+        """The Keras model from `image` to calibrated `probabilities` [N, K].
+
+        Only where the network is of Keras.
+        """
+        return self.whole.to_keras((ORIGINAL,))
 
     @property
     def input_size(self) -> tuple[int, int]:
         """(height, width) of the pictures that it takes."""
-        height, width = (int(side) for side in self.features.input.shape[1:3])
-        return height, width
+        return self.features.size
 
     @property
     def embedding_width(self) -> int:
         """How many features the head sees."""
-        return int(self.features.outputs[1].shape[-1])
+        return self.features.width
 
     @property
     def test_views(self) -> tuple[str, ...]:
@@ -99,7 +104,7 @@ class Trained:
     def probabilities(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return the probabilities `[N, K]` of images uint8 `[N, H, W, 3]`.
 
-        They are those of the two parts as they were fitted, by Keras in float32.
+        They are those of the two parts as they were fitted, in float32.
         """
         return self._answer(self._embed(pixels))
 
@@ -126,13 +131,12 @@ class Trained:
         return most
 
     def _embed(self, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
-        """Return the features of each view, by Keras in float32."""
-        import keras
-
-        embed = keras.Model(self.features.input, self.features.outputs[1])
+        """Return the features of each view, in float32."""
         # Eight at a time: Keras holds every map of a slice until its last layer is done.
         parts = [pixels[start : start + 8] for start in range(0, len(pixels), 8)]
-        return [np.concatenate([in_slices(embed, apply_view(one, view)) for one in parts]) for view in self.test_views]
+        return [
+            np.concatenate([self.features.embed(apply_view(one, view)) for one in parts]) for view in self.test_views
+        ]
 
     def _answer(self, seen: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
         """Return probabilities from the features of each view."""
@@ -141,14 +145,17 @@ class Trained:
         shares /= shares.sum(axis=1, keepdims=True)
         return shares
 
-    def keras_model(self) -> keras.Model:
-        """Return the classifier as it predicts, for other people's tools."""
-        return of_views(self.classifier, self.test_views) if len(self.test_views) > 1 else self.classifier
+    def keras_model(self) -> keras.Model | None:
+        """Return the classifier as it predicts, for other people's tools.
+
+        None where the network is not of Keras.
+        """
+        return self.whole.to_keras(self.test_views)
 
 
 def finish(
     context: Context,
-    features: keras.Model,
+    features: AnyNetwork,
     fitted: Fitted,
     validation_labels: npt.NDArray[np.int64],
     validation_logits: npt.NDArray[np.float32],
@@ -172,7 +179,7 @@ def finish(
         probe,
     )
     return Trained(
-        features,
+        as_network(features),
         head_alone(fitted.model),
         context.dataset,
         fitted.best,

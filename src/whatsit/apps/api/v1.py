@@ -169,7 +169,7 @@ class _Routes:
             return as_json({"model": served.name, "version": served.version, "answers": answers})
 
     async def explain(self, request: Request, query: Annotated[ExplainQuery, Query()]) -> Response:
-        """Draw where in a picture the evidence for its class lies (Grad-CAM), as PNG."""
+        """Draw where in a picture the evidence for its class lies, as PNG."""
         with self._work(query) as (served, share):
             data = await self._picture(request, share)
             drawing = await self._service.off_the_loop(

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from whatsit.apps.cli import apps, data, exports, models, predict, runs, service, training
+from whatsit.apps.cli import apps, data, exports, foreign, models, predict, runs, service, training
 from whatsit.apps.process import run_guarded
 from whatsit.apps.terminal import out
 from whatsit.process import own_process
@@ -53,8 +53,17 @@ def _whatsit(
 # In the order of `whatsit --help`.
 for command in (
     *(training.demo, training.train, models.evaluate, models.check, predict.predict, predict.explain, data.explore),
-    *(training.tune, exports.export, exports.verify, exports.benchmark, models.ensemble, runs.runs, runs.track),
+    *(
+        training.tune,
+        exports.export,
+        exports.verify,
+        exports.benchmark,
+        models.ensemble,
+        foreign.import_model,
+        runs.runs,
+        runs.track,
+    ),
     *(service.serve, apps.gradio, data.cache),
 ):
-    app.command()(command)
+    app.command("import" if command is foreign.import_model else None)(command)
 app.command("app")(apps.web_app)

@@ -23,7 +23,8 @@ Out = Annotated[
 Backbone = Annotated[
     str | None,
     typer.Option(
-        help="efficientnet-lite0, efficientnet-lite2, mobilenetv2, vgg16 or resnet50, instead of the recipe's."
+        help="efficientnet-lite0, efficientnet-lite2, mobilenetv2, vgg16, resnet50, or an .onnx file (docs/backbones.md), "
+        "instead of the recipe's."
     ),
 ]
 Weights = Annotated[str | None, typer.Option(help="Of the backbone: auto (ImageNet), none (random), or a path.")]

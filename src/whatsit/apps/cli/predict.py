@@ -59,7 +59,10 @@ def explain(
     runtime: Runtime = "auto",
     as_json: Json = False,
 ) -> None:
-    """Show where in a picture the evidence for its class lies (Grad-CAM)."""
+    """Show where in a picture the evidence for its class lies.
+
+    By Grad-CAM, or for a network without class maps by hiding each part in turn.
+    """
     from whatsit.verbs.explain import explain
 
     explanation, path = explain(model, image, out_, label=label, runtime=runtime)
@@ -67,6 +70,7 @@ def explain(
         about = {
             "explained": explanation.label,
             "evidence": explanation.evidence.round(4).tolist(),
+            "method": explanation.method,
             "drawing": str(path),
         }
         print_json({"image": image, **answer_json(explanation.prediction), **about})

@@ -29,6 +29,7 @@ from whatsit.apps.texts import Texts
 from whatsit.errors import ModelError
 from whatsit.images.formats import FORMATS
 from whatsit.images.names import plain
+from whatsit.runtime.explain import OCCLUSION
 from whatsit.runtime.predictor import Prediction
 
 MAX_PICTURES = 500  # in one drop
@@ -276,7 +277,8 @@ def _large(
         strength = 0
         if evidence:
             strength = st.slider(text("answer.look"), 0, 100, 50, format="%d %%", key="strength")
-            st.html(markup.note(text("answer.look_help", label=prediction.label)))
+            key = "answer.look_help_hidden" if opened.explainer.method == OCCLUSION else "answer.look_help"
+            st.html(markup.note(text(key, label=prediction.label)))
         else:
             st.html(markup.note(text("answer.unexplained")))
     left.html(markup.picture(picture, text("answer.picture"), evidence, strength / 100))
