@@ -98,7 +98,7 @@ def test_zip_with_backslashes_between_folders_is_read(tmp_path: Path) -> None:
         ("cat/1.png", "cat"),
         ("dog/1.png", "dog"),
     ]
-    assert (dataset.unreadable, dataset.passed_over) == ((), {})
+    assert (dataset.unreadable, dataset.skipped) == ((), {})
 
 
 def _without_the_utf8_flag(archive: bytes) -> bytes:
@@ -152,7 +152,7 @@ def test_strays_are_passed_over_and_counted(make_folder: Maker) -> None:
     }  # fmt: skip
     dataset = scan(make_folder({**FOUR, **strays}))
     assert len(dataset.pictures) == 4
-    assert dataset.passed_over == {
+    assert dataset.skipped == {
         "hidden files": 1, "hidden folders": 1, "Thumbs.db files": 1, "__MACOSX folders": 1, ".txt files": 1,
         "files without an ending": 1, "pictures outside any class folder": 1,
     }  # fmt: skip
@@ -181,7 +181,7 @@ def test_typical_size_is_the_median(make_folder: Maker) -> None:
     ("files", "message"),
     [
         ({}, "no pictures found"),
-        ({"notes.txt": b"x"}, "no pictures found .*passed over: 1 .txt file$"),
+        ({"notes.txt": b"x"}, "no pictures found .*skipped: 1 .txt file$"),
         ({"1.png": A, "2.png": B}, "pictures must lie in class folders"),
     ],
 )
@@ -368,7 +368,7 @@ def test_links_in_archives_are_told_and_not_followed(tmp_path: Path, kind: str, 
     links = {"cat/inside.png": "1.png", "cat/outside.png": str(outside), "bird/1.png": "../cat/1.png", "fish": "cat"}
     dataset = scan(linked(kind, tmp_path / f"x.{kind}", FOUR, links, hard=hard))
     assert {picture.name for picture in dataset.pictures} == set(FOUR)
-    assert dataset.passed_over == {"links in the archive": 4}
+    assert dataset.skipped == {"links in the archive": 4}
     told = " | ".join(dataset.notes)
     assert "the class folder 'bird' holds no picture that can be read: only 1 link in the archive" in told
     assert "the class folder 'fish' holds no picture that can be read: it is a link, which is not followed" in told
@@ -379,7 +379,7 @@ def test_link_over_a_file_hides_it_as_unpacking_would(tmp_path: Path) -> None:
         linked("tar", tmp_path / "x.tar", {**FOUR, "cat/9.png": FOUR["cat/1.png"]}, {"cat/9.png": "/etc/passwd"})
     )
     assert "cat/9.png" not in {picture.name for picture in dataset.pictures}
-    assert dataset.passed_over == {"links in the archive": 1}
+    assert dataset.skipped == {"links in the archive": 1}
 
 
 def test_pipes_in_a_tar_and_files_written_twice_are_counted(tmp_path: Path) -> None:
@@ -392,5 +392,5 @@ def test_pipes_in_a_tar_and_files_written_twice_are_counted(tmp_path: Path) -> N
         again.size = len(FOUR["dog/1.png"])
         tar.addfile(again, io.BytesIO(FOUR["dog/1.png"]))
     dataset = scan(path)
-    assert dataset.passed_over == {"pipes or devices": 1, "older files of the same name": 1}
+    assert dataset.skipped == {"pipes or devices": 1, "older files of the same name": 1}
     assert dataset.store.read("cat/1.png") == FOUR["dog/1.png"]

@@ -94,7 +94,7 @@ def test_unreadable_folder_is_noted_and_the_rest_goes_on(make_folder: Maker, mon
     _refusing(monkeypatch, "private")
     dataset = scan(root)
     assert dataset.classes == ("cat", "dog")
-    assert dataset.notes[0] == "private was passed over: the folder cannot be read: Permission denied"
+    assert dataset.notes[0] == "private was skipped: the folder cannot be read: Permission denied"
     assert "the class folder 'private' holds no picture" in dataset.notes[1]
 
 
@@ -120,7 +120,7 @@ def test_links_to_missing_files_are_listed_with_the_reason(make_folder: Maker) -
 def test_class_folder_that_is_a_link_to_nothing_is_named(make_folder: Maker) -> None:
     root = make_folder({"cat/1.png": b"1", "dog/1.png": b"2"})
     (root / "bird").symlink_to(root / "gone")
-    assert "bird was passed over: the link leads to nothing, its target is missing" in scan(root).notes
+    assert "bird was skipped: the link leads to nothing, its target is missing" in scan(root).notes
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_folder_tells_what_was_passed_over(baseline_run: Run, tmp_path: Path) ->
 def test_folder_without_a_readable_picture_is_wrong_use(baseline_run: Run, tmp_path: Path) -> None:
     root = write_files(tmp_path / "raw", {"1.nef": b"x"})
     with pytest.raises(
-        UsageError, match=r"no pictures that can be read in .*raw; passed over: 1 \.nef file \(develop, or save as"
+        UsageError, match=r"no pictures that can be read in .*raw; skipped: 1 \.nef file \(develop, or save as"
     ):
         list(predict(baseline_run.model, [str(root)]))
 

@@ -27,7 +27,7 @@ def serve_app(
 
     `say` gets the address.
 
-    The server of each framework is passed over. Streamlit's sockets wait for the other side's acknowledgement (Nagle), 40 ms an
+    The server of each framework is not used. Streamlit's sockets wait for the other side's acknowledgement (Nagle), 40 ms an
     answer; Gradio's asks itself whether it is there, by whatever proxy the environment names, and knows no IPv6.
 
     Raises `UsageError` where the address cannot be had.

@@ -217,8 +217,8 @@ def _label_issues(
 
 def _notes(dataset: Dataset, *, labels_checked: bool) -> Iterator[str]:
     """Say what was skipped, how uneven the classes are, and what was not checked."""
-    if dataset.passed_over:
-        yield f"passed over: {describe(dataset.passed_over)}"
+    if dataset.skipped:
+        yield f"skipped: {describe(dataset.skipped)}"
     yield from dataset.notes
     counts = count_by_label(dataset.pictures)  # a class of which no file could be read is not among them
     most, least = max(counts, key=lambda label: counts[label]), min(counts, key=lambda label: counts[label])

@@ -127,8 +127,8 @@ def report_data(dataset: Dataset, reporter: Reporter) -> None:
     """Report what was found, and what was left out and why."""
     classes = f"{len(dataset.classes)} classes" if len(dataset.classes) > 1 else "1 class"
     reporter.say(f"{len(dataset.pictures):,} pictures in {classes}: {_some(dataset.classes)}")
-    if dataset.passed_over:
-        reporter.say(f"Passed over: {describe(dataset.passed_over)}")
+    if dataset.skipped:
+        reporter.say(f"Passed over: {describe(dataset.skipped)}")
     for note in dataset.notes:
         reporter.warn(note)
     report_unreadable(dataset.unreadable, reporter)

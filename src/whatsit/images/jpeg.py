@@ -32,7 +32,7 @@ _KINDS = {
 }
 # Sampling of Y, Cb, Cr that every decoder knows: 4:4:4, 4:2:2, 4:4:0, 4:2:0, 4:1:1.
 _USUAL = frozenset([b"\x11\x11\x11", b"\x21\x11\x11", b"\x12\x11\x11", b"\x22\x11\x11", b"\x41\x11\x11"])
-_MARKER = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")  # inside of a scan; restarts and stuffed zeros are passed over
+_MARKER = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")  # inside of a scan; restarts and stuffed zeros are skipped
 _END = b"\xff\xd9"
 
 

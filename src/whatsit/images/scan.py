@@ -65,7 +65,7 @@ class Dataset:
     store: Store
     pictures: tuple[Picture, ...]
     classes: tuple[str, ...]  # sorted; a label's number is its index here
-    passed_over: Counter[str] = field(default_factory=Counter)  # skipped files, by kind
+    skipped: Counter[str] = field(default_factory=Counter)  # skipped files, by kind
     unreadable: tuple[tuple[str, str], ...] = ()  # (name, reason)
     barren: tuple[str, ...] = ()  # a sentence for each class folder with images in unsupported formats only
     notes: tuple[str, ...] = ()  # what else the user should know, a sentence each
@@ -95,7 +95,7 @@ class Dataset:
 def scan(data: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Dataset:
     """List the images of DATA with their labels, and take each file's fingerprint.
 
-    Files of 0 bytes and unreadable ones go to `Dataset.unreadable`; skipped files are counted in `passed_over`. Whether an
+    Files of 0 bytes and unreadable ones go to `Dataset.unreadable`; skipped files are counted in `skipped`. Whether an
     image decodes is seen when it is decoded, once, where its pixels are needed.
 
     Raises:
@@ -133,7 +133,7 @@ def list_folders(source: str, store: Store) -> Dataset:
     left_out = LeftOut()
     names = list(store.pictures(left_out))
     if not names:
-        notes = [f"passed over: {describe(left_out.kinds)}"] if left_out.kinds else []
+        notes = [f"skipped: {describe(left_out.kinds)}"] if left_out.kinds else []
         notes += left_out.sentences()
         raise DataError("; ".join([f"{source}: no pictures found ({', '.join(sorted(EXTENSIONS))})", *notes]))
     layout = find_layout(names, source)
@@ -175,9 +175,9 @@ def _barren(layout: Layout, left_out: LeftOut, classes: Iterable[str]) -> dict[s
     return found
 
 
-def _dataset(source: str, store: Store, pictures: list[Picture], passed_over: Counter[str]) -> Dataset:
+def _dataset(source: str, store: Store, pictures: list[Picture], skipped: Counter[str]) -> Dataset:
     classes = tuple(sorted({picture.label for picture in pictures}))
-    return Dataset(source, store, tuple(pictures), classes, passed_over)
+    return Dataset(source, store, tuple(pictures), classes, skipped)
 
 
 def _list_csv(path: Path) -> Dataset:

@@ -71,9 +71,9 @@ class LeftOut:
 
     def sentences(self) -> list[str]:
         """Return a sentence for each of the first troubles, and one for the others."""
-        sentences = [f"{name} was passed over: {reason}" for name, reason in self.troubles[:NAMED]]
+        sentences = [f"{name} was skipped: {reason}" for name, reason in self.troubles[:NAMED]]
         if (more := len(self.troubles) - NAMED) > 0:
-            sentences.append(f"{more:,} more folders or links that cannot be read were passed over")
+            sentences.append(f"{more:,} more folders or links that cannot be read were skipped")
         return sentences
 
 

@@ -61,7 +61,7 @@ def _reported(
         yield prediction
     kinds = describe(left_out.kinds) if left_out.kinds else ""
     if not count:
-        skipped = f"; passed over: {kinds}" if kinds else ""
+        skipped = f"; skipped: {kinds}" if kinds else ""
         raise UsageError(f"no pictures that can be read in {', '.join(pictures)[:200]}{skipped}")
     if kinds:
         reporter.say(f"Passed over: {kinds}")

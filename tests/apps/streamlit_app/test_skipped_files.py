@@ -53,7 +53,7 @@ def test_collection_knows_what_it_leaves_out(tmp_path: Path) -> None:
     (tmp_path / "disc" / "gone").symlink_to(tmp_path / "nowhere")
     found = collection.left_out()
     assert found.kinds == {".txt files": 1, "@eaDir folders": 1, "hidden folders": 1}
-    assert found.sentences() == ["disc/gone was passed over: the link leads to nothing, its target is missing"]
+    assert found.sentences() == ["disc/gone was skipped: the link leads to nothing, its target is missing"]
 
 
 def test_reasons_of_ours_are_said_in_thai() -> None:

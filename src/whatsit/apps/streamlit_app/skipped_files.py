@@ -41,7 +41,7 @@ def show_of_folder(found: LeftOut, text: Texts) -> None:
 
 def show_of_dataset(dataset: Dataset, text: Texts) -> None:
     """Draw what a scan skipped."""
-    _draw(dataset.passed_over, (*dataset.barren, *dataset.notes), text)
+    _draw(dataset.skipped, (*dataset.barren, *dataset.notes), text)
 
 
 def describe(kinds: Mapping[str, int], text: Texts) -> str:
