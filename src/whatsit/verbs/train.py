@@ -16,6 +16,7 @@ from whatsit.run.record import Run, write_record
 from whatsit.run.report import afterwards, write_examination
 from whatsit.run.request import Request
 from whatsit.run_files import KERAS_MODEL, MODEL, TENSORBOARD
+from whatsit.runtime.predictor import Predictor
 from whatsit.training.clock import Clock
 from whatsit.training.start import train_dataset
 from whatsit.training.tensorboard import TensorBoard
@@ -90,10 +91,10 @@ def _train(request: Request, reporter: Reporter) -> Run:
         saved = save_keras_model(trained, folder / KERAS_MODEL)
         for warning in trained.warnings:
             reporter.warn(warning)
-        bundle = make_bundle(trained)
-        require_what_was_fitted(bundle, trained, saved)
-        bundle = set_thresholds(bundle, trained.dataset, reporter)
-        shipped = ship(bundle, folder / MODEL, trained.dataset, reporter)
+        predictor = Predictor(make_bundle(trained))
+        require_what_was_fitted(predictor, trained, saved)
+        predictor = set_thresholds(predictor, trained.dataset, reporter)
+        shipped = ship(predictor, folder / MODEL, trained.dataset, reporter)
         exam = None
         if report:
             exam = write_examination(shipped, trained, spec.criteria, time.perf_counter() - started, reporter)
