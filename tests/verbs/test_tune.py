@@ -29,6 +29,7 @@ from whatsit.tuning.study import Study
 from whatsit.verbs.tune import Tuning
 
 ROOT = Path(__file__).parents[2]
+REALLY = training.train_by_recipe
 SMALL = {"epochs": 4, "size": 64, "features": "last", "views": ["original"], "test_time_flip": False}
 SEARCH = ("hidden=256,16,32", "dropout=0.0..0.5", "learning_rate=1e-4..1e-2")
 
@@ -162,10 +163,10 @@ def test_begun_best_run_does_not_keep_a_study_from_being_prolonged(
 ) -> None:
     folder = shutil.copytree(tuned.folder, tmp_path / "prolonged")
     tell(folder, time_limit=600.0, made=None, ending=True)
-    monkeypatch.setattr("whatsit.tuning.trials.Trials.make", interrupted)
-    with pytest.raises(KeyboardInterrupt):  # the same command goes on with it
-        whatsit.tune(shapes_folder, out=folder, resume=True, trials=5, report=False)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("whatsit.tuning.trials.Trials.make", interrupted)
+        with pytest.raises(KeyboardInterrupt):  # the same command goes on with it
+            whatsit.tune(shapes_folder, out=folder, resume=True, trials=5, report=False)
     assert len(whatsit.tune(shapes_folder, out=folder, resume=True, trials=5, report=False).trials) == 5
 
 
@@ -321,8 +322,10 @@ def test_search_need_not_be_said_again(tuned: Tuning, shapes_folder: Path) -> No
 
 
 def test_trials_with_tuned_layers_are_judged_as_they_would_answer(
-    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    instant: Callable[..., Any], shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What the best run comes to is not asked."""
+    monkeypatch.setattr(training, "train_by_recipe", lambda context: (REALLY if context.brief else instant)(context))
     monkeypatch.setattr("whatsit.training.trained.clearly_less", lambda *_, **__: True)  # than the head's
     settings = SMALL | {"size": 32, "finetune_layers": 2, "finetune_epochs": 1}
     del settings["test_time_flip"]
