@@ -42,7 +42,7 @@ class Shipped:
 
 
 def set_thresholds(predictor: Predictor, dataset: Dataset, reporter: Reporter) -> Predictor:
-    """Return the predictor with thresholds that are fitted to its predictions on validation images."""
+    """Return the predictor with thresholds, fitted on validation images."""
     from whatsit.training.calibration import acceptance_threshold, conformal_scores
 
     pictures = dataset.of("validation")
@@ -61,7 +61,7 @@ def set_thresholds(predictor: Predictor, dataset: Dataset, reporter: Reporter) -
 
 
 def ship(predictor: Predictor, path: Path, dataset: Dataset, reporter: Reporter) -> Shipped:
-    """Write the bundle of a predictor, read it again, and write its metrics on the test images into it."""
+    """Write a predictor's bundle, read it again, and add its metrics on test images."""
     write_bundle(predictor.bundle, path)
     predictor = predictor.with_bundle(read_bundle(path))
     testing = reporter.stage("Testing the shipped model")
