@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import io
 import json
@@ -63,6 +64,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"Skipped for want of a browser: {len(skipped)}; to have them tested, install Chromium "
             "(Debian, Ubuntu: apt-get install chromium)"
         )
+
+
+_looked_through: set[str] = set()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After each module, and once TensorFlow is there, set aside what lives.
+
+    Every collection of garbage would look through the half million objects of libraries again: a quarter of a second, and
+    each training begins with one.
+    """
+    loaded = {"tensorflow"} & sys.modules.keys()
+    if nextitem is None or nextitem.path != item.path or loaded - _looked_through:
+        _looked_through.update(loaded)
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -27,6 +27,14 @@ def trainer(said: list[str]) -> Iterator[Trainer]:
     trainer.close()
 
 
+def test_process_that_died_is_started_again(trainer: Trainer, tmp_path: Path) -> None:
+    """First, before it has loaded TensorFlow; the others go on with the new one."""
+    trainer.close()
+    data = write_files(tmp_path / "data", {"disc/1.png": encode(shapes("disc", 1))})
+    with pytest.raises(WhatsitError, match="only one class"):
+        trainer.train(data, tmp_path / "run", lambda stage: None)
+
+
 def test_few_pictures_are_cross_validated(trainer: Trainer, tmp_path: Path) -> None:
     names = [(label, number) for label in ("disc", "rows") for number in range(6)]
     data = write_files(tmp_path / "data", {f"{label}/{n}.png": encode(shapes(label, n)) for label, n in names})
@@ -46,15 +54,6 @@ def test_what_is_wrong_is_told_and_the_next_job_is_done(trainer: Trainer, tmp_pa
         trainer.train(data, tmp_path / "run", lambda stage: None)
     with pytest.raises(WhatsitError, match="only one class, 'disc'"):
         trainer.train(data, tmp_path / "run", lambda stage: None)
-
-
-def test_process_that_died_is_started_again(tmp_path: Path) -> None:
-    trainer = Trainer()
-    trainer.close()
-    data = write_files(tmp_path / "data", {"disc/1.png": encode(shapes("disc", 1))})
-    with pytest.raises(WhatsitError, match="only one class"):
-        trainer.train(data, tmp_path / "run", lambda stage: None)
-    trainer.close()
 
 
 def test_what_nobody_foresaw_is_told_and_its_traceback_goes_to_the_log(

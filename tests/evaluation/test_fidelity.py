@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import pytest
 from onnx import numpy_helper
 
 import whatsit
-from tests.conftest import SEED
 from whatsit.errors import ModelError
 from whatsit.evaluation.fidelity import require_alike
 from whatsit.graph import merge
@@ -76,19 +76,12 @@ def test_graph_of_every_kind_is_that_of_the_fitted_network(
 
 
 def test_ensemble_whose_graph_is_not_the_mean_of_its_members_is_not_made(
-    baseline_run: Run, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    baseline_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = whatsit.train(
-        shapes_folder,
-        recipe="baseline",
-        out=tmp_path / "other",
-        seed=1 + SEED,
-        settings={**QUICK, "epochs": 6},
-        report=False,
-    )
+    other = shutil.copytree(baseline_run.folder, tmp_path / "other")
     monkeypatch.setattr(merge, "merge", broken(merge.merge))
     with pytest.raises(ModelError, match="the graph of the ensemble does not say what its members say"):
-        whatsit.ensemble([baseline_run.folder, other.folder], tmp_path / "both")
+        whatsit.ensemble([baseline_run.folder, other], tmp_path / "both")
     assert not (tmp_path / "both").exists()
 
 

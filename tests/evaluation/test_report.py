@@ -268,6 +268,7 @@ def test_advice_follows_from_the_figures(hostile_run: Run) -> None:
     assert "Bring more test pictures" in advice
 
 
+@pytest.mark.usefixtures("instant")
 def test_run_without_a_report(shapes_folder: Path, tmp_path: Path) -> None:
     run = whatsit.train(shapes_folder, recipe="baseline", out=tmp_path / "run", settings={"epochs": 1}, report=False)
     assert not (run.folder / "report.html").exists()

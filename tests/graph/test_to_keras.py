@@ -26,15 +26,22 @@ def graph_of(model: keras.Model, views: Sequence[str] = ("original",)) -> bytes:
     return classifier.to_onnx(model, known(model), {}, views=views).SerializeToString()
 
 
+@functools.cache
+def rebuilt(kind: str, views: Sequence[str]) -> tuple[bytes, keras.Model]:
+    """A graph, and the model that is made of it."""
+    graph = graph_of(made_once(kind), views)
+    return graph, to_keras(graph)
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
 @pytest.mark.parametrize("views", VIEWS.values(), ids=[*VIEWS])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("ending", ["keras", "h5"])
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_rebuilt_and_saved_it_answers_like_the_graph(
     kind: str, views: Sequence[str], ending: str, tmp_path: Path
 ) -> None:
-    graph = graph_of(made_once(kind), views)
-    to_keras(graph).save(tmp_path / f"model.{ending}")
+    graph, model = rebuilt(kind, views)
+    model.save(tmp_path / f"model.{ending}")
     again = keras.models.load_model(tmp_path / f"model.{ending}")
     [wanted] = open_engine(graph, ["probabilities"], runtime="onnxruntime").run(PIXELS)
     assert np.abs(np.asarray(again(PIXELS, training=False)) - wanted).max() <= 1e-5

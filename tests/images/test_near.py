@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from tests.drawn import photos
 from whatsit.images import neighbours
 from whatsit.images.audit import faults, measure
 from whatsit.images.matching import are_same, are_shifted, hold_cuts
-from whatsit.images.near import near_duplicates, near_pairs
+from whatsit.images.near import near_duplicates, near_pairs, pairs_looked_for_once
 
 
 def save(image: Image.Image, quality: int = 85) -> bytes:
@@ -38,6 +39,27 @@ def test_pictures_saved_again_or_resized_are_found_and_no_others(pictures: list[
     again = [save(pictures[0], 30), save(pictures[1].resize((90, 70)))]
     found = near_duplicates(np.stack([thumb(data) for data in [*map(save, pictures), *again]]))
     assert found == [[0, len(pictures)], [1, len(pictures) + 1]]
+
+
+def test_same_pictures_are_searched_once_and_warned_of_each_time(
+    pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[int] = []
+
+    def search(thumbs: np.ndarray, *, sides: list[int], warn: Callable[[str], None]) -> np.ndarray:
+        searched.append(len(thumbs))
+        warn("many")
+        return near_pairs(thumbs, sides=sides)
+
+    monkeypatch.setattr("whatsit.images.near.near_pairs", search)
+    thumbs = np.stack([thumb(save(picture)) for picture in [*pictures, pictures[0]]])
+    sides, said = [100] * len(thumbs), []
+    first, again = (pairs_looked_for_once(thumbs, sides, said.append) for _ in range(2))
+    assert first.tolist() == again.tolist() == near_pairs(thumbs, sides=sides).tolist() == [[0, len(pictures)]]
+    assert (searched, said) == ([len(thumbs)], ["many", "many"])
+    pairs_looked_for_once(thumbs[::-1], sides, said.append)
+    assert pairs_looked_for_once(thumbs, [9, *sides[1:]], said.append).tolist() == []  # too small to tell
+    assert len(searched) == 3
 
 
 @pytest.mark.parametrize("share", [0.95, 0.9, 0.8, 0.7])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import os
 import pickle
 import subprocess
@@ -10,14 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 from PIL import Image
 
 import whatsit
 from tests.conftest import encode, shapes
 from whatsit.bundle.format import Bundle, InputSpec
 from whatsit.bundle.read import read_bundle
-from whatsit.engines import available
+from whatsit.engines import available, open_engine
 from whatsit.errors import BundleError, ImageError, ModelError, UsageError
 from whatsit.images.decode import RULES
 from whatsit.run.record import Run
@@ -74,6 +77,39 @@ def test_runtimes_agree(baseline_run: Run) -> None:
         predictor = Predictor(baseline_run.model, runtime=runtime)
         rows.append(np.array([answer.probabilities for _, answer in predictor.answers_each(PICTURES, lambda p: p)]))
     assert all(np.abs(row - rows[0]).max() <= 1e-4 for row in rows)
+
+
+def test_same_graph_with_other_thresholds_is_not_compiled_again(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [before] = predictor.predict([PICTURES[0]])
+    rule = dataclasses.replace(predictor.bundle.unknown, threshold=-math.inf)
+    compiled: list[bytes] = []
+    really = open_engine
+    monkeypatch.setattr(
+        "whatsit.runtime.predictor.open_engine",
+        lambda graph, *more, **settings: compiled.append(graph) or really(graph, *more, **settings),
+    )
+    other = predictor.with_bundle(dataclasses.replace(predictor.bundle, unknown=rule))
+    assert compiled == []
+    assert other.predict([PICTURES[0]]) == [dataclasses.replace(before, unknown=True)]
+    assert predictor.predict([PICTURES[0]]) == [before]
+    assert pickle.loads(pickle.dumps(other)).bundle.unknown == rule
+
+
+def test_another_graph_or_other_outputs_are_opened_anew(predictor: Predictor) -> None:
+    [before] = predictor.predict([PICTURES[0]])
+    alone = predictor.with_bundle(dataclasses.replace(predictor.bundle, unknown=None))
+    [answer] = alone.answer(np.zeros((1, *alone.size, 3), np.uint8))
+    assert np.isnan(answer.ood_score)
+    graph = onnx.load_from_string(predictor.bundle.graph)
+    for tensor in graph.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        if value.ndim == 4:
+            tensor.CopyFrom(numpy_helper.from_array(value[::-1].copy(), tensor.name))
+    other = predictor.with_bundle(dataclasses.replace(predictor.bundle, graph=graph.SerializeToString()))
+    assert other.predict([PICTURES[0]]) != [before]
+    assert other.runtime == predictor.runtime
 
 
 def test_unreadable_picture_is_named(predictor: Predictor, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_leaking_pictures_are_listed_with_what_they_resemble(leaking_run: Run) -
     }
 
 
+@pytest.mark.usefixtures("instant")
 def test_repeated_run_tells_the_same(leaking_run: Run, tmp_path: Path) -> None:
     again = whatsit.train(from_run=leaking_run.folder, out=tmp_path / "again", report=False)
     assert again.leakage.note == leaking_run.leakage.note

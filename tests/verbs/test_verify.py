@@ -42,11 +42,6 @@ def opening(answer: Entry) -> EntryPoint:
 
 
 @pytest.mark.isa
-def test_a_trained_model_is_proven(baseline_run: Run) -> None:
-    assert [result.way for result in whatsit.verify(baseline_run.model) if not result.passed] == []
-
-
-@pytest.mark.isa
 @pytest.mark.openvino
 def test_runtimes_exports_and_entry_points_are_all_proven(run: Path) -> None:
     results = by_way(whatsit.verify(run))

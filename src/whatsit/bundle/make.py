@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
+from whatsit.bundle.write import write_bundle
 from whatsit.files import written_by_others
 from whatsit.images.decode import RESIZE_RULE
 from whatsit.images.scan import SPLITS, Dataset, count_by_label
@@ -49,6 +50,11 @@ def _recipe_of(trained: Trained) -> dict[str, Any]:
 def _network_of(trained: Trained) -> dict[str, Any]:
     """Return where the network came from, where its name does not say it."""
     return {"network": dict(trained.features.origin)} if trained.features.origin else {}
+
+
+def write_best(path: Path, trained: Trained) -> None:
+    """Write the best model of a climb so far; it is measured only if it stays the best."""
+    write_bundle(make_bundle(trained), path)
 
 
 def save_keras_model(trained: Trained, path: Path) -> keras.Model | None:

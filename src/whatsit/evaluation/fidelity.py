@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,14 +29,14 @@ ERROR = 3e-4
 SAVED = 8  # pictures for the Keras model in the run folder
 
 
-def require_what_was_fitted(bundle: Bundle, trained: Trained, saved: Any) -> None:
+def require_what_was_fitted(predictor: Predictor, trained: Trained, saved: Any) -> None:
     """Compare the shipped graph and the saved Keras model with what was fitted.
 
     On validation pictures spread over the classes, and on noise and the ends of the range of pixels. There a head may
     amplify rounding: the allowed difference is what slightly wrong features would cause.
 
     Args:
-        bundle: with the graph, which the `Predictor` runs in float32.
+        predictor: of the graph, in float32.
         trained: what was fitted.
         saved: the Keras model of the run folder, or None.
 
@@ -47,7 +47,9 @@ def require_what_was_fitted(bundle: Bundle, trained: Trained, saved: Any) -> Non
     fitted = trained.probabilities(pixels)
     allowed = np.full(len(pixels), TOLERANCE)
     allowed[-UNUSUAL:] = np.maximum(TOLERANCE, trained.sensitivity(pixels[-UNUSUAL:], ERROR))
-    require_alike("the exported graph", "the network that was fitted", names, graph_of(bundle)(pixels), fitted, allowed)
+    require_alike(
+        "the exported graph", "the network that was fitted", names, probabilities_of(predictor, pixels), fitted, allowed
+    )
     if saved is None:
         return
     some = slice(None, None, -(-len(pixels) // SAVED))
@@ -56,7 +58,7 @@ def require_what_was_fitted(bundle: Bundle, trained: Trained, saved: Any) -> Non
 
 
 def require_mean_of_members(
-    bundle: Bundle, members: Sequence[tuple[Bundle, float]], sharpness: float, dataset: Dataset
+    predictor: Predictor, members: Sequence[tuple[Bundle, float]], sharpness: float, dataset: Dataset
 ) -> None:
     """Compare an ensemble's graph with the weighted mean of its members.
 
@@ -64,7 +66,7 @@ def require_mean_of_members(
     not predict the same on their own, so with such a member nothing is compared.
 
     Args:
-        bundle: of the ensemble.
+        predictor: of the ensemble.
         members: those with a weight above 0, with their weights.
         sharpness: what their calibrated logits are multiplied by.
         dataset: with validation pictures.
@@ -72,25 +74,20 @@ def require_mean_of_members(
     Raises:
         ModelError: a probability differs by more than `TOLERANCE`, or is no number.
     """
-    size = (bundle.input.height, bundle.input.width)
+    size = predictor.size
     if any((member.input.height, member.input.width) != size for member, _ in members):
         return
     names, pixels = sample(dataset, size)
-    total = np.zeros((len(pixels), len(bundle.classes)))
+    total = np.zeros((len(pixels), len(predictor.classes)))
     for member, weight in members:
-        sharpened = np.maximum(graph_of(member)(pixels), 1e-30) ** sharpness
+        sharpened = np.maximum(probabilities_of(Predictor(member), pixels), 1e-30) ** sharpness
         total += weight * sharpened / sharpened.sum(axis=1, keepdims=True)
-    require_alike("the graph of the ensemble", "its members", names, graph_of(bundle)(pixels), total)
+    require_alike("the graph of the ensemble", "its members", names, probabilities_of(predictor, pixels), total)
 
 
-def graph_of(bundle: Bundle) -> Callable[[Pixels], Probabilities]:
-    """Return a bundle's graph as a function from pixels to float64 `[N, K]`."""
-    predictor = Predictor(bundle)
-
-    def infer(pixels: Pixels) -> Probabilities:
-        return np.stack([answer.probabilities for answer in predictor.answer(pixels)]).astype(np.float64)
-
-    return infer
+def probabilities_of(predictor: Predictor, pixels: Pixels) -> Probabilities:
+    """Return a predictor's probabilities of images, float64 `[N, K]`."""
+    return np.stack([answer.probabilities for answer in predictor.answer(pixels)]).astype(np.float64)
 
 
 def sample(dataset: Dataset, size: tuple[int, int], count: int = PICTURES) -> tuple[list[str], Pixels]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from whatsit.bundle.format import Bundle, Conformal, UnknownRule
+from whatsit.bundle.format import Conformal, UnknownRule
+from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import write_bundle
 from whatsit.evaluation.card import model_card
 from whatsit.evaluation.evaluate import Evaluation, LeakageMetrics, evaluate_pictures, measure_leakage
@@ -40,8 +41,8 @@ class Shipped:
         return megabytes(self.path)
 
 
-def set_thresholds(bundle: Bundle, dataset: Dataset, reporter: Reporter) -> Bundle:
-    """Fit the thresholds of a bundle to its own predictions on validation images.
+def set_thresholds(predictor: Predictor, dataset: Dataset, reporter: Reporter) -> Predictor:
+    """Return the predictor with thresholds, fitted on validation images.
 
     That of unknown images only where the bundle has a score for them.
     """
@@ -50,26 +51,27 @@ def set_thresholds(bundle: Bundle, dataset: Dataset, reporter: Reporter) -> Bund
     pictures = dataset.of("validation")
     order = np.random.default_rng(0).permutation(len(pictures))[:THRESHOLD_PICTURES]
     seen = evaluate_pictures(
-        Predictor(bundle), dataset, [pictures[i] for i in order], reporter.stage("Setting thresholds (validation)")
+        predictor, dataset, [pictures[i] for i in order], reporter.stage("Setting thresholds (validation)")
     )
-    unknown = UnknownRule(METHOD, *acceptance_threshold(seen.ood_scores)) if bundle.unknown else None
+    unknown = UnknownRule(METHOD, *acceptance_threshold(seen.ood_scores)) if predictor.bundle.unknown else None
     scores = conformal_scores(seen.labels, seen.probabilities)
-    return replace(
-        bundle,
+    bundle = replace(
+        predictor.bundle,
         unknown=unknown,
         conformal=Conformal(tuple(float(score) for score in scores)),
     )
+    return predictor.with_bundle(bundle)
 
 
-def ship(bundle: Bundle, path: Path, dataset: Dataset, reporter: Reporter) -> Shipped:
-    """Write a bundle, open it, and write its metrics on the test images into it."""
-    write_bundle(bundle, path)
-    predictor = Predictor(path)
+def ship(predictor: Predictor, path: Path, dataset: Dataset, reporter: Reporter) -> Shipped:
+    """Write a predictor's bundle, read it again, and add its metrics on test images."""
+    write_bundle(predictor.bundle, path)
+    predictor = predictor.with_bundle(read_bundle(path))
     testing = reporter.stage("Testing the shipped model")
     test = evaluate_pictures(predictor, dataset, dataset.of("test"), testing)
     leakage, bundle = measure_leakage(test, dataset.leakage), predictor.bundle
     bundle = replace(bundle, test=test.metrics.to_json(), references=choose_references(bundle, dataset, test.pictures))
     bundle = replace(bundle, card=model_card(bundle, leakage=leakage))
     write_bundle(bundle, path)
-    predictor = Predictor(bundle)
+    predictor = predictor.with_bundle(bundle)
     return Shipped(path, predictor, test, leakage, measure_speed(predictor))

@@ -14,7 +14,7 @@ from whatsit.images.datasets import FILES, load_named
 from whatsit.images.edits import apply_edits, read_edits
 from whatsit.images.groups import Alike, connect, without_giants
 from whatsit.images.leakage import copies_in_test, with_leakage
-from whatsit.images.near import near_pairs
+from whatsit.images.near import pairs_looked_for_once
 from whatsit.images.scan import SPLITS, Dataset, Named, scan, take_fingerprints, without_unreadable
 from whatsit.images.sequences import find_sequences
 from whatsit.images.shortage import require_trainable
@@ -81,7 +81,7 @@ def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
     measured = audit(dataset, reporter.stage("Looking for near-duplicates"))
     readable = without_unreadable(dataset, measured.unreadable[len(dataset.unreadable) :])
     digests = [picture.digest for picture in measured.pictures]
-    near = near_pairs(measured.thumbs, sides=measured.sides, warn=reporter.warn)
+    near = pairs_looked_for_once(measured.thumbs, measured.sides, reporter.warn)
     pairs = [(digests[i], digests[j]) for i, j in near.tolist()]
     alike = connect(pairs)
     copies: Named = {**dataset.leakage.copies, **copies_in_test(readable.pictures)}

@@ -10,7 +10,7 @@ from whatsit.errors import DataError
 from whatsit.events import Reporter
 from whatsit.images.audit import audit
 from whatsit.images.groups import connect, with_column
-from whatsit.images.near import near_pairs
+from whatsit.images.near import pairs_looked_for_once
 from whatsit.images.scan import Dataset, Picture
 
 
@@ -24,7 +24,7 @@ def deal_folds(dataset: Dataset, folds: int, reporter: Reporter) -> Sequence[int
     """
     looked = audit(dataset)
     digests = [picture.digest for picture in looked.pictures]
-    pairs = near_pairs(looked.thumbs, sides=looked.sides, warn=reporter.warn)
+    pairs = pairs_looked_for_once(looked.thumbs, looked.sides, reporter.warn)
     near = connect((digests[i], digests[j]) for i, j in pairs.tolist())
     alike = with_column(looked.pictures, near)
     by_class: dict[str, dict[bytes, list[Picture]]] = {label: {} for label in dataset.classes}

@@ -6,6 +6,8 @@ candidates are looked at first (`images/matching.py`); those that other pairs ha
 
 from __future__ import annotations
 
+import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,7 @@ SMALLEST = 24  # pixels of the shorter side
 _SAME = 2  # difference of samples of one enlarged pixel
 _FLAT = 3.0  # standard deviation of a thumbnail without content, about which correlation says nothing
 _MORE = 4  # times as many neighbours are compared of an image whose farthest neighbour was still a near-duplicate
+_KEPT = 8  # searches whose result is kept
 _ROUND = 4096  # pairs after which those that others have joined are left out
 
 
@@ -43,6 +46,31 @@ def near_duplicates(
     order = np.argsort(roots, kind="stable")
     bounds = np.flatnonzero(np.diff(roots[order])) + 1
     return [group.tolist() for group in np.split(order, bounds) if len(group) > 1]
+
+
+def pairs_looked_for_once(thumbs: Pixels, sides: Sequence[int], warn: Callable[[str], None]) -> Pairs:
+    """Return `near_pairs`; the same images are searched once in a process.
+
+    A study splits its images for the search, for the trials and for the best run.
+    """
+    digest = hashlib.sha256(repr((thumbs.shape, [*map(int, sides)])).encode())
+    digest.update(thumbs.tobytes())
+    key = digest.digest()
+    found = _looked_for.get(key)
+    if found is None:
+        said: list[str] = []
+        found = near_pairs(thumbs, sides=sides, warn=said.append), said
+        with _SHARED:
+            for old in [*_looked_for][: len(_looked_for) - _KEPT + 1]:
+                del _looked_for[old]
+            _looked_for[key] = found
+    for text in found[1]:
+        warn(text)
+    return found[0]
+
+
+_looked_for: dict[bytes, tuple[Pairs, list[str]]] = {}
+_SHARED = threading.Lock()
 
 
 def near_pairs(

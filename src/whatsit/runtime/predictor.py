@@ -87,6 +87,20 @@ class Predictor:
     def __reduce__(self) -> tuple[Any, ...]:
         return functools.partial(type(self), self._source, **self._settings), ()
 
+    def with_bundle(self, bundle: Bundle) -> Predictor:
+        """Return a predictor of this bundle.
+
+        Where it has the same graph, that is not compiled again: it may take seconds.
+        """
+        old = self.bundle
+        same = bundle.graph == old.graph and (bundle.input, bundle.classes) == (old.input, old.classes)
+        if not same or (bundle.unknown is not None) != self._tells_unknown:
+            return type(self)(bundle, **self._settings)
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        other.bundle = other._source = bundle
+        return other
+
     def open_engine(self, *outputs: str) -> Engine:
         """Open the same graph by the same runtime for other outputs."""
         return open_engine(self.bundle.graph, outputs, **self._settings)

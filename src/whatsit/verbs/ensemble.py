@@ -23,6 +23,7 @@ from whatsit.run.data import open_as_in_run
 from whatsit.run.record import address, splits_of, write_metrics, write_split
 from whatsit.run.workspace import new_run
 from whatsit.run_files import MODEL
+from whatsit.runtime.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def ensemble(
             reporter.warn(f"{best.model} has all the votes: the others do not help it")
         bundle = merge_bundles(bundles, votes, sharpness, dataset, versions())
         voting = [(member, vote.weight) for member, vote in zip(bundles, votes, strict=True) if vote.weight]
-        require_mean_of_members(bundle, voting, sharpness, dataset)
-        shipped = ship(set_thresholds(bundle, dataset, reporter), folder / MODEL, dataset, reporter)
+        predictor = Predictor(bundle)
+        require_mean_of_members(predictor, voting, sharpness, dataset)
+        shipped = ship(set_thresholds(predictor, dataset, reporter), folder / MODEL, dataset, reporter)
         evaluation = shipped.test
         best = max(votes, key=lambda vote: vote.accuracy)
         if best.accuracy > evaluation.metrics.accuracy:

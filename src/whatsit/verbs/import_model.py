@@ -23,6 +23,7 @@ from whatsit.images.data import open_data, report_unreadable, require_classes, s
 from whatsit.models.onnx_classifier import OnnxClassifier, open_classifier
 from whatsit.models.onnx_file import OnnxFile
 from whatsit.run_files import MODEL
+from whatsit.runtime.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,10 @@ def _measured(
     dataset = replace(split_data(dataset, SEED, reporter), classes=classes)
     if not network.file.knows_scaling:
         network = choose_scaling(network, classes, dataset, reporter)
-    bundle = set_thresholds(calibrated(network, classes, dataset, reporter), dataset, reporter)
-    shipped = ship(bundle, path, dataset, reporter)
+    predictor = set_thresholds(Predictor(calibrated(network, classes, dataset, reporter)), dataset, reporter)
+    shipped = ship(predictor, path, dataset, reporter)
     report_unreadable(shipped.test.failed, reporter)
+    bundle = predictor.bundle
     return Imported(target, classes, bundle.temperature, bundle.unknown is not None, shipped.test.metrics)
 
 

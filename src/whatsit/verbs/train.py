@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from whatsit.bundle.make import make_bundle, save_keras_model
-from whatsit.bundle.write import write_bundle
+from whatsit.bundle.make import make_bundle, save_keras_model, write_best
 from whatsit.cache import working
 from whatsit.evaluation.fidelity import require_what_was_fitted
 from whatsit.evaluation.shipping import set_thresholds, ship
@@ -18,12 +17,10 @@ from whatsit.run.record import Run, write_record
 from whatsit.run.report import afterwards, write_examination
 from whatsit.run.request import Request
 from whatsit.run_files import KERAS_MODEL, MODEL, SO_FAR, TENSORBOARD
+from whatsit.runtime.predictor import Predictor
 from whatsit.training.clock import Clock
 from whatsit.training.start import train_dataset
 from whatsit.training.tensorboard import TensorBoard
-
-if TYPE_CHECKING:
-    from whatsit.training.trained import Trained
 
 
 @working()
@@ -75,11 +72,6 @@ def train(
     return _train(request, reporter)
 
 
-def _keep(folder: Path, trained: Trained) -> None:
-    """Write the best model so far, which is measured only if it stays the best."""
-    write_bundle(make_bundle(trained), folder / SO_FAR)
-
-
 def _train(request: Request, reporter: Reporter) -> Run:
     started = time.perf_counter()
     spec = request.check()
@@ -97,14 +89,16 @@ def _train(request: Request, reporter: Reporter) -> Run:
         started -= workspace.seconds_used()
         clock = Clock(spec.seconds, reporter.say, started=started, afterwards=afterwards(dataset, report=report))
         listener = TensorBoard(reporter, folder / TENSORBOARD) if request.tensorboard else reporter
-        trained = train_dataset(dataset, spec.recipe, folder, clock, listener, keep=partial(_keep, folder))
+        trained = train_dataset(
+            dataset, spec.recipe, folder, clock, listener, keep=partial(write_best, folder / SO_FAR)
+        )
         saved = save_keras_model(trained, folder / KERAS_MODEL)
         for warning in trained.warnings:
             reporter.warn(warning)
-        bundle = make_bundle(trained)
-        require_what_was_fitted(bundle, trained, saved)
-        bundle = set_thresholds(bundle, trained.dataset, reporter)
-        shipped = ship(bundle, folder / MODEL, trained.dataset, reporter)
+        predictor = Predictor(make_bundle(trained))
+        require_what_was_fitted(predictor, trained, saved)
+        predictor = set_thresholds(predictor, trained.dataset, reporter)
+        shipped = ship(predictor, folder / MODEL, trained.dataset, reporter)
         exam = None
         if report:
             exam = write_examination(shipped, trained, spec.criteria, time.perf_counter() - started, reporter)
