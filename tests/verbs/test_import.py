@@ -18,6 +18,7 @@ from whatsit.bundle.read import read_bundle
 from whatsit.engines import open_engine
 from whatsit.engines.onnxruntime import evaluate
 from whatsit.errors import DataError, ModelError, UsageError
+from whatsit.graph.formats import Converter
 from whatsit.runtime.explain import GRAD_CAM, OCCLUSION, Explainer
 from whatsit.runtime.predictor import Predictor
 from whatsit.verbs.import_model import Imported
@@ -191,3 +192,16 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, labels: Path, shapes_folde
     with pytest.raises(DataError, match="does not know the class 'columns'"):
         imported(network, labels, calibrate=shapes_folder)
     assert not (tmp_path / "out.whatsit").exists()
+
+
+def test_benchmark_measures_what_can_be_made_of_it(tmp_path: Path, labels: Path, shapes_folder: Path) -> None:
+    model = imported(made.classifier(tmp_path / "x.onnx"), labels, calibrate=shapes_folder).model
+    listener = Listener()
+    result = whatsit.benchmark(model, data=shapes_folder, seconds=0.05, formats="onnx", reporter=listener)
+    assert all(row.usable for row in result.rows)
+    bundle = read_bundle(model)
+    assert {target.name for target in Converter(bundle.graph, bundle.classes, "").possible()} == {
+        "onnx",
+        "openvino",
+        "openvino-int8",
+    }
