@@ -93,6 +93,16 @@ def test_one_output_for_two_classes(tmp_path: Path, labels: Path) -> None:
     assert Explainer(Predictor(result.model)).method == GRAD_CAM
 
 
+def test_grey_pictures(tmp_path: Path, labels: Path) -> None:
+    network = made.grey(tmp_path / "x.onnx")
+    result = imported(network, labels)
+    pixels = (PIXELS @ np.array([0.299, 0.587, 0.114]) / 255)[..., None].astype(np.float32)
+    wanted = softmax(evaluate(network.read_bytes(), {"pixels": pixels}, ["scores"])[0].astype(np.float64))
+    assert np.abs(probabilities(result.model) - wanted).max() <= 1e-5
+    with pytest.raises(ModelError, match="it takes grey pictures, so 'mean' and 'std' are one number each"):
+        whatsit.import_model(network, tmp_path / "b.whatsit", labels=labels, settings={"scaling": "imagenet"})
+
+
 def test_without_pictures_it_works_and_says_that_it_is_not_measured(tmp_path: Path, labels: Path) -> None:
     result = imported(made.classifier(tmp_path / "x.onnx", batch=1), labels)
     bundle = read_bundle(result.model)
