@@ -157,3 +157,13 @@ def opaque(path: Path, classes: int = 3) -> Path:
     raised = make.op("Exp", make.dense(pooled, CHANNELS, classes))
     make.op("Div", raised, make.op("ReduceSum", raised, make.whole(1), keepdims=1), out="shares")
     return make.save(path, ("N", 3, SIDE, SIDE), ["shares"])
+
+
+def grey(path: Path, classes: int = 3) -> Path:
+    """A classifier of grey pictures [N, 32, 32, 1], channels last, as those of handwritten digits are."""
+    make = Builder(7)
+    colours = make.op("Concat", *(["pixels"] * 3), axis=3)
+    found = make.convolutions(make.op("Transpose", colours, perm=[0, 3, 1, 2]))
+    make.dense(make.op("Flatten", make.op("GlobalAveragePool", found), axis=1), CHANNELS, classes)
+    make.nodes[-1].output[0] = "scores"
+    return make.save(path, ("N", SIDE, SIDE, 1), ["scores"])

@@ -410,3 +410,9 @@ def test_import_makes_a_model_and_says_what_it_is(tmp_path: Path, shapes_folder:
     [line] = whatsit(*given, "-o", tmp_path / "b.whatsit", "--json").stdout.splitlines()
     assert json.loads(line)["test"] is None
     assert whatsit(*given, "-o", tmp_path / "b.whatsit").returncode == 2
+    wrong = whatsit(*given[:4], "--mean", "half", "--std", "1", "-o", tmp_path / "c.whatsit")
+    assert (wrong.returncode, "--mean takes a number or three" in wrong.stderr) == (2, True)
+    assert (
+        whatsit(*given[:4], "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5", "-o", tmp_path / "d.whatsit").returncode
+        == 0
+    )

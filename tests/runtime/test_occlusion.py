@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from whatsit.runtime.explain import GRAD_CAM, OCCLUSION, Explanation
 from whatsit.runtime.occlusion import BATCH, CELLS, PLACES, occlusion_maps
+from whatsit.runtime.overlay import HIDDEN, draw
+from whatsit.runtime.predictor import Prediction
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 33, 40, 3), dtype=np.uint8)
 
@@ -41,3 +44,16 @@ def test_few_pictures_at_once() -> None:
     occlusion_maps(logits, PIXELS[:1], [1])
     assert max(sizes) <= BATCH
     assert sum(sizes) == PLACES + 1
+
+
+def test_drawing_says_how_it_was_found_in_both_languages() -> None:
+    prediction = Prediction("dog", 0.9, False, (("dog", 0.9),))
+    evidence = np.ones((CELLS, CELLS), np.float32)
+    sheets = [
+        draw(np.zeros((64, 64, 3), np.uint8), Explanation(prediction, "dog", 0.9, evidence, method))
+        for method in (GRAD_CAM, OCCLUSION)
+    ]
+    line = [np.asarray(sheet.crop((24, 80, 600, 92))).min() for sheet in sheets]  # below the note that both have
+    assert line[1] < 128 < line[0]
+    assert "hidden" in HIDDEN
+    assert "ปิดภาพทีละส่วน" in HIDDEN

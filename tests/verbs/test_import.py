@@ -18,6 +18,7 @@ from whatsit.bundle.read import read_bundle
 from whatsit.engines import open_engine
 from whatsit.engines.onnxruntime import evaluate
 from whatsit.errors import DataError, ModelError, UsageError
+from whatsit.graph.formats import Converter
 from whatsit.runtime.explain import GRAD_CAM, OCCLUSION, Explainer
 from whatsit.runtime.predictor import Predictor
 from whatsit.verbs.import_model import Imported
@@ -90,6 +91,16 @@ def test_one_output_for_two_classes(tmp_path: Path, labels: Path) -> None:
     result = imported(network, labels)
     assert np.abs(probabilities(result.model)[:, 1] - by_itself(network, "share")[:, 0]).max() <= 1e-5
     assert Explainer(Predictor(result.model)).method == GRAD_CAM
+
+
+def test_grey_pictures(tmp_path: Path, labels: Path) -> None:
+    network = made.grey(tmp_path / "x.onnx")
+    result = imported(network, labels)
+    pixels = (PIXELS @ np.array([0.299, 0.587, 0.114]) / 255)[..., None].astype(np.float32)
+    wanted = softmax(evaluate(network.read_bytes(), {"pixels": pixels}, ["scores"])[0].astype(np.float64))
+    assert np.abs(probabilities(result.model) - wanted).max() <= 1e-5
+    with pytest.raises(ModelError, match="it takes grey pictures, so 'mean' and 'std' are one number each"):
+        whatsit.import_model(network, tmp_path / "b.whatsit", labels=labels, settings={"scaling": "imagenet"})
 
 
 def test_without_pictures_it_works_and_says_that_it_is_not_measured(tmp_path: Path, labels: Path) -> None:
@@ -191,3 +202,16 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, labels: Path, shapes_folde
     with pytest.raises(DataError, match="does not know the class 'columns'"):
         imported(network, labels, calibrate=shapes_folder)
     assert not (tmp_path / "out.whatsit").exists()
+
+
+def test_benchmark_measures_what_can_be_made_of_it(tmp_path: Path, labels: Path, shapes_folder: Path) -> None:
+    model = imported(made.classifier(tmp_path / "x.onnx"), labels, calibrate=shapes_folder).model
+    listener = Listener()
+    result = whatsit.benchmark(model, data=shapes_folder, seconds=0.05, formats="onnx", reporter=listener)
+    assert all(row.usable for row in result.rows)
+    bundle = read_bundle(model)
+    assert {target.name for target in Converter(bundle.graph, bundle.classes, "").possible()} == {
+        "onnx",
+        "openvino",
+        "openvino-int8",
+    }

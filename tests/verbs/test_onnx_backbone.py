@@ -12,7 +12,7 @@ from onnx import load_from_string
 
 import whatsit
 from tests import onnx_networks as made
-from tests.conftest import SEED, Listener
+from tests.conftest import SEED, Impatient, Listener
 from whatsit.bundle.read import read_bundle
 from whatsit.engines.exported import open_exported
 from whatsit.errors import ModelError, RecipeError, UsageError
@@ -158,3 +158,13 @@ def test_ensemble_with_a_network_without_maps_has_none(
     if all(member["weight"] for member in members):
         assert Explainer(Predictor(tmp_path / "both")).method == OCCLUSION
     assert Predictor(tmp_path / "both").predict([next(shapes_folder.rglob("*.png"))])
+
+
+def test_an_interrupted_run_is_resumed_on_the_same_network(shapes_folder: Path, tmp_path: Path) -> None:
+    network = made.projected(tmp_path / "network.onnx")
+    with pytest.raises(KeyboardInterrupt):
+        whatsit.train(
+            shapes_folder, backbone=str(network), out=tmp_path / "run", report=False, reporter=Impatient("head-last")
+        )
+    resumed = whatsit.train(shapes_folder, out=tmp_path / "run", report=False, resume=True)
+    assert resumed.recipe.model == str(network)

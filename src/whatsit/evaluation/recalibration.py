@@ -66,7 +66,7 @@ def choose_scaling(
     order = np.random.default_rng(SEED).permutation(len(pictures))[:TRIED]
     some = [pictures[place] for place in order]
     shares: dict[str, tuple[float, float]] = {}
-    for scaling in SCALINGS:
+    for scaling in [name for name, (mean, _) in SCALINGS.items() if len(mean) in (1, network.file.channels)]:
         bundle = imported_bundle(network.scaled(scaling), classes)
         seen = outputs_of(bundle, dataset, some, "logits", reporter, f"Trying pixels scaled by '{scaling}'")
         right = float((seen.values.argmax(axis=1) == seen.labels).mean())

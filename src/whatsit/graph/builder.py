@@ -10,6 +10,7 @@ import numpy as np
 
 from whatsit.arrays import Array
 from whatsit.errors import ModelError
+from whatsit.graph.check import metadata_of
 from whatsit.images.views import ORIGINAL
 
 if TYPE_CHECKING:
@@ -105,6 +106,4 @@ class Graph:
 
 def origin_of(graph: bytes) -> str:
     """Return where the network of a graph came from: `FOREIGN`, or "" for our own."""
-    import onnx
-
-    return next((one.value for one in onnx.load_from_string(graph).metadata_props if one.key == ORIGIN), "")
+    return metadata_of(graph).get(ORIGIN, "")

@@ -39,7 +39,7 @@ _FIELDS: dict[str, dict[int, str]] = {
     "Attribute": {5: "Tensor", 10: "Tensor", 22: "SparseTensor", 23: "SparseTensor"},
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
 }
-_GRAPH, _OUTPUT = 7, 12
+_GRAPH, _OUTPUT, _METADATA = 7, 12, 14
 _DATA_LOCATION, _EXTERNAL_DATA, _OPERATOR, _NODE_DOMAIN = 14, 13, 4, 7
 # Fields that no graph of whatsit's has, by message.
 _REFUSED: dict[str, dict[int, str]] = {
@@ -55,16 +55,22 @@ def check_graph(graph: bytes, operators: Collection[str] = OPERATORS) -> None:
 
 def output_names(graph: bytes) -> tuple[str, ...]:
     """Return the names of a graph's outputs. Raises `ValueError` for damaged bytes."""
-    names = []
-    for number, model in _fields(memoryview(graph)):
-        if number != _GRAPH or not isinstance(model, memoryview):
-            continue
-        for field, value in _fields(model):
-            if field == _OUTPUT and isinstance(value, memoryview):
-                names += [
-                    bytes(text).decode() for key, text in _fields(value) if key == 1 and not isinstance(text, int)
-                ]
-    return tuple(names)
+    inner = (body for field, body in _messages(memoryview(graph)) if field == _GRAPH)
+    outputs = (value for body in inner for field, value in _messages(body) if field == _OUTPUT)
+    return tuple(bytes(text).decode() for value in outputs for key, text in _messages(value) if key == 1)
+
+
+def metadata_of(graph: bytes) -> dict[str, str]:
+    """Return the metadata of a graph. Raises `ValueError` for damaged bytes."""
+    entries = (dict(_messages(entry)) for field, entry in _messages(memoryview(graph)) if field == _METADATA)
+    return {bytes(entry.get(1, b"")).decode(): bytes(entry.get(2, b"")).decode() for entry in entries}
+
+
+def _messages(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield the fields that hold bytes."""
+    for field, value in _fields(message):
+        if isinstance(value, memoryview):
+            yield field, value
 
 
 def _check(message: memoryview, kind: str, depth: int, operators: frozenset[bytes]) -> None:

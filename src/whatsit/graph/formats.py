@@ -81,12 +81,21 @@ class Converter:
         """The graph as a Keras model that takes uint8 pixels."""
         return self.rebuild("uint8")
 
+    def possible(self) -> list[Format]:
+        """Return the formats that this graph can be turned into."""
+        return [target for target in FORMATS.values() if not (self.foreign and "tensorflow" in target.needs)]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the network came as an ONNX file, so that it has no Keras layers."""
+        return origin_of(self.graph) == FOREIGN
+
     def rebuild(self, pixels: str) -> Any:
         """Return the graph as a Keras model that takes pixels of this dtype."""
         from whatsit.engines.tensorflow import load_keras
         from whatsit.graph.to_keras import to_keras
 
-        if origin_of(self.onnx) == FOREIGN:
+        if self.foreign:
             raise ModelError(
                 "the network came as an ONNX file, which has no Keras layers to write; formats for it are onnx, openvino and "
                 "openvino-int8"

@@ -135,6 +135,8 @@ class OnnxFile:
             )
         if self.dtype not in (*_FLOATS, "UINT8"):
             raise ModelError(f"{self.path}: its pictures are of the type {self.dtype}; export it with float32 pictures")
+        if self.channels == 1 and len(self.about.mean) > 1:
+            raise ModelError(f"{self.path}: it takes grey pictures, so 'mean' and 'std' are one number each")
         said = self.about.size
         if said and self.is_fixed and self.size != (said, said):
             raise ModelError(

@@ -42,5 +42,7 @@ def open_backbone(model: str, weights: str, size: int, upscale: int, depths: Seq
 
 def stamp_of(model: str, weights: str) -> tuple[int, ...]:
     """Return numbers that change where a file that a network is made of changes."""
-    files = [Path(model), Path(model).with_suffix(".toml")] if is_onnx(model) else [Path(weights)]
+    path = Path(model)
+    beside = [path.parent / name for name in (f"{path.stem}.toml", "preprocessor_config.json", "config.json")]
+    files = [path, *beside] if is_onnx(model) else [Path(weights)]
     return tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in files)

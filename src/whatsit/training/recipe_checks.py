@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from whatsit.models.backbones import BACKBONES, DEFAULT
 from whatsit.models.cnn import SCRATCH_MODELS, SMALLEST
 from whatsit.models.onnx_about import is_onnx
 from whatsit.models.onnx_file import OnnxFile
+from whatsit.models.opening import stamp_of
 from whatsit.training.knobs import ALL, AUTO
 from whatsit.training.recipe import Recipe, change, flat, without_effect
 
@@ -50,17 +52,25 @@ def located(recipe: Recipe) -> Recipe:
     """
     if not is_onnx(recipe.model):
         return recipe
-    file = _open(recipe)
-    return replace(recipe, model=str(file.path), size=file.side)
+    return replace(recipe, model=str(Path(recipe.model).resolve()), size=_side(recipe))
 
 
-def _open(recipe: Recipe) -> OnnxFile:
+def _side(recipe: Recipe) -> int:
+    """Return the side of the pictures that a network in an ONNX file takes.
+
+    Raises `UsageError` where the file is refused.
+    """
+    path = Path(recipe.model).resolve()
     try:
-        file = OnnxFile.open(Path(recipe.model).resolve(), {"size": recipe.size} if recipe.size else {})
-        file.side  # noqa: B018 - raises
+        return _side_of(path, recipe.size, stamp_of(str(path), recipe.weights))
     except ModelError as error:
         raise UsageError(str(error)) from None
-    return file
+
+
+@functools.lru_cache(maxsize=8)
+def _side_of(path: Path, size: int, stamp: tuple[int, ...]) -> int:
+    """Check a file, once as long as its stamp is the same."""
+    return OnnxFile.open(path, {"size": size} if size else {}).side
 
 
 def require_network(recipe: Recipe) -> None:
@@ -68,7 +78,7 @@ def require_network(recipe: Recipe) -> None:
     if is_onnx(recipe.model):
         if recipe.weights != AUTO:
             raise UsageError(f"{recipe.model} has its weights in it; leave out weights={recipe.weights}")
-        _open(recipe)
+        _side(recipe)
         return
     if recipe.weights not in ("auto", "none") and not Path(recipe.weights).is_file():
         raise UsageError(f"{recipe.weights}: there is no such weights file; --weights takes auto, none or a path")

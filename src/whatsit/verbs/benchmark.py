@@ -10,7 +10,7 @@ from whatsit.bundle.read import find_bundle, read_bundle, run_folder
 from whatsit.errors import UsageError
 from whatsit.evaluation.benchmark import Benchmark, advice, bundle_ways, exported_ways, measure_ways, write_pixels
 from whatsit.events import SILENT, Reporter
-from whatsit.graph.formats import FORMATS, Converter, parse_formats
+from whatsit.graph.formats import Converter, parse_formats
 from whatsit.run.data import calibration_pixels, open_as_in_run
 from whatsit.verbs.export import export_folder
 
@@ -33,7 +33,7 @@ def benchmark(
 
     Args:
         model: a run folder or a `.whatsit` file.
-        formats: names out of `FORMATS`, separated by commas; by default all that can be made here.
+        formats: names out of `FORMATS`, separated by commas; by default all that can be made of it.
         data: where the pictures of the run are now; by default where they were.
         pictures: how many test pictures are predicted at most; 0 for all.
         seconds: for how long each way predicts single pictures, and for how long batches.
@@ -44,7 +44,7 @@ def benchmark(
         DataError: they cannot be read.
         BundleError: the model cannot be read.
     """
-    targets = parse_formats(formats) if formats else list(FORMATS.values())
+    asked = parse_formats(formats) if formats else None
     bundle = read_bundle(model)
     dataset = open_as_in_run(model, bundle, data, reporter)
     samples = functools.partial(calibration_pixels, dataset, bundle.input)
@@ -52,7 +52,7 @@ def benchmark(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         labels = write_pixels(dataset, bundle.input, pictures, folder, reporter)
-        files = exported_ways(converter, targets, export_folder(model), folder, reporter)
+        files = exported_ways(converter, asked or converter.possible(), export_folder(model), folder, reporter)
         rows = measure_ways([*bundle_ways(find_bundle(model)), *files], labels, folder, seconds, reporter)
     return Benchmark(tuple(rows), len(labels), (bundle.input.height, bundle.input.width), tuple(advice(rows)))
 

@@ -10,6 +10,7 @@ import typer
 from whatsit.apps.cli.options import Json
 from whatsit.apps.cli.output import accuracy_words, print_json, print_pairs, tested_json
 from whatsit.apps.terminal import TerminalReporter, out
+from whatsit.errors import UsageError
 
 if TYPE_CHECKING:
     from whatsit.verbs.import_model import Imported
@@ -32,10 +33,11 @@ def import_model(
             "pixels where nothing says it.",
         ),
     ] = None,
-    scaling: Annotated[
-        str | None,
-        typer.Option(help="Of pixels: imagenet, clip, 0..1, -1..1 or 0..255 (MODEL.toml takes mean and std)."),
+    scaling: Annotated[str | None, typer.Option(help="Of pixels: imagenet, clip, 0..1, -1..1 or 0..255.")] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Instead of a scaling: of pixels from 0 to 1, such as 0.5 or 0.48,0.46,0.41.")
     ] = None,
+    std: Annotated[str | None, typer.Option(help="Their standard deviation, beside --mean.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of its pictures, where MODEL takes any.")] = None,
     layout: Annotated[
         str | None, typer.Option(help="nchw or nhwc, where the shape of its input does not say it.")
@@ -53,7 +55,8 @@ def import_model(
     from whatsit.verbs.import_model import import_model
 
     said = {"scaling": scaling, "size": size, "layout": layout, "channels": channels, "output": output}
-    settings = {name: value for name, value in said.items() if value is not None}
+    settings: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    settings |= {name: _numbers(name, text) for name, text in (("mean", mean), ("std", std)) if text is not None}
     with TerminalReporter() as reporter:
         made = import_model(model, out_, labels=labels, calibrate=calibrate, settings=settings, reporter=reporter)
     if as_json:
@@ -71,6 +74,13 @@ def import_model(
     out()
     out(f"Next: whatsit predict {made.model} PICTURE...")
     out(f"Next: whatsit app {made.model}")
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--{name} takes a number or three with commas between them, received '{text}'") from None
 
 
 def _json(made: Imported) -> dict[str, Any]:
