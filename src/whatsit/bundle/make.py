@@ -53,7 +53,7 @@ def _network_of(trained: Trained) -> dict[str, Any]:
 
 
 def write_best(path: Path, trained: Trained) -> None:
-    """Write the best model of a climb so far; it is measured only if it stays the best."""
+    """Write the best model of a climb so far, which is not measured yet."""
     write_bundle(make_bundle(trained), path)
 
 

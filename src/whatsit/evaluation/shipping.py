@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from whatsit.bundle.format import Conformal, UnknownRule
+from whatsit.bundle.format import Bundle, Conformal, UnknownRule
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import write_bundle
 from whatsit.evaluation.card import model_card
 from whatsit.evaluation.evaluate import Evaluation, LeakageMetrics, evaluate_pictures, measure_leakage
-from whatsit.evaluation.reference import choose_references
+from whatsit.evaluation.reference import choose_references, drawn_references
 from whatsit.evaluation.speed import Speed, measure_speed, megabytes
 from whatsit.events import Reporter
 from whatsit.images.scan import Dataset
@@ -61,6 +61,12 @@ def set_thresholds(predictor: Predictor, dataset: Dataset, reporter: Reporter) -
         conformal=Conformal(tuple(float(score) for score in scores)),
     )
     return predictor.with_bundle(bundle)
+
+
+def ship_unmeasured(bundle: Bundle, path: Path) -> None:
+    """Write a bundle of which nothing is measured, with drawn reference pictures."""
+    bundle = replace(bundle, references=drawn_references(bundle))
+    write_bundle(replace(bundle, card=model_card(bundle)), path)
 
 
 def ship(predictor: Predictor, path: Path, dataset: Dataset, reporter: Reporter) -> Shipped:

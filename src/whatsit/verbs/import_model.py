@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from whatsit.bundle.imported import SEED, imported_bundle, labels_of
-from whatsit.bundle.write import write_bundle
 from whatsit.cache import working
 from whatsit.errors import MissingExtraError, UsageError
-from whatsit.evaluation.card import model_card
 from whatsit.evaluation.metrics import Metrics
 from whatsit.evaluation.recalibration import calibrated, choose_scaling
-from whatsit.evaluation.reference import drawn_references
-from whatsit.evaluation.shipping import set_thresholds, ship
+from whatsit.evaluation.shipping import set_thresholds, ship, ship_unmeasured
 from whatsit.events import SILENT, Reporter
 from whatsit.files import disk_error, move_into_place, unfinished_folder
 from whatsit.images.data import open_data, report_unreadable, require_classes, split_data
@@ -80,9 +77,7 @@ def import_model(
             return _measured(network, classes, calibrate, path, target, reporter)
         if file.note:
             reporter.warn(f"{file.path.name}: {file.note}; with --calibrate DATA the best one is found")
-        bundle = imported_bundle(network, classes)
-        bundle = replace(bundle, references=drawn_references(bundle))
-        write_bundle(replace(bundle, card=model_card(bundle)), path)
+        ship_unmeasured(imported_bundle(network, classes), path)
     return Imported(target, classes, 1.0, False, None)
 
 
