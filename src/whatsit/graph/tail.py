@@ -59,7 +59,7 @@ class Tail:
         return node.input[0] if node is not None and node.op_type == "Sigmoid" else None
 
     def dense(self, value: str) -> Dense | None:
-        """Return the dense layer whose result a value `[1, K]` is, a number times it included."""
+        """Return the dense layer that computes a value `[1, K]`, or a multiple of it."""
         node, factor = self._unscaled(self._maker(value))
         biases: list[Array | None] = []
         if node is not None and node.op_type == "Add":
@@ -79,7 +79,7 @@ class Tail:
         return Dense(node.input[0], factor * np.asarray(kernel), factor * np.array(flat))
 
     def _unscaled(self, node: onnx.NodeProto | None) -> tuple[onnx.NodeProto | None, float]:
-        """Return the operator whose result is multiplied by a number, such as a temperature, and that number."""
+        """Return the operator before a scaling, such as a temperature, and the factor."""
         factor = 1.0
         while node is not None and node.op_type in ("Mul", "Div"):
             numbers = [self._body.constants[name] for name in node.input if name in self._body.constants]
