@@ -190,12 +190,20 @@ def _write_openvino(converter: Converter, path: Path, *, int8: bool = False) -> 
 
         samples = nncf.Dataset([sample[None] for sample in converter.pixels])
         preset = nncf.QuantizationPreset.MIXED
-        model = nncf.quantize(model, samples, preset=preset, subset_size=len(converter.pixels))
+        kind = nncf.ModelType.TRANSFORMER if _has_attention(converter.onnx) else None
+        model = nncf.quantize(model, samples, preset=preset, subset_size=len(converter.pixels), model_type=kind)
     # OpenVINO's Model API reads labels between spaces.
     model.set_rt_info(" ".join(label.replace(" ", "_") for label in converter.labels), ["model_info", "labels"])
     model.set_rt_info(converter.resize, ["model_info", "resize"])
     path.parent.mkdir()
     openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def _has_attention(graph: bytes) -> bool:
+    """Return whether a graph has softmaxes before its last one, as attention has."""
+    import onnx
+
+    return [node.op_type for node in onnx.load_from_string(graph).graph.node].count("Softmax") > 1
 
 
 @dataclass(frozen=True)
