@@ -58,4 +58,4 @@ def write_examination(
 def afterwards(dataset: Dataset, *, report: bool) -> Afterwards:
     """Return the work that follows training, as measured: thresholds, test, report."""
     pictures = min(len(dataset.of("validation")), THRESHOLD_PICTURES) + len(dataset.of("test"))
-    return Afterwards(pictures + PREDICTIONS, 16.0) if report else Afterwards(pictures, 4.0)
+    return Afterwards(pictures + PREDICTIONS, 12.0) if report else Afterwards(pictures, 4.0)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-# Measured on two cores with AVX-512 and bfloat16, at 128 and 224 pixels, for both EfficientNet-Lite: 6.1 to 8.4.
-TRAINING_COST = 8.0  # seconds to train all layers on an image, by those to compute its features
+# Measured on two cores with AVX-512 and bfloat16, at 128 and 224 pixels, for both EfficientNet-Lite: 6 to 10.
+TRAINING_COST = 10.0  # seconds to train all layers on an image, by those to compute its features
 DEEPEST_COST = 1.6  # the same, to train the deepest layers
 DECODING = 1.4  # seconds to read an image and compute its features, by those to compute them
 STRONGER_COST = 1.5  # of the stronger backbone, by the default one's
+OPEN = 3.0  # seconds to build and compile a network for its features
 BUILD = 12.0  # seconds to build and compile a network for training
 
 WORTH = 10  # epochs of all layers that are suggested

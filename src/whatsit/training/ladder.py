@@ -24,8 +24,8 @@ from whatsit.training.frozen import FrozenHead, fit_heads, look, pace_of, resize
 from whatsit.training.loop import TrainingError
 from whatsit.training.recipe import Recipe
 from whatsit.training.rungs import (
-    AUGMENTED_FROM,
     BOTH,
+    GOOD,
     MOST_LAYERS,
     Base,
     frozen_recipe,
@@ -44,7 +44,7 @@ HEADS = 0.15  # for the heads on frozen features, where fine-tuning may follow
 BOTH_SIDES = 0.12  # for the features of images and mirror images
 STRONGER_STEP = 0.2  # for a stronger backbone, where all layers can be tuned afterwards
 DEEPEST_STEP = 0.1  # for the deepest layers, where all can be tuned afterwards
-LAST_STEP = 0.8  # for either where they cannot
+LAST_STEP = 0.9  # for either where they cannot
 
 ENOUGH = 3  # epochs of all layers, below which only the deepest are tuned
 MOST = 30  # epochs of all layers, on the first of its rungs
@@ -105,18 +105,25 @@ class _Climb:
 
     def _stronger(self, base: Base) -> None:
         """Fit the heads on a stronger backbone."""
-        seconds = forecast.STRONGER_COST * base.seconds + forecast.BUILD / 2
+        seconds = forecast.STRONGER_COST * base.seconds + forecast.OPEN
         tuned = 0.0
         deepest = forecast.deepest(base.pace, base.images)
         if not self._plan() and deepest <= LAST_STEP * self._clock.left():
             tuned = forecast.deepest(forecast.STRONGER_COST * base.pace, base.images)  # comes next
-        share = STRONGER_STEP if self._plan() else LAST_STEP
-        if self._decide("stronger", lambda: seconds + tuned <= share * self._clock.left()):
+        if self._decide("stronger", lambda: self._is_worth(base, seconds + tuned)):
             name = "a stronger frozen backbone"
             with self._failing(name):
                 other = self._look(stronger(base.recipe), "stronger-", complete=True)
                 if self._fit_heads(other, name):
                     self._bases.append(other)
+
+    def _is_worth(self, base: Base, seconds: float) -> bool:
+        """Return whether there is time for a stronger backbone, and to tune it too where any is tuned."""
+        left = self._clock.left()
+        if not self._plan():
+            return seconds <= LAST_STEP * left
+        epoch = forecast.STRONGER_COST * base.epoch(base.sizes()[-1], MOST_LAYERS)
+        return seconds <= STRONGER_STEP * left and left - seconds - forecast.BUILD >= GOOD * epoch
 
     def _look(self, recipe: Recipe, prefix: str, *, complete: bool = False) -> Base:
         """Let a frozen backbone look at the images; `complete` is at all of them."""
@@ -165,16 +172,17 @@ class _Climb:
         """
         left = self._clock.left() - forecast.BUILD
         plans = [
-            {"base": number, "size": size, "epochs": min(left / base.epoch(size), 1e6)}
+            {"base": number, "size": size, "share": share, "epochs": min(left / base.epoch(size, share), 1e6)}
             for place in range(3)
             for number, base in reversed([*enumerate(self._bases)])
             for size in base.sizes()[place : place + 1]
+            for share in (1.0, MOST_LAYERS)
         ]
-        good = [plan for plan in plans if plan["epochs"] >= AUGMENTED_FROM]
+        good = [plan for plan in plans if plan["epochs"] >= GOOD]
         most = max(plans, key=lambda plan: float(plan["epochs"]))
         if good:
             return good[0]
-        return most if most["epochs"] >= ENOUGH * MOST_LAYERS else None
+        return most if most["epochs"] >= ENOUGH else None
 
     def _tune(self, base: Base, context: Context, rung: str, name: str, **changes: Any) -> None:
         """Fine-tune on a linear head, and judge what comes out."""

@@ -16,22 +16,24 @@ from whatsit.training.probe import fit_probe
 from whatsit.training.recipe import WHOLE_SHIFT, Recipe, load
 from whatsit.training.resolve import ALL
 
-AUGMENTED_FROM = 5  # epochs, which learn images by heart
-MOST_LAYERS = 0.8  # of the layers, which are tuned where the epochs are few
+GOOD = 7  # epochs of all layers, rather than a larger size or backbone
+MOST_LAYERS = 0.8  # of the layers, tuned where that leaves more epochs, or a larger size
+SAVED = 0.75  # of the seconds, where the first layers stay as they are
 BOTH = (ORIGINAL, FLIP)  # views
 SMALLEST, SMALLER = 96, (0.86, 0.71)  # the least size at which all layers are tuned, and shares of the frozen network's
 MIRRORED = 2.0  # standard errors by which mirror images must be harder to be left out
 
-# What few images are not learned by heart with, measured on traffic signs and flowers (docs/training-notes.md).
-AUGMENTED: dict[str, Any] = {
-    "rotation": 15.0,
-    "shift": 0.1,
-    "zoom": 0.2,
-    "shear": 0.1,
-    "rand_augment": 15.0,
-    "label_smoothing": 0.1,
-    "finetune_learning_rate": 0.0008,
-}
+# What images are not learned by heart with, the more the longer they are trained on: measured on flowers and traffic signs
+# (docs/training-notes.md). Too much of it in few epochs, and they are not learned at all.
+_MODERATE = {"rotation": 15.0, "shift": 0.1, "zoom": 0.2, "shear": 0.1, "label_smoothing": 0.1}
+_STRONG = _MODERATE | {"rand_augment": 15.0}
+_LIGHT = {"rotation": 5.0, "shift": WHOLE_SHIFT, "zoom": 0.1, "label_smoothing": 0.05}
+_BY_EPOCHS: tuple[tuple[float, dict[str, float]], ...] = (
+    (15, _STRONG | {"finetune_learning_rate": 0.0008}),
+    (GOOD, _MODERATE | {"finetune_learning_rate": 0.0005}),
+    (5, _LIGHT | {"finetune_learning_rate": 0.0003}),
+    (0, {"shift": WHOLE_SHIFT}),
+)
 
 
 @dataclass
@@ -48,11 +50,12 @@ class Base:
         """The number of training images."""
         return len(self.looked.seen.labels)
 
-    def epoch(self, size: int = 0) -> float:
-        """Return the forecast seconds of an epoch of all layers, at that size."""
+    def epoch(self, size: int = 0, share: float = 1.0) -> float:
+        """Return the forecast seconds of an epoch of that share of the layers, at that size."""
         own = self.looked.context.size
         pace = max(self.pace, 1e-9) * ((size or own) / own) ** 2
-        return forecast.epoch_of_all(pace, self.images, len(self.looked.seen.held_labels))
+        cost = 1.0 if share == 1.0 else SAVED
+        return cost * forecast.epoch_of_all(pace, self.images, len(self.looked.seen.held_labels))
 
     def sizes(self) -> list[int]:
         """Return the sizes at which it may be tuned, the largest first.
@@ -99,12 +102,11 @@ def tuning_recipe(base: Base, *, mirrors: bool) -> Recipe:
 def of_all(plan: Mapping[str, Any], base: Base, epochs: int) -> dict[str, Any]:
     """Return the changes to the recipe for tuning all layers.
 
-    In few epochs nothing is learned by heart, and the first layers stay as they are, which saves a quarter of the time.
+    `epochs` are those at most.
     """
-    if plan["epochs"] >= AUGMENTED_FROM:
-        return {"finetune_layers": ALL, "finetune_epochs": epochs, **AUGMENTED}
-    layers = round(MOST_LAYERS * BACKBONES[base.recipe.model].layers)
-    return {"finetune_layers": layers, "finetune_epochs": epochs, "shift": WHOLE_SHIFT}
+    augmented = next(changes for least, changes in _BY_EPOCHS if plan["epochs"] >= least)
+    layers = ALL if plan["share"] == 1.0 else round(plan["share"] * BACKBONES[base.recipe.model].layers)
+    return {"finetune_layers": layers, "finetune_epochs": epochs, **augmented}
 
 
 def mirrored_is_harder(base: Base) -> bool:
