@@ -322,20 +322,27 @@ def _convert(
         raise ImageError.damaged("the file ends before the picture does")
     if transform is None or image.mode != "CMYK":
         image = _to_rgb(image, rule)
-    if wanted and image.size != wanted:
-        image = _stretched(image, wanted, rule)
+    return _finished(image, wanted, rule, transform, orientation if upright else 1)
+
+
+def _finished(
+    image: Image.Image, size: tuple[int, int] | None, rule: str, transform: ImageCmsTransform | None, orientation: int
+) -> Pixels:
+    """Apply the steps from 3 on; `size` is `(width, height)`."""
+    if size and image.size != size:
+        if rule != RESIZE_RULE:
+            image = image.resize(size, Image.Resampling.BILINEAR)
+        else:
+            pixels = stretch(image, size[::-1])
+            if transform is None and orientation not in _TRANSPOSE:
+                return pixels
+            image = Image.frombytes(image.mode, size, pixels.tobytes())
     if transform is not None:
         image = transform.apply(image.getchannel(0) if transform.input_mode == "L" else image)
-    if upright and orientation in _TRANSPOSE:
+    if orientation in _TRANSPOSE:
         image = image.transpose(_TRANSPOSE[orientation])
     # From the packed bytes: three times faster than the array interface, and the copy belongs to the caller.
     return np.frombuffer(bytearray(image.tobytes()), np.uint8).reshape(image.height, image.width, 3)
-
-
-def _stretched(image: Image.Image, size: tuple[int, int], rule: str) -> Image.Image:
-    if rule != RESIZE_RULE:
-        return image.resize(size, Image.Resampling.BILINEAR)
-    return Image.frombytes(image.mode, size, stretch(image, size[::-1]).tobytes())
 
 
 def _transform(image: Image.Image, profile: object) -> ImageCmsTransform | None:

@@ -1,7 +1,7 @@
 """Stretching to the requested size: step 3 of the newest resize rule.
 
 The filter is Pillow's antialiased `BILINEAR` with weights of 15 bits instead of 22, so that processors filter sixteen
-samples at once: a sample differs from Pillow's by one level of 255 at most. Along each axis:
+samples at once: a sample differs from Pillow's by two levels of 255 at most. Along each axis:
 
 - A pixel of the result lies `scale = have / want` pixels apart from the next, its centre at `(i + 0.5) * scale`. Its weights
   are a triangle of `max(scale, 1)` pixels to either side, divided by their sum.
@@ -90,7 +90,18 @@ def _part(image: Image.Image | Pixels, box: tuple[int, int, int, int]) -> Pixels
     return np.frombuffer(part.tobytes(), np.uint8).reshape(part.height, part.width, len(part.getbands()))
 
 
-_own = threading.local()
+class _Own(threading.local):
+    """What each thread filters with: a resizer must not be shared."""
+
+    work: Any
+
+    def __init__(self) -> None:
+        if package is not None:
+            filtering = package.ResizeAlg.convolution(package.FilterType.bilinear)
+            self.work = package.Resizer(), package.ResizeOptions(resize_alg=filtering, use_alpha=False)
+
+
+_own = _Own()
 
 
 def _by_package(pixels: Pixels, size: tuple[int, int]) -> Pixels:
@@ -98,12 +109,8 @@ def _by_package(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     have_height, have_width = _size(pixels)
     if have_height > _STEEPEST * height or have_width > _STEEPEST * width or height * width > _LARGEST:
         return _by_numpy(pixels, size)
-    try:
-        resizer, options = _own.work  # a resizer must not be shared between threads
-    except AttributeError:
-        filtering = package.ResizeAlg.convolution(package.FilterType.bilinear)
-        resizer, options = _own.work = package.Resizer(), package.ResizeOptions(resize_alg=filtering, use_alpha=False)
     kind = package.PixelType.U8x3 if channels == 3 else package.PixelType.U8x4
+    resizer, options = _own.work
     image = package.ImageData(have_width, have_height, kind, pixels.tobytes())
     have = have_height, have_width
     between = (have_height, width) if _grows_on_the_way(have, size) else (height, have_width)
