@@ -43,7 +43,11 @@ def read(path):
 
 
 def stretch(picture, size):
-    """Return a picture at another (width, height): first its height, then its width, rounded to 8 bits between."""
+    """Return a picture at another (width, height).
+
+    First its height is changed, then its width, or the other way round where it becomes higher and narrower; between, it is
+    rounded to 8 bits.
+    """
     pixels = np.asarray(picture)
     order = (1, 0) if size[1] > picture.height and size[0] < picture.width else (0, 1)
     for axis in order:
@@ -52,7 +56,10 @@ def stretch(picture, size):
 
 
 def stretch_axis(pixels, want):
-    """Return pixels `[have, ...]` as `[want, ...]`: Pillow's BILINEAR with weights of 15 bits."""
+    """Return pixels `[have, ...]` as `[want, ...]`.
+
+    The filter is Pillow's BILINEAR with weights of 15 bits.
+    """
     have = len(pixels)
     if have == want:
         return pixels
