@@ -16,7 +16,8 @@ from PIL.PngImagePlugin import PngImageFile
 
 from tests.conftest import encode, shapes
 from whatsit.errors import ImageError
-from whatsit.images.decode import decode, decode_within, file_of, picture_size
+from whatsit.images.decode import RULES, decode, decode_within, file_of, picture_size
+from whatsit.images.resize import stretch
 
 PICTURE = shapes("disc", 3, 48)[:40]  # 40 high, 48 wide
 
@@ -172,6 +173,35 @@ def test_small_jpeg_has_the_very_pixels_that_pillow_gives(
     wanted = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     assert np.array_equal(decode(data), wanted)
     assert np.array_equal(decode(data, (33, 31)), wanted)
+
+
+@pytest.mark.parametrize("size", [(130, 90), (200, 300), (60, 40), (33, 33), (14, 9)])
+@pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"progressive": True}])
+@pytest.mark.parametrize("grey", [False, True])
+def test_plain_jpeg_has_the_very_pixels_of_one_that_pillow_decodes(
+    size: tuple[int, int], options: dict[str, int], grey: bool
+) -> None:
+    pixels = shapes("disc", 2, 131)[:, :119]
+    pixels = pixels[..., 0] if grey else pixels
+    upright = Image.Exif()
+    upright[0x0112] = 1
+    plain, by_pillow = encode(pixels, "JPEG", **options), encode(pixels, "JPEG", exif=upright, **options)
+    assert np.array_equal(decode(plain, size), decode(by_pillow, size))
+
+
+@pytest.mark.parametrize("rule", RULES[:-1])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_models_of_an_older_rule_keep_the_filter_of_pillow(rule: str, kind: str) -> None:
+    data = encode(PICTURE, kind)
+    wanted = Image.open(io.BytesIO(data)).resize((31, 30), Image.Resampling.BILINEAR)
+    assert np.array_equal(decode(data, (30, 31), rule=rule), np.asarray(wanted))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "loaded", "array"])
+def test_every_source_is_stretched_by_the_same_filter(kind: str) -> None:
+    data = encode(PICTURE, kind if kind in ("PNG", "JPEG") else "PNG")
+    source = {"loaded": Image.fromarray(PICTURE), "array": PICTURE}.get(kind, data)
+    assert np.array_equal(decode(source, (30, 31)), stretch(decode(data), (30, 31)))
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ def _fingerprint(bundle: Bundle) -> str:
     return hashlib.sha256(bundle.graph).hexdigest()
 
 
+def _filter(resize: str) -> str:
+    if resize == RULES[-1]:
+        return "Pillow's BILINEAR with weights of 15 bits, from which Pillow's own differs by 2 of 255 at most"
+    return "Pillow's BILINEAR"
+
+
 def _preprocessing(bundle: Bundle) -> dict[str, Any]:
     height, width, resize = bundle.input.height, bundle.input.width, bundle.input.resize
     shape = [None, height, width, 3]
@@ -69,7 +75,7 @@ def _preprocessing(bundle: Bundle) -> dict[str, Any]:
         "steps": [
             "Decode the first frame; an RGB or grey JPEG at least twice as large at 1/2, 1/4 or 1/8 (Pillow's draft).",
             "Lay transparent pictures on white; make palette, grey and CMYK pictures RGB; scale 16-bit samples to 8.",
-            "Stretch to the size (on its side if it will be turned), antialiased and bilinear (Pillow's BILINEAR).",
+            f"Stretch to the size (on its side if it will be turned), antialiased and bilinear ({_filter(resize)}).",
             *(["Turn the colours of a colour profile into sRGB."] if resize != RULES[0] else []),
             "Turn by the EXIF orientation.",
         ],

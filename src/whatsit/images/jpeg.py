@@ -1,4 +1,4 @@
-"""Check of a JPEG before it is decoded: its markers, and whether it is complete."""
+"""What is known of a JPEG before it is decoded, and the decoder of plain ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import simplejpeg
 
 from whatsit.errors import ImageError
@@ -69,6 +71,22 @@ def check_jpeg(data: bytes) -> Jpeg:
     size = int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[1:3], "big")
     usual = (header.is_ycc and _sampling(frame) in _USUAL) or frame[5] == 1
     return Jpeg(data, size, usual and not header.parts, _PROFILE[:4] in header.parts)
+
+
+def decode_plain(data: bytes, size: tuple[int, int], scale: int) -> npt.NDArray[np.uint8] | None:
+    """Decode a plain JPEG of this `(width, height)` to RGB, as Pillow does it.
+
+    Where it is at least 2, 4 or 8 times (`scale`) as large as asked, the codec divides its sides by that (`Image.draft`). None
+    where the codec complains.
+    """
+    factor = next(factor for factor in (8, 4, 2, 1) if scale >= factor or factor == 1)
+    width, height = (-(-side // factor) for side in size)
+    least = {"min_height": height, "min_width": width, "min_factor": factor} if factor > 1 else {}
+    try:
+        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, **least)
+    except ValueError:
+        return None
+    return pixels if pixels.shape[:2] == (height, width) else None
 
 
 def is_cut_off(data: bytes) -> bool:

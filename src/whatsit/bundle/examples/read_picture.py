@@ -13,6 +13,7 @@ LABELS = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
 RULE = json.loads((HERE / "preprocess.json").read_text(encoding="utf-8"))
 WIDTH, HEIGHT = RULE["size"]
 NEW = RULE["resize"].endswith("-srgb")  # colour profiles count, and grey of 12 bits in 16 and of 0.0 to 1.0 is known
+WHOLE = "bilinear15" in RULE["resize"]  # the filter has weights of 15 bits
 TURNED = (5, 6, 7, 8)  # EXIF orientations of pictures that lie on their side
 
 
@@ -33,11 +34,49 @@ def read(path):
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     if transform is None or picture.mode != "CMYK":
         picture = picture.convert("RGB")
-    picture = picture.resize(size, Image.Resampling.BILINEAR)
+    if picture.size != size:
+        picture = stretch(picture, size) if WHOLE else picture.resize(size, Image.Resampling.BILINEAR)
     if transform:
         picture = transform.apply(picture.getchannel(0) if transform.input_mode == "L" else picture)
     picture.getexif().update(exif)
     return np.asarray(ImageOps.exif_transpose(picture))[None]
+
+
+def stretch(picture, size):
+    """Return a picture at another (width, height).
+
+    First its height is changed, then its width, or the other way round where it becomes higher and narrower; between, it is
+    rounded to 8 bits.
+    """
+    pixels = np.asarray(picture)
+    order = (1, 0) if size[1] > picture.height and size[0] < picture.width else (0, 1)
+    for axis in order:
+        pixels = np.moveaxis(stretch_axis(np.moveaxis(pixels, axis, 0), size[1 - axis]), 0, axis)
+    return Image.frombytes(picture.mode, size, np.ascontiguousarray(pixels).tobytes())
+
+
+def stretch_axis(pixels, want):
+    """Return pixels `[have, ...]` as `[want, ...]`.
+
+    The filter is Pillow's BILINEAR with weights of 15 bits.
+    """
+    have = len(pixels)
+    if have == want:
+        return pixels
+    scale = have / want
+    reach, parts = max(scale, 1.0), []
+    for place in range(want):
+        centre = (place + 0.5) * scale
+        start, end = max(0, int(np.floor(centre - reach))), min(have, int(np.ceil(centre + reach)))
+        weights = np.maximum(0.0, 1.0 - np.abs(np.arange(start, end) - (centre - 0.5)) * (1.0 / reach))
+        parts.append((start, end, weights / weights.sum()))
+    most = max(weights.max() for _, _, weights in parts)
+    bits = next((bits for bits in range(21) if np.floor(most * 2.0 ** (bits + 1) + 0.5) >= 2**15), 21)
+    result = np.empty((want, *pixels.shape[1:]), np.uint8)
+    for place, (start, end, weights) in enumerate(parts):  # whole numbers, though held as floats
+        sums = np.tensordot(np.floor(weights * 2.0**bits + 0.5), pixels[start:end].astype(np.float64), 1)
+        result[place] = np.clip(np.floor(sums / 2.0**bits + 0.5), 0, 255)
+    return result
 
 
 def eight_bits(picture):
