@@ -118,7 +118,7 @@ class _Climb:
                     self._bases.append(other)
 
     def _is_worth(self, base: Base, seconds: float) -> bool:
-        """Return whether there is time for a stronger backbone, and to tune it too where any is tuned."""
+        """Return whether there is time for a stronger backbone, and to tune it."""
         left = self._clock.left()
         if not self._plan():
             return seconds <= LAST_STEP * left

@@ -51,7 +51,7 @@ class Base:
         return len(self.looked.seen.labels)
 
     def epoch(self, size: int = 0, share: float = 1.0) -> float:
-        """Return the forecast seconds of an epoch of that share of the layers, at that size."""
+        """Return the forecast seconds of an epoch, of a share of the layers at a size."""
         own = self.looked.context.size
         pace = max(self.pace, 1e-9) * ((size or own) / own) ** 2
         cost = 1.0 if share == 1.0 else SAVED
