@@ -420,7 +420,7 @@ def test_class_names_of_every_kind(shape_files: dict[str, bytes], tmp_path: Path
         (
             {"recipe": "best", "settings": {"size": 64}},
             RecipeError,
-            "'size' has no effect on the recipe 'best': it tries",
+            "'size' has no effect on the recipe 'best': it chooses what suits",
         ),
         ({"recipe": "scratch", "settings": {"finetune_layers": 3}}, RecipeError, "it trains a network from scratch"),
         (
