@@ -30,7 +30,7 @@ _STRONG = _MODERATE | {"rand_augment": 15.0}
 _LIGHT = {"rotation": 5.0, "shift": WHOLE_SHIFT, "zoom": 0.1, "label_smoothing": 0.05}
 _BY_EPOCHS: tuple[tuple[float, dict[str, float]], ...] = (
     (15, _STRONG | {"finetune_learning_rate": 0.0008}),
-    (GOOD, _MODERATE | {"finetune_learning_rate": 0.0005}),
+    (GOOD, _MODERATE | {"rand_augment": 8.0, "finetune_learning_rate": 0.0006}),
     (5, _LIGHT | {"finetune_learning_rate": 0.0003}),
     (0, {"shift": WHOLE_SHIFT}),
 )
