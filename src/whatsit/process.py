@@ -112,3 +112,32 @@ def _keep_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_keep_all)
+
+
+class Stopped(BaseException):
+    """The system asked for an end, or Ctrl-C was pressed.
+
+    Not `KeyboardInterrupt`, which libraries answer in their own ways.
+    """
+
+
+class Interrupted(Stopped):
+    """Ctrl-C was pressed on the command line."""
+
+    def __init__(self, listen: Callable[[], None]) -> None:
+        """Take what makes Ctrl-C count again.
+
+        Further ones are ignored while the process ends.
+        """
+        super().__init__()
+        self._listen = listen
+
+    def handled(self) -> None:
+        """Say that the work continues in another way, so that Ctrl-C counts again."""
+        self._listen()
+
+
+def continue_after(interrupt: KeyboardInterrupt | Interrupted) -> None:
+    """Let Ctrl-C count again, where an interrupt is handled."""
+    if isinstance(interrupt, Interrupted):
+        interrupt.handled()

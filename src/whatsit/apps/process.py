@@ -6,6 +6,7 @@ import io
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import typer
 from whatsit.apps.terminal import err
 from whatsit.errors import UsageError, WhatsitError
 from whatsit.files import NO_ROOM, disk_error
+from whatsit.process import Interrupted, Stopped
 
 _WRONG_OPTIONS: Any = typer.BadParameter.__base__  # what the parser raises for whatever it cannot read
 _ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -50,26 +52,25 @@ def _with_notes(message: str, error: BaseException, otherwise: str = "") -> str:
     return "; ".join([message, *(getattr(error, "__notes__", None) or filter(None, [otherwise]))])
 
 
-class Stopped(BaseException):
-    """Ctrl-C was pressed, or the system asked for an end.
-
-    Not `KeyboardInterrupt`, which the libraries below would answer in their own ways.
-    """
-
-
 def _prepare() -> None:
-    for number in _ENDINGS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup whatsit train ...` is to go on
-            signal.signal(number, _stop)
+    _listen(
+        [number for number in _ENDINGS if signal.getsignal(number) != signal.SIG_IGN]
+    )  # `nohup whatsit` is to go on
     for stream in (sys.stdout, sys.stderr):  # a file name may hold anything
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _stop(*_: object) -> None:
-    for number in _ENDINGS:
-        signal.signal(number, signal.SIG_IGN)  # cleaning up is not to be interrupted by a second, impatient one
-    raise Stopped
+def _listen(numbers: Sequence[int]) -> None:
+    """End the process on these signals, with an exception."""
+
+    def stop(number: int, _frame: object) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)  # cleaning up is not to be interrupted by a second, impatient one
+        raise Interrupted(lambda: _listen(numbers)) if number == signal.SIGINT else Stopped
+
+    for number in numbers:
+        signal.signal(number, stop)
 
 
 def _refuse(error: Any) -> None:

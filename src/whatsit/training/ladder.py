@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from whatsit.events import Event, Reporter, Work
 from whatsit.files import write_text
+from whatsit.process import Interrupted, continue_after
 from whatsit.training import forecast
 from whatsit.training.clock import duration
 from whatsit.training.context import Context
@@ -92,7 +93,8 @@ class _Climb:
             self._deepest(self._bases[-1])
             if self._all():
                 self._longer()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Interrupted) as interrupt:
+            continue_after(interrupt)
             self._context.reporter.say("Interrupted: the best so far is kept and tested; Ctrl-C again stops that too")
         return replace(self._best, history=tuple(self._context.history.entries))
 
@@ -106,11 +108,7 @@ class _Climb:
     def _stronger(self, base: Base) -> None:
         """Fit the heads on a stronger backbone."""
         seconds = forecast.STRONGER_COST * base.seconds + forecast.OPEN
-        tuned = 0.0
-        deepest = forecast.deepest(base.pace, base.images)
-        if not self._plan() and deepest <= LAST_STEP * self._clock.left():
-            tuned = forecast.deepest(forecast.STRONGER_COST * base.pace, base.images)  # comes next
-        if self._decide("stronger", lambda: self._is_worth(base, seconds + tuned)):
+        if self._decide("stronger", lambda: self._is_worth(base, seconds)):
             name = "a stronger frozen backbone"
             with self._failing(name):
                 other = self._look(stronger(base.recipe), "stronger-", complete=True)
@@ -206,9 +204,10 @@ class _Climb:
         """Fine-tune; where Ctrl-C ends that, judge the best of its epochs so far."""
         try:
             return tune(head)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Interrupted) as interrupt:
             if not has_epochs():
                 raise
+            continue_after(interrupt)
             self._clock.stop()
             return tune(head)
 

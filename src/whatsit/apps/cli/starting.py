@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from whatsit.apps.process import Stopped
 from whatsit.apps.terminal import err
 from whatsit.errors import MissingExtraError
+from whatsit.process import Stopped
 
 
 @contextmanager
