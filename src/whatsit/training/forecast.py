@@ -23,7 +23,7 @@ FEWEST = 4  # mistakes, below which nobody can say whether more time helps
 SMALLEST = 0.01  # share of mistakes
 # The share of mistakes that fine-tuning mends, at least and at most, of six data sets (docs/training-notes.md). More where the
 # middle layers have the better features: such images are unlike those that the network was trained on.
-USUAL, UNLIKE = (0.15, 0.45), (0.3, 0.6)
+USUAL, UNLIKE = (0.15, 0.45), (0.25, 0.55)
 
 
 def epoch_of_all(pace: float, images: int, held: int) -> float:
