@@ -139,7 +139,8 @@ def test_it_is_never_a_step_down(climb: Climb, monkeypatch: pytest.MonkeyPatch) 
     rungs.losses |= {"all": 2.0, "longer": 3.0}
     assert climb(listener=listener).losses[0] == rungs.losses["deepest"]
     assert any(
-        text.startswith("Rung 'all layers tuned': 100.0% right in validation, not better") for text in listener.said
+        text.startswith("Rung 'all layers tuned': 100.0% right in validation, not clearly better")
+        for text in listener.said
     )
 
 

@@ -29,7 +29,7 @@ def test_folder_tells_what_was_passed_over(baseline_run: Run, tmp_path: Path) ->
     listener = Listener()
     assert len(list(predict(baseline_run.model, [str(root)], reporter=listener))) == 1
     assert listener.said == [
-        "Passed over: 2 .psd files (save as JPEG or PNG with the painting program), 1 @eaDir folder, 1 file without an ending"
+        "Skipped: 2 .psd files (save as JPEG or PNG with the painting program), 1 @eaDir folder, 1 file without an ending"
     ]
 
 
@@ -99,4 +99,4 @@ def test_evaluate_tells_what_data_left_out(baseline_run: Run, tmp_path: Path) ->
     root = write_files(tmp_path / "mine", {**files, "disc/@eaDir/1.png": A})
     listener = Listener()
     evaluate(baseline_run.model, root, reporter=listener)
-    assert "Passed over: 1 @eaDir folder" in listener.said
+    assert "Skipped: 1 @eaDir folder" in listener.said

@@ -385,7 +385,7 @@ def test_unreadable_pictures_are_listed_and_training_goes_on(
     }
     assert set(listed) == set(bad)
     assert listed["disc/empty.png"] == "the file is empty (0 bytes)"
-    assert any("notes" not in text and "Passed over: 1 .txt file" in text for text in listener.said)
+    assert any("notes" not in text and "Skipped: 1 .txt file" in text for text in listener.said)
     assert sum("was left out" in text for text in listener.warned) == 3
 
 

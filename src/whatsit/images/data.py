@@ -128,7 +128,7 @@ def report_data(dataset: Dataset, reporter: Reporter) -> None:
     classes = f"{len(dataset.classes)} classes" if len(dataset.classes) > 1 else "1 class"
     reporter.say(f"{len(dataset.pictures):,} pictures in {classes}: {_some(dataset.classes)}")
     if dataset.skipped:
-        reporter.say(f"Passed over: {describe(dataset.skipped)}")
+        reporter.say(f"Skipped: {describe(dataset.skipped)}")
     for note in dataset.notes:
         reporter.warn(note)
     report_unreadable(dataset.unreadable, reporter)

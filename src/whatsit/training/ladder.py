@@ -227,7 +227,9 @@ class _Climb:
                 self._context.keep(trained)
         left = f"; {duration(self._clock.left())} left for training" if self._clock.limited else ""
         verdict = (
-            "the best so far" if better or not best else f"not better than the best so far, {best.right.mean():.1%}"
+            "the best so far"
+            if better or not best
+            else f"not clearly better than the best so far, {best.right.mean():.1%}"
         )
         self._context.reporter.say(f"Rung '{name}': {trained.right.mean():.1%} right in validation, {verdict}{left}")
         return better

@@ -64,7 +64,7 @@ def _reported(
         skipped = f"; skipped: {kinds}" if kinds else ""
         raise UsageError(f"no pictures that can be read in {', '.join(pictures)[:200]}{skipped}")
     if kinds:
-        reporter.say(f"Passed over: {kinds}")
+        reporter.say(f"Skipped: {kinds}")
 
 
 def _read(name: str) -> bytes:
