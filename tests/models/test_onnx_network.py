@@ -207,6 +207,19 @@ def test_what_is_not_trusted_is_refused_in_one_line(tmp_path: Path, reason: str)
     assert "\n" not in str(raised.value)
 
 
+def test_many_arrays_that_are_each_within_bounds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = made.Builder()
+    found = make.op("Identity", "pixels")
+    for _ in range(20):
+        grown = make.op("Expand", make.constant([[[[1.0]]]]), make.whole(1, 3, made.SIDE, made.SIDE))
+        found = make.op("Add", found, grown)
+    make.op("Identity", found, out="end")
+    make.save(tmp_path / "x.onnx", ("N", 3, made.SIDE, made.SIDE), ["end"])
+    monkeypatch.setattr("whatsit.graph.fold.MAX_VALUES", 10 * 3 * made.SIDE**2)
+    with pytest.raises(ModelError, match="its constants take more than"):
+        opened(tmp_path / "x.onnx")
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
 def test_a_pipe_is_no_network(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.onnx")

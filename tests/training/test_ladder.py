@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import Listener
+from whatsit.errors import DataError
 from whatsit.events import SILENT
+from whatsit.files import DiskError
 from whatsit.images.data import split_data
 from whatsit.images.scan import scan
 from whatsit.models.unknown import Mahalanobis
@@ -168,6 +170,24 @@ def test_a_rung_that_fails_is_reported_and_the_next_is_climbed(
     climb(listener=listener)
     assert rungs.done == ALL_RUNGS
     assert listener.warned == [f"{name}: the loss became infinite; what was best before is kept"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (DataError("a.jpg could be read before"), "a.jpg could be read before"),
+        (DiskError("the disk is full"), "the disk is full"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_a_model_is_not_lost_by_what_fails_after_it(
+    climb: Climb, monkeypatch: pytest.MonkeyPatch, error: BaseException, words: str
+) -> None:
+    rungs, listener = Rungs(monkeypatch), Listener()
+    rungs.raises["all"] = error
+    rungs.losses["longer"] = 2.0
+    assert climb(listener=listener).losses[0] == rungs.losses["deepest"]
+    assert listener.warned == [f"all layers tuned: {words}; what was best before is kept"]
 
 
 @pytest.mark.parametrize("note", ["", "{", "[1]", '"x"'])

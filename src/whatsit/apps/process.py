@@ -53,9 +53,8 @@ def _with_notes(message: str, error: BaseException, otherwise: str = "") -> str:
 
 
 def _prepare() -> None:
-    _listen(
-        [number for number in _ENDINGS if signal.getsignal(number) != signal.SIG_IGN]
-    )  # `nohup whatsit` is to go on
+    # `nohup whatsit train ...` continues.
+    _listen([number for number in _ENDINGS if signal.getsignal(number) != signal.SIG_IGN])
     for stream in (sys.stdout, sys.stderr):  # a file name may hold anything
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -21,7 +21,7 @@ from whatsit.graph.check import OPERATORS
 if TYPE_CHECKING:
     import onnx
 
-MAX_VALUES = 2**28  # numbers in a value
+MAX_VALUES = 2**28  # numbers in a value, and in all that are computed beforehand
 SMALL = 4096  # numbers in a constant that decides about the shape of another
 
 
@@ -36,6 +36,7 @@ class Body:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of every value, the batch of 1 included
     types: dict[str, int] = field(default_factory=dict)  # `TensorProto.DataType`
     outputs: tuple[str, ...] = ()
+    computed: int = 0  # numbers in the constants that are not weights of the file
 
     def infer(self, node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, tuple[int, ...]]]:
         """Return type and shape of a node's outputs, for inputs of these shapes.
@@ -70,6 +71,9 @@ class Body:
         """Add a constant; return its name, which is `name` where that is free."""
         from onnx import helper
 
+        self.computed += value.size
+        if self.computed > MAX_VALUES:
+            raise ModelError(f"its constants take more than {MAX_VALUES:,} numbers once they are computed")
         while name in self.shapes:
             name += "_"
         self.constants[name], self.shapes[name] = value, value.shape
@@ -114,6 +118,7 @@ def fold(model: onnx.ModelProto, shape: Sequence[int]) -> Body:
     body = Body(image_input(model).name, next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")))
     for tensor in graph.initializer:
         body.constant(tensor.name, numpy_helper.to_array(tensor))
+        body.computed = 0
     body.types[body.source] = image_input(model).type.tensor_type.elem_type
     body.shapes[body.source] = tuple(shape)
     for node in graph.node:

@@ -77,7 +77,7 @@ class About:
 
 
 def about_file(path: Path) -> About:
-    """Return what lies beside an ONNX file. Raises `ModelError` where it is damaged."""
+    """Return the settings in the files next to an ONNX file. Raises `ModelError`."""
     about = About()
     for folder in (path.parent.parent, path.parent) if path.parent.name == "onnx" else (path.parent,):
         for name, read in (("config.json", _timm), ("preprocessor_config.json", _hugging_face)):

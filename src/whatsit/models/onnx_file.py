@@ -40,9 +40,9 @@ class OnnxFile:
 
     @classmethod
     def open(cls, path: Path, said: Mapping[str, Any] | None = None) -> OnnxFile:
-        """Check a file and read what lies beside it.
+        """Check a file and read the settings next to it.
 
-        What is `said` replaces what lies there. Raises `ModelError`, also for an input that is no picture.
+        Those in `said` replace them. Raises `ModelError`, also for an input that is no picture.
         """
         file = cls(path, about_file(path).changed(said or {}, str(path)))
         read_checked(path)

@@ -61,10 +61,9 @@ class Request:
         """The recipe's name: what suits the time, where nothing is said but the time."""
         if self.recipe:
             return self.recipe
-        only_time = self.time_limit is not None and not (
-            self.backbone or self.weights or self.settings.keys() - {"flip"}
-        )
-        return "best" if only_time else "fast"
+        said = recipes.flat(self.settings, Recipe(), "--set")
+        other = any(key not in recipes.KEYS or not recipes.KEYS[key].beside_ladder for key in said)
+        return "fast" if self.time_limit is None or self.backbone or self.weights or other else "best"
 
     def _new(self, criteria: dict[str, float]) -> RunSpec:
         as_started = self.resume and not (self.recipe or self.backbone or self.weights or self.settings)

@@ -162,7 +162,7 @@ def _ship_the_probe(context: Context, probe: Head, head: Head, seen: Seen) -> tu
     best, right = probe.fitted.best, float(head.right(seen).mean())
     context.history.add(best["stage"], 1, {key: best[key] for key in LOGGED}, 0.0, 1)
     text = (
-        f"a linear probe ships instead of the head trained step by step: it is right for {best['val_accuracy']:.1%} of the "
+        f"a linear probe is taken instead of the head trained step by step: it is right for {best['val_accuracy']:.1%} of the "
         f"validation images, the head for {right:.1%}"
     )
     if best["val_accuracy"] - right < FAR_BELOW:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from whatsit.errors import WhatsitError
 from whatsit.events import Event, Reporter, Work
 from whatsit.files import write_text
 from whatsit.process import Interrupted, continue_after
@@ -22,7 +23,6 @@ from whatsit.training.clock import duration
 from whatsit.training.context import Context
 from whatsit.training.finetune import STAGE, tune
 from whatsit.training.frozen import FrozenHead, fit_heads, look, pace_of, resized
-from whatsit.training.loop import TrainingError
 from whatsit.training.recipe import Recipe
 from whatsit.training.rungs import (
     BOTH,
@@ -197,8 +197,8 @@ class _Climb:
         """Report a rung that fails; what was the best before stays it."""
         try:
             yield
-        except TrainingError as error:
-            self._context.reporter.warn(f"{name}: {error}; what was best before is kept")
+        except (WhatsitError, MemoryError) as error:
+            self._context.reporter.warn(f"{name}: {str(error) or type(error).__name__}; what was best before is kept")
 
     def _tuned(self, head: FrozenHead, has_epochs: Callable[[], bool]) -> Trained:
         """Fine-tune; where Ctrl-C ends that, judge the best of its epochs so far."""

@@ -52,7 +52,7 @@ def import_model(
         labels: a file with a label in each line, in the order of the outputs; left out where the network says them.
         calibrate: labelled pictures, as DATA of `train`: by these it gets a temperature, prediction sets, an unknown score and
             test metrics.
-        settings: what is said about the network, such as `{"scaling": "-1..1"}`, instead of what lies beside the file.
+        settings: of the network, such as `{"scaling": "-1..1"}`; they replace those in files next to it.
         reporter: gets progress and warnings.
 
     Raises:
