@@ -10,7 +10,20 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "whatsit"
-STAGES = ("images", "graph", "models", "training", "bundle", "runtime", "evaluation", "run", "tuning", "verbs", "apps")
+STAGES = (
+    "images",
+    "graph",
+    "models",
+    "training",
+    "bundle",
+    "runtime",
+    "evaluation",
+    "run",
+    "tuning",
+    "scale",
+    "verbs",
+    "apps",
+)
 FREE = ("arrays", "cache", "errors", "events", "files", "process", "run_files", "version", "engines")
 # What a machine that only serves may not have, or should not wait for.
 HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "onnx", "tf2onnx", "matplotlib"}
@@ -85,5 +98,18 @@ def test_modules_stay_short() -> None:
     } == set()
 
 
-STAGES = ("images", "graph", "models", "training", "bundle", "runtime", "evaluation", "run", "tuning", "verbs", "apps")
+STAGES = (
+    "images",
+    "graph",
+    "models",
+    "training",
+    "bundle",
+    "runtime",
+    "evaluation",
+    "run",
+    "tuning",
+    "scale",
+    "verbs",
+    "apps",
+)
 FREE = ("arrays", "cache", "errors", "events", "files", "process", "run_files", "version", "engines")

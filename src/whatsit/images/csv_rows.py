@@ -21,6 +21,7 @@ from urllib.parse import unquote
 
 from whatsit.errors import DataError
 from whatsit.files import from_spreadsheet
+from whatsit.images.places import is_address
 from whatsit.images.walk import list_folder
 
 _DELIMITERS = ",;\t|"
@@ -39,10 +40,11 @@ class Row:
     group: str
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path, *, addresses: bool = False) -> Iterator[Row]:
     """Yield the rows of a CSV file, in order.
 
-    Its columns are `path,label[,split][,group]`; others are ignored.
+    Its columns are `path,label[,split][,group]`; others are ignored. With `addresses`, `path` may be an address of an object
+    store or of the web, and the label may be missing.
 
     Raises:
         DataError: the file cannot be read, lacks a column, or a row has no path, an address of the web, or too many cells.
@@ -53,7 +55,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         delimiter, before = _delimiter(lines)
         rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
         columns = [cell.strip().lower() for cell in next(rows, [])]
-        missing = [column for column in ("path", "label") if column not in columns]
+        missing = [column for column in ("path", "label")[: 1 if addresses else 2] if column not in columns]
         if missing:
             found = ", ".join(columns)[:200] or "none"
             raise DataError(f"{path}: the column '{missing[0]}' is missing; columns found: {found}")
@@ -68,7 +70,9 @@ def read_rows(path: Path) -> Iterator[Row]:
                     f"{'comma' if delimiter == ',' else 'separator'} in it must stand in double quotes"
                 )
             row = dict(zip(columns, (from_spreadsheet(cell.strip()) for cell in cells), strict=False))
-            name = names.stored(_local_path(row.get("path", ""), f"{path}: {where}"))
+            cell = row.get("path", "")
+            is_web = addresses and is_address(cell)
+            name = cell if is_web else names.stored(_local_path(cell, f"{path}: {where}"))
             yield Row(where, name, row.get("label", ""), row.get("split", ""), row.get("group", ""))
     except csv.Error as error:
         raise DataError(f"{path}: the CSV file cannot be read: {error}") from None

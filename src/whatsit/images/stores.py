@@ -75,7 +75,7 @@ def read_linked(path: Path) -> bytes:
         raise
 
 
-class _FileAt:
+class FileAt:
     """A reader of a file at given offsets, for several threads, even when closed."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -84,6 +84,7 @@ class _FileAt:
         weakref.finalize(self, os.close, self._descriptor)
 
     def __call__(self, offset: int, count: int) -> bytes:
+        """Return the bytes there, fewer at the end of the file."""
         if hasattr(os, "pread"):
             return os.pread(self._descriptor, count, offset)
         with self._lock:
@@ -137,7 +138,7 @@ class ZipStore(_Archive[zipfile.ZipInfo]):
                 size = os.fstat(file.fileno()).st_size
                 if any(not 0 <= info.header_offset <= size - info.compress_size for info in members):
                     raise zipfile.BadZipFile("some of its files lie before its beginning or behind its end")
-                self._read_at = _FileAt(file)
+                self._read_at = FileAt(file)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
             raise DataError(f"{path}: the zip archive cannot be read, it may be cut short: {error}") from None
         doubtful = []
@@ -192,7 +193,7 @@ class TarStore(_Archive[tuple[int, int]]):
         try:
             with _plain_tar(path) as plain, tarfile.open(fileobj=plain, mode="r:") as archive:
                 members = archive.getmembers()
-                self._read_at = _FileAt(plain)
+                self._read_at = FileAt(plain)
         except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
             raise DataError(f"{path}: the tar archive cannot be read, it may be cut short: {error}") from None
         for member in members:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from whatsit.apps.cli import apps, data, exports, foreign, models, predict, runs, service, training
+from whatsit.apps.cli import apps, data, exports, foreign, models, predict, runs, service, shards, training
 from whatsit.apps.process import run_guarded
 from whatsit.apps.terminal import out
 from whatsit.process import own_process
@@ -63,6 +63,7 @@ for command in (
         runs.runs,
         runs.track,
     ),
+    *(shards.shard, shards.answers),
     *(service.serve, apps.gradio, data.cache),
 ):
     app.command("import" if command is foreign.import_model else None)(command)

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from whatsit.apps.cli.options import Json, Model, Runtime
+from whatsit.apps.cli.options import Json, Model, Ray, Runtime, Workers
 from whatsit.apps.cli.output import answer_line, print_json
+from whatsit.apps.cli.shards import predict_into
 from whatsit.apps.client import Client
 from whatsit.apps.presentation import answer_json
 from whatsit.apps.terminal import LineReporter, err, out
@@ -26,10 +27,34 @@ def predict(
         typer.Option(help="Also name the set of classes that holds the true one with this probability, such as 0.95."),
     ] = None,
     runtime: Runtime = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a picture.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a picture; with --out, one in all.")
+    ] = False,
+    out_: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            help="Write the answers as Parquet files into this folder or address instead, a shard each; what is there is not "
+            "made again. IMAGE is the place of a manifest (whatsit shard), or anything of which one can be made.",
+        ),
+    ] = None,
+    workers: Workers = None,
+    ray: Ray = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="With --out: make only every n-th shard, i/n with i from 0, on one of n machines."),
+    ] = None,
 ) -> None:
     """Say what is in pictures, a line each."""
     from whatsit.verbs.predict import predict
+
+    if out_ is not None:
+        if len(images) != 1 or coverage is not None:
+            raise UsageError("--out takes one manifest or source of pictures, and no --coverage")
+        predict_into(model, images[0], out_, workers, ray, shard, top, runtime, as_json)
+        return
+    if given := [name for name, value in (("--workers", workers), ("--ray", ray), ("--shard", shard)) if value]:
+        raise UsageError(f"{given[0]} needs --out, the place of the answers")
 
     source = _service(model, runtime) if model.startswith(("http://", "https://")) else model
     failed = 0

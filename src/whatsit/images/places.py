@@ -1,0 +1,273 @@
+"""Places where files lie: a folder, or a bucket of an object store.
+
+Addresses are paths, `file://`, `s3://`, `gs://`, `az://`, `http://` and `https://`. Credentials are found as the platform's own
+tools find them (environment, profile, role of the machine), and never stand in an address.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol, TypeVar, cast
+from urllib.parse import unquote, urlsplit
+
+from whatsit.errors import MissingExtraError, UsageError, WhatsitError
+from whatsit.files import disk_error, replacing
+from whatsit.images.walk import LeftOut, walk
+
+Value = TypeVar("Value")
+
+SCHEMES = ("s3", "gs", "az", "http", "https")
+DELAYS = (0.5, 2.0, 5.0, 10.0)  # seconds before a failed request is repeated, beside the library's own repeats
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_REQUEST_TIMEOUT = "30 seconds"
+
+
+class PlaceError(WhatsitError):
+    """A place that cannot be read or written, or a file in it."""
+
+
+class MissingFileError(PlaceError):
+    """There is no such file in a place."""
+
+
+class Place(Protocol):
+    """Files under keys with `/`. Every method raises `PlaceError` or `DiskError`."""
+
+    address: str  # for people, without credentials
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Yield the key and size in bytes of every file below a prefix that is a folder; in order for a folder."""
+        ...
+
+    def open(self, key: str) -> IO[bytes]:
+        """Return a seekable file. Raises `MissingFileError`."""
+        ...
+
+    def read(self, key: str, start: int = 0, size: int | None = None) -> bytes:
+        """Return a file's bytes, or some of them. Raises `MissingFileError`."""
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write a file whole or not at all."""
+        ...
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an address of an object store or the web, rather than a path."""
+    found = _ADDRESS.match(text)
+    return found is not None and found[1].lower() != "file"
+
+
+def open_place(address: str | Path, delays: Sequence[float] = DELAYS) -> Place:
+    """Return the place at an address.
+
+    Args:
+        address: a path or an address.
+        delays: seconds before each repeat of a request that failed for a time.
+
+    Raises:
+        UsageError: it is empty, of a scheme that is not read, or contains a password or a signature.
+        MissingExtraError: it needs `whatsit[cloud]`.
+    """
+    text = os.fspath(address)
+    if not text.strip() or "\0" in text:
+        raise UsageError("the place is empty; give a folder or an address such as s3://bucket/folder")
+    found = _ADDRESS.match(text)
+    if found is None:
+        return FolderPlace(Path(text))
+    scheme, parts = found[1].lower(), urlsplit(text)
+    if scheme == "file":
+        return FolderPlace(Path(unquote(parts.path)))
+    if scheme not in SCHEMES:
+        raise UsageError(f"'{scheme}://' is not read; allowed are paths, file, {', '.join(SCHEMES)}")
+    if parts.password or parts.query or (parts.username and scheme != "az"):
+        raise UsageError(
+            f"{scheme}://{parts.hostname}: an address must hold no password, key or signature; give them as the platform's "
+            f"tools expect them, such as AWS_PROFILE or AWS_ACCESS_KEY_ID in the environment"
+        )
+    return BucketPlace(text.rstrip("/"), delays)
+
+
+class FolderPlace:
+    """A folder, which need not exist before something is written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = str(folder)
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """See `Place`; hidden files and those of the system are skipped, as everywhere."""
+        root = self.folder / prefix
+        try:
+            for name in walk(root, LeftOut()):
+                path = os.path.join(root, name)  # noqa: PTH118 - pathlib is ten times as slow
+                try:
+                    size = os.stat(path).st_size  # noqa: PTH116 - as above
+                except OSError:  # a link to nothing; whoever reads it is told
+                    size = -1
+                yield (f"{prefix}/{name}" if prefix else name), size
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise PlaceError(f"{root}: the folder cannot be read: {error.strerror or error}") from None
+
+    def open(self, key: str) -> IO[bytes]:
+        """See `Place`."""
+        try:
+            return (self.folder / key).open("rb")
+        except FileNotFoundError:
+            raise MissingFileError(f"{self.folder / key}: there is no such file") from None
+        except (OSError, ValueError) as error:
+            raise PlaceError(f"{self.folder / key}: cannot be read: {_why(error)}") from None
+
+    def read(self, key: str, start: int = 0, size: int | None = None) -> bytes:
+        """See `Place`."""
+        with self.open(key) as file:
+            try:
+                file.seek(start)
+                return file.read(-1 if size is None else size)
+            except OSError as error:
+                raise PlaceError(f"{self.folder / key}: cannot be read: {_why(error)}") from None
+
+    def write(self, key: str, data: bytes) -> None:
+        """See `Place`. Raises `DiskError`."""
+        path = self.folder / key
+        try:
+            with replacing(path) as file:
+                file.write(data)
+        except OSError as error:
+            raise disk_error(path, error) from None
+
+
+class BucketPlace:
+    """A bucket of an object store, or a folder of one; or a site of the web, which cannot be listed or written."""
+
+    def __init__(self, address: str, delays: Sequence[float] = DELAYS) -> None:
+        """Open it; nothing is asked of it yet. Raises `MissingExtraError`, `UsageError`."""
+        try:
+            import obstore
+            from obstore import exceptions
+            from obstore.store import from_url
+        except ImportError:
+            raise MissingExtraError("reading from object stores", "cloud", "obstore") from None
+        self.address = address
+        self._obstore, self._delays = obstore, tuple(delays)
+        self._fatal = (
+            exceptions.PermissionDeniedError,
+            exceptions.UnauthenticatedError,
+            exceptions.NotSupportedError,
+            exceptions.InvalidPathError,
+        )
+        self._missing, self._any = exceptions.NotFoundError, exceptions.BaseError
+        options: Any = {"timeout": _REQUEST_TIMEOUT}
+        if address.startswith("http://") or os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+            options["allow_http"] = True
+        try:
+            self._store = from_url(address, client_options=options)
+        except (exceptions.BaseError, ValueError) as error:
+            raise UsageError(f"{address}: not a usable address: {_first_line(error)}") from None
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """See `Place`. A list that breaks off is repeated, from where it was."""
+        if self.address.startswith("http"):
+            raise PlaceError(
+                f"{self.address}: a site of the web has no list of its files; give a CSV or text file of them"
+            )
+        last: str | None = None
+        while page := self._patiently(lambda: self._page(prefix, last), prefix):  # noqa: B023 - asked at once
+            for meta in page:
+                if not _is_hidden(meta["path"]):
+                    yield meta["path"], meta["size"]
+            last = page[-1]["path"]
+
+    def _page(self, prefix: str, after: str | None) -> Any:
+        """Return the files that follow one, some at a time, so that a list that breaks off is continued."""
+        return next(iter(self._obstore.list(self._store, prefix or None, offset=after, chunk_size=1000)), None)
+
+    def open(self, key: str) -> IO[bytes]:
+        """See `Place`."""
+        reader = self._patiently(lambda: self._obstore.open_reader(self._store, key), key)
+        return cast("IO[bytes]", io.BufferedReader(_Readable(reader), 1 << 20))
+
+    def read(self, key: str, start: int = 0, size: int | None = None) -> bytes:
+        """See `Place`."""
+        if size is None and not start:
+            return self._patiently(lambda: bytes(self._obstore.get(self._store, key).bytes()), key)
+        if size is None:
+            raise ValueError("a range of a bucket's file needs its size")
+        if size == 0:
+            return b""
+        return self._patiently(lambda: bytes(self._obstore.get_range(self._store, key, start=start, length=size)), key)
+
+    def write(self, key: str, data: bytes) -> None:
+        """See `Place`."""
+        if self.address.startswith("http"):
+            raise PlaceError(f"{self.address}: a site of the web cannot be written; give a folder or a bucket")
+        self._patiently(lambda: self._obstore.put(self._store, key, data), key)
+
+    def _transient(self) -> tuple[type[BaseException], ...]:
+        return (self._any, OSError)
+
+    def _patiently(self, ask: Callable[[], Value], key: str) -> Value:
+        """Ask; where that fails for a time, again after each of the delays. Raises `PlaceError`."""
+        where = f"{self.address}/{key}" if key else self.address
+        for delay in (*self._delays, None):
+            try:
+                return ask()
+            except (self._missing, FileNotFoundError):
+                raise MissingFileError(f"{where}: there is no such file") from None
+            except self._fatal as error:
+                raise PlaceError(
+                    f"{where}: refused: {_first_line(error)}; check the credentials and the rights of this account"
+                ) from None
+            except self._transient() as error:
+                if delay is None:
+                    raise PlaceError(
+                        f"{where}: failed {len(self._delays) + 1} times, the last time with: {_first_line(error)}"
+                    ) from None
+                time.sleep(delay)
+        raise AssertionError
+
+
+class _Readable(io.RawIOBase):
+    """A reader of obstore as Python's own files are, for those who check."""
+
+    def __init__(self, reader: Any) -> None:
+        super().__init__()
+        self._reader = reader
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = bytes(self._reader.read(len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return int(self._reader.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._reader.tell())
+
+
+def _is_hidden(key: str) -> bool:
+    return any(part.startswith(".") for part in key.split("/")) or key.endswith("/")
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _first_line(error: BaseException) -> str:
+    """Return what an error says in short, without the queries of addresses, which may hold signatures."""
+    text = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return re.sub(r"\?[^\s\"')]*", "", text)[:300]

@@ -1,0 +1,23 @@
+"""Choice of who does the work."""
+
+from __future__ import annotations
+
+from whatsit.errors import UsageError
+from whatsit.process import processors
+from whatsit.scale.schedulers import LocalPool, Scheduler
+from whatsit.scale.supervise import Task
+
+
+def open_scheduler(task: Task, model: bytes, ray: str | None, workers: int | None) -> Scheduler:
+    """Return the machines of a Ray cluster at an address, or processes of this machine.
+
+    `model` is the file that the task's setting `model` names, for other machines. Raises `UsageError`, `WorkerError`,
+    `MissingExtraError`.
+    """
+    if workers is not None and (workers < 1 or ray):
+        raise UsageError("--workers is a number of local processes, 1 or more, and does not go with --ray")
+    if ray:
+        from whatsit.scale.ray_actors import RayActors
+
+        return RayActors(ray, task, model)
+    return LocalPool(task, workers or processors())

@@ -1,0 +1,229 @@
+"""A supervised child process: what kills it costs one image, never a shard."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, cast
+
+from whatsit.errors import WhatsitError
+from whatsit.images.manifest import Row
+from whatsit.scale.child import BLOCK, receive, send
+
+AHEAD = 4  # blocks that the child has at once, so that it never waits
+STALL = 60.0  # seconds without an answer
+START = 300.0  # seconds until the model is open
+TRIES = 2  # deaths of an image that is run alone, before it is left out
+STARTS = 3  # in a row without any answer
+
+
+class WorkerError(WhatsitError):
+    """The process that runs the model cannot be started, or ends without a reason in an image."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the child found for an image."""
+
+    answer: Any = None  # of the work
+    digest: str = ""  # SHA-256 of the file, in hex
+    data: bytes = b""
+    error: str = ""  # why there is no answer
+    reason: str = ""  # the same in a word, see `ImageError`
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a child does: a name of `child.WORKS`, and its settings."""
+
+    work: str
+    settings: Mapping[str, Any]
+    root: str  # of relative addresses
+    width: int = 0  # raw bytes of an answer
+
+
+class Supervisor:
+    """A child process, started again where it dies or stalls. For one thread."""
+
+    def __init__(self, task: Task, *, stall: float = STALL, command: Sequence[str] = ()) -> None:
+        self._task, self._stall = task, stall
+        self._command = tuple(command) or (sys.executable, "-m", "whatsit.scale.child")
+        self._child: _Child | None = None
+        self._starts = 0  # since the last answer
+        self._why, self._stalled = "", False  # how the child ended last
+        self._closed = False
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child for good, from any thread."""
+        self._closed = True
+        self._end_child()
+
+    def _end_child(self) -> None:
+        child, self._child = self._child, None
+        if child:
+            child.end()
+
+    def answer(self, rows: Sequence[Row], progress: Callable[[int], None] = lambda count: None) -> list[Answered]:
+        """Return what the child finds for each image; `progress` takes numbers of finished ones.
+
+        Raises:
+            WorkerError: the child cannot be started.
+        """
+        blocks = [list(rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
+        found: list[Answered] = []
+        while len(found) < len(rows):
+            number = len(found) // BLOCK
+            for answers in self._stream(blocks[number:]):
+                found += answers
+                progress(len(answers))
+            if len(found) < len(rows):  # the child died on the next block
+                answers = self._one_by_one(blocks[len(found) // BLOCK])
+                found += answers
+                progress(len(answers))
+        return found
+
+    def _one_by_one(self, block: list[Row]) -> list[Answered]:
+        """Run each image of a block alone, in its place."""
+        found = []
+        for place in range(len(block)):
+            alone = [row if other == place else None for other, row in enumerate(block)]
+            answer: Answered | None = None
+            why = ""
+            for _ in range(TRIES):
+                for answers in self._stream([alone]):
+                    answer = answers[place]
+                if answer:
+                    break
+                why = self._why
+                if self._stalled:
+                    break
+            found.append(answer or Answered(error=f"the picture was left out: {why}", reason="model"))
+        return found
+
+    def _stream(self, blocks: Sequence[Sequence[Row | None]]) -> Iterator[list[Answered]]:
+        """Yield the answers of each block, until the child dies or stalls."""
+        child = self._ready()
+        waiting: deque[Sequence[Row | None]] = deque()
+        todo = iter(blocks)
+        try:
+            while True:
+                while len(waiting) < AHEAD and (block := next(todo, None)) is not None:
+                    child.send({"rows": [None if row is None else astuple(row) for row in block]})
+                    waiting.append(block)
+                if not waiting:
+                    return
+                answers = self._split(*child.receive(self._stall))
+                waiting.popleft()
+                self._starts = 0
+                yield answers
+        except _ChildEnded as ended:
+            self._why, self._stalled = str(ended), ended.stalled
+            self._end_child()
+
+    def _split(self, message: Mapping[str, Any], data: bytes) -> list[Answered]:
+        found, start = [], 0
+        for one in message["answers"]:
+            if one is None or "error" in one:
+                found.append(Answered(**(one or {})))
+                continue
+            found.append(Answered(one["answer"], one["digest"], data[start : start + self._task.width]))
+            start += self._task.width
+        return found
+
+    def _ready(self) -> _Child:
+        """Return the child, started where there is none. Raises `WorkerError`."""
+        while self._child is None:
+            if self._closed:
+                raise WorkerError("the work was ended")
+            self._starts += 1
+            child = _Child(self._command)
+            try:
+                task = self._task
+                child.send({"work": task.work, "settings": dict(task.settings), "root": task.root})
+                message, _ = child.receive(START)
+            except _ChildEnded as ended:
+                child.end()
+                if self._starts >= STARTS:
+                    raise WorkerError(f"the process that runs the model cannot be started: {ended}") from None
+                continue
+            if "error" in message:
+                child.end()
+                raise WorkerError(message["error"])
+            self._child = child
+        return self._child
+
+
+class _ChildEnded(Exception):  # noqa: N818 - no error but an event
+    """The child died or stalled."""
+
+    def __init__(self, why: str, stalled: bool = False) -> None:
+        super().__init__(why)
+        self.stalled = stalled
+
+
+class _Child:
+    """The process, and a thread that listens to it."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
+        self._process = subprocess.Popen(  # noqa: S603 - our own command
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
+        )
+        self._heard: queue.Queue[tuple[Any, bytes] | None] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                self._heard.put(receive(cast("Any", self._process.stdout)))
+        except (EOFError, OSError, ValueError):
+            self._heard.put(None)
+
+    def send(self, message: object) -> None:
+        try:
+            send(cast("Any", self._process.stdin), message)
+        except OSError:
+            raise _ChildEnded(self._reason()) from None
+
+    def receive(self, seconds: float) -> tuple[Any, bytes]:
+        try:
+            heard = self._heard.get(timeout=seconds)
+        except queue.Empty:
+            raise _ChildEnded(f"reading it and running the model took more than {seconds:g} seconds", True) from None
+        if heard is None:
+            raise _ChildEnded(self._reason())
+        return heard
+
+    def _reason(self) -> str:
+        try:
+            code = self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            return "its process no longer answers"
+        if code == -9:
+            return "its process was killed (signal 9), perhaps for want of memory"
+        if code < 0:
+            return f"its process crashed (signal {-code})"
+        self._log.seek(0)
+        lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
+        return f"its process ended with code {code}{': ' + lines[-1][:200] if lines else ''}"
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for file in (self._process.stdin, self._process.stdout, self._log):
+            with contextlib.suppress(OSError):
+                if file:
+                    file.close()

@@ -1,0 +1,34 @@
+"""`whatsit answers`: what the answers of `whatsit predict --out` say in sum."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+from whatsit.errors import UsageError
+from whatsit.files import replacing
+from whatsit.images.places import MissingFileError, open_place
+from whatsit.scale.answers import Summary, summarize
+
+
+def answers(place: str | Path, csv: str | Path | None = None) -> Summary:
+    """Add up the answers in a place; `csv` is a file to write them into, a row each.
+
+    Raises:
+        UsageError: the place holds no answers.
+        DataError, PlaceError, DiskError: a place cannot be read or written.
+    """
+    found = open_place(place)
+    try:
+        if csv is None:
+            return summarize(found)
+        with replacing(Path(os.fspath(csv))) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", write_through=True)
+            summary = summarize(found, text)
+            text.detach()
+            return summary
+    except MissingFileError:
+        raise UsageError(
+            f"{found.address}: holds no answers; make them with: whatsit predict MODEL SOURCE --out {found.address}"
+        ) from None

@@ -1,0 +1,72 @@
+"""`whatsit shard`: cut a long list of images into shards."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from whatsit.errors import DataError, UsageError
+from whatsit.events import SILENT, Reporter
+from whatsit.images.cut import list_source
+from whatsit.images.manifest import NAME, SHARD_ROWS, Row, arrow, holds_manifest, write_manifest
+from whatsit.images.places import FolderPlace, open_place
+from whatsit.images.walk import describe
+
+
+@dataclass(frozen=True)
+class Sharded:
+    """A manifest that was written."""
+
+    manifest: str  # its address
+    images: int
+    shards: int
+
+
+def shard(source: str | Path, out: str | Path, *, rows: int = SHARD_ROWS, reporter: Reporter = SILENT) -> Sharded:
+    """List the images of SOURCE in the order of their names, and write the manifest `OUT/manifest.parquet`.
+
+    Args:
+        source: see `images/cut.py`. Nothing is copied: the manifest says where the images are.
+        out: a folder or an address.
+        rows: images of a shard, which is the unit of work and of what is lost with a worker.
+        reporter: of progress.
+
+    Raises:
+        UsageError: `rows` is not positive, or `out` holds a manifest already.
+        DataError: SOURCE holds no images, or cannot be used.
+        PlaceError, DiskError: a place cannot be read or written.
+    """
+    if rows < 1:
+        raise UsageError(f"the images of a shard must be 1 or more; received {rows}")
+    arrow()
+    place = open_place(out)
+    if holds_manifest(str(out)):
+        raise UsageError(f"{place.address}: there is a {NAME} already; give another folder, or remove it")
+    listing = list_source(str(source))
+    count = 0
+    advance = reporter.stage("Listing the pictures")
+
+    def counted() -> Iterator[Row]:
+        nonlocal count
+        for count, row in enumerate(listing.rows(), 1):
+            if count % 1000 == 0:
+                advance(count, 0)
+            yield row
+        if not count:
+            skipped = f"; skipped: {describe(listing.left_out.kinds)}" if listing.left_out.kinds else ""
+            raise DataError(f"{source}: no pictures found{skipped}")
+
+    if isinstance(place, FolderPlace):
+        write_manifest(counted(), place.folder / NAME, listing.root, rows)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, NAME)
+            write_manifest(counted(), path, listing.root, rows)
+            place.write(NAME, path.read_bytes())
+    if listing.left_out.kinds:
+        reporter.say(f"Skipped: {describe(listing.left_out.kinds)}")
+    for note in listing.notes:
+        reporter.warn(note)
+    return Sharded(f"{place.address}/{NAME}", count, -(-count // rows))
