@@ -1,8 +1,8 @@
 """Schemas of the custom kinds: only the fields that are used here, so that a field that is misspelt or misplaced is found.
 
-Written from the public definitions: KubeRay 1.6 (ray.io/v1), KServe 0.16 (serving.kserve.io), KEDA 2.17 (keda.sh/v1alpha1) and the
-Prometheus operator (monitoring.coreos.com/v1). What they embed of Kubernetes' own, pods and their parts, is left open here (`POD`,
-`PART`) and checked as a pod.
+Written from the public definitions: KubeRay 1.6 (ray.io/v1), KServe 0.16 (serving.kserve.io), KEDA 2.17 (keda.sh/v1alpha1), the
+Prometheus operator (monitoring.coreos.com/v1). What they embed of Kubernetes' own, pods and their parts, is left open here
+(`POD`, `PART`) and checked as a pod.
 """
 
 from __future__ import annotations
