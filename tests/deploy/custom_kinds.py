@@ -78,6 +78,7 @@ _SERVING_RUNTIME = document(
             fields("name", name=TEXT, version=TEXT, autoSelect={"type": "boolean"}, priority={"type": "integer"})
         ),
         protocolVersions=items(one_of("v1", "v2", "grpc-v1", "grpc-v2")),
+        imagePullSecrets=items(PART),
         containers=items(PART),
         volumes=items(PART),
     ),

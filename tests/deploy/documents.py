@@ -10,7 +10,7 @@ import yaml
 Document = dict[str, Any]
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "deploy" / "kubernetes"
-FOLDERS = ("job", "serve", "ray", "kserve")
+FOLDERS = ("models", "job", "serve", "ray", "kserve")
 
 
 def load(path: Path) -> list[Document]:
@@ -54,6 +54,8 @@ def pods(documents: list[Document]) -> dict[str, Document]:
         spec = document.get("spec", {})
         if document["kind"] in ("Job", "Deployment"):
             found[name_of(document)] = spec["template"]["spec"]
+        elif document["kind"] == "Pod":
+            found[name_of(document)] = spec
         elif document["kind"] == "RayJob":
             cluster = spec["rayClusterSpec"]
             found["RayJob/submitter"] = spec["submitterPodTemplate"]["spec"]
@@ -68,6 +70,7 @@ def pods(documents: list[Document]) -> dict[str, Document]:
             found["ServingRuntime"] = {
                 "containers": [container],
                 "volumes": spec["volumes"],
+                "imagePullSecrets": spec["imagePullSecrets"],
                 "terminationGracePeriodSeconds": grace,
             }
     return found

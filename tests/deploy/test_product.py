@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from tests.deploy.documents import (
     FOLDER,
+    FOLDERS,
     ROOT,
     Document,
     containers,
@@ -205,7 +206,11 @@ def test_models_lie_where_the_image_has_its_volume() -> None:
         mounts = {mount["name"]: mount for container in containers(pod) for mount in container.get("volumeMounts", [])}
         if "models" in mounts:
             assert mounts["models"]["mountPath"] == dockerfile("VOLUME"), name
-            assert mounts["models"]["readOnly"], name
+            assert mounts["models"].get("readOnly", False) is (name != "Pod/whatsit-models"), name  # which fills it
+            assert (
+                pod["volumes"][0]["persistentVolumeClaim"]["claimName"]
+                == one("PersistentVolumeClaim")["metadata"]["name"]
+            )
             assert pod["volumes"][0]["name"] == "models", name  # the components replace the first
 
 
@@ -217,7 +222,7 @@ def test_user_is_the_one_of_the_image() -> None:
 
 
 def test_images_are_those_that_the_kustomizations_name() -> None:
-    for folder in ("job", "serve", "ray", "kserve"):
+    for folder in FOLDERS:
         names = {image["name"] for image in kustomization(folder)["images"]}
         used = {container["image"] for pod in pods(of(folder)).values() for container in containers(pod)}
         assert used == names
@@ -300,6 +305,7 @@ def test_pods_say_what_they_need(name: str) -> None:
 
 
 def test_secrets_are_named_and_not_written_down() -> None:
+    assert all(pod["imagePullSecrets"] == [{"name": "registry"}] for pod in PODS.values())
     assert not [document for document in everything() if document["kind"] == "Secret"]
     for path in FOLDER.rglob("*.yaml"):
         assert not re.search(r"secretGenerator|PASSWORD|SECRET_ACCESS_KEY|_TOKEN\b", path.read_text()), path
