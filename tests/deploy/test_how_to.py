@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.deploy.documents import FOLDER, FOLDERS, ROOT, containers, everything, name_of, option, pods
+from tests.deploy.documents import FOLDER, FOLDERS, ROOT, containers, everything, name_of, option, pods, settings
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -94,6 +94,14 @@ def test_keys_made_as_it_says_are_taken_by_the_service_and_the_monitor(tmp_path:
     assert caller != prometheus
     assert set(yaml.safe_load(run.stdout)["data"]) == {"keys", "metrics"}
     assert (tmp_path / "metrics.key").read_text() == prometheus  # without an end of line, which no header may hold
+
+
+def test_model_that_it_copies_is_the_one_of_the_jobs() -> None:
+    [copied] = commands("kubectl -n whatsit cp")
+    folder = str(Path(copied[-1].removeprefix("whatsit-models:")).parent)
+    assert folder == settings("job")["MODEL"] == settings("ray")["MODEL"]
+    [uri] = re.findall(r"'storageUri': 'pvc://whatsit-models/([^']+)'", str(everything()))
+    assert folder == f"/models/{uri}"
 
 
 def test_images_are_named_where_it_edits_them(tmp_path: Path) -> None:

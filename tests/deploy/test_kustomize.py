@@ -58,13 +58,13 @@ def test_shares_of_the_job(copy: Path) -> None:
 
 def test_work_and_workers_of_ray(copy: Path) -> None:
     for before, after in {
-        "MODEL=/models/model": "MODEL=/models/food",
+        "MODEL=/models/food": "MODEL=/models/pets",
         "museum/": "farm/",
         "WORKERS=5": "WORKERS=7",
     }.items():
         edit(copy / "ray" / "kustomization.yaml", before, after)
     ray = one("RayJob", build(copy / "ray"))["spec"]
-    wanted = "whatsit predict /models/food.whatsit s3://farm/shards --out s3://farm/answers --ray auto"
+    wanted = "whatsit predict /models/pets s3://farm/shards --out s3://farm/answers --ray auto"
     assert ray["entrypoint"] == wanted
     [workers] = ray["rayClusterSpec"]["workerGroupSpecs"]
     assert workers["replicas"] == workers["minReplicas"] == workers["maxReplicas"] == 7
