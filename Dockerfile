@@ -1,9 +1,11 @@
 # The web app and the service, without TensorFlow. See "Docker" in README.md; tests/test_docker.py performs these steps without Docker.
 FROM python:3.12-slim AS build
+# Of pyproject.toml. For a cluster (docs/kubernetes.md): --build-arg EXTRAS=serve,cloud
+ARG EXTRAS=app,serve
 COPY pyproject.toml constraints.txt README.md LICENSE /source/
 COPY src /source/src
 RUN python -m venv /opt/whatsit \
-    && /opt/whatsit/bin/python -m pip install --no-cache-dir --disable-pip-version-check --constraint /source/constraints.txt "/source[app,serve]" \
+    && /opt/whatsit/bin/python -m pip install --no-cache-dir --disable-pip-version-check --constraint /source/constraints.txt "/source[$EXTRAS]" \
     && /opt/whatsit/bin/python -m pip uninstall --yes --disable-pip-version-check pip
 
 FROM python:3.12-slim

@@ -31,7 +31,7 @@ newest:  ## all checks and tests with the newest versions; where they pass, thos
 check: $(READY)  ## format, lint, spelling, strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/codespell src benchmarks docs notebooks README.md CHANGELOG.md CONTRIBUTING.md
+	$(BIN)/codespell src benchmarks deploy docs notebooks README.md CHANGELOG.md CONTRIBUTING.md
 	$(BIN)/mypy
 
 format: $(READY)  ## mend the format

@@ -78,6 +78,8 @@ def install(place: Path) -> None:
             copied.parent.mkdir(parents=True, exist_ok=True)
             copy(ROOT / name, copied)
     steps = steps.replace("/opt/whatsit", str(place)).replace("/source", str(source))
+    for name, value in [text.split("=") for word, text in instructions() if word == "ARG"]:
+        steps = steps.replace(f"${name}", value)
     steps = steps.replace("--no-cache-dir", "--no-compile")  # as modules are compiled when they are used, too
     for step in steps.split("&&"):
         words = shlex.split(step)

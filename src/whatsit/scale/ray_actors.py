@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from whatsit.scale.supervise import Answered, Supervisor, Task, WorkerError
 from whatsit.version import __version__
 
 LOSSES = 5  # of actors with the same shard, before it is given up
+START = 300.0  # seconds without any worker
 LOOK = 10.0  # seconds between two looks at the size of the cluster
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -66,8 +67,9 @@ class _Slot:
     """An actor, and what it is at."""
 
     actor: Any
+    reference: Any  # of what it is asked; at first whether it is there
     item: int | None = None
-    reference: Any = field(default=None, repr=False)
+    is_there: bool = False
 
 
 class RayActors:
@@ -107,31 +109,42 @@ class RayActors:
         with self._joined() as ray:
             crew = _Crew(ray, self._task, self._model)
             try:
-                todo, looked = _Items(items), -LOOK
+                todo, looked, heard = _Items(items), -LOOK, time.monotonic()
                 while True:
                     if time.monotonic() - looked >= LOOK:
                         looked = time.monotonic()
                         crew.grow()
                     crew.give(todo, ask)
-                    busy = {slot.reference: slot for slot in crew.slots if slot.item is not None}
-                    if not busy:
-                        return
-                    for reference in ray.wait(list(busy), timeout=1.0)[0]:
-                        slot = busy[reference]
-                        item, slot.item = slot.item, None
-                        assert item is not None
-                        try:
-                            result = ray.get(reference)
-                        except ray.exceptions.RayTaskError as error:
-                            raise _cause(error) from None
-                        except ray.exceptions.RayError as error:
-                            crew.replace(slot)
-                            todo.lost(item, error)
-                        else:
-                            if todo.finish(item):
-                                yield item, result
+                    if all(slot.item is None or todo.is_done(slot.item) for slot in crew.slots) and todo.is_empty():
+                        return  # though a machine may be frozen with one
+                    waiting = {slot.reference: slot for slot in crew.slots if slot.reference is not None}
+                    ready = ray.wait(list(waiting), timeout=1.0, fetch_local=False)[0]
+                    heard = time.monotonic() if ready else heard
+                    if time.monotonic() - heard > START and not any(slot.is_there for slot in crew.slots):
+                        raise WorkerError(f"{self._address}: no worker of the cluster started within {START:.0f} s")
+                    for reference in ready:
+                        yield from self._finish(ray, crew, todo, waiting[reference])
             finally:
                 crew.end()
+
+    def _finish(self, ray: Any, crew: _Crew, todo: _Items, slot: _Slot) -> Iterator[tuple[int, Any]]:
+        """Take what an actor has done, or replace one that was lost."""
+        item, reference = slot.item, slot.reference
+        slot.item = slot.reference = None
+        try:
+            result = ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            raise _cause(error) from None
+        except ray.exceptions.RayError as error:
+            crew.replace(slot)
+            if item is not None:
+                todo.lost(item, error)
+            else:
+                _raise_if_refused(error)
+            return
+        slot.is_there = True
+        if item is not None and todo.finish(item):
+            yield item, result
 
     @contextmanager
     def _joined(self) -> Iterator[Any]:
@@ -159,10 +172,16 @@ class _Items:
         self._losses: dict[int, int] = {}
         self._twice: set[int] = set()  # given to two actors, at the end
         self._done: set[int] = set()  # of those
+        self._ended = False
+
+    def is_empty(self) -> bool:
+        """Return whether there is nothing left to give."""
+        return self._ended and not self._again
 
     def next(self, at: Sequence[int]) -> int | None:
         """Return what was lost, what is next, or one of those that others are `at` alone; None without any."""
         item = self._again.popleft() if self._again else next(self._items, None)
+        self._ended = item is None
         if item is None:
             item = next((one for one in at if one not in self._twice), None)
             if item is not None:
@@ -176,6 +195,10 @@ class _Items:
         if item in self._twice:
             self._done.add(item)
         return True
+
+    def is_done(self, item: int | None) -> bool:
+        """Return whether an item that an actor is still at is done, by another."""
+        return item in self._done
 
     def lost(self, item: int, error: Exception) -> None:
         """Do an item again whose actor was lost. Raises `WorkerError` where that has happened often."""
@@ -198,16 +221,15 @@ class _Crew:
     def grow(self) -> None:
         """Have an actor for every processor of the cluster."""
         wanted = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
-        self.slots += [_Slot(self._new()) for _ in range(wanted - len(self.slots))]
-
-    def _new(self) -> Any:
         options = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0, "enable_task_events": False}
-        return self._ray.remote(Worker).options(**options).remote(__version__, self._task, self._model)
+        for _ in range(wanted - len(self.slots)):
+            actor = self._ray.remote(Worker).options(**options).remote(__version__, self._task, self._model)
+            self.slots.append(_Slot(actor, actor.ready.remote()))
 
     def give(self, todo: _Items, ask: Callable[[Any, int], Any]) -> None:
         """Give every idle actor work, as far as there is any."""
         for slot in self.slots:
-            if slot.item is None:
+            if slot.reference is None:
                 item = todo.next([other.item for other in self.slots if other.item is not None])
                 if item is None:
                     return
@@ -223,6 +245,13 @@ class _Crew:
         """End all actors."""
         for slot in self.slots:
             self._ray.kill(slot.actor, no_restart=True)
+
+
+def _raise_if_refused(error: Any) -> None:
+    """Raise what an actor refused to start with, such as another version of whatsit."""
+    cause = getattr(error, "cause", None) or error
+    if "WorkerError" in str(cause) or "ModuleNotFoundError" in str(cause):
+        raise WorkerError(f"a worker of the cluster cannot start: {_short(cause)}")
 
 
 def _cause(error: Any) -> Exception:

@@ -58,6 +58,13 @@ def test_server_and_model_are_live_and_ready(client: triton.InferenceServerClien
     assert not client.is_model_ready("none")
 
 
+def test_health_has_the_body_that_kserves_own_client_reads(api: Running) -> None:
+    # `kserve.InferenceRESTClient` takes `live` and `ready` out of the body; of an empty one it raises a JSONDecodeError.
+    assert api.ask("GET", "/v2/health/live").json["live"] is True
+    assert api.ask("GET", "/v2/health/ready").json["ready"] is True
+    assert api.ask("GET", "/v2/models/baseline/ready").json == {"name": "baseline", "ready": True}
+
+
 def test_metadata_and_configuration(client: triton.InferenceServerClient, predictor: Predictor) -> None:
     assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
     metadata = client.get_model_metadata("baseline")

@@ -66,8 +66,8 @@ def routes(service: Service) -> APIRouter:
     v2 = _Routes(service)
     empty: dict[str, Any] = {"response_class": Response}
     router.add_api_route("", v2.server, responses=errors(401))
-    router.add_api_route("/health/live", v2.live, **empty)
-    router.add_api_route("/health/ready", v2.ready, responses=errors(503), **empty)
+    router.add_api_route("/health/live", v2.live)
+    router.add_api_route("/health/ready", v2.ready, responses=errors(503))
     router.add_api_route("/models/stats", v2.all_statistics, responses=errors(401))
     infer: dict[str, Any] = {
         "responses": errors(400, 401, 404, 408, 413, 415, 422, 429, 500, 501, 503, 504),
@@ -76,7 +76,7 @@ def routes(service: Service) -> APIRouter:
     }
     for model in ("/models/{name}", "/models/{name}/versions/{version}"):
         router.add_api_route(model, v2.metadata, responses=errors(401, 404, 503))
-        router.add_api_route(f"{model}/ready", v2.model_ready, responses=errors(401, 404, 503), **empty)
+        router.add_api_route(f"{model}/ready", v2.model_ready, responses=errors(401, 404, 503))
         router.add_api_route(f"{model}/config", v2.config, responses=errors(401, 404, 503))
         router.add_api_route(f"{model}/stats", v2.statistics, responses=errors(401, 404))
         router.add_api_route(f"{model}/infer", v2.infer, **infer)
@@ -100,13 +100,13 @@ class _Routes:
 
     async def live(self) -> Response:
         """Whether the service is alive."""
-        return Response(status_code=200)
+        return as_json({"live": True})
 
     async def ready(self) -> Response:
         """Whether it takes requests."""
         if not self._service.ready:
             raise RefusedError(503, "the service is not ready", "not_ready")
-        return Response(status_code=200)
+        return as_json({"live": True, "ready": True})  # the protocol's text says `live`; KServe's client reads `ready`
 
     async def all_statistics(self) -> Response:
         """What all models have done since the start."""
@@ -118,10 +118,10 @@ class _Routes:
 
     async def model_ready(self, name: str, version: str | None = None) -> Response:
         """Whether a model takes requests."""
-        self._service.models.get(name, version)
+        served = self._service.models.get(name, version)
         if self._service.draining:
             raise RefusedError(503, "the service is stopping", "not_ready")
-        return Response(status_code=200)
+        return as_json({"name": served.name, "ready": True})
 
     async def config(self, name: str, version: str | None = None) -> Response:
         """A model's configuration, as Triton writes it."""

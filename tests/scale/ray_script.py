@@ -1,0 +1,106 @@
+"""Work on a Ray cluster that loses a machine and a worker; run in a network of its own, as Ray listens on all addresses.
+
+Arguments: model, manifest's place, folder for answers. Prints a line of JSON: a part of it for each run.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from pathlib import Path
+
+QUICK = {  # a machine that froze is noticed within seconds
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+}
+
+
+def loopback_up() -> None:
+    """What `ip link set lo up` does."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        request = struct.pack("16sh", b"lo", 1)  # IFF_UP
+        fcntl.ioctl(one.fileno(), 0x8914, request)  # SIOCSIFFLAGS
+
+
+def contents(place: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(place.glob("part-*"))}
+
+
+def when(place: Path, count: int, do) -> threading.Thread:
+    """Do something once so many parts are there."""
+
+    def wait() -> None:
+        while len(list(place.glob("part-*"))) < count:
+            time.sleep(0.05)
+        do()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def main(model: str, manifest: str, answers: str) -> None:
+    os.environ.update(QUICK)
+    os.environ["HOME"] = answers
+    loopback_up()
+    faulthandler.dump_traceback_later(150, exit=True)  # what hangs says where
+    said = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    import psutil
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from whatsit.verbs.predict_shards import predict_shards
+
+    results: dict[str, object] = {}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    ray.init(cluster.address, log_to_driver=False)  # by the first machine's raylet, as the others will go
+    lost = cluster.add_node(num_cpus=1)
+
+    def run(name: str, do=None, after: int = 2) -> None:
+        place = Path(answers, name)
+        place.mkdir()
+        if do:
+            when(place, after, do)
+        began = time.perf_counter()
+        summary = predict_shards(model, manifest, place, ray=cluster.address)
+        results[name] = {
+            "parts": contents(place),
+            "complete": summary.complete,
+            "seconds": round(time.perf_counter() - began, 1),
+        }
+
+    def workers() -> list[psutil.Process]:
+        return [one for one in psutil.process_iter(["cmdline"]) if "ray::Worker" in " ".join(one.info["cmdline"] or ())]
+
+    def all_of(node, number: int) -> None:
+        """Send a signal to every process of a machine."""
+        raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+        for one in (raylet, *raylet.children(recursive=True)):
+            one.send_signal(number)
+
+    run("undisturbed")
+    run("worker killed", lambda: workers()[0].send_signal(signal.SIGKILL))
+    run("machine lost", lambda: all_of(lost, signal.SIGKILL))
+    frozen = cluster.add_node(num_cpus=1)
+    run("machine frozen", lambda: all_of(frozen, signal.SIGSTOP))
+    results["left in home"] = sorted(path.name for path in Path(answers).glob(".*"))
+    said.write(json.dumps(results))
+    said.close()
+    os._exit(0)  # what is frozen dies with this namespace
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
