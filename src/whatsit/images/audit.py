@@ -96,6 +96,14 @@ def measure(data: bytes) -> tuple[Measures, Pixels]:
     return measures, np.asarray(grey.resize((THUMB, THUMB), Image.Resampling.BOX))
 
 
+def measured_row(data: bytes) -> bytes:
+    """Return `measure` of a file as a row of the cache. Raises `ImageError`."""
+    row = np.zeros(1, _ROW)
+    measures, thumb = measure(data)
+    row[0] = (astuple(measures), thumb)
+    return row.tobytes()
+
+
 def _sharpness(grey: Float32) -> float:
     """Return the deviation of the Laplacian (Pech-Pacheco et al. 2000, its square)."""
     if min(grey.shape) < 3:

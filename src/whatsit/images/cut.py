@@ -216,23 +216,20 @@ def _of_parquet(root: str, name: str, place: Place) -> Iterator[Row]:
     pa = arrow()
     where = f"{place.address}/{name}"
     try:
-        file = pa.parquet.ParquetFile(place.open(name))
-        there = set(file.schema_arrow.names)
-        column = next((one for one in _NAMES if one in there), None)
-        if column is None:
-            raise DataError(
-                f"{where}: none of the columns {', '.join(_NAMES)} is there, which would say where the images are"
-            )
-        others = [one for one in ("label", "split", "group") if one in there]
-        for batch in file.iter_batches(columns=[column, *others]):
-            for cells in batch.to_pylist():
-                known = {one: _text(cells[one]) for one in others}
-                yield Row(
-                    _text(cells[column]) or "",
-                    label=known.get("label"),
-                    split=known.get("split"),
-                    group=known.get("group"),
+        with place.open(name) as opened:
+            file = pa.parquet.ParquetFile(opened)
+            there = set(file.schema_arrow.names)
+            column = next((one for one in _NAMES if one in there), None)
+            if column is None:
+                raise DataError(
+                    f"{where}: none of the columns {', '.join(_NAMES)} is there, which would say where the images are"
                 )
+            others = [one for one in ("label", "split", "group") if one in there]
+            for batch in file.iter_batches(columns=[column, *others]):
+                for cells in batch.to_pylist():
+                    known = {one: _text(cells[one]) for one in others}
+                    label, split, group = (known.get(one) for one in ("label", "split", "group"))
+                    yield Row(_text(cells[column]) or "", label=label, split=split, group=group)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{where}: the Parquet file cannot be read: {error}") from None
 

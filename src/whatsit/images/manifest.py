@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -74,8 +73,7 @@ def write_manifest(rows: Iterable[Row], path: Path, root: str, shard_rows: int =
     pa = arrow()
     schema = _schema()
     total, hashes = 0, []
-    with replacing(path) as file:
-        writer = pa.parquet.ParquetWriter(file, schema, compression="zstd")
+    with replacing(path) as file, pa.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for lot in _lots(rows, shard_rows):
             total += len(lot)
             hashes.append(_hash(lot))
@@ -84,7 +82,6 @@ def write_manifest(rows: Iterable[Row], path: Path, root: str, shard_rows: int =
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=shard_rows)
         about = {"format": FORMAT, "root": root, "shards": hashes}
         writer.add_key_value_metadata({_KEY.decode(): json.dumps(about)})
-        writer.close()
     return total
 
 
@@ -109,11 +106,13 @@ class Manifest:
     def __init__(self, place: Place) -> None:
         """Read the plan. Raises `DataError` for what is no manifest, `PlaceError`."""
         self.address = f"{place.address}/{NAME}"
-        self._lock = threading.Lock()
+        self._place = place
         pa = arrow()
         try:
-            self._file = pa.parquet.ParquetFile(place.open(NAME))
-            about = json.loads((self._file.metadata.metadata or {})[_KEY])
+            with place.open(NAME) as file:
+                opened = pa.parquet.ParquetFile(file)
+                self._plan, names = opened.metadata, opened.schema_arrow.names
+            about = json.loads((self._plan.metadata or {})[_KEY])
             form, self.root, self._hashes = about["format"], str(about["root"]), list(about["shards"])
         except MissingFileError:
             raise DataError(
@@ -126,8 +125,8 @@ class Manifest:
             ) from None
         if form != FORMAT:
             raise DataError(f"{self.address}: its format {form} is not read by this whatsit; install a newer one")
-        counts = [self._file.metadata.row_group(shard).num_rows for shard in range(self._file.metadata.num_row_groups)]
-        if len(counts) != len(self._hashes) or self._file.schema_arrow.names != [one.name for one in fields(Row)]:
+        counts = [self._plan.row_group(shard).num_rows for shard in range(self._plan.num_row_groups)]
+        if len(counts) != len(self._hashes) or names != [one.name for one in fields(Row)]:
             raise DataError(f"{self.address}: was changed since it was cut; make it again with: whatsit shard")
         self.counts = counts  # images of each shard
         self.identity = hashlib.sha256("".join(self._hashes).encode()).hexdigest()[:32]
@@ -139,8 +138,8 @@ class Manifest:
         """Return the rows of a shard. Raises `DataError` where they were changed since they were cut."""
         pa = arrow()
         try:
-            with self._lock:
-                table = self._file.read_row_group(number)
+            with self._place.open(NAME) as file:
+                table = pa.parquet.ParquetFile(file, metadata=self._plan).read_row_group(number)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self.address}: shard {number} cannot be read: {error}") from None
         rows = [Row(*values) for values in zip(*(column.to_pylist() for column in table.columns), strict=True)]

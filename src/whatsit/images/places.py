@@ -147,8 +147,16 @@ class FolderPlace:
 class BucketPlace:
     """A bucket of an object store, or a folder of one; or a site of the web, which cannot be listed or written."""
 
-    def __init__(self, address: str, delays: Sequence[float] = DELAYS) -> None:
-        """Open it; nothing is asked of it yet. Raises `MissingExtraError`, `UsageError`."""
+    def __init__(self, address: str, delays: Sequence[float] = DELAYS, repeats: int = 5) -> None:
+        """Open it; nothing is asked of it yet.
+
+        Args:
+            address: of the bucket, and perhaps a folder in it.
+            delays: seconds before each repeat of a request that failed for a time.
+            repeats: within each of these, quickly one after the other.
+
+        Raises `MissingExtraError`, `UsageError`.
+        """
         try:
             import obstore
             from obstore import exceptions
@@ -168,7 +176,7 @@ class BucketPlace:
         if address.startswith("http://") or os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
             options["allow_http"] = True
         try:
-            self._store = from_url(address, client_options=options)
+            self._store = from_url(address, client_options=options, retry_config={"max_retries": repeats})
         except (exceptions.BaseError, ValueError) as error:
             raise UsageError(f"{address}: not a usable address: {_first_line(error)}") from None
 

@@ -67,13 +67,13 @@ class Summary:
         return self.shards == self.of_shards
 
 
-def read_answers(place: Place) -> Iterator[dict[str, list[Any]]]:
-    """Yield the columns of every part that is there, in order.
+def read_answers(place: Place, only: range | None = None) -> Iterator[dict[str, list[Any]]]:
+    """Yield the columns of every part that is there, or of those of some shards, in order.
 
     Raises `DataError` where one is damaged.
     """
     pa = arrow()
-    for shard in sorted(parts(place)):
+    for shard in sorted(shard for shard in parts(place) if only is None or shard in only):
         name = part_name(shard)
         try:
             table = pa.parquet.read_table(io.BytesIO(place.read(name)))
@@ -84,15 +84,18 @@ def read_answers(place: Place) -> Iterator[dict[str, list[Any]]]:
             ) from None
 
 
-def summarize(place: Place, rows: IO[str] | None = None) -> Summary:
-    """Add up the answers in a place, and write them as CSV into `rows` where that is given."""
+def summarize(place: Place, rows: IO[str] | None = None, only: range | None = None) -> Summary:
+    """Add up the answers in a place, or those of some shards.
+
+    They are written as CSV into `rows` where that is given.
+    """
     job = read_job(place)
     known = set(job.classes)
-    total = Summary(of_images=job.images, of_shards=job.shards)
+    total = Summary(of_images=job.images, of_shards=job.shards if only is None else len(only))
     writer = csv.writer(rows, lineterminator="\r\n") if rows else None
     if writer:
         writer.writerow([column for column in COLUMNS if column != "top"])
-    for columns in read_answers(place):
+    for columns in read_answers(place, only):
         total.shards += 1
         total.images += len(columns["uri"])
         total.unknown += sum(map(bool, columns["unknown"]))

@@ -18,16 +18,20 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from whatsit.errors import ImageError, WhatsitError
+from whatsit.images.audit import measured_row
 from whatsit.images.batches import decode_batch
+from whatsit.images.decode import as_image_error
 from whatsit.images.locate import Reader
 from whatsit.images.manifest import Row
 from whatsit.images.places import is_address
+from whatsit.images.views import apply_view
 
 BLOCK = 8  # images
 _LENGTHS = struct.Struct("<II")
@@ -55,14 +59,14 @@ def _exactly(file: BinaryIO, size: int) -> bytes:
     return data
 
 
+Found = tuple[Any, bytes] | ImageError | None  # for JSON, and raw bytes; None where there was no file
+
+
 class Work(Protocol):
     """What is done with images."""
 
-    size: tuple[int, int]  # (height, width) that they are decoded to
-    rule: str  # by which they are resized
-
-    def run(self, pixels: npt.NDArray[np.uint8]) -> tuple[list[Any], list[bytes]]:
-        """Return for each image of a batch `[BLOCK, H, W, 3]` something for JSON, and raw bytes."""
+    def run(self, files: list[bytes | None]) -> list[Found]:
+        """Return what is found for each file of a block; None stays None."""
         ...
 
 
@@ -74,48 +78,75 @@ class Predicting:
 
         self._predictor = Predictor(model, runtime=runtime, threads=1)
         self._top = top
-        self.size, self.rule = self._predictor.size, self._predictor.rule
 
-    def run(self, pixels: npt.NDArray[np.uint8]) -> tuple[list[Any], list[bytes]]:
+    def run(self, files: list[bytes | None]) -> list[Found]:
         """See `Work`."""
-        found: list[Any] = []
-        for answer in self._predictor.answer_each(pixels):
+        pixels, found = _decode(files, self._predictor.size, self._predictor.rule)
+        for place, answer in enumerate(self._predictor.answer_each(pixels)[: len(files)]):
+            if files[place] is None or found[place] is not None:
+                continue
             if isinstance(answer, ImageError):
-                found.append(answer)
+                found[place] = answer
                 continue
             prediction = self._predictor.to_prediction(answer, self._top)
             score = None if np.isnan(answer.ood_score) else answer.ood_score
-            found.append([prediction.label, prediction.probability, prediction.unknown, score, prediction.top])
-        return found, [b""] * len(found)
+            found[place] = [prediction.label, prediction.probability, prediction.unknown, score, prediction.top], b""
+        return found
 
 
 class Embedding:
-    """Compute the features of a frozen network, in each view."""
+    """Compute the features of a frozen network, in each view: float16 `[views, F]`."""
 
     def __init__(
         self, model: str, *, size: list[int], rule: str, views: list[str], runtime: str, precision: str
     ) -> None:
-        from pathlib import Path
-
         from whatsit.engines import open_engine
 
-        self._engine = open_engine(
-            Path(model).read_bytes(), ["embedding"], runtime=runtime, precision=precision, threads=1
-        )
-        self._views = views
-        self.size, self.rule = (size[0], size[1]), rule
+        graph = Path(model).read_bytes()
+        self._engine = open_engine(graph, ["embedding"], runtime=runtime, precision=precision, threads=1)
+        self._size, self._rule, self._views = (size[0], size[1]), rule, views
 
-    def run(self, pixels: npt.NDArray[np.uint8]) -> tuple[list[Any], list[bytes]]:
+    def run(self, files: list[bytes | None]) -> list[Found]:
         """See `Work`."""
-        from whatsit.images.views import apply_view
-
+        pixels, found = _decode(files, self._size, self._rule)
         limit = float(np.finfo(np.float16).max)
         views = [self._engine.run(apply_view(pixels, view))[0] for view in self._views]
         rows = np.stack(views, axis=1).clip(-limit, limit).astype("<f2")
-        return [None] * len(rows), [row.tobytes() for row in rows]
+        for place, file in enumerate(files):
+            if file is not None and found[place] is None:
+                found[place] = None, rows[place].tobytes()
+        return found
 
 
-WORKS = {"predict": Predicting, "embed": Embedding}
+class Measuring:
+    """Take an image's measures and thumbnail, see `images/audit.py`."""
+
+    def run(self, files: list[bytes | None]) -> list[Found]:
+        """See `Work`."""
+        found: list[Found] = []
+        for file in files:
+            try:
+                found.append(None if file is None else (None, measured_row(file)))
+            except Exception as error:  # one picture never costs more than itself
+                found.append(as_image_error(error))
+        return found
+
+
+def _decode(files: list[bytes | None], size: tuple[int, int], rule: str) -> tuple[npt.NDArray[np.uint8], list[Found]]:
+    """Return pixels `[BLOCK, H, W, 3]`, each file in its place, and the errors of those that cannot be decoded."""
+    pixels = np.zeros((BLOCK, *size, 3), np.uint8)
+    found: list[Found] = [None] * len(files)
+    for place, file in enumerate(files):
+        if file is not None:
+            batch = decode_batch([file], lambda data: data, size, rule=rule)
+            for _, error in batch.failed:
+                found[place] = error
+            if len(batch.pixels):
+                pixels[place] = batch.pixels[0]
+    return pixels, found
+
+
+WORKS: dict[str, Callable[..., Work]] = {"predict": Predicting, "embed": Embedding, "measure": Measuring}
 
 
 def main() -> None:
@@ -165,39 +196,28 @@ def main() -> None:
 
 def _answer(work: Work, block: list[Callable[[], bytes] | None]) -> tuple[list[Any], bytes]:
     """Return the answers of a block; for None there is None."""
-    pixels = np.zeros((BLOCK, *work.size, 3), np.uint8)
-    found: list[Any] = [None] * len(block)
-    digests = [""] * len(block)
+    files: list[bytes | None] = [None] * len(block)
+    errors: dict[int, ImageError] = {}
     for place, read in enumerate(block):
-        if read is None:
-            continue
         try:
-            data = read()
+            files[place] = read() if read else None
+            if read and not files[place]:
+                raise ImageError("the file is empty (0 bytes)", "empty")
         except ImageError as error:
-            found[place] = {"error": str(error), "reason": error.reason}
-            continue
-        digests[place] = hashlib.sha256(data).hexdigest()
-        batch = decode_batch([data], _itself, work.size, rule=work.rule)
-        for _, trouble in batch.failed:
-            found[place] = {"error": str(trouble), "reason": trouble.reason}
-        if len(batch.pixels):
-            pixels[place] = batch.pixels[0]
-    answers, blobs = work.run(pixels)
+            files[place], errors[place] = None, error
+    answers: list[Any] = []
     parts = []
-    for place, read in enumerate(block):
-        if read is None or found[place] is not None:
-            continue
-        answer = answers[place]
-        if isinstance(answer, ImageError):
-            found[place] = {"error": str(answer), "reason": answer.reason}
+    for place, found in enumerate(work.run(files)):
+        found = errors.get(place, found)
+        if isinstance(found, ImageError):
+            answers.append({"error": str(found), "reason": found.reason})
+        elif found is None:
+            answers.append(None)
         else:
-            found[place] = {"answer": answer, "digest": digests[place]}
-            parts.append(blobs[place])
-    return found, b"".join(parts)
-
-
-def _itself(data: bytes) -> bytes:
-    return data
+            digest = hashlib.sha256(files[place] or b"").hexdigest()
+            answers.append({"answer": found[0], "digest": digest})
+            parts.append(found[1])
+    return answers, b"".join(parts)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from whatsit.errors import DataError, UsageError
-from whatsit.images.manifest import Manifest
+from whatsit.images.manifest import NAME, Manifest
 from whatsit.images.places import MissingFileError, Place
 from whatsit.version import __version__
 
@@ -62,7 +62,7 @@ def join(job: Job, place: Place) -> None:
     try:
         there = read_job(place)
     except MissingFileError:
-        if next(iter(place.list()), None) is not None:
+        if any(key != NAME for key, _ in place.list()):
             raise UsageError(f"{place.address}: holds other files; give an empty folder for the answers") from None
         place.write(JOB, json.dumps(asdict(job), indent=1).encode())
         there = read_job(place)

@@ -11,7 +11,7 @@ from whatsit.images.manifest import Manifest, Row
 from whatsit.images.places import Place
 from whatsit.scale.answers import encode
 from whatsit.scale.job import part_name
-from whatsit.scale.supervise import Answered, Supervisor, Task
+from whatsit.scale.supervise import STALL, Answered, Supervisor, Task
 
 Item = TypeVar("Item")
 
@@ -84,7 +84,7 @@ class LocalPool:
 
     def _run(self, items: Iterable[Item], make: Callable[[Item, Supervisor], None]) -> None:
         todo = _Todo(items)
-        supervisors = [Supervisor(self._task) for _ in range(self._workers)]
+        supervisors = [Supervisor(self._task, stall=STALL) for _ in range(self._workers)]
         threads = [threading.Thread(target=todo.do, args=(make, one), daemon=True) for one in supervisors]
         try:
             for thread in threads:

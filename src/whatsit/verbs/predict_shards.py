@@ -72,7 +72,7 @@ def predict_shards(
         if todo:
             scheduler = open_scheduler(task, data, ray, workers)
             scheduler.write_parts(manifest, answers, todo, tally.add)
-    return summarize(answers)
+    return summarize(answers, only=mine)
 
 
 def _manifest_place(source: str | Path, out: str | Path, reporter: Reporter) -> Place:

@@ -1,0 +1,169 @@
+"""Sources as manifests: folders, archives, WebDataset tars, lists."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import encode, shapes
+from whatsit.errors import DataError, UsageError
+from whatsit.images.locate import Reader
+from whatsit.images.manifest import Manifest, Row
+from whatsit.images.places import open_place
+from whatsit.verbs.shard import shard
+
+PICTURE = encode(shapes("disc", 1))
+
+
+def rows_of(source: str | Path, tmp_path: Path, rows: int = 2) -> list[Row]:
+    """The rows of a source, and a look whether each can be read."""
+    place = tmp_path / "place"
+    made = shard(source, place, rows=rows)
+    manifest = Manifest(open_place(place))
+    found = list(manifest.rows())
+    assert (made.images, made.shards) == (len(found), len(manifest.counts)) == (len(manifest), -(-len(found) // rows))
+    reader = Reader(manifest.root)
+    assert all(reader.read(row) == PICTURE for row in found)
+    return found
+
+
+def folder_of(tmp_path: Path, names: list[str]) -> Path:
+    for name in names:
+        path = tmp_path / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(PICTURE)
+    return tmp_path / "source"
+
+
+def tar_of(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_folder_has_its_classes_and_splits(tmp_path: Path) -> None:
+    names = ["train/cat/1.png", "train/dog/1.png", "test/cat/2.png", "test/dog/notes.txt"]
+    found = rows_of(folder_of(tmp_path, names), tmp_path)
+    assert [(row.uri, row.label, row.split) for row in found] == [
+        ("test/cat/2.png", "cat", "test"),
+        ("train/cat/1.png", "cat", "train"),
+        ("train/dog/1.png", "dog", "train"),
+    ]
+    assert all(row.size == len(PICTURE) for row in found)
+
+
+def test_flat_folder_has_no_classes(tmp_path: Path) -> None:
+    assert [row.label for row in rows_of(folder_of(tmp_path, ["b.png", "a.png"]), tmp_path)] == [None, None]
+
+
+def test_zip_is_read_by_member(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("cat/1.png", "dog/2.png"):
+            archive.writestr(name, PICTURE)
+    found = rows_of(tmp_path / "pets.zip", tmp_path)
+    assert [(row.name, row.label) for row in found] == [("pets.zip/cat/1.png", "cat"), ("pets.zip/dog/2.png", "dog")]
+
+
+def test_tar_is_read_by_place(tmp_path: Path) -> None:
+    found = rows_of(tar_of(tmp_path / "pets.tar", {"cat/1.png": PICTURE, "dog/1.png": PICTURE}), tmp_path)
+    assert [(row.member, row.label, row.size) for row in found] == [
+        ("cat/1.png", "cat", len(PICTURE)),
+        ("dog/1.png", "dog", len(PICTURE)),
+    ]
+
+
+def test_webdataset_tars_have_the_classes_beside_their_images(tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    first = {"000.cls": b"7", "000.png": PICTURE, "001.png": PICTURE, "001.json": b'{"label": "owl"}'}
+    tar_of(folder / "shard-000.tar", first)
+    tar_of(folder / "shard-001.tar", {"002.png": PICTURE, "002.txt": b"a caption"})
+    found = rows_of(folder, tmp_path)
+    assert [(row.name, row.label) for row in found] == [
+        ("shard-000.tar/000.png", "7"),
+        ("shard-000.tar/001.png", "owl"),
+        ("shard-001.tar/002.png", None),
+    ]
+
+
+def csv_list(folder: Path) -> Path:
+    path = folder / "list.csv"
+    path.write_text("path,label,split,group\ncat/1.png,cat,train,a\nflat.png,dog,valid,\n", encoding="utf-8")
+    return path
+
+
+def parquet_list(folder: Path) -> Path:
+    columns = {
+        "path": ["cat/1.png", "flat.png"],
+        "label": ["cat", "dog"],
+        "split": ["train", "val"],
+        "group": ["a", None],
+    }
+    pq.write_table(pa.table(columns), folder / "list.parquet")
+    return folder / "list.parquet"
+
+
+@pytest.mark.parametrize("make", [csv_list, parquet_list])
+def test_lists_have_their_columns(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    folder = folder_of(tmp_path, ["cat/1.png", "flat.png"])
+    assert [(row.uri, row.label, row.split, row.group) for row in rows_of(make(folder), tmp_path)] == [
+        ("cat/1.png", "cat", "train", "a"),
+        ("flat.png", "dog", "validation", None),
+    ]
+
+
+def test_text_list_may_name_files_anywhere(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, ["a.png", "b.png"])
+    (tmp_path / "list.txt").write_text(f"# mine\n{folder}/a.png\nsource/b.png\n\n", encoding="utf-8")
+    assert [row.name for row in rows_of(tmp_path / "list.txt", tmp_path)] == [f"{folder}/a.png", "source/b.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing", "there is no such folder, archive or list"),
+        ("a.tar.gz", "a compressed tar cannot be read in parts"),
+        ("s3://bucket/a.zip", "make a plain .tar of it"),
+        ("list.doc", "SOURCE must be a folder, a .zip or .tar, or a list"),
+        ("empty", "no pictures found"),
+        ("cut.tar", "the tar cannot be read"),
+    ],
+)
+def test_unusable_sources_are_refused(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list.doc").touch()
+    whole = tar_of(tmp_path / "whole.tar", {"a.png": PICTURE, "b.png": PICTURE}).read_bytes()
+    (tmp_path / "cut.tar").write_bytes(whole[:700])
+    source = name if "://" in name else str(tmp_path / name)
+    with pytest.raises(DataError, match=message):
+        shard(source, tmp_path / "place")
+    assert not (tmp_path / "place").exists()
+
+
+def test_parquet_list_without_addresses_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"file": ["a.png"]}), tmp_path / "list.parquet")
+    with pytest.raises(DataError, match="none of the columns uri, path, url, name is there"):
+        shard(tmp_path / "list.parquet", tmp_path / "place")
+
+
+def test_manifest_is_not_replaced(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, ["a.png"])
+    shard(folder, tmp_path / "place")
+    with pytest.raises(UsageError, match=r"there is a manifest\.parquet already"):
+        shard(folder, tmp_path / "place")
+
+
+def test_other_parquet_file_is_no_manifest(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "manifest.parquet")
+    with pytest.raises(DataError, match="this is no manifest of whatsit"):
+        Manifest(open_place(tmp_path))
