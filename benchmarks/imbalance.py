@@ -25,7 +25,8 @@ import numpy as np
 
 from whatsit.events import SILENT
 from whatsit.images.data import open_data, split_data
-from whatsit.images.scan import Dataset, count_by_label, label_numbers
+from whatsit.images.pictures import count_by_label, label_numbers
+from whatsit.images.scan import Dataset
 from whatsit.models.backend import load_keras
 from whatsit.training.calibration import fit_temperature
 from whatsit.training.clock import Clock

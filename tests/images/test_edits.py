@@ -7,7 +7,8 @@ import pytest
 
 from whatsit.errors import DataError
 from whatsit.images.edits import Edit, add_edits, apply_edits, edits_path, in_force, key_of, read_edits
-from whatsit.images.scan import Dataset, Picture
+from whatsit.images.pictures import Picture
+from whatsit.images.scan import Dataset
 from whatsit.images.stores import FolderStore
 
 
@@ -15,7 +16,7 @@ from whatsit.images.stores import FolderStore
 def data(tmp_path: Path) -> Dataset:
     """Four pictures, two of each class."""
     names = ("cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/2.jpg")
-    pictures = tuple(Picture(name, name.split("/")[0], None, name.encode()) for name in names)
+    pictures = tuple(Picture(name, name.split("/")[0], None, name.encode().ljust(32)) for name in names)
     return Dataset(str(tmp_path / "pets"), FolderStore(Path()), pictures, ("cat", "dog"))
 
 

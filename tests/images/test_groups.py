@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whatsit.images.groups import connect, with_column, without_giants
-from whatsit.images.scan import Picture
+from whatsit.images.groups import connect, group_numbers, without_giants
+from whatsit.images.pictures import Picture, Pictures
 
 DIGESTS = st.sampled_from([bytes([number]) for number in range(12)])
 
@@ -23,9 +23,10 @@ def test_pairs_connect_what_a_chain_of_them_connects(pairs: list[tuple[bytes, by
 
 
 def test_column_and_near_duplicates_connect_together() -> None:
-    pictures = [Picture(str(n), "a", None, bytes([n]), group) for n, group in enumerate(("p", "p", None, "q"))]
-    together = with_column(pictures, {b"\x01": b"\x01", b"\x02": b"\x01"})
-    assert together[b"\x00"] == together[b"\x01"] == together[b"\x02"] != together[b"\x03"]
+    digests = [bytes([n]) * 32 for n in range(1, 5)]
+    pictures = [Picture(str(n), "a", None, digests[n], group) for n, group in enumerate(("p", "p", None, "q"))]
+    together = group_numbers(Pictures.of(pictures), {digests[1]: digests[1], digests[2]: digests[1]}, column=True)
+    assert together[0] == together[1] == together[2] != together[3]
 
 
 def near(label: str, sizes: list[int]) -> tuple[list[Picture], dict[bytes, bytes]]:
@@ -33,21 +34,21 @@ def near(label: str, sizes: list[int]) -> tuple[list[Picture], dict[bytes, bytes
     pictures, alike = [], {}
     for group, size in enumerate(sizes):
         for number in range(size):
-            digest = f"{label} {group} {number}".encode()
+            digest = f"{label} {group} {number}".encode().ljust(32)
             pictures.append(Picture(digest.decode(), label, None, digest))
-            alike[digest] = f"{label} {group} 0".encode()
+            alike[digest] = f"{label} {group} 0".encode().ljust(32)
     return pictures, alike
 
 
 def test_group_of_most_of_a_class_is_taken_apart() -> None:
     (ours, alike), (others, more) = near("part", [30, 2, 2]), near("other", [3] * 20)
-    kept, giants = without_giants([*ours, *others], alike | more)
+    kept, giants = without_giants(Pictures.of([*ours, *others]), alike | more)
     assert giants == {"part": 30}
     assert len(connect((stands, digest) for digest, stands in kept.items())) == 64
-    assert sum(stands == b"part 0 0" for stands in kept.values()) == 0
+    assert sum(stands == b"part 0 0".ljust(32) for stands in kept.values()) == 0
 
 
 @pytest.mark.parametrize("sizes", [[5], [19], [30, 20, 20]])
 def test_groups_that_leave_a_class_to_deal_stay(sizes: list[int]) -> None:
     pictures, alike = near("part", sizes)
-    assert without_giants(pictures, alike) == (alike, {})
+    assert without_giants(Pictures.of(pictures), alike) == (alike, {})

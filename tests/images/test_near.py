@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_dark_bright_blurred_and_odd_pictures_are_found(pictures: list[Image.Ima
     odd = save(pictures[2].crop((0, 0, pictures[2].width, pictures[2].height // 6)))
     tiny = save(pictures[3].resize((16, 12)))
     grey = save(pictures[4].convert("L"))
-    found = faults([measure(data)[0] for data in [*files, dark, bright, blurred, odd, tiny, grey]])
+    found = faults(np.array([astuple(measure(data)[0]) for data in [*files, dark, bright, blurred, odd, tiny, grey]]))
     first = len(files)
     for place, kind in enumerate(("dark", "bright", "blurred", "odd", "tiny", "grey")):
         assert first + place in found[kind], kind

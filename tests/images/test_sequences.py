@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from whatsit.images.scan import Picture
+from whatsit.images.pictures import Picture
 from whatsit.images.sequences import find_sequences
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import encode, shapes
 from whatsit.errors import DataError
-from whatsit.images.scan import SPLITS, Dataset, Picture, scan
+from whatsit.images.pictures import SPLITS, Picture
+from whatsit.images.scan import Dataset, scan
 from whatsit.images.split import limit, split
 from whatsit.images.stores import FolderStore
 
@@ -21,7 +22,7 @@ Maker = Callable[[dict[str, bytes]], Path]
 def dataset(counts: dict[str, int], part: str | None = None) -> Dataset:
     """Pictures whose contents are their names."""
     pictures = [
-        Picture(f"{part}/{label}/{i}", label, part, f"{part}{label}{i}".encode())
+        Picture(f"{part}/{label}/{i}", label, part, f"{part}{label}{i}".encode().ljust(32))
         for label, count in counts.items()
         for i in range(count)
     ]
@@ -87,7 +88,7 @@ def test_given_validation_without_test_gets_a_test_set_from_train() -> None:
 
 def test_training_picture_that_is_in_the_test_set_is_left_out_of_training() -> None:
     train, test = dataset({"a": 20, "b": 20}, "train"), dataset({"a": 5, "b": 5}, "test")
-    copies = zip(train.pictures[:5] + train.pictures[20:25], test.pictures, strict=True)
+    copies = zip([*train.pictures[:5], *train.pictures[20:25]], test.pictures, strict=True)
     pictures = (*train.pictures, *(replace(picture, digest=original.digest) for original, picture in copies))
     done = split(Dataset("data", train.store, pictures, train.classes), 0)
     assert Counter(p.split for p in done.pictures)["test"] == 10
@@ -108,7 +109,7 @@ def test_picture_under_two_labels_is_left_out_and_told(make_folder: Callable[[di
 
 def test_given_test_set_that_is_lost_is_not_replaced() -> None:
     train, test = dataset({"a": 10, "b": 10}, "train"), dataset({"a": 1, "b": 1}, "test")
-    same = tuple(replace(picture, digest=b"same") for picture in test.pictures)
+    same = tuple(replace(picture, digest=b"same".ljust(32)) for picture in test.pictures)
     with pytest.raises(DataError, match="the test split that came with it has no usable picture left"):
         split(Dataset("data", train.store, (*train.pictures, *same), train.classes))
 
@@ -167,7 +168,7 @@ def test_class_whose_pictures_all_lie_under_another_is_told_so(make_folder: Make
 
 def test_class_whose_training_pictures_stand_again_in_test_is_told_so() -> None:
     train, test = dataset({"a": 10, "b": 10, "c": 1}, "train"), dataset({"a": 5, "b": 5, "c": 1}, "test")
-    copied = tuple(replace(p, digest=b"trainc0") if p.label == "c" else p for p in test.pictures)
+    copied = tuple(replace(p, digest=b"trainc0".ljust(32)) if p.label == "c" else p for p in test.pictures)
     wanted = "the only picture of the class 'c' in train/ cannot be used because a later split has the same file"
     with pytest.raises(DataError, match=wanted):
         split(joined(train, replace(test, pictures=copied)))

@@ -12,7 +12,7 @@ import pytest
 import whatsit
 from tests.conftest import Listener
 from whatsit.errors import DataError, UsageError
-from whatsit.images.scan import Picture
+from whatsit.images.pictures import Picture
 from whatsit.run.record import FORMAT, Run, read_history, read_metrics, read_split, splits_of
 from whatsit.run.repeat import run_to_repeat
 from whatsit.run.summary import list_runs, read_run
@@ -120,8 +120,10 @@ def test_damaged_row_of_a_split_is_said(tmp_path: Path, line: str) -> None:
 
 
 def test_split_that_spreadsheets_may_open_keeps_its_names(baseline_run: Run, tmp_path: Path) -> None:
-    (tmp_path / "split.csv").write_text(f"path,label,split,sha256\n'=a.png,'-x,test,{'0' * 64}\n", encoding="utf-8")
-    assert read_split(tmp_path) == [Picture("=a.png", "-x", "test", bytes(32))]
+    (tmp_path / "split.csv").write_text(
+        f"path,label,split,sha256\n'=a.png,'-x,test,{bytes(range(32)).hex()}\n", encoding="utf-8"
+    )
+    assert read_split(tmp_path) == [Picture("=a.png", "-x", "test", bytes(range(32)))]
     assert read_metrics(baseline_run.folder)["format"] == FORMAT
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
 from whatsit.bundle.read import find_bundle, read_bundle
 from whatsit.errors import DataError, UsageError
-from whatsit.images.scan import Dataset, count_by_label
+from whatsit.images.pictures import Pictures
+from whatsit.images.scan import Dataset
 from whatsit.models.unknown import METHOD
 
 FEWEST = 5  # images to fit votes on, and to test on
@@ -74,7 +75,7 @@ def split_for_all(dataset: Dataset, splits: Sequence[Mapping[bytes, str]], model
                 f"member used the others; {FEWEST} at least are needed. Train the members with the same --seed, so that their "
                 f"splits are the same"
             )
-    return replace(dataset, pictures=tuple(images))
+    return replace(dataset, pictures=Pictures.of(images))
 
 
 def merge_bundles(
@@ -122,7 +123,7 @@ def _provenance(
         "data": {
             "source": Path(dataset.source).name,
             "fingerprint": dataset.fingerprint(),
-            "pictures": {name: count_by_label(dataset.of(name)) for name in ("train", "validation", "test")},
+            "pictures": {name: dataset.of(name).counts() for name in ("train", "validation", "test")},
         },
         "recipe": {"name": "ensemble", "model": " + ".join(names), "seed": seeds.pop() if len(seeds) == 1 else None},
         "members": members,

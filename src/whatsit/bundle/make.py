@@ -14,7 +14,8 @@ from whatsit.bundle.format import Bundle, InputSpec, UnknownRule
 from whatsit.bundle.write import write_bundle
 from whatsit.files import written_by_others
 from whatsit.images.decode import RESIZE_RULE
-from whatsit.images.scan import SPLITS, Dataset, count_by_label
+from whatsit.images.pictures import SPLITS
+from whatsit.images.scan import Dataset
 from whatsit.models.unknown import METHOD
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def provenance(dataset: Dataset, recipe: dict[str, Any], **more: Any) -> dict[st
     data = {
         "source": Path(dataset.source).name,
         "fingerprint": dataset.fingerprint(),
-        "pictures": {name: count_by_label(dataset.of(name)) for name in SPLITS},
+        "pictures": {name: dataset.of(name).counts() for name in SPLITS},
     }
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return {"created": created, "data": data, "recipe": recipe, **more, "versions": versions()}

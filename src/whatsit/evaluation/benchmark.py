@@ -22,7 +22,8 @@ from whatsit.events import Reporter
 from whatsit.files import disk_error, reserve, write_bytes
 from whatsit.graph.formats import Converter, Format, megabytes_of, require
 from whatsit.images.batches import decode_batches
-from whatsit.images.scan import Dataset, Picture, label_numbers
+from whatsit.images.pictures import Picture, label_numbers
+from whatsit.images.scan import Dataset
 
 PIXELS = "pixels.npy"
 
@@ -133,7 +134,7 @@ def write_pixels(
     pictures = dataset.of("test")
     if most and len(pictures) > most:
         chosen = np.random.default_rng(0).permutation(len(pictures))[:most]
-        pictures = [pictures[i] for i in np.sort(chosen)]
+        pictures = pictures.take(np.sort(chosen))
     if not pictures:
         raise DataError(f"{dataset.source}: there is no test picture to measure on")
     size = (spec.height, spec.width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,8 +14,9 @@ from whatsit.errors import DataError, ImageError
 from whatsit.evaluation.metrics import Interval, Metrics, compute_metrics, wilson_interval
 from whatsit.evaluation.wording import percent
 from whatsit.images.leakage import describe_leakage
-from whatsit.images.scan import Dataset, Leakage, Picture, label_numbers
-from whatsit.runtime.predictor import Answer, Predictor
+from whatsit.images.pictures import Pictures
+from whatsit.images.scan import Dataset, Leakage
+from whatsit.runtime.predictor import Predictor
 
 PROMISES = (0.80, 0.90, 0.95, 0.99)  # coverages of prediction sets
 
@@ -25,7 +26,7 @@ class Evaluation:
     """Predictions for every picture that could be read."""
 
     classes: tuple[str, ...]
-    pictures: list[Picture]
+    pictures: Pictures
     labels: npt.NDArray[Any]  # int [N]
     probabilities: npt.NDArray[np.float32]  # [N, K]
     ood_scores: npt.NDArray[np.float64]  # [N]; NaN where the bundle has no such score
@@ -53,33 +54,31 @@ class Evaluation:
 def evaluate_pictures(
     predictor: Predictor,
     dataset: Dataset,
-    pictures: Sequence[Picture],
+    pictures: Pictures,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Predict labelled pictures. Raises `DataError` where none can be read."""
-    read: list[Picture] = []
-    answers: list[Answer] = []
+    read = np.ones(len(pictures), bool)
+    probabilities = np.empty((len(pictures), len(predictor.classes)), np.float32)
+    scores, unknown = np.empty(len(pictures)), np.empty(len(pictures), bool)
     failed: list[tuple[str, str]] = []
-    for done, (picture, answer) in enumerate(predictor.answers_each(pictures, dataset.read), 1):
+    for place, (picture, answer) in enumerate(predictor.answers_each(pictures, dataset.read)):
         if isinstance(answer, ImageError):
             failed.append((picture.name, str(answer)))
+            read[place] = False
         else:
-            read.append(picture)
-            answers.append(answer)
-        if progress and (done % 64 == 0 or done == len(pictures)):
-            progress(done, len(pictures))
-    if not read:
+            probabilities[place], scores[place] = answer.probabilities, answer.ood_score
+            unknown[place] = predictor.is_unknown(answer)
+        if progress and ((place + 1) % 64 == 0 or place + 1 == len(pictures)):
+            progress(place + 1, len(pictures))
+    if not read.any():
         reason = f", such as {failed[0][0]}: {failed[0][1]}" if failed else ""
         raise DataError(f"{dataset.source}: there is no readable picture to evaluate on{reason}")
-    return Evaluation(
-        predictor.classes,
-        read,
-        np.array(label_numbers(read, predictor.classes)),
-        np.stack([answer.probabilities for answer in answers]),
-        np.array([answer.ood_score for answer in answers]),
-        np.array([predictor.is_unknown(answer) for answer in answers]),
-        failed,
-    )
+    if failed:
+        pictures = pictures.take(read)
+        probabilities, scores, unknown = probabilities[read], scores[read], unknown[read]
+    labels = pictures.numbers(predictor.classes)
+    return Evaluation(predictor.classes, pictures, labels, probabilities, scores, unknown, failed)
 
 
 @dataclass(frozen=True)
@@ -160,9 +159,7 @@ class LeakageMetrics:
 
 def measure_leakage(test: Evaluation, leakage: Leakage) -> LeakageMetrics:
     """Count the test pictures that leak, and the right predictions for the others."""
-    near, copies, grouped = (
-        sum(picture.digest in kind for picture in test.pictures)
-        for kind in (leakage.near, leakage.copies, leakage.grouped)
-    )
-    right = sum(bool(right) for right, p in zip(test.right, test.pictures, strict=True) if p not in leakage)
+    leaking = [test.pictures.among(kind) for kind in (leakage.near, leakage.copies, leakage.grouped)]
+    near, copies, grouped = (int(kind.sum()) for kind in leaking)
+    right = int((test.right & ~np.any(leaking, axis=0)).sum())
     return LeakageMetrics(near, copies, grouped, len(test.pictures), right, describe_leakage(leakage, test.pictures))

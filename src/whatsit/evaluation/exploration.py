@@ -14,7 +14,8 @@ from whatsit.events import Reporter
 from whatsit.images.audit import Audit, Measures, faults
 from whatsit.images.edits import Moved
 from whatsit.images.near import near_duplicates
-from whatsit.images.scan import SPLITS, Dataset, Picture, count_by_label, label_numbers
+from whatsit.images.pictures import SPLITS, Picture
+from whatsit.images.scan import Dataset
 from whatsit.images.walk import describe
 
 SINGLE = ("unreadable", "dark", "bright", "blurred", "odd", "tiny", "grey")  # findings of one picture
@@ -112,12 +113,12 @@ def look_through(
     skipped: list[str] = []
     groups = near_duplicates(audited.thumbs, features, audited.sides, skipped.append)
     issues = [] if features is None else _label_issues(audited, dataset.classes, features, groups, reporter)
-    counts = {name: count_by_label([p for p in dataset.pictures if (p.split or "") == name]) for name in ("", *SPLITS)}
+    counts = {name: dataset.of(name).counts() for name in ("", *SPLITS)}
     return Exploration(
         source=dataset.source,
         classes=dataset.classes,
         counts={name: labels for name, labels in counts.items() if labels},
-        sizes=tuple((measures.height, measures.width) for measures in audited.measures),
+        sizes=tuple((height, width) for height, width in audited.values[:, :2].astype(int).tolist()),
         findings=[
             *(Finding("unreadable", (name,), (), reason) for name, reason in audited.unreadable),
             *(fault for fault in _faults(audited) if fault.images[0] not in settled),
@@ -138,7 +139,7 @@ def _features(dataset: Dataset, audited: Audit, reporter: Reporter) -> Any:
         reporter.warn("without whatsit[train] cut copies and wrong labels are not looked for")
         return None
     try:
-        side = int(np.median([max(measures.height, measures.width) for measures in audited.measures]))
+        side = int(np.median(audited.values[:, :2].max(axis=1)))
         found = default_network(side).cached(dataset, audited.pictures, reporter)
     except WhatsitError as error:
         reporter.warn(f"cut copies and wrong labels are not looked for: {error}")
@@ -157,9 +158,9 @@ _FAULTS: dict[str, Callable[[Measures], str]] = {
 
 
 def _faults(audited: Audit) -> Iterator[Finding]:
-    for kind, places in faults(audited.measures).items():
+    for kind, places in faults(audited.values).items():
         for place in places:
-            yield _finding(kind, [audited.pictures[place]], _FAULTS[kind](audited.measures[place]))
+            yield _finding(kind, [audited.pictures[place]], _FAULTS[kind](audited.measures(place)))
 
 
 def _finding(kind: str, pictures: Sequence[Picture], reason: str) -> Finding:
@@ -170,7 +171,8 @@ def _finding(kind: str, pictures: Sequence[Picture], reason: str) -> Finding:
 
 def _same_files(dataset: Dataset) -> Iterator[Finding]:
     by_digest: defaultdict[bytes, list[Picture]] = defaultdict(list)
-    for picture in dataset.pictures:
+    _, contents, counts = np.unique(dataset.pictures.keys, return_inverse=True, return_counts=True)
+    for picture in dataset.pictures.take(counts[contents] > 1):
         by_digest[picture.digest].append(picture)
     for pictures in by_digest.values():
         if len({picture.label for picture in pictures}) > 1:
@@ -197,8 +199,8 @@ def _label_issues(
     from whatsit.training.label_issues import label_issues
 
     progress = reporter.stage("Checking the labels")
-    numbers = np.array(label_numbers(audited.pictures, classes))
-    bad = faults(audited.measures)
+    numbers = audited.pictures.numbers(classes)
+    bad = faults(audited.values)
     unseen = {place for kind in ("dark", "bright", "blurred") for place in bad[kind]}  # which may show anything
     issues = [issue for issue in label_issues(features, numbers, groups, len(classes)) if issue.place not in unseen]
     progress(1, 1)
@@ -220,7 +222,7 @@ def _notes(dataset: Dataset, *, labels_checked: bool) -> Iterator[str]:
     if dataset.skipped:
         yield f"skipped: {describe(dataset.skipped)}"
     yield from dataset.notes
-    counts = count_by_label(dataset.pictures)  # a class of which no file could be read is not among them
+    counts = dataset.pictures.counts()  # a class of which no file could be read is not among them
     most, least = max(counts, key=lambda label: counts[label]), min(counts, key=lambda label: counts[label])
     if counts[most] >= IMBALANCE * counts[least]:
         yield (

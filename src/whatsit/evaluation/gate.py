@@ -14,7 +14,8 @@ from whatsit.bundle.format import InputSpec
 from whatsit.engines.exported import Infer, Probabilities
 from whatsit.errors import DataError
 from whatsit.images.batches import decode_batches
-from whatsit.images.scan import Dataset, Picture, label_numbers
+from whatsit.images.pictures import Picture, label_numbers
+from whatsit.images.scan import Dataset
 
 MOST_LOSS = 0.01  # of test accuracy
 LEAST_AGREEMENT = 0.98  # share of test pictures with the same label as by the float model

@@ -15,7 +15,8 @@ from whatsit.engines import open_engine
 from whatsit.errors import DataError
 from whatsit.events import Reporter
 from whatsit.images.batches import decode_batches
-from whatsit.images.scan import Dataset, Picture, label_numbers
+from whatsit.images.pictures import Picture, label_numbers
+from whatsit.images.scan import Dataset
 from whatsit.models.onnx_about import SCALINGS
 from whatsit.models.onnx_classifier import OnnxClassifier
 from whatsit.models.unknown import Mahalanobis
@@ -64,7 +65,7 @@ def choose_scaling(
     """
     pictures = dataset.of("train")
     order = np.random.default_rng(SEED).permutation(len(pictures))[:TRIED]
-    some = [pictures[place] for place in order]
+    some = pictures.take(order)
     shares: dict[str, tuple[float, float]] = {}
     for scaling in [name for name, (mean, _) in SCALINGS.items() if len(mean) in (1, network.file.channels)]:
         bundle = imported_bundle(network.scaled(scaling), classes)
@@ -94,8 +95,7 @@ def calibrated(network: OnnxClassifier, classes: tuple[str, ...], dataset: Datas
         reporter.warn(f"unknown pictures will not be recognized: {missing}")
     else:
         train = dataset.of("train")
-        rows = enough_rows(np.array(label_numbers(train, classes)), len(classes), SEED, MAX_PICTURES)
-        some = [train[row] for row in rows]
+        some = train.take(enough_rows(train.numbers(classes), len(classes), SEED, MAX_PICTURES))
         seen = outputs_of(bundle, dataset, some, "embedding", reporter, "Computing features (train)")
         known = fit_mahalanobis(seen.values, seen.labels, len(classes), SEED)
     return imported_bundle(network, classes, temperature, known, dataset)
@@ -104,9 +104,7 @@ def calibrated(network: OnnxClassifier, classes: tuple[str, ...], dataset: Datas
 def _why_no_score(network: OnnxClassifier, classes: tuple[str, ...], dataset: Dataset) -> str:
     if network.dense is None:
         return "the last layer of this network was not recognized, so there are no features"
-    counts = dict.fromkeys(classes, 0)
-    for picture in dataset.of("train"):
-        counts[picture.label] += 1
+    counts = dict.fromkeys(classes, 0) | dataset.of("train").counts()
     few = min(counts, key=lambda label: counts[label])
     if counts[few] < FEWEST:
         return f"{counts[few]} pictures of '{few}' are there to fit the score on; {FEWEST} of each class are needed"

@@ -12,7 +12,8 @@ from whatsit.bundle.format import REFERENCE_COUNT, Bundle, Reference
 from whatsit.evaluation.parity import REFERENCE
 from whatsit.evaluation.samples import in_turn
 from whatsit.images.decode import decode, ending_of
-from whatsit.images.scan import Dataset, Picture
+from whatsit.images.pictures import Picture
+from whatsit.images.scan import Dataset
 from whatsit.runtime.predictor import Predictor
 
 MAX_FILE = 128 * 1024  # bytes; a larger picture is stored as a smaller PNG

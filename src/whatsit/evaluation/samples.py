@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, zip_longest
 from typing import TypeVar
 
-from whatsit.images.scan import Picture
+from whatsit.images.pictures import Picture
 
 Item = TypeVar("Item")
 

@@ -51,7 +51,7 @@ def set_thresholds(predictor: Predictor, dataset: Dataset, reporter: Reporter) -
     pictures = dataset.of("validation")
     order = np.random.default_rng(0).permutation(len(pictures))[:THRESHOLD_PICTURES]
     seen = evaluate_pictures(
-        predictor, dataset, [pictures[i] for i in order], reporter.stage("Setting thresholds (validation)")
+        predictor, dataset, pictures.take(order), reporter.stage("Setting thresholds (validation)")
     )
     unknown = UnknownRule(METHOD, *acceptance_threshold(seen.ood_scores)) if predictor.bundle.unknown else None
     scores = conformal_scores(seen.labels, seen.probabilities)

@@ -12,7 +12,8 @@ from whatsit.bundle.format import Bundle
 from whatsit.errors import DataError
 from whatsit.evaluation.evaluate import evaluate_pictures
 from whatsit.events import Reporter
-from whatsit.images.scan import Dataset, label_numbers
+from whatsit.images.pictures import label_numbers
+from whatsit.images.scan import Dataset
 from whatsit.runtime.predictor import Predictor
 from whatsit.training.selection import fit_votes
 

@@ -7,22 +7,24 @@ no faults where all are of fog.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageStat
 
-from whatsit.arrays import Float32
+from whatsit.arrays import Float32, Float64, Int64
 from whatsit.cache import cache_folder
 from whatsit.errors import ImageError
 from whatsit.files import DiskError
 from whatsit.images.decode import Pixels, decode_within, picture_size
+from whatsit.images.pictures import Picture, Pictures
 from whatsit.images.row_cache import SHARD, RowCache
-from whatsit.images.scan import Dataset, Picture
+from whatsit.images.scan import Dataset
+from whatsit.images.stored_arrays import keep_rows, new_array, pieces, release
 
 SIDE = 256  # pixels of the longer side at which an image is measured
 THUMB = 32  # pixels of the thumbnails by which near-duplicates are found
@@ -59,15 +61,21 @@ class Measures:
 class Audit:
     """The measurements of all readable images of a data set, in order."""
 
-    pictures: list[Picture]
-    measures: list[Measures]
+    pictures: Pictures
+    values: Float64  # [N, 9], the measures in their order
     thumbs: Pixels  # [N, THUMB, THUMB] luminance
     unreadable: list[tuple[str, str]] = field(default_factory=list)  # (name, reason)
 
     @property
     def sides(self) -> list[int]:
         """Return the shorter side of each image, in pixels."""
-        return [min(one.height, one.width) for one in self.measures]
+        sides: list[int] = self.values[:, :2].min(axis=1).astype(int).tolist()
+        return sides
+
+    def measures(self, place: int) -> Measures:
+        """Return the measures of one image."""
+        height, width, size, *others = self.values[place].tolist()
+        return Measures(int(height), int(width), int(size), *others)
 
 
 def measure(data: bytes) -> tuple[Measures, Pixels]:
@@ -125,69 +133,67 @@ def audit(dataset: Dataset, progress: Callable[[int, int], None] | None = None) 
 
     Measurements are cached by file contents (see `images/row_cache.py`), so that only new images are measured the next time.
     """
-    pictures: list[Picture] = []
-    rows: list[npt.NDArray[np.uint8]] = []
-    unreadable = list(dataset.unreadable)
     cache = RowCache(cache_folder() / "audit" / _KEY, _ROW.itemsize, np.uint8)
-    total = len(dataset.pictures)
+    pictures, total = dataset.pictures, len(dataset.pictures)
+    rows = new_array((total, _ROW.itemsize), np.uint8)
+    there = cache.fill("rows", pictures.keys, rows)
+    failed: dict[int, str] = {}
 
     def report(before: int, done: int) -> None:
         if progress:
-            progress(before + done, total)
+            progress(int(there.sum()) + before + done, total)
 
-    for start in range(0, total, SHARD):
-        some = dataset.pictures[start : start + SHARD]
-        some_rows, failed = _measure_all(dataset, some, cache, partial(report, start))
-        unreadable += [(some[place].name, reason) for place, reason in failed.items()]
-        good = [place for place in range(len(some)) if place not in failed]
-        pictures += [some[place] for place in good]
-        rows.append(some_rows[good])
-    table = np.concatenate(rows).view(_ROW)[:, 0] if rows else np.empty(0, _ROW)
-    measures = [Measures(*(int(value) for value in one[:3]), *one[3:]) for one in table["measures"].tolist()]
-    return Audit(pictures, measures, table["thumb"], unreadable)
+    missing = np.flatnonzero(~there)
+    for start in range(0, len(missing), SHARD):
+        some = missing[start : start + SHARD]
+        failed |= _measure_all(dataset, some, rows, cache, partial(report, start))
+        release(rows)
+    report(len(missing), 0)
+    unreadable = [*dataset.unreadable, *((pictures[place].name, reason) for place, reason in failed.items())]
+    good = np.delete(np.arange(total), [*failed])
+    table = keep_rows(rows, good).view(_ROW)[:, 0]
+    values = np.concatenate([np.empty((0, 9)), *(some["measures"] for some in pieces(table))])
+    return Audit(pictures.take(good), values, table["thumb"], unreadable)
 
 
 def _measure_all(
-    dataset: Dataset, pictures: Sequence[Picture], cache: RowCache, progress: Callable[[int], None]
-) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
-    """Return a row for each image, and the reasons for those without."""
-    digests = [picture.digest for picture in pictures]
-    rows = np.zeros((len(pictures), _ROW.itemsize), np.uint8)
-    there = cache.fill("rows", digests, rows)
-    missing = [place for place in range(len(pictures)) if place not in there]
+    dataset: Dataset, missing: Int64, rows: Pixels, cache: RowCache, progress: Callable[[int], None]
+) -> dict[int, str]:
+    """Measure some images into their rows, and return the reasons for those that fail."""
+    pictures = dataset.pictures.take(missing)
     failed: dict[int, str] = {}
     table = rows.view(_ROW)[:, 0]
 
-    def measured(place: int) -> tuple[Measures, Pixels] | ImageError:
+    def measured(picture: Picture) -> tuple[Measures, Pixels] | ImageError:
         try:
-            return measure(dataset.read(pictures[place]))
+            return measure(dataset.read(picture))
         except ImageError as error:
             return error
 
     with ThreadPoolExecutor(2, thread_name_prefix="audit") as pool:
-        for done, (place, found) in enumerate(zip(missing, pool.map(measured, missing), strict=True), 1):
+        places = missing.tolist()
+        for done, (place, found) in enumerate(zip(places, pool.map(measured, pictures), strict=True), 1):
             if isinstance(found, ImageError):
                 failed[place] = str(found)
             else:
                 table[place] = (astuple(found[0]), found[1])
             if done % 200 == 0:
-                progress(len(there) + done)
-    progress(len(pictures))
-    new = [place for place in missing if place not in failed]
-    if new:
+                progress(done)
+    new = ~np.isin(missing, [*failed])
+    if new.any():
         with contextlib.suppress(DiskError):  # they are measured again the next time
-            cache.add("rows", [digests[place] for place in new], rows[new])
-    return rows, failed
+            cache.add("rows", pictures.take(new).keys, rows[missing[new]])
+    return failed
 
 
-def faults(measures: Sequence[Measures]) -> dict[str, list[int]]:
-    """Return the numbers of the images with each fault, worst first."""
-    if not measures:
+def faults(values: Float64) -> dict[str, list[int]]:
+    """Return the numbers of the images with each fault, worst first.
+
+    `values` are their measures, `[N, 9]`.
+    """
+    if not len(values):
         return {name: [] for name in ("dark", "bright", "blurred", "odd", "tiny", "grey")}
-    table = {
-        name: np.array([getattr(one, name) for one in measures], float)
-        for name in ("height", "width", "brightness", "darkest", "brightest", "contrast", "sharpness", "colour")
-    }
+    table = {field.name: column for field, column in zip(fields(Measures), values.T, strict=True)}
     dark = table["brightest"] < DARK
     bright = (table["darkest"] > BRIGHT) & (table["contrast"] < FLAT)
     seen = ~dark & ~bright & (table["contrast"] >= FLAT / 3)  # the sharpness of others means nothing

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from whatsit.errors import DataError, UsageError
 from whatsit.events import Reporter, Work
 from whatsit.images.audit import Audit, audit
@@ -14,8 +16,9 @@ from whatsit.images.datasets import FILES, load_named
 from whatsit.images.edits import apply_edits, read_edits
 from whatsit.images.groups import Alike, connect, without_giants
 from whatsit.images.leakage import copies_in_test, with_leakage
-from whatsit.images.near import pairs_looked_for_once
-from whatsit.images.scan import SPLITS, Dataset, Named, scan, take_fingerprints, without_unreadable
+from whatsit.images.near import near_pairs_of
+from whatsit.images.pictures import SPLITS
+from whatsit.images.scan import Dataset, Named, scan, take_fingerprints, without_unreadable
 from whatsit.images.sequences import find_sequences
 from whatsit.images.shortage import require_trainable
 from whatsit.images.split import limit as limit_images
@@ -80,9 +83,7 @@ def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
     require_trainable(dataset)
     measured = audit(dataset, reporter.stage("Looking for near-duplicates"))
     readable = without_unreadable(dataset, measured.unreadable[len(dataset.unreadable) :])
-    digests = [picture.digest for picture in measured.pictures]
-    near = pairs_looked_for_once(measured.thumbs, measured.sides, reporter.warn)
-    pairs = [(digests[i], digests[j]) for i, j in near.tolist()]
+    pairs = near_pairs_of(measured, reporter.warn)
     alike = connect(pairs)
     copies: Named = {**dataset.leakage.copies, **copies_in_test(readable.pictures)}
     return with_leakage(_split(readable, seed, alike, measured), pairs, alike, copies)
@@ -90,8 +91,8 @@ def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
 
 def _split(dataset: Dataset, seed: int, near: Alike, measured: Audit) -> Dataset:
     """Split with near-duplicates and, where possible, sequences on one side."""
-    dealt = [picture for picture in dataset.pictures if picture.split in (None, "train")]
-    if {picture.split for picture in dataset.pictures} == {*SPLITS}:
+    dealt = dataset.pictures.take(dataset.pictures.splits <= 0)
+    if np.array_equal(np.unique(dataset.pictures.splits), range(len(SPLITS))):
         return split(dataset, seed)
     alike, giants = without_giants(dealt, near)
     notes = [
@@ -101,7 +102,7 @@ def _split(dataset: Dataset, seed: int, near: Alike, measured: Audit) -> Dataset
         for label, count in giants.items()
     ]
     dataset = replace(dataset, notes=(*dataset.notes, *notes))
-    has_column = any(picture.group for picture in dealt)
+    has_column = bool((dealt.groups >= 0).any())
     found = [] if has_column else find_sequences(measured.pictures, measured.thumbs)
     sequences = [group for group in found if measured.pictures[group[0]].split in (None, "train")]
     if not sequences:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any
 
 from whatsit.errors import DataError, UsageError, suggest
 from whatsit.files import disk_error, move
-from whatsit.images.scan import Dataset, Picture
+from whatsit.images.pictures import Picture, Pictures
+from whatsit.images.scan import Dataset
 
 ENDING, ASIDE = ".edits.jsonl", ".quarantine"  # of the log and of the folder, both beside DATA
 OLD_LOG = "log.jsonl"  # in that folder: what whatsit 0.1.0 moved aside
@@ -160,22 +161,35 @@ def apply_edits(dataset: Dataset, edits: Iterable[Edit]) -> Dataset:
             f"{path}: '{wrong[0].label[:50]}', the label of {wrong[0].image}, is none of the classes"
             f"{suggest(wrong[0].label, dataset.classes)}"
         )
-    kept: dict[tuple[str, str], Picture] = {}
     found: list[Edit] = []
-    for picture in dataset.pictures:
-        if edit := decided.get(key_of(picture)):
-            found.append(edit)
-            if edit.action == "exclude":
-                continue
-            picture = replace(picture, label=edit.label) if edit.action == "label" else picture
-        kept[picture.name, picture.label] = picture
+    pictures = Pictures.of(_edited(dataset.pictures, decided, found))
     relabelled, excluded = (sum(edit.action == action for edit in found) for action in ("label", "exclude"))
     notes = []
     if relabelled or excluded:
         notes.append(f"labels corrected: {relabelled:,}; pictures left out: {excluded:,}; as {path} says")
     if gone := len(decided) - len({edit.key for edit in found}):
         notes.append(f"decisions about files that have changed or gone, ignored in {path}: {gone:,}")
-    return replace(dataset, pictures=tuple(kept.values()), notes=(*dataset.notes, *notes))
+    return replace(dataset, pictures=pictures, notes=(*dataset.notes, *notes))
+
+
+def _edited(pictures: Pictures, decided: Mapping[Key, Edit], found: list[Edit]) -> Iterator[Picture]:
+    """Yield images as the decisions have them, each once.
+
+    Decisions that were met are added to `found`.
+    """
+    decided_names = {name for name, _, _ in decided}
+    seen: set[tuple[str, str]] = set()
+    for picture in pictures:
+        if picture.name in decided_names:
+            if edit := decided.get(key_of(picture)):
+                found.append(edit)
+                if edit.action == "exclude":
+                    continue
+                picture = replace(picture, label=edit.label) if edit.action == "label" else picture
+            if (picture.name, picture.label) in seen:
+                continue
+            seen.add((picture.name, picture.label))
+        yield picture
 
 
 def quarantine_folder(data: str | Path) -> Path:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from whatsit.arrays import Int64
 from whatsit.errors import DataError
 from whatsit.events import Reporter
 from whatsit.images.audit import audit
-from whatsit.images.groups import connect, with_column
-from whatsit.images.near import pairs_looked_for_once
-from whatsit.images.scan import Dataset, Picture
+from whatsit.images.groups import connect, group_numbers, in_order
+from whatsit.images.near import near_pairs_of
+from whatsit.images.scan import Dataset
 
 
-def deal_folds(dataset: Dataset, folds: int, reporter: Reporter) -> Sequence[int]:
+def deal_folds(dataset: Dataset, folds: int, reporter: Reporter) -> Int64:
     """Return the fold of each image, from 0; -1 for the unreadable.
 
     Every class is spread evenly over the folds.
@@ -23,25 +22,22 @@ def deal_folds(dataset: Dataset, folds: int, reporter: Reporter) -> Sequence[int
         DataError: a class has fewer different images than folds.
     """
     looked = audit(dataset)
-    digests = [picture.digest for picture in looked.pictures]
-    pairs = pairs_looked_for_once(looked.thumbs, looked.sides, reporter.warn)
-    near = connect((digests[i], digests[j]) for i, j in pairs.tolist())
-    alike = with_column(looked.pictures, near)
-    by_class: dict[str, dict[bytes, list[Picture]]] = {label: {} for label in dataset.classes}
-    for picture in looked.pictures:
-        by_class[picture.label].setdefault(alike.get(picture.digest, picture.digest), []).append(picture)
+    near = connect(near_pairs_of(looked, reporter.warn))
+    numbers, by_label = group_numbers(looked.pictures, near, column=True), looked.pictures.rows_by_label()
+    rows_of = {label: by_label.get(label, np.empty(0, np.int64)) for label in dataset.classes}
+    groups_of = {label: in_order(numbers[rows]) for label, rows in rows_of.items()}
     rng = np.random.default_rng(0)
-    fold_of: dict[bytes, int] = {}
+    fold_of = np.full(len(looked.pictures) + 1, -1)
     # A group that several classes have pictures of goes where the class with the fewest groups has it.
-    for label, groups in sorted(by_class.items(), key=lambda item: len(item[1])):
+    for label, groups in sorted(groups_of.items(), key=lambda item: len(item[1])):
         if len(groups) < folds:
-            count = sum(map(len, groups.values()))
+            count = len(rows_of[label])
             raise DataError(
                 f"{dataset.source}: of the {count:,} pictures of the class '{label}', {len(groups)} are different (those of one "
                 f"group count as one); at least {folds} are needed"
             )
-        keys = list(groups)
-        for number, place in enumerate(rng.permutation(len(keys))):
-            fold_of.setdefault(keys[place], number % folds)
-    readable = {picture.name for picture in looked.pictures}
-    return [fold_of[alike.get(p.digest, p.digest)] if p.name in readable else -1 for p in dataset.pictures]
+        order = groups[rng.permutation(len(groups))]
+        fold_of[order] = np.where(fold_of[order] < 0, np.arange(len(order)) % folds, fold_of[order])
+    found = np.full(len(dataset.pictures), -1)
+    found[dataset.pictures.named(looked.pictures.names())] = fold_of[numbers]
+    return found

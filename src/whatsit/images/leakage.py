@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
+
+import numpy as np
 
 from whatsit.images.groups import Alike
-from whatsit.images.scan import SPLITS, Dataset, Leakage, Named, Picture
+from whatsit.images.pictures import SPLITS, Pictures, find_keys
+from whatsit.images.scan import Dataset, Leakage, Named
 
 Pairs = Sequence[tuple[bytes, bytes]]  # the digests of verified near-duplicates
 
@@ -21,14 +25,12 @@ _WAYS = (
 )
 
 
-def copies_in_test(pictures: Sequence[Picture]) -> Named:
+def copies_in_test(pictures: Pictures) -> Named:
     """Return the test images whose contents an earlier split has too."""
-    earlier = {picture.digest: picture.name for picture in pictures if picture.split in ("train", "validation")}
-    return {
-        picture.digest: (picture.name, earlier[picture.digest])
-        for picture in pictures
-        if picture.split == "test" and picture.digest in earlier
-    }
+    test, earlier = pictures.take(pictures.where("test")), pictures.take(np.isin(pictures.splits, (0, 1)))
+    found = find_keys(test.keys, earlier.keys)
+    pairs = zip(test.take(found >= 0), earlier.take(found[found >= 0]), strict=True)
+    return {picture.digest: (picture.name, other.name) for picture, other in pairs}
 
 
 def with_leakage(dataset: Dataset, pairs: Pairs, alike: Alike, copies: Named) -> Dataset:
@@ -52,8 +54,12 @@ def with_leakage(dataset: Dataset, pairs: Pairs, alike: Alike, copies: Named) ->
 
 def _find(dataset: Dataset, pairs: Pairs, alike: Alike, copies: Named, judging: str) -> Leakage:
     """Return which images of the split `judging` resemble images of earlier splits."""
-    judges = {picture.digest: picture for picture in reversed(dataset.of(judging))}
-    earlier = [picture for name in SPLITS[: SPLITS.index(judging)] for picture in dataset.of(name)]
+    keys = dataset.pictures.keys
+    known = dataset.pictures.among({*alike, *copies, *chain.from_iterable(pairs)})
+    known |= np.isin(keys, keys[dataset.pictures.groups >= 0])
+    some = replace(dataset, pictures=dataset.pictures.take(known))  # of no other is anything to be said
+    judges = {picture.digest: picture for picture in reversed(some.of(judging))}
+    earlier = [picture for name in SPLITS[: SPLITS.index(judging)] for picture in some.of(name)]
     taught = {picture.digest: picture.name for picture in earlier}
     # A partner that was compared with the image itself is the better example than another of its group.
     direct: dict[bytes, str] = {}
@@ -61,29 +67,29 @@ def _find(dataset: Dataset, pairs: Pairs, alike: Alike, copies: Named, judging: 
         for judge, partner in (pair, pair[::-1]):
             if judge in judges and partner in taught:
                 direct.setdefault(judge, taught[partner])
-    some = {alike[digest]: name for digest, name in taught.items() if digest in alike}
+    by_group = {alike[digest]: name for digest, name in taught.items() if digest in alike}
     groups = {picture.group: picture.name for picture in earlier if picture.group}
     same = {digest: copies[digest] for digest in judges if digest in copies}
     near, grouped = {}, {}
     for digest, picture in sorted(judges.items(), key=lambda item: (item[0] not in direct, item[1].name)):
         if digest in same:
             continue
-        if alike.get(digest) in some:
-            near[digest] = (picture.name, direct.get(digest) or some[alike[digest]])
+        if alike.get(digest) in by_group:
+            near[digest] = (picture.name, direct.get(digest) or by_group[alike[digest]])
         elif picture.group in groups:
             grouped[digest] = (picture.name, groups[picture.group])
     return Leakage(same, near, grouped)
 
 
-def describe_leakage(leakage: Leakage, pictures: Sequence[Picture], judging: str = "test") -> str:
+def describe_leakage(leakage: Leakage, pictures: Pictures, judging: str = "test") -> str:
     """Describe how many images leak, with examples; empty where none does."""
     others = "training or validation pictures" if judging == "test" else "training pictures"
     found = []
-    here = {picture.digest for picture in pictures}
     for kind, singular, plural, word in _WAYS:
         named: Named = getattr(leakage, kind)
-        if count := sum(picture.digest in named for picture in pictures):
-            example = next(names for digest, names in named.items() if digest in here)
+        if count := int((here := pictures.among(named)).sum()):
+            there = {picture.digest for picture in pictures.take(here)}
+            example = next(names for digest, names in named.items() if digest in there)
             found.append((count, singular if count == 1 else plural, word, " and ".join(example)))
     if not found:
         return ""

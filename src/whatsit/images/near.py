@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Int64
+from whatsit.images.audit import Audit
 from whatsit.images.decode import Pixels
 from whatsit.images.groups import Groups
 from whatsit.images.matching import Compare, are_same, are_shifted, hold_cuts, standard
-from whatsit.images.neighbours import Neighbours
+from whatsit.images.neighbours import Neighbours, Vectors, can_search
+from whatsit.images.stored_arrays import pieces, release
 
 Pairs = npt.NDArray[np.int64]  # [P, 2]
 
@@ -28,6 +31,7 @@ _FLAT = 3.0  # standard deviation of a thumbnail without content, about which co
 _MORE = 4  # times as many neighbours are compared of an image whose farthest neighbour was still a near-duplicate
 _KEPT = 8  # searches whose result is kept
 _ROUND = 4096  # pairs after which those that others have joined are left out
+_PART = 131_072  # images whose neighbours are in memory at a time
 
 
 def near_duplicates(
@@ -54,7 +58,8 @@ def pairs_looked_for_once(thumbs: Pixels, sides: Sequence[int], warn: Callable[[
     A study splits its images for the search, for the trials and for the best run.
     """
     digest = hashlib.sha256(repr((thumbs.shape, [*map(int, sides)])).encode())
-    digest.update(thumbs.tobytes())
+    for some in pieces(thumbs):
+        digest.update(some.tobytes())
     key = digest.digest()
     found = _looked_for.get(key)
     if found is None:
@@ -67,6 +72,13 @@ def pairs_looked_for_once(thumbs: Pixels, sides: Sequence[int], warn: Callable[[
     for text in found[1]:
         warn(text)
     return found[0]
+
+
+def near_pairs_of(measured: Audit, warn: Callable[[str], None]) -> list[tuple[bytes, bytes]]:
+    """Return `near_pairs` of measured images, by the SHA-256 of their files."""
+    pairs = pairs_looked_for_once(measured.thumbs, measured.sides, warn)
+    first, second = (measured.pictures.take(pairs[:, side]) for side in (0, 1))
+    return [(one.digest, other.digest) for one, other in zip(first, second, strict=True)]
 
 
 _looked_for: dict[bytes, tuple[Pairs, list[str]]] = {}
@@ -94,18 +106,47 @@ def near_pairs(
     if len(usable) < 2:
         return np.empty((0, 2), np.int64)
     copied, numbers = _copies(thumbs, usable)
-    search = _Search(thumbs[numbers])
-    search.run(standard(search.thumbs).reshape(len(numbers), -1), _BY_THUMBS[0])
-    search.run(search.thumbs.reshape(len(numbers), -1), _BY_THUMBS[1])
+    if not can_search(len(numbers)):
+        if warn:
+            warn(
+                f"{len(numbers):,} images are too many to look for near-duplicates among them; only images of the same "
+                f"thumbnail are found (a column 'group' of a CSV keeps together what belongs together)"
+            )
+        return _sorted(copied)
+    search = _Search(thumbs, numbers)
+    search.run(_Rows(numbers, lambda rows: _flat(standard(thumbs[rows])), thumbs[0].size), _BY_THUMBS[0])
+    search.run(_Rows(numbers, lambda rows: _flat(thumbs[rows]), thumbs[0].size), _BY_THUMBS[1])
     if features is not None:
-        search.run(features[numbers], _BY_FEATURES)
+        search.run(_Rows(numbers, features.__getitem__, features.shape[1]), _BY_FEATURES)
     if search.unfinished and warn:
         warn(
             f"{search.unfinished:,} images have more near-duplicates than the nearest {search.most} of each, which were "
             "compared: a group of them may be found in several parts"
         )
-    pairs = np.concatenate([copied, *(numbers[pairs] for pairs in search.found)])
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    return _sorted(np.concatenate([copied, *(numbers[pairs] for pairs in search.found)]))
+
+
+def _sorted(pairs: Pairs) -> Pairs:
+    ordered: Pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    return ordered
+
+
+def _flat(thumbs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return thumbs.reshape(len(thumbs), -1)
+
+
+class _Rows:
+    """Vectors that are computed of some images when asked."""
+
+    def __init__(self, numbers: Int64, compute: Callable[[Int64], npt.NDArray[Any]], width: int) -> None:
+        self._numbers, self._compute = numbers, compute
+        self.shape = len(numbers), width
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
+        return self._compute(self._numbers[rows])
 
 
 def _usable(thumbs: Pixels, sides: Sequence[int] | None) -> npt.NDArray[np.int64]:
@@ -114,6 +155,7 @@ def _usable(thumbs: Pixels, sides: Sequence[int] | None) -> npt.NDArray[np.int64
     for start in range(0, len(thumbs), _ROUND):
         some = thumbs[start : start + _ROUND]
         good[start : start + _ROUND] &= (some.std(axis=(1, 2), dtype=np.float32) >= _FLAT) & ~_are_enlarged(some)
+        release(thumbs)
     return np.flatnonzero(good)
 
 
@@ -131,10 +173,14 @@ def _copies(thumbs: Pixels, usable: npt.NDArray[np.int64]) -> tuple[Pairs, npt.N
 
     The copies would fill the lists of neighbours.
     """
-    firsts: dict[bytes, int] = {}
-    pairs = [(firsts.setdefault(thumbs[number].tobytes(), number), number) for number in usable.tolist()]
-    copied = np.array([pair for pair in pairs if pair[0] != pair[1]], np.int64).reshape(-1, 2)
-    return copied, np.array(list(firsts.values()), np.int64)
+    digests = bytearray()
+    for start in range(0, len(usable), _ROUND):
+        for thumb in thumbs[usable[start : start + _ROUND]]:
+            digests += hashlib.blake2b(thumb.tobytes(), digest_size=32).digest()
+        release(thumbs)
+    _, first, inverse = np.unique(np.frombuffer(digests, "S32"), return_index=True, return_inverse=True)
+    pairs = np.stack([usable[first][inverse], usable], axis=1)
+    return pairs[pairs[:, 0] != pairs[:, 1]], usable[np.sort(first)]
 
 
 @dataclass(frozen=True)
@@ -157,39 +203,50 @@ _BY_FEATURES = _Reach(0.60, 6, 0.60, 24, centred=True)
 class _Search:
     """A search of near-duplicates among candidates."""
 
-    def __init__(self, thumbs: Pixels) -> None:
-        self.thumbs = thumbs
-        self.groups = Groups(len(thumbs))
+    def __init__(self, thumbs: Pixels, numbers: Int64) -> None:
+        """Take all thumbnails, and the numbers of those to compare."""
+        self._thumbs, self._numbers = thumbs, numbers
+        self.groups = Groups(len(numbers))
         self.found: list[Pairs] = []
         self.unfinished = 0  # images with more near-duplicates than were looked at
         self.most = 0  # neighbours that were looked at of each of these
 
-    def run(self, vectors: npt.NDArray[Any], reach: _Reach) -> None:
+    def run(self, vectors: Vectors, reach: _Reach) -> None:
         """Compare each image with its neighbours, with more where all are near-duplicates."""
         index = Neighbours(vectors, centred=reach.centred)
         numbers, before = np.arange(len(vectors)), 0
         for count in (reach.count, reach.count * _MORE):
-            nearest, cosines = index.nearest(numbers, count, reach.least)
-            left = _pairs(numbers, nearest[:, before:])
-            for compare in (are_same, are_shifted):
-                left = self._compare(left, compare)
-            cuts = np.where(cosines >= reach.least_cut, nearest, -1)[:, before : reach.cuts]
-            self._compare(_among(left, _pairs(numbers, cuts)), hold_cuts)
-            roots, last = self.groups.roots(), nearest[:, -1]
-            numbers, before = numbers[(last >= 0) & (roots[last] == roots[numbers])], count
+            parts = (numbers[start : start + _PART] for start in range(0, len(numbers), _PART))
+            crowded = [self._look(index, part, count, before, reach) for part in parts]
+            numbers, before = np.concatenate(crowded), count
             if not len(numbers):
                 return
         if len(numbers) > self.unfinished:
             self.unfinished, self.most = len(numbers), before
+
+    def _look(self, index: Neighbours, numbers: Int64, count: int, before: int, reach: _Reach) -> Int64:
+        """Compare images with their neighbours; return those of which all were near.
+
+        They are `count`, less the `before` that were compared already.
+        """
+        nearest, cosines = index.nearest(numbers, count, reach.least)
+        left = _pairs(numbers, nearest[:, before:])
+        for compare in (are_same, are_shifted):
+            left = self._compare(left, compare)
+        cuts = np.where(cosines >= reach.least_cut, nearest, -1)[:, before : reach.cuts]
+        self._compare(_among(left, _pairs(numbers, cuts)), hold_cuts)
+        last = nearest[:, -1]
+        near: Int64 = numbers[(last >= 0) & self.groups.are_joined(np.stack([np.maximum(last, 0), numbers], axis=1))]
+        return near
 
     def _compare(self, pairs: Pairs, compare: Compare) -> Pairs:
         """Join the pairs that are near; return the others."""
         others = []
         for start in range(0, len(pairs), _ROUND):
             some = pairs[start : start + _ROUND]
-            roots = self.groups.roots()
-            some = some[roots[some[:, 0]] != roots[some[:, 1]]]
-            near = compare(self.thumbs[some[:, 0]], self.thumbs[some[:, 1]])
+            some = some[~self.groups.are_joined(some)]
+            near = compare(*(self._thumbs[self._numbers[some[:, side]]] for side in (0, 1)))
+            release(self._thumbs)
             self.groups.join(some[near].tolist())
             self.found.append(some[near])
             others.append(some[~near])

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from whatsit.arrays import Float32, Int64
+from whatsit.images.stored_arrays import new_array, pieces, release
 
 EXACT = 10_000  # vectors up to which all are compared with all, which takes a second
+MOST = 3_000_000  # vectors of which an index is made; it takes 400 bytes of memory for each
+MOST_EXACT = 200_000  # without an index
 _DIMENSIONS = 96
 _BLOCK = 512  # vectors that are compared with all others at a time
 _PROBED = 12  # cells that are searched, of about the square root of the number of vectors
 _LEARNED = 64  # vectors of each cell that its centre is learned from
 _SAMPLE = 2000  # vectors that the principal components are computed from
 _ROWS = 4096  # vectors that are float32 at a time
+
+
+class Vectors(Protocol):
+    """Vectors `[N, F]`: an array, or what computes some of its rows when asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N and F."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any) -> npt.NDArray[Any]: ...
 
 
 class Neighbours:
@@ -26,10 +43,11 @@ class Neighbours:
     quantization), which gives the same result each time, unlike graphs that are built on several threads.
     """
 
-    def __init__(self, vectors: npt.NDArray[Any], *, centred: bool) -> None:
+    def __init__(self, vectors: Vectors, *, centred: bool) -> None:
         """Index the vectors, `[N, F]` of any number type, less their mean where `centred`."""
         self.vectors, _ = principal_components(vectors, min(_DIMENSIONS, *vectors.shape), centred=centred)
-        self.vectors /= np.maximum(np.linalg.norm(self.vectors, axis=1, keepdims=True), 1e-6)
+        for some in pieces(self.vectors):
+            some /= np.maximum(np.linalg.norm(some, axis=1, keepdims=True), 1e-6)
         self._cells = None if len(vectors) <= EXACT else _cells(self.vectors)
 
     def nearest(self, numbers: Int64, count: int, least: float) -> tuple[Int64, Float32]:
@@ -80,11 +98,17 @@ def _cells(vectors: Float32) -> Any:
     index.cp.max_points_per_centroid = _LEARNED
     index.nprobe = min(_PROBED, cells)
     index.train(vectors)
-    index.add(vectors)
+    for some in pieces(vectors, 64 * _ROWS):
+        index.add(some)
     return index
 
 
-def principal_components(vectors: npt.NDArray[Any], count: int, *, centred: bool = True) -> tuple[Float32, Float32]:
+def can_search(count: int) -> bool:
+    """Return whether that many vectors can be searched in reasonable time and memory."""
+    return count <= (MOST if find_spec("faiss") else MOST_EXACT)
+
+
+def principal_components(vectors: Vectors, count: int, *, centred: bool = True) -> tuple[Float32, Float32]:
     """Project vectors on the `count` directions of the largest variance.
 
     Args:
@@ -105,7 +129,8 @@ def principal_components(vectors: npt.NDArray[Any], count: int, *, centred: bool
     else:
         variances, axes = np.linalg.eigh(some.T @ some / len(some))
     axes, variances = np.ascontiguousarray(axes[:, -count:]), variances[-count:]
-    result = np.empty((len(vectors), axes.shape[1]), np.float32)
+    result = new_array((len(vectors), axes.shape[1]), np.float32)
     for start in range(0, len(vectors), _ROWS):
         result[start : start + _ROWS] = (vectors[start : start + _ROWS].astype(np.float32) - mean) @ axes
+        release(result)
     return result, variances

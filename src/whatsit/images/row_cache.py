@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Bools
 from whatsit.cache import changing, mark_used
 from whatsit.files import replacing
+from whatsit.images.pictures import Keys
+from whatsit.images.stored_arrays import release
 
 SHARD = 4096  # images; the most that is lost when the computer stops
 MANY = 8  # shards of less than half that size, which are merged then
@@ -39,44 +42,45 @@ class RowCache:
         self.width = width
         self.dtype = np.dtype(dtype)
 
-    def fill(self, part: str, digests: Sequence[bytes], values: npt.NDArray[Any]) -> set[int]:
-        """Copy the cached rows into `values`, and return their numbers.
+    def fill(self, part: str, digests: Keys, values: npt.NDArray[Any]) -> Bools:
+        """Copy the cached rows into `values`, and return which they are, `[N]`.
 
         A shard is mapped into memory only while it is copied from; damaged ones are skipped.
         """
-        rows: dict[bytes, list[int]] = {}
-        for row, digest in enumerate(digests):
-            rows.setdefault(digest, []).append(row)
-        filled: set[int] = set()
+        order = np.argsort(digests, kind="stable")
+        filled = np.zeros(len(digests), bool)
         for path, kept in self._shards(part):
-            pairs = [(row, place) for place, digest in enumerate(kept) for row in rows.get(digest.tobytes(), ())]
-            if not pairs:
+            first, last = (np.searchsorted(digests, kept.view("S32"), side, order) for side in ("left", "right"))
+            counts = last - first  # an image may be there several times
+            places = np.repeat(np.arange(len(kept)), counts)
+            if not len(places):
                 continue
+            targets = order[np.arange(len(places)) + np.repeat(first - np.cumsum(counts) + counts, counts)]
             try:
                 shard = np.load(_values_of(path), mmap_mode="r", allow_pickle=False)
             except _DAMAGED:
                 continue
             if shard.shape == (len(kept), self.width) and shard.dtype == self.dtype:
-                targets, places = (list(column) for column in zip(*pairs, strict=True))
                 values[targets] = shard[places]
-                filled.update(targets)
+                filled[targets] = True
                 mark_used(path)
+                release(values)
         return filled
 
-    def missing(self, part: str, digests: Sequence[bytes]) -> int:
+    def missing(self, part: str, digests: Keys) -> int:
         """Return how many of these images have no row."""
-        wanted = set(digests)
+        left = np.ones(len(digests), bool)
         for _, kept in self._shards(part):
-            wanted.difference_update(digest.tobytes() for digest in kept)
-        return sum(digest in wanted for digest in digests)
+            left[left] = ~np.isin(digests[left], kept.view("S32"))
+        return int(left.sum())
 
-    def add(self, part: str, digests: Sequence[bytes], values: npt.NDArray[Any]) -> None:
+    def add(self, part: str, digests: Keys, values: npt.NDArray[Any]) -> None:
         """Store the rows of these images. Raises `DiskError`."""
         self._write(part, digests, values)
         self._merge(part)
 
-    def _write(self, part: str, digests: Sequence[bytes], values: npt.NDArray[Any]) -> list[Path]:
-        keys = np.frombuffer(b"".join(digests), "V32")
+    def _write(self, part: str, digests: Keys, values: npt.NDArray[Any]) -> list[Path]:
+        keys = digests.view("V32")
         name = hashlib.sha256(keys.tobytes()).hexdigest()[:32]
         files = []
         for ending, array in ((_VALUES, values), (_DIGESTS, keys)):  # the digests last: with them the shard is complete
@@ -96,9 +100,11 @@ class RowCache:
             for path in new:
                 seen.add(path)
                 try:
-                    yield path, np.load(path, allow_pickle=False)
+                    kept = np.load(path, allow_pickle=False)
                 except _DAMAGED:
                     continue
+                if kept.dtype == np.dtype("V32") and kept.ndim == 1:
+                    yield path, kept
 
     def _merge(self, part: str) -> None:
         """Merge small shards where there are many. Raises `DiskError`."""
@@ -129,7 +135,7 @@ class RowCache:
                 continue
             if shard.shape == (len(kept), self.width) and shard.dtype == self.dtype:
                 rows.update(zip((digest.tobytes() for digest in kept), shard, strict=True))
-        new = self._write(part, list(rows), np.stack(list(rows.values()))) if rows else []
+        new = self._write(part, np.array([*rows], "S32"), np.stack([*rows.values()])) if rows else []
         for path in new:
             os.utime(path, (used, used))
         for path in lot:

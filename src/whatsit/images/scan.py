@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from statistics import median
+
+import numpy as np
 
 from whatsit.errors import DataError, ImageError
 from whatsit.images.csv_rows import Row, read_rows
@@ -22,23 +23,11 @@ from whatsit.images.decode import picture_size
 from whatsit.images.formats import EXTENSIONS
 from whatsit.images.layout import SPLIT_NAMES, Layout, find_layout, split_of
 from whatsit.images.names import label_fault
+from whatsit.images.pictures import SPLITS, Names, Picture, Pictures
 from whatsit.images.stores import FolderStore, Store, TarStore, ZipStore
 from whatsit.images.walk import LeftOut, describe, holds_pictures
 
-SPLITS = ("train", "validation", "test")
-
 _ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One labelled image of a data set."""
-
-    name: str  # its name in the store
-    label: str
-    split: str | None = None  # one of SPLITS, or None where none was decided yet
-    digest: bytes = b""  # SHA-256 of the file
-    group: str | None = None  # images of one group, such as of one patient, stay on one side of a split
 
 
 Named = Mapping[bytes, tuple[str, str]]  # from a test image's digest to its name and the name of what it resembles
@@ -52,10 +41,6 @@ class Leakage:
     near: Named = field(default_factory=dict)  # a near-duplicate
     grouped: Named = field(default_factory=dict)  # of the same group
 
-    def __contains__(self, picture: Picture) -> bool:
-        """Return whether this test image is one of them."""
-        return any(picture.digest in kind for kind in (self.copies, self.near, self.grouped))
-
 
 @dataclass(frozen=True)
 class Dataset:
@@ -63,32 +48,40 @@ class Dataset:
 
     source: str  # DATA as the user gave it
     store: Store
-    pictures: tuple[Picture, ...]
+    pictures: Pictures
     classes: tuple[str, ...]  # sorted; a label's number is its index here
     skipped: Counter[str] = field(default_factory=Counter)  # skipped files, by kind
     unreadable: tuple[tuple[str, str], ...] = ()  # (name, reason)
     barren: tuple[str, ...] = ()  # a sentence for each class folder with images in unsupported formats only
     notes: tuple[str, ...] = ()  # what else the user should know, a sentence each
-    listed: tuple[Picture, ...] = ()  # as DATA lists them, before any was left out
+    listed: Pictures = field(default_factory=lambda: Pictures.of(()))  # as DATA lists them, before any was left out
     leakage: Leakage = Leakage()  # from the other splits into test; known once it is split
+
+    def __post_init__(self) -> None:
+        for name in ("pictures", "listed"):  # any images will do
+            object.__setattr__(self, name, Pictures.of(getattr(self, name)))
 
     def read(self, picture: Picture) -> bytes:
         """Return the bytes of the image's file. Raises `ImageError`."""
         return self.store.read(picture.name)
 
-    def of(self, split: str) -> list[Picture]:
+    def of(self, split: str) -> Pictures:
         """Return the images of one split, in order."""
-        return [picture for picture in self.pictures if picture.split == split]
+        return self.pictures.take(self.pictures.where(split))
 
     def fingerprint(self) -> str:
         """Return a SHA-256 in hex of every image's contents, label and split."""
-        lines = sorted(f"{p.digest.hex()} {p.split} {p.label}\n" for p in self.pictures)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        pictures, found = self.pictures, hashlib.sha256()
+        by_label, by_split = np.argsort(np.argsort([f"{label}\n" for label in pictures.label_names])), (2, 3, 1, 0)
+        order = np.lexsort((by_label[pictures.labels], np.array(by_split)[pictures.splits], pictures.keys))
+        for one in pictures.take(order):  # sorted as these lines are
+            found.update(f"{one.digest.hex()} {one.split} {one.label}\n".encode())
+        return found.hexdigest()
 
     def without(self, unreadable: Iterable[tuple[str, str]]) -> Dataset:
         """Return the data set without these images, which are listed as unreadable."""
         gone = dict(unreadable)
-        kept = tuple(p for p in self.pictures if p.name not in gone)
+        kept = self.pictures.take(~self.pictures.named(gone)) if gone else self.pictures
         return replace(self, pictures=kept, unreadable=(*self.unreadable, *gone.items()))
 
 
@@ -131,20 +124,24 @@ def _list_archive(source: str, path: Path) -> Dataset:
 def list_folders(source: str, store: Store) -> Dataset:
     """Return the data set in a store whose folders are classes or splits."""
     left_out = LeftOut()
-    names = list(store.pictures(left_out))
+    names = Names()
+    for name in store.pictures(left_out):
+        names.append(name)
     if not names:
         notes = [f"skipped: {describe(left_out.kinds)}"] if left_out.kinds else []
         notes += left_out.sentences()
         raise DataError("; ".join([f"{source}: no pictures found ({', '.join(sorted(EXTENSIONS))})", *notes]))
     layout = find_layout(names, source)
-    pictures = []
-    for name in names:
-        place = layout.place(name)
-        if place is None:
-            left_out.kinds["pictures outside any class folder"] += 1
-            continue
-        label, split = place
-        pictures.append(Picture(name, _clean_label(label, source, name), split))
+
+    def placed() -> Iterator[Picture]:
+        for name in names:
+            place = layout.place(name)
+            if place is None:
+                left_out.kinds["pictures outside any class folder"] += 1
+            else:
+                yield Picture(name, _clean_label(place[0], source, name), place[1])
+
+    pictures = Pictures.of(placed())
     if not pictures:
         raise DataError(
             f"{source}: pictures must lie in class folders, such as {source}/cat/1.jpg and {source}/dog/1.jpg; "
@@ -175,9 +172,8 @@ def _barren(layout: Layout, left_out: LeftOut, classes: Iterable[str]) -> dict[s
     return found
 
 
-def _dataset(source: str, store: Store, pictures: list[Picture], skipped: Counter[str]) -> Dataset:
-    classes = tuple(sorted({picture.label for picture in pictures}))
-    return Dataset(source, store, tuple(pictures), classes, skipped)
+def _dataset(source: str, store: Store, pictures: Pictures, skipped: Counter[str]) -> Dataset:
+    return Dataset(source, store, pictures, tuple(sorted(pictures.counts())), skipped)
 
 
 def _list_csv(path: Path) -> Dataset:
@@ -187,7 +183,7 @@ def _list_csv(path: Path) -> Dataset:
     pictures, notes = _each_once(str(path), pictures)
     if len({picture.split is None for picture in pictures}) > 1:
         raise DataError(f"{path}: the column 'split' must be filled in every row or in none")
-    return replace(_dataset(str(path), FolderStore(path.parent), pictures, Counter()), notes=notes)
+    return replace(_dataset(str(path), FolderStore(path.parent), Pictures.of(pictures), Counter()), notes=notes)
 
 
 def _listed(path: Path, row: Row) -> Picture:
@@ -233,33 +229,31 @@ def _clean_label(label: str, source: str, where: str) -> str:
 def take_fingerprints(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Dataset:
     """Read every file once for its SHA-256; failures join `unreadable`."""
 
-    def look(picture: Picture) -> Picture | tuple[str, str]:
+    def look(picture: Picture) -> bytes | str:
         try:
             data = dataset.read(picture)
             if not data:
                 raise ImageError("the file is empty (0 bytes)", "empty")
         except ImageError as error:
-            return picture.name, str(error)
-        return replace(picture, digest=hashlib.sha256(data).digest())
+            return str(error)
+        return hashlib.sha256(data).digest()
 
-    pictures: list[Picture] = []
-    listed: list[Picture] = []
-    unreadable: list[tuple[str, str]] = []
     total = len(dataset.pictures)
-    todo = iter(dataset.pictures)
+    digests = np.zeros((total, 32), np.uint8)
+    unreadable: list[tuple[str, str]] = []
     with ThreadPoolExecutor(4) as pool:
-        while batch := list(islice(todo, 2000)):
-            for picture, result in zip(batch, pool.map(look, batch), strict=True):
-                if isinstance(result, Picture):
-                    pictures.append(result)
-                    listed.append(result)
+        for start in range(0, total, 2000):
+            batch = [*dataset.pictures[start : start + 2000]]
+            for place, result in enumerate(pool.map(look, batch)):
+                if isinstance(result, bytes):
+                    digests[start + place] = np.frombuffer(result, np.uint8)
                 else:
-                    listed.append(picture)
-                    unreadable.append(result)
+                    unreadable.append((batch[place].name, result))
             if progress:
-                progress(len(pictures) + len(unreadable), total)
+                progress(start + len(batch), total)
+    listed = dataset.pictures.with_digests(digests)
     left = without_unreadable(dataset, unreadable)
-    return replace(left, pictures=tuple(pictures), listed=tuple(listed))
+    return replace(left, pictures=listed.take(digests.any(axis=1).astype(bool)), listed=listed)
 
 
 def without_unreadable(dataset: Dataset, unreadable: Iterable[tuple[str, str]]) -> Dataset:
@@ -271,7 +265,7 @@ def without_unreadable(dataset: Dataset, unreadable: Iterable[tuple[str, str]]) 
     left = dataset.without(reasons.items())
     for split in SPLITS:
         gone = dataset.of(split)
-        if gone and not left.of(split):
+        if gone and not left.pictures.where(split).any():
             name = gone[0].name
             raise DataError(
                 f"{dataset.source}: none of {len(gone):,} {split} pictures can be read, such as {name}: {reasons[name]}"
@@ -291,14 +285,3 @@ def typical_size(dataset: Dataset, sample: int = 200) -> tuple[int, int]:
     if not sizes:
         return 0, 0
     return int(median(height for height, _ in sizes)), int(median(width for _, width in sizes))
-
-
-def label_numbers(pictures: Iterable[Picture], classes: Iterable[str]) -> list[int]:
-    """Return each image's label as its index among the classes."""
-    number = {label: place for place, label in enumerate(classes)}
-    return [number[picture.label] for picture in pictures]
-
-
-def count_by_label(pictures: Iterable[Picture]) -> dict[str, int]:
-    """Return how many images each label has."""
-    return dict(Counter(picture.label for picture in pictures))

@@ -9,7 +9,8 @@ from dataclasses import replace
 from whatsit.errors import DataError
 from whatsit.images.layout import split_of
 from whatsit.images.names import join_words
-from whatsit.images.scan import SPLITS, Dataset, Picture
+from whatsit.images.pictures import SPLITS, Picture
+from whatsit.images.scan import Dataset
 
 _PURPOSES = {"train": "train", "validation": "validate", "test": "test"}
 
@@ -26,7 +27,7 @@ def require_trainable(dataset: Dataset) -> None:
 
 def require_training_pictures(dataset: Dataset) -> None:
     """Raise `DataError`, with the reason, where a class has no image to train on."""
-    have = {picture.label for picture in dataset.pictures if picture.split in (None, "train")}
+    have = dataset.pictures.take(dataset.pictures.splits <= 0).counts()
     for label in dataset.classes:
         if label not in have:
             raise DataError(f"{dataset.source}: {_why_none(dataset, label)}")
@@ -80,7 +81,7 @@ def _other_labels(dataset: Dataset) -> Mapping[bytes, Mapping[str, Picture]]:
     return found
 
 
-def require_enough(source: str, label: str, groups: Mapping[bytes, Sequence[Picture]], names: Sequence[str]) -> None:
+def require_enough(source: str, label: str, groups: Mapping[int, Sequence[Picture]], names: Sequence[str]) -> None:
     """Raise `DataError`, with the reason, for a class with too few groups to split.
 
     Args:
@@ -118,7 +119,7 @@ def with_untested_noted(dataset: Dataset) -> Dataset:
     """Note the classes that have no validation or test images."""
     notes = dataset.notes
     for split, lacks in (("test", "it is not tested"), ("validation", "nothing is chosen or calibrated by it")):
-        have = {picture.label for picture in dataset.of(split)}
+        have = dataset.of(split).counts()
         missing = [label for label in dataset.classes if label not in have]
         if missing and have:
             lacks = lacks.replace("it is", "they are").replace("it", "them") if len(missing) > 1 else lacks

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from whatsit.arrays import Array, Int64
 from whatsit.errors import DataError
-from whatsit.images.groups import Alike, with_column
+from whatsit.images.groups import Alike, group_numbers
 from whatsit.images.names import join_words
-from whatsit.images.scan import SPLITS, Dataset, Picture
+from whatsit.images.pictures import SPLITS, Pictures
+from whatsit.images.scan import Dataset
 from whatsit.images.shortage import require_enough, require_trainable, require_training_pictures, with_untested_noted
 
 FRACTIONS = (0.70, 0.15, 0.15)
@@ -19,7 +21,28 @@ MOST_VALIDATION = 5000  # images: an accuracy of 90 % has a standard error of 0.
 
 ATTEMPTS = 20  # orders that are tried where one would divide a group that several classes have images of
 
-Group = list[Picture]  # copies, near-duplicates or images of one group: they stay together
+
+@dataclass(frozen=True)
+class _OfClass:
+    """The images of a class, and the groups that they make: what stays together."""
+
+    rows: Int64  # the images' numbers
+    group: Int64  # of each image, its place in `keys`
+    keys: Int64  # a number for each group, in the order of their first images
+    sizes: list[int]  # images in each group
+
+    @classmethod
+    def of(cls, rows: Int64, numbers: Int64) -> _OfClass:
+        """Return the groups that the images in these rows make by their numbers."""
+        keys, first, inverse, counts = np.unique(
+            numbers[rows], return_index=True, return_inverse=True, return_counts=True
+        )
+        order = np.argsort(first)
+        return cls(rows, np.argsort(order)[inverse], keys[order], counts[order].tolist())
+
+    def pictures(self, pictures: Pictures) -> dict[int, Pictures]:
+        """Return the images of each group, by its number."""
+        return {int(key): pictures.take(self.rows[self.group == place]) for place, key in enumerate(self.keys)}
 
 
 def split(
@@ -40,36 +63,39 @@ def split(
     """
     require_trainable(dataset)
     dataset = dataset if dataset.listed else replace(dataset, listed=dataset.pictures)
-    given = {picture.split for picture in dataset.pictures}
+    given = _splits_of(dataset.pictures)
     dataset = _without_conflicts(dataset)
-    lost = sorted(name for name in given - {picture.split for picture in dataset.pictures} if name)
+    lost = sorted(given - _splits_of(dataset.pictures))
     if lost:
         raise DataError(
             f"{dataset.source}: the {lost[0]} split that came with it has no usable picture left; {dataset.notes[-1]}"
         )
     require_training_pictures(dataset)
     fractions = _with_less_validation(dataset, fractions)
-    alike = with_column(dataset.pictures, alike or {})
-    if any(picture.split for picture in dataset.pictures):
-        dataset = _keep_given_splits(dataset, seed, fractions, alike)
+    if _splits_of(dataset.pictures):
+        dataset = _keep_given_splits(dataset, seed, fractions, alike or {})
     else:
-        pictures = _allot(dataset, dataset.pictures, SPLITS, fractions, seed, alike)
-        dataset = replace(dataset, pictures=_ordered(dataset, pictures))
+        numbers = group_numbers(dataset.pictures, alike or {}, column=True)
+        splits = _allot(dataset, np.arange(len(numbers)), SPLITS, fractions, seed, numbers)
+        dataset = replace(dataset, pictures=dataset.pictures.with_splits(splits))
     return with_untested_noted(dataset)
 
 
 def limit(dataset: Dataset, per_class: int, seed: int = 0) -> Dataset:
     """Draw at most `per_class` images of each class at random, splits in proportion."""
-    strata: defaultdict[str, defaultdict[str, list[Picture]]] = defaultdict(lambda: defaultdict(list))
-    for picture in dataset.pictures:
-        strata[picture.label][picture.split or ""].append(picture)
-    rng = np.random.default_rng(seed)
-    kept: list[Picture] = []
-    for _, parts in sorted(strata.items()):
-        counts = _share_out([len(part) for part in parts.values()], per_class)
-        for part, count in zip(parts.values(), counts, strict=True):
-            kept += [part[i] for i in rng.permutation(len(part))[:count]]
-    return replace(dataset, pictures=_ordered(dataset, kept))
+    pictures, rng = dataset.pictures, np.random.default_rng(seed)
+    kept: list[Int64] = []
+    for rows in pictures.rows_by_label().values():
+        _, first, codes = np.unique(pictures.splits[rows], return_index=True, return_inverse=True)
+        parts = [rows[codes == code] for code in np.argsort(first)]
+        counts = _share_out([len(part) for part in parts], per_class)
+        kept += [part[rng.permutation(len(part))[:count]] for part, count in zip(parts, counts, strict=True)]
+    return replace(dataset, pictures=pictures.take(np.sort(np.concatenate(kept))))
+
+
+def _splits_of(pictures: Pictures) -> set[str]:
+    """Return the names of the splits that images came with."""
+    return {SPLITS[code] for code in np.unique(pictures.splits) if code >= 0}
 
 
 def _share_out(sizes: list[int], limit: int) -> list[int]:
@@ -85,155 +111,161 @@ def _share_out(sizes: list[int], limit: int) -> list[int]:
 
 def _with_less_validation(dataset: Dataset, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
     """Give train what validation does not need."""
-    total = sum(picture.split in (None, "train") for picture in dataset.pictures)
+    total = int((dataset.pictures.splits <= 0).sum())
     validation = min(fractions[1], MOST_VALIDATION / max(total, 1))
     return 1.0 - validation - fractions[2], validation, fractions[2]
 
 
 def _without_conflicts(dataset: Dataset) -> Dataset:
-    labels: defaultdict[bytes, set[str]] = defaultdict(set)
-    for picture in dataset.pictures:
-        labels[picture.digest].add(picture.label)
-    conflicts = [picture for picture in dataset.pictures if len(labels[picture.digest]) > 1]
-    if not conflicts:
+    pictures = dataset.pictures
+    _, contents = np.unique(pictures.keys, return_inverse=True)
+    under = np.unique(np.stack([contents, pictures.labels], axis=1), axis=0)[:, 0]
+    torn = np.bincount(under, minlength=1)[contents] > 1
+    if not torn.any():
         return dataset
-    gone = {picture.name for picture in conflicts}
-    first = [picture for picture in conflicts if picture.digest == conflicts[0].digest]
+    conflicts = pictures.take(torn)
+    first = conflicts.take(conflicts.keys == conflicts.keys[0])
     example = ", ".join(f"{picture.name} ({picture.label})" for picture in first[:2])
     note = (
         f"{len(conflicts)} files hold the same picture under different labels and were left out, such as {example}; "
         f"keep each picture under one label"
     )
-    kept = tuple(picture for picture in dataset.pictures if picture.name not in gone)
-    return replace(dataset, pictures=kept, notes=(*dataset.notes, note))
+    return replace(dataset, pictures=pictures.take(~torn), notes=(*dataset.notes, note))
 
 
 def _keep_given_splits(dataset: Dataset, seed: int, fractions: tuple[float, float, float], alike: Alike) -> Dataset:
     # The later split keeps the picture: a test set is not to be touched.
-    latest: dict[bytes, int] = {}
-    for picture in dataset.pictures:
-        rank = SPLITS.index(picture.split or "train")
-        latest[picture.digest] = max(rank, latest.get(picture.digest, 0))
-    kept = [p for p in dataset.pictures if SPLITS.index(p.split or "train") == latest[p.digest]]
-    require_training_pictures(replace(dataset, pictures=tuple(kept)))
+    pictures = dataset.pictures
+    _, contents = np.unique(pictures.keys, return_inverse=True)
+    ranks = np.maximum(pictures.splits, 0)
+    latest = np.zeros(len(pictures), np.int8)
+    np.maximum.at(latest, contents, ranks)
+    kept = pictures.take(ranks == latest[contents])
+    require_training_pictures(replace(dataset, pictures=kept))
     notes = dataset.notes
-    if dropped := len(dataset.pictures) - len(kept):
+    if dropped := len(pictures) - len(kept):
         notes = (*notes, f"{dropped} pictures stand again in a later split and were left out of the earlier one")
-    given = {picture.split for picture in kept}
-    train = [picture for picture in kept if picture.split == "train"]
-    rest = [picture for picture in kept if picture.split != "train"]
+    given = _splits_of(kept)
     wanted = [name for name in SPLITS if name == "train" or name not in given]
     if len(wanted) > 1:
         shares = [fractions[SPLITS.index(name)] for name in wanted]
         if "test" in given:  # what the given test set took is not taken again
             shares = [1.0 - fractions[1], fractions[1]]
-        train = _allot(dataset, train, wanted, shares, seed, alike)
-    return replace(dataset, pictures=_ordered(dataset, [*train, *rest]), notes=notes)
+        numbers = group_numbers(pictures, alike, column=True)[ranks == latest[contents]]
+        splits, train = kept.splits.copy(), kept.where("train")
+        splits[train] = _allot(replace(dataset, pictures=kept), np.flatnonzero(train), wanted, shares, seed, numbers)
+        kept = kept.with_splits(splits)
+    return replace(dataset, pictures=kept, notes=notes)
 
 
 def _allot(
-    dataset: Dataset,
-    pictures: Iterable[Picture],
-    names: Sequence[str],
-    shares: Sequence[float],
-    seed: int,
-    alike: Alike,
-) -> list[Picture]:
-    """Deal each class's groups by the shares, at least one to every split."""
-    by_class: defaultdict[str, dict[bytes, Group]] = defaultdict(dict)
-    for picture in pictures:
-        by_class[picture.label].setdefault(alike.get(picture.digest, picture.digest), []).append(picture)
+    dataset: Dataset, rows: Int64, names: Sequence[str], shares: Sequence[float], seed: int, numbers: Int64
+) -> Array:
+    """Deal each class's groups by the shares, at least one to every split.
+
+    Args:
+        dataset: whose images in these `rows` are dealt.
+        rows: their numbers, ascending.
+        names: of the splits.
+        shares: of each.
+        seed: of the order.
+        numbers: int `[N]`, the same for all that belong together.
+
+    Returns:
+        The split of each row, as its place in SPLITS.
+    """
+    pictures = dataset.pictures.take(rows)
+    by_class = {label: _OfClass.of(own, numbers[rows]) for label, own in pictures.rows_by_label().items()}
     for label in dataset.classes:
-        require_enough(dataset.source, label, by_class[label], names)
+        if label not in by_class or len(by_class[label].keys) < len(names):
+            groups = by_class[label].pictures(pictures) if label in by_class else {}
+            require_enough(dataset.source, label, groups, names)
     rng = np.random.default_rng(seed)
-    where: dict[str, dict[bytes, str]] = {}
-    torn: set[bytes] | None = None
+    best: dict[str, Array] = {}
+    torn: Int64 | None = None
     for _ in range(ATTEMPTS):
-        dealt = _deal_classes(by_class, names, shares, rng)
-        splits: defaultdict[bytes, set[str]] = defaultdict(set)
-        for of_class in dealt.values():
-            for key, name in of_class.items():
-                splits[key].add(name)
-        now = {key for key, several in splits.items() if len(several) > 1}
+        dealt, now = _deal_classes(by_class, names, shares, rng)
         if torn is None or len(now) < len(torn):
-            where, torn = dealt, now
-        if not torn:
+            best, torn = dealt, now
+        if not len(torn):
             break
-    _refuse_torn(dataset, by_class, torn or set(), names)
-    return [
-        replace(picture, split=where[label][key])
-        for label, groups in by_class.items()
-        for key, group in groups.items()
-        for picture in group
-    ]
+    if torn is not None and len(torn):
+        _refuse_torn(dataset, pictures, by_class, torn, names)
+    splits = np.empty(len(rows), np.int8)
+    codes = np.array([SPLITS.index(name) for name in names], np.int8)
+    for label, own in by_class.items():
+        splits[own.rows] = codes[best[label]][own.group]
+    return splits
 
 
 def _deal_classes(
-    by_class: Mapping[str, Mapping[bytes, Group]],
-    names: Sequence[str],
-    shares: Sequence[float],
-    rng: np.random.Generator,
-) -> dict[str, dict[bytes, str]]:
-    """Return, for each class, the split of each of its groups."""
-    orders = {}
-    for label in sorted(by_class):
-        keys = list(by_class[label])
-        orders[label] = [keys[place] for place in rng.permutation(len(keys))]
-    labels_of = Counter(key for groups in by_class.values() for key in groups)
-    own = {label: sum(labels_of[key] == 1 for key in order) for label, order in orders.items()}
-    dealt: dict[bytes, str] = {}  # a group under several labels goes where the first of them went
+    by_class: Mapping[str, _OfClass], names: Sequence[str], shares: Sequence[float], rng: np.random.Generator
+) -> tuple[dict[str, Array], Int64]:
+    """Return the split of each group of each class, and the groups on several sides."""
+    most = 1 + max(int(own.keys.max()) for own in by_class.values())
+    orders = {label: rng.permutation(len(own.keys)) for label, own in by_class.items()}
+    labels_of = np.zeros(most, np.int32)
+    for own in by_class.values():
+        labels_of[own.keys] += 1
+    alone = {label: int((labels_of[own.keys] == 1).sum()) for label, own in by_class.items()}
+    dealt = np.full(most, -1, np.int8)  # a group under several labels goes where the first of them went
+    torn = np.zeros(most, bool)
     where = {}
     # Those that can choose least come first.
-    for label in sorted(orders, key=lambda label: (own[label], len(orders[label]))):
-        sizes = {key: len(group) for key, group in by_class[label].items()}
-        where[label] = _deal(orders[label], sizes, names, shares, dealt)
-        dealt = where[label] | dealt
-    return where
+    for label in sorted(orders, key=lambda label: (alone[label], len(orders[label]))):
+        own = by_class[label]
+        before = dealt[own.keys]
+        where[label] = np.array(_deal(orders[label].tolist(), own.sizes, names, shares, before.tolist()), np.int8)
+        torn[own.keys] |= (before >= 0) & (before != where[label])
+        dealt[own.keys] = np.where(before >= 0, before, where[label])
+    return where, np.flatnonzero(torn)
 
 
 def _refuse_torn(
-    dataset: Dataset, by_class: Mapping[str, Mapping[bytes, Group]], torn: set[bytes], names: Sequence[str]
+    dataset: Dataset, pictures: Pictures, by_class: Mapping[str, _OfClass], torn: Int64, names: Sequence[str]
 ) -> None:
     """Raise `DataError` where a group of the column `group` is on several sides."""
     for label in dataset.classes:
-        for key in torn & by_class[label].keys():
-            groups = {picture.group for picture in by_class[label][key] if picture.group}
+        own = by_class[label]
+        for place in np.flatnonzero(np.isin(own.keys, torn)):
+            groups = {picture.group for picture in pictures.take(own.rows[own.group == place]) if picture.group}
             if groups:
                 raise DataError(
                     f"{dataset.source}: no way was found to have pictures of every class in {join_words(names)} while each "
                     f"group stays on one side; group '{min(groups)}' would be torn for the class '{label}', which has pictures "
-                    f"of {len(by_class[label]):,} groups: add pictures of other groups to it"
+                    f"of {len(own.keys):,} groups: add pictures of other groups to it"
                 )
 
 
 def _deal(
-    order: Sequence[bytes],
-    sizes: Mapping[bytes, int],
+    order: Sequence[int],
+    sizes: Sequence[int],
     names: Sequence[str],
     shares: Sequence[float],
-    dealt: Mapping[bytes, str],
-) -> dict[bytes, str]:
+    dealt: Sequence[int],
+) -> list[int]:
     """Return the split of each group: the first with room for it, or train.
 
-    What was dealt before stays, where possible.
+    What was dealt before (not -1) stays, where possible.
     """
-    where = {key: dealt[key] for key in order if key in dealt}
-    room = dict(zip(names, _counts(sum(sizes.values()), shares), strict=True))
-    for key, name in where.items():
-        room[name] -= sizes[key]
-    for key in order:
-        if key not in where:
-            where[key] = next((name for name in names if room[name] >= sizes[key]), names[0])
-            room[where[key]] -= sizes[key]
-    held = Counter(where.values())
+    where = [*dealt]
+    room = _counts(sum(sizes), shares)
+    for group, place in enumerate(where):
+        if place >= 0:
+            room[place] -= sizes[group]
+    for group in order:
+        if where[group] < 0:
+            where[group] = next((place for place in range(len(names)) if room[place] >= sizes[group]), 0)
+            room[where[group]] -= sizes[group]
+    held = Counter(where)
     # A split that large groups left empty gets the smallest group, if possible one that is under a single label.
-    for name in names:
-        if not held[name]:
-            donors = [key for key in order if held[where[key]] > 1]
-            chosen = min(donors, key=lambda key: (key in dealt, sizes[key]))
+    for place in range(len(names)):
+        if not held[place]:
+            donors = [group for group in order if held[where[group]] > 1]
+            chosen = min(donors, key=lambda group: (dealt[group] >= 0, sizes[group]))
             held[where[chosen]] -= 1
-            where[chosen] = name
-            held[name] += 1
+            where[chosen] = place
+            held[place] += 1
     return where
 
 
@@ -244,10 +276,3 @@ def _counts(total: int, shares: Sequence[float]) -> list[int]:
     while total - sum(later) < 1:
         later[later.index(max(later))] -= 1
     return [total - sum(later), *later]
-
-
-def _ordered(dataset: Dataset, pictures: Iterable[Picture]) -> tuple[Picture, ...]:
-    """Return images in the order of the data set."""
-    dealt = {(picture.name, picture.label): picture for picture in pictures}
-    keys = ((picture.name, picture.label) for picture in dataset.pictures)
-    return tuple(dealt[key] for key in keys if key in dealt)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from whatsit.errors import DataError, UsageError
 from whatsit.events import Reporter
 from whatsit.images.batches import decode_batches
 from whatsit.images.data import open_data, require_classes, split_data
-from whatsit.images.scan import Dataset, Picture
-from whatsit.run.record import RecordError, read_metrics, splits_of
+from whatsit.images.pictures import Pictures, find_keys
+from whatsit.images.scan import Dataset
+from whatsit.run.record import RecordError, read_metrics, read_split
 
 SAMPLES = 300  # training images that show an int8 format the range of each value
 
@@ -44,11 +44,12 @@ def open_as_in_run(model: str | Path, bundle: Bundle, data: str | Path | None, r
     dataset = open_data(data, reporter)
     require_classes(dataset, bundle.classes)
     dataset = replace(dataset, classes=bundle.classes)
-    splits = splits_of(folder) if folder else {}
-    if not splits:
+    recorded = read_split(folder) if folder else Pictures.of(())
+    if not recorded:
         return _split_again(dataset, bundle, reporter)
-    pictures = tuple(replace(p, split=splits[p.digest]) for p in dataset.pictures if p.digest in splits)
-    found, had = (sum(name == "test" for name in names) for names in ([p.split for p in pictures], splits.values()))
+    places = find_keys(dataset.pictures.keys, recorded.keys)
+    pictures = dataset.pictures.take(places >= 0).with_splits(recorded.splits[places[places >= 0]])
+    found, had = (int(some.where("test").sum()) for some in (pictures, recorded))
     if 0 < found < had:
         reporter.warn(f"{data}: only {found:,} of the run's {had:,} test pictures are there")
     if not found:
@@ -57,7 +58,7 @@ def open_as_in_run(model: str | Path, bundle: Bundle, data: str | Path | None, r
 
 
 def _split_again(dataset: Dataset, bundle: Bundle, reporter: Reporter) -> Dataset:
-    if any(picture.split == "test" for picture in dataset.pictures):
+    if dataset.pictures.where("test").any():
         return dataset
     recipe, made_of = bundle.provenance.get("recipe"), bundle.provenance.get("data")
     seed = recipe.get("seed") if isinstance(recipe, dict) else None
@@ -70,7 +71,7 @@ def _split_again(dataset: Dataset, bundle: Bundle, reporter: Reporter) -> Datase
         f"{dataset.source}: which of these pictures the model was trained on is not known, so the metrics may be too good; give "
         f"its run folder instead of the .whatsit file for honest ones"
     )
-    return replace(dataset, pictures=tuple(replace(picture, split="test") for picture in dataset.pictures))
+    return replace(dataset, pictures=dataset.pictures.with_splits("test"))
 
 
 def calibration_pixels(dataset: Dataset, spec: InputSpec) -> Images:
@@ -82,13 +83,12 @@ def calibration_pixels(dataset: Dataset, spec: InputSpec) -> Images:
     Raises:
         DataError: none can be read.
     """
-    pictures = dataset.of("train") or list(dataset.pictures)
-    ranks: Counter[str] = Counter()
-    ranked: list[tuple[int, int, Picture]] = []
-    for place in np.random.default_rng(0).permutation(len(pictures)):
-        ranked.append((ranks[pictures[place].label], int(place), pictures[place]))
-        ranks[pictures[place].label] += 1
-    chosen = [picture for _, _, picture in sorted(ranked)[:SAMPLES]]
+    pictures = dataset.of("train") or dataset.pictures
+    order = np.random.default_rng(0).permutation(len(pictures))
+    ranks = np.empty(len(pictures), np.int64)  # of each image within its class, in that order
+    for rows in pictures.take(order).rows_by_label().values():
+        ranks[order[rows]] = np.arange(len(rows))
+    chosen = pictures.take(np.argsort(ranks, kind="stable")[:SAMPLES])
     size = (spec.height, spec.width)
     parts = [batch.pixels for batch in decode_batches(chosen, dataset.read, size, rule=spec.resize)]
     pixels = np.concatenate(parts) if parts else np.empty((0, *size, 3), np.uint8)

@@ -19,7 +19,8 @@ from whatsit.evaluation.shipping import Shipped
 from whatsit.evaluation.speed import Speed
 from whatsit.files import from_spreadsheet, write_csv, write_text
 from whatsit.images.datasets import FILES
-from whatsit.images.scan import SPLITS, Dataset, Picture
+from whatsit.images.pictures import SPLITS, Picture, Pictures
+from whatsit.images.scan import Dataset
 from whatsit.run_files import HISTORY, LEAKAGE, METRICS, MODEL, RECIPE, SPLIT, UNREADABLE
 from whatsit.runtime.predictor import Predictor
 from whatsit.training.forecast import MoreTime
@@ -137,7 +138,7 @@ def write_split(folder: Path, dataset: Dataset) -> None:
     write_csv(folder / SPLIT, ("path", "label", "split", "sha256"), rows)
 
 
-def read_split(folder: Path) -> list[Picture]:
+def read_split(folder: Path) -> Pictures:
     """Return the images of a run in order; none where the folder holds no run.
 
     Raises:
@@ -145,12 +146,12 @@ def read_split(folder: Path) -> list[Picture]:
     """
     path = folder / SPLIT
     if not path.is_file():
-        return []
+        return Pictures.of(())
     if (folder / METRICS).is_file():
         read_metrics(folder)  # refuses a newer format
     try:
         with reading(path), path.open(encoding="utf-8", newline="") as file:
-            return [_split_row(row) for row in csv.DictReader(file)]
+            return Pictures.of(map(_split_row, csv.DictReader(file)))
     except RecordError as error:
         raise DataError(f"{error}; which pictures were trained on is not known") from None
 

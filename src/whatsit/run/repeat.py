@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from whatsit.bundle.make import versions
 from whatsit.bundle.read import read_bundle, run_folder
 from whatsit.errors import BundleError, DataError, UsageError
 from whatsit.events import Reporter
 from whatsit.images.leakage import copies_in_test
-from whatsit.images.scan import Dataset, Leakage, Picture
+from whatsit.images.pictures import find_keys
+from whatsit.images.scan import Dataset, Leakage
 from whatsit.run.plan import make_plan
 from whatsit.run.record import read_metrics, read_split, reading
 from whatsit.run_files import METRICS, RECIPE, SPLIT
@@ -38,18 +41,13 @@ class RunToRepeat:
         Raises:
             DataError: an image is gone or has changed, or `split.csv` is damaged.
         """
-        by_name = {picture.name: picture for picture in dataset.pictures}
-        by_digest = {picture.digest: picture for picture in dataset.pictures}
-        pictures: list[Picture] = []
-        missing: list[str] = []
-        for row in read_split(self.folder):
-            found = by_name.get(row.name)
-            if found is None or found.digest != row.digest:
-                found = by_digest.get(row.digest)
-            if found is None:
-                missing.append(row.name)
-            else:
-                pictures.append(replace(found, label=row.label, split=row.split))
+        recorded, there = read_split(self.folder), dataset.pictures
+        rows_by_name = {name: row for row, name in enumerate(there.names())}
+        by_name = np.array([rows_by_name.get(name, -1) for name in recorded.names()], np.int64)
+        same = (by_name >= 0) & (there.keys[by_name] == recorded.keys)
+        rows = np.where(same, by_name, find_keys(recorded.keys, there.keys))
+        missing = [*recorded.take(rows < 0).names()]
+        pictures = there.take(rows[rows >= 0]).labelled_as(recorded.take(rows >= 0))
         if missing:
             raise DataError(
                 f"{dataset.source}: {len(missing):,} of the {len(missing) + len(pictures):,} pictures of {self.folder} are "
@@ -57,10 +55,10 @@ class RunToRepeat:
             )
         if not pictures:
             raise DataError(f"{self.folder / SPLIT}: this file lists no pictures")
-        classes = tuple(sorted({picture.label for picture in pictures}))
+        classes = tuple(sorted(pictures.counts()))
         # The copies that were left out of the earlier splits are no longer among the run's images.
         copies = Leakage(copies=copies_in_test(dataset.pictures))
-        return replace(dataset, pictures=tuple(pictures), classes=classes, leakage=copies)
+        return replace(dataset, pictures=pictures, classes=classes, leakage=copies)
 
     def warn(self, reporter: Reporter) -> None:
         """Warn of what may make the metrics differ from the run's."""

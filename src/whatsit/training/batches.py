@@ -6,7 +6,6 @@ Every batch is a function of the seed, its epoch and its number alone.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,15 +16,18 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.arrays import Float32, Labels
-from whatsit.files import disk_error, reserve
+from whatsit.arrays import Float32, Int64, Labels
 from whatsit.images.batches import decode_batches
-from whatsit.images.scan import Dataset, Picture
+from whatsit.images.pictures import Pictures
+from whatsit.images.scan import Dataset
+from whatsit.images.stored_arrays import is_stored, new_array, release
 from whatsit.training.augment import augment, mix, wants_augmentation
 from whatsit.training.recipe import Recipe
 
 Value = TypeVar("Value")
 EFFECTIVE_BETA = 0.999
+BLOCK, POOL = 128 * 1024, 256 * 1024**2  # bytes of a file that are read together, and within which rows are shuffled
+RELEASED = 64  # steps after which the memory of a file is given back
 IN_MEMORY = 2 * 1024**3  # bytes; more are kept in a file, which the system holds in memory as far as there is any
 
 
@@ -97,21 +99,41 @@ class _Ordered:
     A small last batch would upset the batch norms.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+    def __init__(self, count: int, batch_size: int, seed: int, row_bytes: int = 0) -> None:
+        """Take the number of rows; `row_bytes` of each where they lie in a file."""
         self.steps = math.ceil(count / batch_size)
-        self._count, self._seed = count, seed
+        self._count, self._seed, self._row_bytes = count, seed, row_bytes
         self._epoch, self._order = 0, np.arange(count)
 
-    def rows(self, epoch: int, step: int) -> npt.NDArray[np.int64]:
+    def rows(self, epoch: int, step: int) -> Int64:
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(self._count)
+            rng = np.random.default_rng([self._seed, epoch])
+            self._order = (
+                _in_blocks(rng, self._count, self._row_bytes) if self._row_bytes else rng.permutation(self._count)
+            )
+            self._epoch = epoch
         return self._order[step * self._count // self.steps : (step + 1) * self._count // self.steps]
+
+
+def _in_blocks(rng: np.random.Generator, count: int, row_bytes: int) -> Int64:
+    """Return an order by which a file of rows is read in blocks.
+
+    Blocks of neighbouring rows are shuffled, and then the rows of every few thousand blocks among each other.
+    """
+    block = max(1, BLOCK // row_bytes)
+    pool = max(1, POOL // row_bytes)
+    order = (rng.permutation(-(-count // block))[:, None] * block + np.arange(block)).ravel()
+    order = order[order < count]
+    for start in range(0, count, pool):
+        rng.shuffle(order[start : start + pool])
+    return order
 
 
 class FeatureBatches:
     """Batches of features; each view is an array `[N, F]`, N as in `labels`.
 
-    An epoch has every view of every picture or, where they take `turns`, one, as `PictureBatches` has it.
+    An epoch has every view of every picture or, where they take `turns`, one, as `PictureBatches` has it. Views in
+    files are read in blocks.
     """
 
     def __init__(
@@ -125,7 +147,8 @@ class FeatureBatches:
         turns: bool = False,
     ) -> None:
         self._views, self._labels, self._targets = list(views), labels, targets
-        self._order = _Ordered(len(labels) * (1 if turns else len(views)), batch_size, seed)
+        row_bytes = views[0].strides[0] if is_stored(views[0]) else 0
+        self._order = _Ordered(len(labels) * (1 if turns else len(views)), batch_size, seed, row_bytes)
         self._first = np.random.default_rng(seed).integers(len(views), size=len(labels)) if turns else None
         self.steps = self._order.steps
 
@@ -139,6 +162,8 @@ class FeatureBatches:
         for number, view in enumerate(self._views):
             mine = rows // count == number
             features[mine] = view[rows[mine] % count]
+            if step % RELEASED == 0:
+                release(view)
         labels = self._labels[rows % count]
         return features, self._targets.rows[labels], self._targets.weights[labels]
 
@@ -201,14 +226,14 @@ def ahead(make: Callable[[int], Value], numbers: Iterable[int], depth: int = 3) 
 class DecodedPictures:
     """The images of a split that could be read, decoded to one size."""
 
-    pictures: list[Picture]
+    pictures: Pictures
     pixels: npt.NDArray[np.uint8]  # [len(pictures), height, width, 3]
     failed: list[tuple[str, str]]  # (name, reason) of the others
 
 
 def decode_all(
     dataset: Dataset,
-    pictures: Sequence[Picture],
+    pictures: Pictures,
     size: tuple[int, int],
     folder: Path,
     progress: Callable[[int, int], None],
@@ -219,24 +244,15 @@ def decode_all(
 
     Raises `DiskError` where the file cannot be written.
     """
-    shape = (len(pictures), *size, 3)
-    pixels = np.empty(shape, np.uint8) if np.prod(shape, dtype=np.int64) <= IN_MEMORY else _on_disk(shape, folder)
-    good: list[Picture] = []
+    pixels = new_array((len(pictures), *size, 3), np.uint8, folder=folder, in_memory=IN_MEMORY)
+    read = np.ones(len(pictures), bool)
     failed: list[tuple[str, str]] = []
+    done = kept = 0
     for batch in decode_batches(pictures, dataset.read, size, batch_size=64):
-        pixels[len(good) : len(good) + len(batch.pixels)] = batch.pixels
-        good += batch.good
+        pixels[kept : kept + len(batch.pixels)] = batch.pixels
+        read[[done + place for place in batch.errors]] = False
         failed += [(picture.name, str(error)) for picture, error in batch.failed]
-        progress(len(good) + len(failed), len(pictures))
-    return DecodedPictures(good, pixels[: len(good)], failed)
-
-
-def _on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.uint8]:
-    """Return an array in a file that vanishes with the process."""
-    size = int(np.prod(shape, dtype=np.int64))
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:  # the array holds on to its contents
-            reserve(file, size)
-            return np.memmap(file, np.uint8, "r+", shape=shape)
-    except OSError as error:
-        raise disk_error(folder, error) from None
+        kept, done = kept + len(batch.pixels), done + len(batch.lot)
+        release(pixels)
+        progress(done, len(pictures))
+    return DecodedPictures(pictures.take(read), pixels[:kept], failed)

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from whatsit.arrays import Labels
 from whatsit.engines import open_engine
 from whatsit.errors import DataError
 from whatsit.events import SILENT, Reporter, Work
 from whatsit.images.batches import decode_batches
-from whatsit.images.scan import Dataset, label_numbers, typical_size
+from whatsit.images.pictures import Pictures
+from whatsit.images.scan import Dataset, typical_size
 from whatsit.models.network import AnyNetwork, as_network
 from whatsit.run_files import CHECKPOINTS
 from whatsit.training.batches import DecodedPictures, decode_all
@@ -72,9 +71,9 @@ class Context:
         """Return the path of a file by which an interrupted training continues."""
         return self.folder / CHECKPOINTS / name
 
-    def labels(self, pictures: Any) -> Labels:
+    def labels(self, pictures: Pictures) -> Labels:
         """Return the number of the class of each image, int `[N]`."""
-        return np.array(label_numbers(pictures, self.dataset.classes))
+        return pictures.numbers(self.dataset.classes)
 
     def decode(self, split: str) -> DecodedPictures:
         """Return the images of a split at the size that the network takes."""
@@ -125,7 +124,7 @@ def require_every_class(dataset: Dataset) -> Dataset:
 
     Raises `DataError` where a class has no training image, or there is none to validate on.
     """
-    have = {picture.label for picture in dataset.of("train")}
+    have = dataset.of("train").counts()
     missing = [label for label in dataset.classes if label not in have]
     if missing or not dataset.of("validation"):
         what = f"training picture of the class '{missing[0]}'" if missing else "validation picture"

@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.arrays import Float16
+from whatsit.arrays import Float16, Int64
 from whatsit.cache import cache_folder
 from whatsit.engines import Engine, Images, available, open_engine, training_precision
 from whatsit.events import SILENT, Reporter, Work
 from whatsit.files import DiskError
 from whatsit.images.batches import Batch, decode_batches
 from whatsit.images.decode import RESIZE_RULE
+from whatsit.images.pictures import Keys, Pictures
 from whatsit.images.row_cache import SHARD, RowCache
-from whatsit.images.scan import Dataset, Picture
+from whatsit.images.scan import Dataset
+from whatsit.images.stored_arrays import IN_MEMORY, keep_rows, new_array, release
 from whatsit.images.views import apply_view
 from whatsit.models.network import AnyNetwork, as_network
 
@@ -36,8 +38,8 @@ _HALF_MAX = 65504.0
 class Features:
     """The features of the pictures that could be read."""
 
-    pictures: list[Picture]
-    views: dict[str, Float16]  # view -> [len(pictures), F]
+    pictures: Pictures
+    views: dict[str, Float16]  # view -> [len(pictures), F]; in files where they are large
     failed: list[tuple[str, str]]  # (name, reason) of the others
 
 
@@ -58,13 +60,14 @@ def feature_cache(graph: bytes, precision: str, width: int, folder: Path | None 
 
 def extract(
     dataset: Dataset,
-    pictures: Sequence[Picture],
+    pictures: Pictures,
     network: OpenNetwork,
     *,
     views: Sequence[str] = ("original",),
     cache: RowCache | None = None,
     progress: Callable[[int, int], None] | None = None,
     warn: Callable[[str], None] | None = None,
+    in_memory: int = IN_MEMORY,
 ) -> Features:
     """Return the features of images, from the cache where it has them.
 
@@ -76,12 +79,15 @@ def extract(
         cache: of the features, a part for each view.
         progress: takes (done, total).
         warn: takes a warning, once, when the disk is too full for the cache.
+        in_memory: bytes, of all views; more are in files (see `images/stored_arrays.py`).
     """
-    values = {view: np.zeros((len(pictures), network.width), np.float16) for view in views}
-    missing = _fill_from_cache(pictures, values, cache) if cache else list(range(len(pictures)))
+    share = in_memory // len(views)
+    values = {view: new_array((len(pictures), network.width), np.float16, in_memory=share) for view in views}
+    keys = pictures.keys
+    missing = _fill_from_cache(keys, values, cache) if cache else np.arange(len(pictures))
     failed: dict[int, str] = {}
     done = len(pictures) - len(missing)
-    keeper = _Keeper(cache, pictures, values, warn)
+    keeper = _Keeper(cache, keys, values, warn)
     for rows, outputs in _run(dataset, pictures, missing, network, views, failed):
         for view, output in zip(views, outputs, strict=True):
             values[view][rows] = _half(output)
@@ -90,12 +96,10 @@ def extract(
         if progress:
             progress(done + len(failed), len(pictures))
     keeper.flush()
-    if not failed:
-        return Features(list(pictures), values, [])
-    good = [i for i in range(len(pictures)) if i not in failed]
+    good = np.delete(np.arange(len(pictures)), [*failed])
     return Features(
-        [pictures[i] for i in good],
-        {view: array[good] for view, array in values.items()},
+        pictures.take(good) if failed else pictures,
+        {view: keep_rows(array, good) for view, array in values.items()},
         [(pictures[i].name, reason) for i, reason in sorted(failed.items())],
     )
 
@@ -114,11 +118,11 @@ class _Keeper:
     def __init__(
         self,
         cache: RowCache | None,
-        pictures: Sequence[Picture],
+        keys: Keys,
         values: dict[str, Float16],
         warn: Callable[[str], None] | None,
     ) -> None:
-        self._cache, self._pictures, self._values, self._warn = cache, pictures, values, warn
+        self._cache, self._keys, self._values, self._warn = cache, keys, values, warn
         self._rows: list[int] = []
 
     def add(self, rows: list[int]) -> None:
@@ -128,29 +132,27 @@ class _Keeper:
 
     def flush(self) -> None:
         rows, self._rows = self._rows, []
-        if not self._cache or not rows:
-            return
-        try:
-            for view, values in self._values.items():
-                self._cache.add(view, [self._pictures[i].digest for i in rows], values[rows])
-        except DiskError as error:
-            self._cache = None
-            if self._warn:
-                self._warn(f"features are not kept for the next run: {error}")
+        if self._cache and rows:
+            try:
+                for view, values in self._values.items():
+                    self._cache.add(view, self._keys[rows], values[rows])
+            except DiskError as error:
+                self._cache = None
+                if self._warn:
+                    self._warn(f"features are not kept for the next run: {error}")
+        for values in self._values.values():
+            release(values)
 
 
-def _fill_from_cache(pictures: Sequence[Picture], values: dict[str, Float16], cache: RowCache) -> list[int]:
+def _fill_from_cache(keys: Keys, values: dict[str, Float16], cache: RowCache) -> Int64:
     """Copy what the cache has; return the rows of which a view is missing."""
-    digests = [picture.digest for picture in pictures]
-    filled = [cache.fill(view, digests, array) for view, array in values.items()]
-    everywhere = set.intersection(*filled)
-    return [row for row in range(len(pictures)) if row not in everywhere]
+    return np.flatnonzero(~np.all([cache.fill(view, keys, array) for view, array in values.items()], axis=0))
 
 
 def _run(
     dataset: Dataset,
-    pictures: Sequence[Picture],
-    rows: Sequence[int],
+    pictures: Pictures,
+    rows: Int64,
     network: OpenNetwork,
     views: Sequence[str],
     failed: dict[int, str],
@@ -166,7 +168,8 @@ def _run(
                 for view in views:
                     yield apply_view(batch.pixels, view)
 
-    batches = decode_batches(rows, lambda row: dataset.read(pictures[row]), network.size, batch_size=8)
+    numbers = map(int, rows)
+    batches = decode_batches(numbers, lambda row: dataset.read(pictures[row]), network.size, batch_size=8)
     outputs = network.engine.stream(inputs(batches))
     for first in outputs:
         results = [first[0], *(next(outputs)[0] for _ in views[1:])]
@@ -194,28 +197,31 @@ class FrozenNetwork:
         network = as_network(network)
         return cls(network.features_graph(), network.width, network.size)
 
-    def features(self, dataset: Dataset, split: str, views: tuple[str, ...], reporter: Reporter) -> Features:
+    def features(
+        self, dataset: Dataset, split: str, views: tuple[str, ...], reporter: Reporter, in_memory: int = IN_MEMORY
+    ) -> Features:
         """Return the features of a split, from the cache where it has them."""
         advance = reporter.stage(f"Computing features ({split})", Work.FEATURES, split)
-        pictures, warn = dataset.of(split), reporter.warn
-        return extract(dataset, pictures, self._network, views=views, cache=self._cache, progress=advance, warn=warn)
+        pictures, warn, cache = dataset.of(split), reporter.warn, self._cache
+        return extract(
+            dataset, pictures, self._network, views=views, cache=cache, progress=advance, warn=warn, in_memory=in_memory
+        )
 
-    def cached(self, dataset: Dataset, pictures: list[Picture], reporter: Reporter) -> Features:
+    def cached(self, dataset: Dataset, pictures: Pictures, reporter: Reporter) -> Features:
         """Return the features of these images, from the cache where it has them."""
         advance = reporter.stage("Computing features", Work.FEATURES)
         return extract(dataset, pictures, self._network, cache=self._cache, progress=advance, warn=reporter.warn)
 
     def uncached(
-        self, dataset: Dataset, pictures: list[Picture], views: tuple[str, ...], reporter: Reporter = SILENT
+        self, dataset: Dataset, pictures: Pictures, views: tuple[str, ...], reporter: Reporter = SILENT
     ) -> Features:
         """Return the features of these images, without a cache."""
         advance = reporter.stage("Computing features (tuned network)", Work.FEATURES)
         return extract(dataset, pictures, self._network, views=views, progress=advance)
 
-    def missing(self, pictures: list[Picture], views: tuple[str, ...]) -> int:
+    def missing(self, pictures: Pictures, views: tuple[str, ...]) -> int:
         """Return the number of features that the cache has not, over all views."""
-        digests = [picture.digest for picture in pictures]
-        return sum(self._cache.missing(view, digests) for view in views)
+        return sum(self._cache.missing(view, pictures.keys) for view in views)
 
     def bytes(self, pictures: int, views: tuple[str, ...]) -> int:
         """Return the bytes that the features of that many images take."""

@@ -94,8 +94,8 @@ def _data(context: Context, labels: npt.NDArray[np.int64], bottom: FrozenNetwork
     targets = Targets.of(labels, len(context.dataset.classes), recipe)
     views = ("original", "flip") if recipe.flip else ("original",)
     if bottom and not wants_live_pictures(recipe) and bottom.bytes(len(labels), views) <= IN_MEMORY:
-        train = bottom.features(context.dataset, "train", views, context.reporter)
-        held = bottom.features(context.dataset, "validation", context.test_views, context.reporter)
+        train = bottom.features(context.dataset, "train", views, context.reporter, IN_MEMORY)
+        held = bottom.features(context.dataset, "validation", context.test_views, context.reporter, IN_MEMORY)
         context.require_all([*train.failed, *held.failed])
         arrays = [train.views[view] for view in views]
         batches = FeatureBatches(arrays, labels, targets, recipe.batch_size, recipe.seed, turns=True)
@@ -121,7 +121,7 @@ def _finish(head: FrozenHead, shipped: Any, fitted: Fitted, logits: npt.NDArray[
     rows = enough_rows(head.train_labels, classes, context.recipe.seed)
     pictures = context.dataset.of("train")
     network = FrozenNetwork.of_model(shipped)
-    embedding = network.uncached(context.dataset, [pictures[row] for row in rows], ("original",), context.reporter)
+    embedding = network.uncached(context.dataset, pictures.take(rows), ("original",), context.reporter)
     context.require_all(embedding.failed)
     known = fit_mahalanobis(embedding.views["original"], head.train_labels[rows], classes, context.recipe.seed)
     return finish(context, shipped, fitted, head.validation_labels, logits, known, frozen, probe)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.arrays import Float16, Labels
+from whatsit.images.stored_arrays import pieces
 from whatsit.models import classifier
 from whatsit.models.network import Network
 from whatsit.training.batches import FeatureBatches, Targets
@@ -19,7 +20,7 @@ from whatsit.training.history import CHOSEN_BY
 from whatsit.training.loop import Task, fit
 from whatsit.training.probe import fit_probe
 from whatsit.training.resolve import working_batch_size
-from whatsit.training.trainer import Fitted, in_slices, logits_of_views
+from whatsit.training.trainer import Fitted, logits_of_views, losses_of
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ def _mean_and_variance(views: list[Float16]) -> tuple[npt.NDArray[Any], npt.NDAr
     width, count = views[0].shape[1], sum(len(view) for view in views)
     total, squares = np.zeros(width), np.zeros(width)
     for view in views:
-        for start in range(0, len(view), 1024):
-            chunk = view[start : start + 1024].astype(np.float64)
+        for some in pieces(view, 1024):
+            chunk = some.astype(np.float64)
             total += chunk.sum(axis=0)
             squares += np.square(chunk).sum(axis=0)
     mean = total / count
@@ -96,7 +97,7 @@ def fit_probe_head(context: Context, network: Network, seen: Seen) -> Head:
     best = {
         "stage": f"{context.stage_prefix}probe",
         "epoch": 1,
-        "loss": float(log_losses(in_slices(model, train), seen.labels).mean()),
+        "loss": float(losses_of(model, train, seen.labels).mean()),
         "accuracy": float((probe.predict(train) == seen.labels).mean()),
         "val_loss": float(log_losses(logits, seen.held_labels).mean()),
         "val_accuracy": float((logits.argmax(axis=1) == seen.held_labels).mean()),

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from whatsit.arrays import Array, Labels
 from whatsit.events import Reporter
-from whatsit.images.scan import SPLITS, Dataset, label_numbers
+from whatsit.images.pictures import SPLITS
+from whatsit.images.scan import Dataset
 from whatsit.training.features import FrozenNetwork
 from whatsit.training.probe import RIDGES, Moments, Standard, best_penalty, trial_of
 
@@ -83,7 +84,6 @@ def learning_curve_of(
     parts = []
     for name in SPLITS:
         found = frozen.features(dataset, name, ("original",), reporter)
-        labels = np.array(label_numbers(found.pictures, dataset.classes))
-        parts.append((found.views["original"][:, -width:], labels))
+        parts.append((found.views["original"][:, -width:], found.pictures.numbers(dataset.classes)))
     train, validation, test = parts
     return learning_curve(train, validation, test, len(dataset.classes), seed)

@@ -7,11 +7,13 @@ It takes a second, cannot diverge, and needs no choice of a learning rate: what 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from whatsit.arrays import Array, Labels
+from whatsit.images.stored_arrays import is_stored, pieces, release
 
 RIDGES = (3.0, 0.3, 0.03, 0.003)  # penalties, times the number of images; of equally good ones the larger is taken
 TRIAL = 2000  # validation images by which the penalty is chosen
@@ -69,6 +71,7 @@ class Standard:
         Those that hardly vary are not scaled up.
         """
         some = features[:: max(1, len(features) // _SLICE)].astype(np.float32)
+        release(features)
         scale = some.std(axis=0)
         return cls(some.mean(axis=0), scale + 0.1 * scale.mean() + 1e-9)
 
@@ -88,13 +91,16 @@ class LinearProbe:
 
     def scores(self, features: Array) -> Array:
         """Return the regression's values, float32 `[N, K]`: about 1 for the class."""
-        parts = (features[start : start + _SLICE] for start in range(0, len(features), _SLICE))
-        return np.concatenate([self.standard.apply(part) @ self.weights + self.offset for part in parts])
+        return np.concatenate([*self._parts(features)])
 
     def predict(self, features: Array) -> Labels:
         """Return the class of the largest score, int `[N]`."""
-        found: Labels = self.scores(features).argmax(axis=1)
-        return found
+        return np.concatenate([scores.argmax(axis=1) for scores in self._parts(features)])
+
+    def _parts(self, features: Array) -> Iterator[Array]:
+        """Yield the scores of some images at a time."""
+        for part in pieces(features, _SLICE):
+            yield self.standard.apply(part) @ self.weights + self.offset
 
 
 class Moments:
@@ -114,9 +120,12 @@ class Moments:
 
     def add(self, features: Array, labels: Labels, rows: Labels) -> None:
         """Add the images in these rows of features `[N, F]` and labels `[N]`."""
+        if is_stored(features):
+            rows = np.sort(rows)  # a file is read from its start to its end
         for start in range(0, len(rows), _SLICE):
             part = rows[start : start + _SLICE]
             x = self._standard.apply(features[part])
+            release(features)
             self._sum += x.sum(axis=0, dtype=np.float64)
             self._cross += x.T @ np.eye(self._classes, dtype=np.float32)[labels[part]]
             self._labels = np.append(self._labels, labels[part])

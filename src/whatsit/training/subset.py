@@ -7,10 +7,10 @@ import time
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from whatsit.arrays import Int64
 from whatsit.files import write_text
-from whatsit.images.scan import Picture
+from whatsit.images.pictures import Pictures
 from whatsit.training.clock import duration
 from whatsit.training.context import Context
 from whatsit.training.features import FrozenNetwork
@@ -31,7 +31,7 @@ def choose_images(context: Context, frozen: FrozenNetwork, share: float) -> Cont
         context = _within_time(context, frozen, share)
         if not context.clock.limited:
             return context
-        kept = [picture.digest.hex() for picture in context.dataset.of("train")]
+        kept = [key.hex() for key in context.dataset.of("train").digests()]
         write_text(path, json.dumps({"views": context.recipe.views, "train": kept}) + "\n")
         return context
     chosen = json.loads(path.read_text(encoding="utf-8"))
@@ -39,7 +39,8 @@ def choose_images(context: Context, frozen: FrozenNetwork, share: float) -> Cont
 
 
 def _with_pictures(context: Context, train: set[str], views: tuple[str, ...]) -> Context:
-    chosen = tuple(p for p in context.dataset.pictures if p.split != "train" or p.digest.hex() in train)
+    pictures = context.dataset.pictures
+    chosen = pictures.take(~pictures.where("train") | pictures.among(map(bytes.fromhex, train)))
     return replace(
         context, dataset=replace(context.dataset, pictures=chosen), recipe=replace(context.recipe, views=views)
     )
@@ -56,7 +57,7 @@ def _within_time(context: Context, frozen: FrozenNetwork, share: float) -> Conte
     if not missing:
         return context
     order = np.random.default_rng(context.recipe.seed).permutation(len(train))
-    sample = [train[row] for row in order[:SAMPLE]]
+    sample = train.take(order[:SAMPLE])
     started = time.perf_counter()
     frozen.uncached(context.dataset, sample, views)
     per_view = (time.perf_counter() - started) / (len(sample) * len(views))
@@ -77,7 +78,7 @@ def _within_time(context: Context, frozen: FrozenNetwork, share: float) -> Conte
             f"and the features of {fewest:,} training pictures and of those for validation take about "
             f"{duration(per_view * (fewest + held))} on this machine; give more time"
         )
-    kept = {train[row].digest.hex() for row in _of_every_class(train, order)[:pictures]}
+    kept = {key.hex() for key in train.take(_of_every_class(train, order)[:pictures]).digests()}
     if not context.brief:
         context.reporter.warn(
             f"the time limit is short for these pictures: {len(kept):,} of {len(train):,} training pictures are used"
@@ -86,9 +87,7 @@ def _within_time(context: Context, frozen: FrozenNetwork, share: float) -> Conte
     return _with_pictures(context, kept, ("original",))
 
 
-def _of_every_class(pictures: list[Picture], order: npt.NDArray[np.int64]) -> list[int]:
+def _of_every_class(pictures: Pictures, order: Int64) -> Int64:
     """Return the order, with an image of each class moved to its front."""
-    first: dict[str, int] = {}
-    for row in order:
-        first.setdefault(pictures[row].label, int(row))
-    return list(dict.fromkeys([*first.values(), *(int(row) for row in order)]))
+    first = np.sort(np.unique(pictures.labels[order], return_index=True)[1])
+    return np.concatenate([order[first], np.delete(order, first)])

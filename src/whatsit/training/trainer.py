@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.arrays import Float32
+from whatsit.arrays import Float32, Labels
+from whatsit.images.stored_arrays import pieces
+from whatsit.training.calibration import log_losses
 from whatsit.training.history import Epoch
 from whatsit.training.optimizer import NOT_DECAYED, make_optimizer
 from whatsit.training.recipe import Recipe
@@ -129,12 +131,25 @@ def in_slices(model: keras.Model, inputs: npt.NDArray[Any]) -> npt.NDArray[np.fl
 
     Half precision is widened first.
     """
+    return np.concatenate([*_slices(model, inputs)])
+
+
+def losses_of(model: keras.Model, inputs: npt.NDArray[Any], labels: Labels) -> npt.NDArray[np.float64]:
+    """Return `log_losses` of a model's logits, which are never in memory as a whole."""
+    parts, start = [], 0
+    for logits in _slices(model, inputs):
+        parts.append(log_losses(logits, labels[start : start + len(logits)]))
+        start += len(logits)
+    return np.concatenate(parts)
+
+
+def _slices(model: keras.Model, inputs: npt.NDArray[Any]) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield the outputs of a model for some inputs at a time."""
     import tensorflow as tf
 
-    count = _at_a_time(model)
-    slices = (inputs[start : start + count] for start in range(0, len(inputs), count))
-    wide = (part.astype(np.float32) if part.dtype == np.float16 else part for part in slices)
-    return np.concatenate([np.asarray(tf.cast(model(part, training=False), tf.float32)) for part in wide])
+    for part in pieces(inputs, _at_a_time(model)):
+        wide = part.astype(np.float32) if part.dtype == np.float16 else part
+        yield np.asarray(tf.cast(model(wide, training=False), tf.float32))
 
 
 def _at_a_time(model: keras.Model) -> int:

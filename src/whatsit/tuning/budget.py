@@ -83,8 +83,8 @@ class Budget:
         """Return the seconds for features that no trial computed."""
         if trained.frozen is None:
             return 0.0
-        seen = {picture.name for picture in self._part.of("train")}
-        others = [picture for picture in self._whole.of("train") if picture.name not in seen]
+        whole = self._whole.of("train")
+        others = whole.take(~whole.named(self._part.of("train").names()))
         return trained.frozen.missing(others, trained.recipe.views) * self._paces[_network_of(trained.recipe)]
 
 

@@ -204,10 +204,10 @@ def images_for_trials(dataset: Dataset, recipe: Recipe) -> Dataset:
     """
     train = dataset.of("train")
     if recipe.model not in SCRATCH_MODELS and len(train) > ENOUGH:
-        part = replace(dataset, pictures=tuple(train))
-        train = list(limit_pictures(part, math.ceil(ENOUGH / len(dataset.classes)), recipe.seed).pictures)
-    kept = {picture.name for picture in (*train, *dataset.of("validation"))}
-    return replace(dataset, pictures=tuple(picture for picture in dataset.pictures if picture.name in kept))
+        part = replace(dataset, pictures=train)
+        train = limit_pictures(part, math.ceil(ENOUGH / len(dataset.classes)), recipe.seed).pictures
+    kept = {*train.names(), *dataset.of("validation").names()}
+    return replace(dataset, pictures=dataset.pictures.take(dataset.pictures.named(kept)))
 
 
 def for_trial(recipe: Recipe) -> Recipe:

@@ -17,7 +17,8 @@ from whatsit.events import SILENT, Reporter
 from whatsit.images.batches import decode_batches
 from whatsit.images.data import open_data, split_data
 from whatsit.images.folds import deal_folds
-from whatsit.images.scan import Dataset, label_numbers
+from whatsit.images.pictures import SPLITS, label_numbers
+from whatsit.images.scan import Dataset
 from whatsit.run.plan import make_plan
 from whatsit.training.clock import Clock
 from whatsit.training.recipe import Recipe
@@ -84,7 +85,7 @@ def cross_validate(
         DataError: a class has too few images, or the folder comes with splits; otherwise as `train` does.
     """
     dataset = open_data(folder, reporter)
-    if any(picture.split for picture in dataset.pictures):
+    if not dataset.pictures.where(None).all():
         raise DataError(
             f"{folder}: these pictures come with splits; cross-validation makes its own; give class folders"
         )
@@ -93,11 +94,8 @@ def cross_validate(
     total = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
     with tempfile.TemporaryDirectory(prefix="whatsit-") as scratch:
         for fold in range(folds):
-            dealt = [
-                replace(picture, split="test" if part == fold else "train")
-                for picture, part in zip(dataset.pictures, parts, strict=True)
-            ]
-            fresh = split_data(replace(dataset, pictures=tuple(dealt)), plan.seed, SILENT)
+            splits = np.where(parts == fold, SPLITS.index("test"), SPLITS.index("train"))
+            fresh = split_data(replace(dataset, pictures=dataset.pictures.with_splits(splits)), plan.seed, SILENT)
             total += _confusion(fresh, plan, Path(scratch) / str(fold))
     return CrossValidation(dataset.classes, tuple(tuple(map(int, row)) for row in total), folds)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from whatsit.bundle.read import run_folder
 from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
 from whatsit.events import SILENT, Reporter
 from whatsit.images.data import open_data, report_data, report_unreadable, require_classes
-from whatsit.run.record import splits_of
+from whatsit.images.pictures import Pictures
+from whatsit.run.record import read_split
 from whatsit.run_files import METRICS
 from whatsit.runtime.predictor import Predictor
 
@@ -25,10 +28,10 @@ def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", repo
     dataset = open_data(data, reporter)
     report_data(dataset, reporter)
     require_classes(dataset, predictor.classes)
-    pictures = dataset.of("test") or list(dataset.pictures)
+    pictures = dataset.of("test") or dataset.pictures
     folder = run_folder(model)
-    splits = splits_of(folder) if folder else {}
-    if seen := sum(splits.get(picture.digest, "test") != "test" for picture in pictures):
+    recorded = read_split(folder) if folder else Pictures.of(())
+    if seen := int(np.isin(pictures.keys, recorded.take(~recorded.where("test")).keys).sum()):
         reporter.warn(
             f"{seen:,} of these {len(pictures):,} pictures were used in training, so the metrics flatter the model; "
             f"the honest ones are in {folder}/{METRICS}"

@@ -20,7 +20,7 @@ from whatsit.evaluation.exploration import GROUPS, SINGLE
 from whatsit.events import SILENT
 from whatsit.images.data import scan_data
 from whatsit.images.edits import Edit, Key, add_edits, in_force, key_of, read_edits
-from whatsit.images.scan import Picture
+from whatsit.images.pictures import Picture
 from whatsit.verbs.explore import explore_folder
 
 KINDS = ("label", *reversed(GROUPS), *SINGLE)  # of findings, the most urgent first

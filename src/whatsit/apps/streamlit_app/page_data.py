@@ -19,7 +19,7 @@ from whatsit.errors import ImageError
 from whatsit.images.decode import decode_within
 from whatsit.images.edits import edits_path, key_of
 from whatsit.images.names import plain
-from whatsit.images.scan import Picture
+from whatsit.images.pictures import Picture
 
 IN_GROUP = 6  # pictures shown of a group
 SHOWN_EDITS = 200  # the newest
