@@ -62,6 +62,12 @@ def main(model: str, manifest: str, answers: str) -> None:
     import ray
     from ray.cluster_utils import Cluster
 
+    from whatsit.images.audit import audit_cache
+    from whatsit.images.manifest import Manifest
+    from whatsit.images.manifest_data import ManifestStore
+    from whatsit.images.places import open_place
+    from whatsit.images.workers import Work
+    from whatsit.scale.workers import ShardWorkers
     from whatsit.verbs.predict_shards import predict_shards
 
     results: dict[str, object] = {}
@@ -96,6 +102,15 @@ def main(model: str, manifest: str, answers: str) -> None:
     run("machine lost", lambda: all_of(lost, signal.SIGKILL))
     frozen = cluster.add_node(num_cpus=1)
     run("machine frozen", lambda: all_of(frozen, signal.SIGSTOP))
+    store = ManifestStore(Manifest(open_place(manifest)))
+    found: dict[int, str] = {}
+    measuring = Work("measure", {}, b"", audit_cache(Path(answers)).width)
+
+    def take(places, handled) -> None:
+        found.update((place, f"{one.digest.hex()} {len(one.data)}") for place, one in zip(places, handled, strict=True))
+
+    ShardWorkers(store, cluster.address, None).handle(measuring, [*store.rows], take)
+    results["measured"] = [found[place] for place in range(len(store.rows))]
     results["left in home"] = sorted(path.name for path in Path(answers).glob(".*"))
     said.write(json.dumps(results))
     said.close()

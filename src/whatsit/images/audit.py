@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field, fields
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -128,12 +129,17 @@ def _colour(image: Image.Image) -> float:
     return float(ImageStat.Stat(ImageChops.subtract(most, least)).mean[0])
 
 
+def audit_cache(folder: Path) -> RowCache:
+    """Return the cache of `measured_row` of files, in the part `rows`."""
+    return RowCache(folder / "audit" / _KEY, _ROW.itemsize, np.uint8)
+
+
 def audit(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Audit:
     """Measure every image; the unreadable ones are listed, after those of the scan.
 
     Measurements are cached by file contents (see `images/row_cache.py`), so that only new images are measured the next time.
     """
-    cache = RowCache(cache_folder() / "audit" / _KEY, _ROW.itemsize, np.uint8)
+    cache = audit_cache(cache_folder())
     pictures, total = dataset.pictures, len(dataset.pictures)
     rows = new_array((total, _ROW.itemsize), np.uint8)
     there = cache.fill("rows", pictures.keys, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from whatsit.images.datasets import FILES, load_named
 from whatsit.images.edits import apply_edits, read_edits
 from whatsit.images.groups import Alike, connect, without_giants
 from whatsit.images.leakage import copies_in_test, with_leakage
+from whatsit.images.manifest import holds_manifest
+from whatsit.images.manifest_data import ManifestStore, list_manifest, measure_by
 from whatsit.images.near import near_pairs_of
 from whatsit.images.pictures import SPLITS
 from whatsit.images.scan import Dataset, Named, scan, take_fingerprints, without_unreadable
@@ -24,18 +26,23 @@ from whatsit.images.shortage import require_trainable
 from whatsit.images.split import limit as limit_images
 from whatsit.images.split import split
 from whatsit.images.walk import describe
+from whatsit.images.workers import Workers
+
+Hire = Callable[[ManifestStore], Workers]  # returns the workers for a store's images
 
 
-def open_data(data: str | Path, reporter: Reporter) -> Dataset:
+def open_data(data: str | Path, reporter: Reporter, workers: Hire | None = None) -> Dataset:
     """Return the data set behind a path or a name, with its log of edits applied.
+
+    `workers` are for the images of a manifest.
 
     Raises `UsageError` where there is none, else as `scan_data` and `apply_edits` do.
     """
-    dataset = scan_data(data, reporter)
+    dataset = scan_data(data, reporter, workers)
     return apply_edits(dataset, read_edits(data))
 
 
-def scan_data(data: str | Path, reporter: Reporter) -> Dataset:
+def scan_data(data: str | Path, reporter: Reporter, workers: Hire | None = None) -> Dataset:
     """Return the data set behind a path or a name, without edits.
 
     Raises `UsageError` where there is none, else as `scan` does.
@@ -43,6 +50,13 @@ def scan_data(data: str | Path, reporter: Reporter) -> Dataset:
     text = str(data)
     if not text.strip():
         raise UsageError("DATA is empty; give a folder, an archive, a CSV file or the name of a data set")
+    if holds_manifest(text):
+        dataset, advance = list_manifest(text, workers), reporter.stage("Reading the pictures", Work.READING)
+        return measure_by(dataset.workers, dataset, advance) if dataset.workers else take_fingerprints(dataset, advance)
+    if workers:
+        raise UsageError(
+            f"{text[:200]}: workers need a manifest; make one with: whatsit shard {text[:200]} --out PLACE"
+        )
     exists = _exists(text)
     if text in FILES and not exists:
         dataset = load_named(text, progress=reporter.stage(f"Downloading {text}") if FILES[text] else None)

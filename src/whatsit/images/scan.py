@@ -19,13 +19,14 @@ import numpy as np
 
 from whatsit.errors import DataError, ImageError
 from whatsit.images.csv_rows import Row, read_rows
-from whatsit.images.decode import picture_size
+from whatsit.images.decode import Pixels, picture_size
 from whatsit.images.formats import EXTENSIONS
 from whatsit.images.layout import SPLIT_NAMES, Layout, find_layout, split_of
 from whatsit.images.names import label_fault
 from whatsit.images.pictures import SPLITS, Names, Picture, Pictures
 from whatsit.images.stores import FolderStore, Store, TarStore, ZipStore
 from whatsit.images.walk import LeftOut, describe, holds_pictures
+from whatsit.images.workers import Workers
 
 _ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
@@ -56,6 +57,7 @@ class Dataset:
     notes: tuple[str, ...] = ()  # what else the user should know, a sentence each
     listed: Pictures = field(default_factory=lambda: Pictures.of(()))  # as DATA lists them, before any was left out
     leakage: Leakage = Leakage()  # from the other splits into test; known once it is split
+    workers: Workers | None = None  # who can work on the images, where it is not this process
 
     def __post_init__(self) -> None:
         for name in ("pictures", "listed"):  # any images will do
@@ -251,6 +253,11 @@ def take_fingerprints(dataset: Dataset, progress: Callable[[int, int], None] | N
                     unreadable.append((batch[place].name, result))
             if progress:
                 progress(start + len(batch), total)
+    return with_digests(dataset, digests, unreadable)
+
+
+def with_digests(dataset: Dataset, digests: Pixels, unreadable: Iterable[tuple[str, str]]) -> Dataset:
+    """Return the data set with the SHA-256 of its files, uint8 `[N, 32]`; rows of zeros are of the unreadable ones."""
     listed = dataset.pictures.with_digests(digests)
     left = without_unreadable(dataset, unreadable)
     return replace(left, pictures=listed.take(digests.any(axis=1).astype(bool)), listed=listed)

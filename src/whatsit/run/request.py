@@ -44,6 +44,8 @@ class Request:
     tensorboard: bool = False
     report: bool = True
     criteria: str | Path | None = None
+    workers: int | None = None
+    ray: str | None = None
 
     def check(self) -> RunSpec:
         """Return the run that is asked for.

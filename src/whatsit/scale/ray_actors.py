@@ -44,9 +44,11 @@ class Worker:
                 f"a machine of the cluster has whatsit {__version__}, this one {version}; install the same everywhere"
             )
         self._folder = tempfile.TemporaryDirectory(prefix="whatsit-")
-        path = Path(self._folder.name, "model")
-        path.write_bytes(model)
-        settings = {**task["settings"], "model": str(path)}
+        settings = dict(task["settings"])
+        if model:
+            path = Path(self._folder.name, "model")
+            path.write_bytes(model)
+            settings["model"] = str(path)
         self._supervisor = Supervisor(Task(**{**task, "settings": settings}))
 
     def ready(self) -> None:

@@ -29,6 +29,8 @@ from whatsit.images.row_cache import SHARD, RowCache
 from whatsit.images.scan import Dataset
 from whatsit.images.stored_arrays import IN_MEMORY, keep_rows, new_array, release
 from whatsit.images.views import apply_view
+from whatsit.images.workers import Handled, Workers
+from whatsit.images.workers import Work as SharedWork
 from whatsit.models.network import AnyNetwork, as_network
 
 _HALF_MAX = 65504.0
@@ -50,6 +52,9 @@ class OpenNetwork:
     engine: Engine  # its only output is the feature vector, `[N, width]`
     size: tuple[int, int]  # (height, width) of the images that it takes
     width: int
+    graph: bytes = b""  # and how it is run, for others to run it too
+    runtime: str = ""
+    precision: str = ""
 
 
 def feature_cache(graph: bytes, precision: str, width: int, folder: Path | None = None) -> RowCache:
@@ -88,13 +93,21 @@ def extract(
     failed: dict[int, str] = {}
     done = len(pictures) - len(missing)
     keeper = _Keeper(cache, keys, values, warn)
-    for rows, outputs in _run(dataset, pictures, missing, network, views, failed):
+
+    def take(rows: list[int], outputs: Sequence[npt.NDArray[Any]]) -> None:
+        nonlocal done
         for view, output in zip(views, outputs, strict=True):
             values[view][rows] = _half(output)
         keeper.add(rows)
         done += len(rows)
         if progress:
             progress(done + len(failed), len(pictures))
+
+    if dataset.workers and network.graph and len(missing):
+        _run_elsewhere(dataset.workers, pictures.take(missing), missing, network, views, failed, take)
+    else:
+        for rows, outputs in _run(dataset, pictures, missing, network, views, failed):
+            take(rows, outputs)
     keeper.flush()
     good = np.delete(np.arange(len(pictures)), [*failed])
     return Features(
@@ -176,6 +189,36 @@ def _run(
         yield waiting.popleft(), results
 
 
+def _run_elsewhere(
+    workers: Workers,
+    pictures: Pictures,
+    rows: Int64,
+    network: OpenNetwork,
+    views: Sequence[str],
+    failed: dict[int, str],
+    take: Callable[[list[int], Sequence[npt.NDArray[Any]]], None],
+) -> None:
+    """Have workers run the network; `take` gets rows with one output for each view."""
+    settings = {
+        "size": list(network.size),
+        "rule": RESIZE_RULE,
+        "views": list(views),
+        "runtime": network.runtime,
+        "precision": network.precision,
+    }
+
+    def pass_on(places: Sequence[int], found: Sequence[Handled]) -> None:
+        good = [one for one in found if not one.error]
+        failed.update({int(rows[place]): one.error for place, one in zip(places, found, strict=True) if one.error})
+        if good:
+            data = np.frombuffer(b"".join(one.data for one in good), "<f2").reshape(len(good), len(views), -1)
+            numbers = [int(rows[place]) for place, one in zip(places, found, strict=True) if not one.error]
+            take(numbers, [data[:, view] for view in range(len(views))])
+
+    work = SharedWork("embed", settings, network.graph, 2 * network.width * len(views))
+    workers.handle(work, [*pictures.names()], pass_on)
+
+
 class FrozenNetwork:
     """A frozen network as a fast function of images, with cached results."""
 
@@ -188,7 +231,7 @@ class FrozenNetwork:
         precision = training_precision(runtime)
         self.width = width
         engine = open_engine(graph, ["embedding"], runtime=runtime, precision=precision)
-        self._network = OpenNetwork(engine, size, width)
+        self._network = OpenNetwork(engine, size, width, graph, runtime, precision)
         self._cache = feature_cache(graph, f"{runtime} {precision}", width)
 
     @classmethod

@@ -18,6 +18,7 @@ from whatsit.run.report import afterwards, write_examination
 from whatsit.run.request import Request
 from whatsit.run_files import KERAS_MODEL, MODEL, SO_FAR, TENSORBOARD
 from whatsit.runtime.predictor import Predictor
+from whatsit.scale.workers import hire
 from whatsit.training.clock import Clock
 from whatsit.training.start import train_dataset
 from whatsit.training.tensorboard import TensorBoard
@@ -40,6 +41,8 @@ def train(
     tensorboard: bool = False,
     report: bool = True,
     criteria: str | Path | None = None,
+    workers: int | None = None,
+    ray: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Run:
     """Train a classifier on DATA and measure it on images that it never saw.
@@ -60,6 +63,8 @@ def train(
         tensorboard: also write each epoch into `tensorboard/` of the run folder.
         report: also examine the model and write `report.html` and `plots/`.
         criteria: a TOML file of criteria for the report, instead of the classic ones.
+        workers: of a manifest (`whatsit shard`): processes on this machine that read the images and run the frozen network.
+        ray: of a manifest: the address of a Ray cluster whose machines do that.
         reporter: gets progress and warnings.
 
     Raises:
@@ -67,7 +72,7 @@ def train(
     """
     request = Request(
         data, from_run, recipe, backbone, weights, out, seed, limit, time_limit, resume, settings or {},
-        tensorboard, report, criteria,
+        tensorboard, report, criteria, workers, ray,
     )  # fmt: skip
     return _train(request, reporter)
 
@@ -79,7 +84,7 @@ def _train(request: Request, reporter: Reporter) -> Run:
         dataset = spec.repeated.same_pictures(scan_data(spec.data, reporter))
         spec.repeated.warn(reporter)
     else:
-        dataset = open_data(spec.data, reporter)
+        dataset = open_data(spec.data, reporter, hire(request.ray, request.workers))
     with spec.workspace(dataset) as workspace:
         spec, folder = spec.resumed(workspace), workspace.path
         dataset = split_data(spec.limited(dataset), spec.recipe.seed, reporter)

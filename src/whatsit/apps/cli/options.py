@@ -33,5 +33,11 @@ Limit = Annotated[int | None, typer.Option(help="The most pictures of each class
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, instead of the recipe's; repeatable.")]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
 Runtime = Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes on this machine; one a processor by default.")]
-Ray = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Work on the machines of this Ray cluster instead.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes on this machine, for a manifest's pictures; one a processor by default."),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Work on a manifest's pictures on the machines of this Ray cluster instead."),
+]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whatsit.apps.cli.options import DATA, Backbone, Data, Json, Limit, Out, Seed, Settings, Weights
+from whatsit.apps.cli.options import DATA, Backbone, Data, Json, Limit, Out, Ray, Seed, Settings, Weights, Workers
 from whatsit.apps.cli.output import accuracy_words, answer_line, print_classes, print_json, print_pairs, tested_json
 from whatsit.apps.presentation import answer_json
 from whatsit.apps.terminal import TerminalReporter, out, table
@@ -70,6 +70,8 @@ def train(
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write events for TensorBoard.")] = False,
     tracked: Annotated[bool, typer.Option("--track", help="Also keep the run in MLflow; see: whatsit track")] = False,
+    workers: Workers = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Train a classifier on pictures, and measure it on pictures that it never saw."""
@@ -97,6 +99,8 @@ def train(
             tensorboard=tensorboard,
             report=report,
             criteria=criteria,
+            workers=workers,
+            ray=ray,
             reporter=reporter,
         )
     if as_json:

@@ -1,0 +1,96 @@
+"""A manifest as a data set to train on."""
+
+from __future__ import annotations
+
+import contextlib
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from whatsit.cache import cache_folder
+from whatsit.errors import DataError
+from whatsit.files import DiskError
+from whatsit.images.audit import audit_cache
+from whatsit.images.locate import Reader
+from whatsit.images.manifest import Manifest, Row
+from whatsit.images.names import label_fault
+from whatsit.images.pictures import Picture, Pictures
+from whatsit.images.places import open_place
+from whatsit.images.scan import Dataset, with_digests
+from whatsit.images.walk import LeftOut
+from whatsit.images.workers import Handled, Work, Workers
+
+
+class ManifestStore:
+    """The images of a manifest, by name."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Read all rows. Raises `DataError`, `PlaceError`."""
+        self.root = manifest.root
+        self.rows = {row.name: row for row in manifest.rows()}
+        self._reader = Reader(manifest.root)
+
+    def pictures(self, left_out: LeftOut) -> Iterator[str]:
+        """Yield the names of the images, as `Store` says."""
+        return iter(self.rows)
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes. Raises `ImageError`."""
+        return self._reader.read(self.rows[name])
+
+
+def list_manifest(address: str, workers: Callable[[ManifestStore], Workers] | None = None) -> Dataset:
+    """Return the data set of a manifest; its files are still to be fingerprinted.
+
+    `workers` returns those who will work on the images of a store.
+
+    Raises:
+        DataError: it has no classes, or is damaged. PlaceError: it cannot be read.
+    """
+    manifest = Manifest(open_place(address))
+    store = ManifestStore(manifest)
+    unlabelled = sum(row.label is None for row in store.rows.values())
+    if unlabelled:
+        raise DataError(
+            f"{address}: {unlabelled:,} of {len(store.rows):,} pictures have no class; put them into class folders, or list "
+            f"them with the columns path,label, and cut the manifest again"
+        )
+    pictures = Pictures.of(_picture(row, address) for row in store.rows.values())
+    if len({picture.split is None for picture in pictures}) > 1:
+        raise DataError(f"{address}: every picture must have a split, or none")
+    classes = tuple(sorted(pictures.counts()))
+    return Dataset(address, store, pictures, classes, Counter(), workers=workers(store) if workers else None)
+
+
+def _picture(row: Row, address: str) -> Picture:
+    label = unicodedata.normalize("NFC", (row.label or "").strip())
+    if fault := label_fault(label):
+        raise DataError(f"{address}: {row.name}: the class name {label[:40]!r} {fault}")
+    return Picture(row.name, label, row.split, group=row.group)
+
+
+def measure_by(workers: Workers, dataset: Dataset, progress: Callable[[int, int], None]) -> Dataset:
+    """Take the fingerprints of all files, and their measures for the audit, by others."""
+    names = [picture.name for picture in dataset.pictures]
+    digests = np.zeros((len(names), 32), np.uint8)
+    errors: dict[int, str] = {}
+    cache = audit_cache(cache_folder())
+    done = 0
+
+    def take(places: Sequence[int], found: Sequence[Handled]) -> None:
+        nonlocal done
+        good = [place for place, one in zip(places, found, strict=True) if not one.error]
+        rows = [one for one in found if not one.error]
+        errors.update({place: one.error for place, one in zip(places, found, strict=True) if one.error})
+        if good:
+            digests[good] = np.frombuffer(b"".join(one.digest for one in rows), np.uint8).reshape(-1, 32)
+            values = np.frombuffer(b"".join(one.data for one in rows), np.uint8).reshape(len(rows), -1)
+            with contextlib.suppress(DiskError):  # they are measured again then
+                cache.add("rows", digests[good].view("S32")[:, 0], values)
+        done += len(places)
+        progress(done, len(names))
+
+    workers.handle(Work("measure", {}, b"", cache.width), names, take)
+    return with_digests(dataset, digests, [(names[place], why) for place, why in sorted(errors.items())])
