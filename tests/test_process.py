@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from whatsit import process
 from whatsit.files import write_text
 from whatsit.process import environment, unwarned
 
@@ -112,3 +113,15 @@ def test_files_are_as_accessible_as_the_user_wants_and_the_umask_is_never_touche
     write_text(tmp_path / "ours", "x")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "usual"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("200000 100000", 2), ("50000 100000", 1), ("max 100000", None), ("", None)]
+)
+def test_share_of_a_container_is_known(
+    text: str, wanted: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    monkeypatch.setattr(process, "CPU_LIMIT", tmp_path / "cpu.max")
+    assert process.container_processors() == wanted
+    assert 1 <= process.processors() <= (wanted or 10**6)

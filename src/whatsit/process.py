@@ -115,15 +115,28 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_keep_all)
 
 
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # of a container (cgroup v2): microseconds, and of how many
+
+
 def processors() -> int:
-    """Return the number of processors that this process may use, also where a container is given fewer."""
+    """Return the number of processors that this process may use.
+
+    A container may be given fewer than the machine has.
+    """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, container_processors() or count)
+
+
+def container_processors() -> int | None:
+    """Return the number of processors that a container is given, at least 1.
+
+    None where nothing limits it.
+    """
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        count = min(count, max(1, int(quota) // int(period)))
+        quota, period = CPU_LIMIT.read_text().split()
+        return max(1, int(quota) // int(period))
     except (OSError, ValueError, ZeroDivisionError):  # no container, or no limit ("max")
-        pass
-    return count
+        return None
 
 
 class Stopped(BaseException):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from whatsit.engines.base import Engine, EngineError, Images, Outputs
 from whatsit.errors import UsageError
+from whatsit.process import container_processors
 
 __all__ = ["Engine", "EngineError", "Images", "Outputs", "available", "open_engine", "training_precision"]
 
@@ -44,7 +45,7 @@ def open_engine(
         outputs: names of the graph's outputs, in the order they are wanted.
         runtime: one of `RUNTIMES`, or `auto` for the first that is installed.
         precision: `float32`, or `bfloat16` (OpenVINO only; moves probabilities by up to 0.1).
-        threads: how many processor threads to use; all cores by default.
+        threads: how many processor threads to use; by default all cores, or those that a container is given.
 
     Raises:
         UsageError: the runtime or the precision is unknown.
@@ -56,6 +57,7 @@ def open_engine(
         runtime = (available() or ("onnxruntime",))[0]
     if runtime not in RUNTIMES:
         raise UsageError(f"unknown runtime '{runtime}'; allowed: auto, {', '.join(RUNTIMES)}")
+    threads = threads or container_processors()
     try:
         if runtime == "openvino":
             from whatsit.engines.openvino import OpenVINOEngine

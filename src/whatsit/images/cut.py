@@ -103,7 +103,7 @@ def _in_zip(path: Path) -> Listing:
 
 
 def _in_tar(place: Place, key: str) -> Iterator[Row]:
-    """Yield the images of a plain tar, with the labels of WebDataset's files beside them."""
+    """Yield the images of a plain tar, with the labels beside them (WebDataset)."""
     where = f"{place.address}/{key}"
     try:
         with place.open(key) as file, tarfile.open(fileobj=file, mode="r:") as archive:
@@ -143,7 +143,10 @@ def _label_in(name: str, file: IO[bytes] | None) -> str | None:
 
 
 def _with_labels(listing: Listing) -> Listing:
-    """Return the listing with the classes and splits that its folders name, where nothing else names them."""
+    """Return the listing with the classes and splits that its folders name.
+
+    Where labels are there already, those stay.
+    """
     folders: dict[str, str] = {}  # an image of each, which is enough to see the layout
     plain = listing.rows
 

@@ -16,7 +16,10 @@ MOST_OPEN = 64  # archives
 
 
 class Reader:
-    """Read the images of manifests from files, archives and object stores, by several threads."""
+    """Read the images of manifests from files, archives and object stores.
+
+    Safe for several threads.
+    """
 
     def __init__(self, root: str) -> None:
         """Take the folder or address that relative addresses are below."""
@@ -27,7 +30,10 @@ class Reader:
         self._files: dict[str, FileAt] = {}
 
     def read(self, row: Row) -> bytes:
-        """Return an image's bytes. Raises `ImageError`, after repeats where a connection breaks."""
+        """Return an image's bytes.
+
+        Raises `ImageError`, after repeats where a connection breaks.
+        """
         try:
             require_few_bytes(row.size or 0)
             address, key = split_address(row.uri, self._root)

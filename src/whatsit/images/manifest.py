@@ -1,6 +1,6 @@
-"""Manifests: long lists of images in shards, one Parquet file that is cut once and read by row group.
+"""Manifests: long lists of images, cut into shards once.
 
-A shard is a row group, so that the plan of ten million images is in the file's last bytes.
+A manifest is one Parquet file. A shard is a row group, so that the plan of ten million images is in the file's last bytes.
 """
 
 from __future__ import annotations
@@ -135,7 +135,10 @@ class Manifest:
         return sum(self.counts)
 
     def shard(self, number: int) -> list[Row]:
-        """Return the rows of a shard. Raises `DataError` where they were changed since they were cut."""
+        """Return the rows of a shard.
+
+        Raises `DataError` where they were changed since they were cut.
+        """
         pa = arrow()
         try:
             with self._place.open(NAME) as file:
@@ -154,7 +157,7 @@ class Manifest:
 
 
 def holds_manifest(place: str) -> bool:
-    """Return whether there is a manifest in a folder, or its file was named. Raises `PlaceError`."""
+    """Return whether there is a manifest in a place. Raises `PlaceError`."""
     if is_address(place):
         try:
             open_place(place).open(NAME).close()

@@ -24,6 +24,7 @@ Value = TypeVar("Value")
 SCHEMES = ("s3", "gs", "az", "http", "https")
 DELAYS = (0.5, 2.0, 5.0, 10.0)  # seconds before a failed request is repeated, beside the library's own repeats
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
 _REQUEST_TIMEOUT = "30 seconds"
 
 
@@ -41,7 +42,7 @@ class Place(Protocol):
     address: str  # for people, without credentials
 
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """Yield the key and size in bytes of every file below a prefix that is a folder; in order for a folder."""
+        """Yield the key and size in bytes of every file below a folder, in order."""
         ...
 
     def open(self, key: str) -> IO[bytes]:
@@ -58,7 +59,7 @@ class Place(Protocol):
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text is an address of an object store or the web, rather than a path."""
+    """Return whether a text is an address of an object store or of the web."""
     found = _ADDRESS.match(text)
     return found is not None and found[1].lower() != "file"
 
@@ -145,7 +146,10 @@ class FolderPlace:
 
 
 class BucketPlace:
-    """A bucket of an object store, or a folder of one; or a site of the web, which cannot be listed or written."""
+    """A bucket of an object store, or a folder of one.
+
+    Or a site of the web, which cannot be listed or written.
+    """
 
     def __init__(self, address: str, delays: Sequence[float] = DELAYS, repeats: int = 5) -> None:
         """Open it; nothing is asked of it yet.
@@ -173,7 +177,8 @@ class BucketPlace:
         )
         self._missing, self._any = exceptions.NotFoundError, exceptions.BaseError
         options: Any = {"timeout": _REQUEST_TIMEOUT}
-        if address.startswith("http://") or os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+        endpoints = (address, *(os.environ.get(name, "") for name in _ENDPOINTS))
+        if any(one.startswith("http://") for one in endpoints):
             options["allow_http"] = True
         try:
             self._store = from_url(address, client_options=options, retry_config={"max_retries": repeats})
@@ -194,7 +199,7 @@ class BucketPlace:
             last = page[-1]["path"]
 
     def _page(self, prefix: str, after: str | None) -> Any:
-        """Return the files that follow one, some at a time, so that a list that breaks off is continued."""
+        """Return some of the files that follow one, so that a list can be resumed."""
         return next(iter(self._obstore.list(self._store, prefix or None, offset=after, chunk_size=1000)), None)
 
     def open(self, key: str) -> IO[bytes]:
@@ -222,7 +227,10 @@ class BucketPlace:
         return (self._any, OSError)
 
     def _patiently(self, ask: Callable[[], Value], key: str) -> Value:
-        """Ask; where that fails for a time, again after each of the delays. Raises `PlaceError`."""
+        """Ask, and again after each delay where that fails for a time.
+
+        Raises `PlaceError`.
+        """
         where = f"{self.address}/{key}" if key else self.address
         for delay in (*self._delays, None):
             try:
@@ -276,6 +284,9 @@ def _why(error: Exception) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    """Return what an error says in short, without the queries of addresses, which may hold signatures."""
+    """Return what an error says in short.
+
+    Without the queries of addresses, which may hold signatures.
+    """
     text = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return re.sub(r"\?[^\s\"')]*", "", text)[:300]

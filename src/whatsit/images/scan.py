@@ -257,7 +257,10 @@ def take_fingerprints(dataset: Dataset, progress: Callable[[int, int], None] | N
 
 
 def with_digests(dataset: Dataset, digests: Pixels, unreadable: Iterable[tuple[str, str]]) -> Dataset:
-    """Return the data set with the SHA-256 of its files, uint8 `[N, 32]`; rows of zeros are of the unreadable ones."""
+    """Return the data set with the SHA-256 of its files, uint8 `[N, 32]`.
+
+    Rows of zeros are of the unreadable ones.
+    """
     listed = dataset.pictures.with_digests(digests)
     left = without_unreadable(dataset, unreadable)
     return replace(left, pictures=listed.take(digests.any(axis=1).astype(bool)), listed=listed)

@@ -1,4 +1,7 @@
-"""Others who work on the images of a data set: processes of this machine, or the machines of a cluster."""
+"""Workers on the images of a data set, as training asks for them.
+
+Processes of this machine, or the machines of a cluster: `scale/workers.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The same verbs over shards: a supervised process a worker, local or on the machines of a cluster."""
+"""The same verbs over shards, by supervised processes here or on a cluster."""

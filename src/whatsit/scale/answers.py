@@ -68,7 +68,7 @@ class Summary:
 
 
 def read_answers(place: Place, only: range | None = None) -> Iterator[dict[str, list[Any]]]:
-    """Yield the columns of every part that is there, or of those of some shards, in order.
+    """Yield the columns of every part that is there, in order; or of some shards.
 
     Raises `DataError` where one is damaged.
     """

@@ -133,7 +133,7 @@ class Measuring:
 
 
 def _decode(files: list[bytes | None], size: tuple[int, int], rule: str) -> tuple[npt.NDArray[np.uint8], list[Found]]:
-    """Return pixels `[BLOCK, H, W, 3]`, each file in its place, and the errors of those that cannot be decoded."""
+    """Return pixels `[BLOCK, H, W, 3]`, each file in its place, and errors."""
     pixels = np.zeros((BLOCK, *size, 3), np.uint8)
     found: list[Found] = [None] * len(files)
     for place, file in enumerate(files):

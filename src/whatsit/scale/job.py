@@ -1,4 +1,4 @@
-"""A job: which shards there are to do with which model, and the parts of the result that are there.
+"""A job: the shards to do with a model, and the parts that are there.
 
 The place of the answers holds `job.json`, and for each finished shard one file, written whole or not at all. That file is the
 only record of the shard: whoever finds it goes on to the next.
@@ -76,7 +76,10 @@ def join(job: Job, place: Place) -> None:
 
 
 def read_job(place: Place) -> Job:
-    """Return the job whose answers lie in a place. Raises `MissingFileError`, `DataError`."""
+    """Return the job whose answers lie in a place.
+
+    Raises `MissingFileError`, `DataError`.
+    """
     data = place.read(JOB)
     try:
         about = json.loads(data)

@@ -9,7 +9,7 @@ from whatsit.scale.supervise import Task
 
 
 def open_scheduler(task: Task, model: bytes, ray: str | None, workers: int | None) -> Scheduler:
-    """Return the machines of a Ray cluster at an address, or processes of this machine.
+    """Return the workers of a Ray cluster at an address, or of this machine.
 
     `model` is the file that the task's setting `model` names, for other machines. Raises `UsageError`, `WorkerError`,
     `MissingExtraError`.

@@ -38,7 +38,10 @@ class Worker:
     """What an actor is: a supervised process, on any machine."""
 
     def __init__(self, version: str, task: dict[str, Any], model: bytes) -> None:
-        """Keep the model's file; `task` is that of `Supervisor`. Raises `WorkerError` for another version of whatsit."""
+        """Keep the model's file; `task` is that of `Supervisor`.
+
+        Raises `WorkerError` for another version of whatsit.
+        """
         if version != __version__:
             raise WorkerError(
                 f"a machine of the cluster has whatsit {__version__}, this one {version}; install the same everywhere"
@@ -78,7 +81,10 @@ class RayActors:
     """See the module, and `Scheduler`."""
 
     def __init__(self, address: str, task: Task, model: bytes) -> None:
-        """Name the cluster; it is joined when there is work. Raises `MissingExtraError`, `WorkerError`."""
+        """Name the cluster; it is joined when there is work.
+
+        Raises `MissingExtraError`, `WorkerError`.
+        """
         try:
             with environment(_QUIET):
                 import ray
@@ -92,7 +98,10 @@ class RayActors:
         self._address, self._task, self._model = address, task, model
 
     def write_parts(self, manifest: Manifest, place: Place, shards: Iterable[int], report: Report) -> None:
-        """See `Scheduler`. The actors read the manifest and write the parts, so both must be where all machines see them."""
+        """See `Scheduler`.
+
+        The actors read the manifest and write the parts, so both must be where all machines see them.
+        """
         source = manifest.address.rpartition("/")[0]
         for _, (images, errors) in self._run(
             shards, lambda actor, shard: actor.write_part.remote(source, place.address, shard)
@@ -181,7 +190,7 @@ class _Items:
         return self._ended and not self._again
 
     def next(self, at: Sequence[int]) -> int | None:
-        """Return what was lost, what is next, or one of those that others are `at` alone; None without any."""
+        """Return what was lost, what is next, or one that another is `at` alone."""
         item = self._again.popleft() if self._again else next(self._items, None)
         self._ended = item is None
         if item is None:
@@ -203,7 +212,10 @@ class _Items:
         return item in self._done
 
     def lost(self, item: int, error: Exception) -> None:
-        """Do an item again whose actor was lost. Raises `WorkerError` where that has happened often."""
+        """Do an item again whose actor was lost.
+
+        Raises `WorkerError` where that has happened often.
+        """
         if item in self._done:
             return
         self._losses[item] = self._losses.get(item, 0) + 1
@@ -238,7 +250,7 @@ class _Crew:
                 slot.item, slot.reference = item, ask(slot.actor, item)
 
     def replace(self, slot: _Slot) -> None:
-        """Have another actor in the place of one that was lost, where the cluster is still as large."""
+        """Replace an actor that was lost, where the cluster is still as large."""
         self._ray.kill(slot.actor, no_restart=True)
         self.slots.remove(slot)
         self.grow()

@@ -1,4 +1,7 @@
-"""Who does the work: processes of this machine. `ray_actors.py` has the machines of a cluster."""
+"""Schedulers of shards: processes of this machine.
+
+`ray_actors.py` has the machines of a cluster.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ class Scheduler(Protocol):
         ...
 
     def answer(self, lots: Sequence[Sequence[Row]], take: Callable[[int, list[Answered]], None]) -> None:
-        """Answer lots of images; `take` gets each lot's number and answers, in any order, by one thread at a time."""
+        """Answer lots of images.
+
+        `take` gets each lot's number and answers, in any order, by one thread at a time.
+        """
         ...
 
 

@@ -25,7 +25,7 @@ STARTS = 3  # in a row without any answer
 
 
 class WorkerError(WhatsitError):
-    """The process that runs the model cannot be started, or ends without a reason in an image."""
+    """The process that runs the model cannot be started."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,10 @@ class Supervisor:
             child.end()
 
     def answer(self, rows: Sequence[Row], progress: Callable[[int], None] = lambda count: None) -> list[Answered]:
-        """Return what the child finds for each image; `progress` takes numbers of finished ones.
+        """Return what the child finds for each image.
+
+        `progress` takes numbers of finished ones.
+
 
         Raises:
             WorkerError: the child cannot be started.

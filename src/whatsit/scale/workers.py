@@ -16,7 +16,7 @@ LOT = 256  # images that a worker gets at once
 
 
 class ShardWorkers:
-    """Supervised processes of this machine, or the machines of a Ray cluster; see `images/workers.py`."""
+    """Supervised processes here or on a Ray cluster; see `images/workers.py`."""
 
     def __init__(self, store: ManifestStore, ray: str | None, workers: int | None) -> None:
         self._store, self._ray, self._workers = store, ray, workers
@@ -43,5 +43,5 @@ class ShardWorkers:
 
 
 def hire(ray: str | None, workers: int | None) -> Callable[[ManifestStore], ShardWorkers] | None:
-    """Return what finds workers for a manifest's images; None where nobody asked for any."""
+    """Return what finds workers for a manifest's images, or None."""
     return None if ray is None and workers is None else partial(ShardWorkers, ray=ray, workers=workers)

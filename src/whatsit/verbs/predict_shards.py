@@ -30,7 +30,10 @@ def predict_shards(
     runtime: str = "auto",
     reporter: Reporter = SILENT,
 ) -> Summary:
-    """Predict every image of a manifest, and write one Parquet file a shard; shards that are there are not made again.
+    """Predict every image of a manifest, and write one Parquet file a shard.
+
+    Shards that are there are not made again.
+
 
     Args:
         model: a `.whatsit` file or a run folder.
@@ -76,7 +79,7 @@ def predict_shards(
 
 
 def _manifest_place(source: str | Path, out: str | Path, reporter: Reporter) -> Place:
-    """Return the place of the manifest; that of a folder of pictures is cut into the place of the answers."""
+    """Return the place of the manifest; where there is none, cut it into `out`."""
     if holds_manifest(str(source)):
         return open_place(source)
     if holds_manifest(str(out)):

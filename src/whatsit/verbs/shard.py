@@ -25,7 +25,7 @@ class Sharded:
 
 
 def shard(source: str | Path, out: str | Path, *, rows: int = SHARD_ROWS, reporter: Reporter = SILENT) -> Sharded:
-    """List the images of SOURCE in the order of their names, and write the manifest `OUT/manifest.parquet`.
+    """List the images of SOURCE in order, and write `OUT/manifest.parquet`.
 
     Args:
         source: see `images/cut.py`. Nothing is copied: the manifest says where the images are.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
+
+from whatsit.process import processors
 
 MEGABYTE = 1024 * 1024
 
@@ -27,7 +28,7 @@ class Settings:
     max_batch: int | None = None  # pictures answered together; None: measured at the start
     max_delay: float = 0.0  # seconds that a picture waits for company
     watch: float = 1.0  # seconds between looks at the files of the models
-    decoders: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
+    decoders: int = field(default_factory=lambda: min(4, processors()))
     keys: tuple[str, ...] = ()  # of which a request must bring one; none: everybody may ask
     admin_token: str | None = None  # for loading and unloading models; None: nobody may
     origins: tuple[str, ...] = ()  # whose pages may ask (CORS)

@@ -1,4 +1,4 @@
-"""Commands for more pictures than one process can take: shard, answers, predict --out."""
+"""Commands for work in shards: shard, answers, predict --out."""
 
 from __future__ import annotations
 
