@@ -1,4 +1,4 @@
-"""Peak memory and seconds of each stage of `train`, `evaluate` and `predict`, by the number of images.
+"""Peak memory and seconds of each stage of the verbs, by the number of images.
 
 Tiny images are drawn into a folder (or a tar), and each number of them is worked on in a process of its own. The network works
 at 32 pixels, so that the stages whose memory could grow with the number of images are most of the work. Features beyond 1 GiB are
