@@ -1,10 +1,11 @@
-"""Peak memory and seconds of each stage of `train`, `evaluate` and `predict`, by the number of images.
+"""Peak memory and seconds of each stage of the verbs, by the number of images.
 
 Tiny images are drawn into a folder (or a tar), and each number of them is worked on in a process of its own. The network works
 at 32 pixels, so that the stages whose memory could grow with the number of images are most of the work. Features beyond 1 GiB are
 in a file, as always; `--in-memory` (bytes) moves that bound, and shows what the head loses by it.
 
     python benchmarks/flat_memory.py 10000 100000 --scratch DIR
+    python benchmarks/flat_memory.py --head 1000000 --scratch DIR
 
 `--json` prints the measurements only; 1,000,000 images need 25 GB of disk in DIR.
 """
@@ -21,7 +22,7 @@ import resource
 import shutil
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ import numpy as np
 from PIL import Image
 
 from whatsit.events import Event, Reporter, StageStarted, Warned
+from whatsit.images.stored_arrays import release
 
 CLASSES = 10
 SIDE = 32
+WIDTH = 1280  # of the features that are drawn
 SETTINGS = {"size": 32, "epochs": 3}
 
 
@@ -126,6 +129,71 @@ def work(data: Path, run: Path, in_memory: int | None, answer: Any) -> None:
     )
 
 
+def fit(count: int, in_memory: int | None, scratch: Path, answer: Any) -> None:
+    """Train a head on that many drawn features in this process; send what was measured."""
+    from types import SimpleNamespace
+
+    from whatsit.images.stored_arrays import IN_MEMORY, is_stored, new_array
+    from whatsit.models.backend import load_keras
+    from whatsit.training.clock import Clock
+    from whatsit.training.context import Context
+    from whatsit.training.recipe import Recipe
+
+    load_keras()
+    import keras
+
+    from whatsit.training.head import Seen, fit_head
+
+    def drawn(count: int, seed: int) -> tuple[Any, Any]:
+        """Return features in the order of their classes, as a folder has them."""
+        rng, labels = np.random.default_rng([1, seed]), np.arange(count) * CLASSES // count
+        centres = np.random.default_rng(0).normal(size=(CLASSES, WIDTH))
+        features = new_array(
+            (count, WIDTH), np.float16, folder=scratch, in_memory=IN_MEMORY if in_memory is None else in_memory
+        )
+        for start in range(0, count, 4096):
+            some = labels[start : start + 4096]
+            features[start : start + 4096] = centres[some] + 14 * rng.normal(size=(len(some), WIDTH))
+            release(features)
+        return features, labels
+
+    keras.utils.set_random_seed(0)
+    (train, labels), (held, held_labels) = drawn(count, 0), drawn(5000, 1)
+    base = peak() // 10**6
+    dataset: Any = SimpleNamespace(classes=tuple(map(str, range(CLASSES))))
+    recipe = Recipe(epochs=3, views=("original",), flip=False, size=32)
+    context = Context(dataset, recipe, scratch, Clock(None, lambda text: None), brief=True)
+    seen = Seen({"original": train}, labels, {"original": held}, held_labels)
+    started = time.perf_counter()
+    network: Any = SimpleNamespace(width=WIDTH)
+    head = fit_head(context, "last", network, seen, None)
+    answer.send(
+        {
+            "rows": count,
+            "in_file": is_stored(train),
+            "feature_mb": train.nbytes // 10**6,
+            "peak_mb_before": base,
+            "peak_mb": peak() // 10**6,
+            "seconds": round(time.perf_counter() - started, 1),
+            "accuracy": float(head.right(seen).mean()),
+        }
+    )
+
+
+def in_a_process(target: Callable[..., None], *args: Any) -> dict[str, Any]:
+    """Return what a function sends from a process of its own."""
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.get_context("spawn").Process(target=target, args=(*args, theirs))
+    child.start()
+    theirs.close()
+    try:
+        found: dict[str, Any] = ours.recv()
+    except EOFError:
+        raise SystemExit(f"the process of {target.__name__}{args} ended early") from None
+    child.join()
+    return found
+
+
 def measured(count: int, options: argparse.Namespace) -> dict[str, Any]:
     """Return what was measured with that many images."""
     scratch = options.scratch / f"flat-{count}"
@@ -135,17 +203,7 @@ def measured(count: int, options: argparse.Namespace) -> dict[str, Any]:
     started = time.perf_counter()
     data = draw_all(count, scratch / "images", tar=options.tar)
     drawn = time.perf_counter() - started
-    ours, theirs = multiprocessing.Pipe()
-    child = multiprocessing.get_context("spawn").Process(
-        target=work, args=(data, scratch / "run", options.in_memory, theirs)
-    )
-    child.start()
-    theirs.close()
-    try:
-        found: dict[str, Any] = ours.recv()
-    except EOFError:
-        raise SystemExit(f"the process with {count:,} images ended early") from None
-    child.join()
+    found = in_a_process(work, data, scratch / "run", options.in_memory)
     shutil.rmtree(scratch)
     return {"images": count, "drawn_seconds": round(drawn, 1), **found}
 
@@ -156,10 +214,14 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, required=True, help="a folder for images, features and runs")
     parser.add_argument("--tar", action="store_true", help="images in a tar instead of a folder")
     parser.add_argument("--in-memory", type=int, help="bytes of features, beyond which they are in a file")
+    parser.add_argument("--head", type=int, nargs="+", default=[], help="only heads, on that many drawn features")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     results = []
-    for count in options.counts:
+    for count in options.head:
+        options.scratch.mkdir(parents=True, exist_ok=True)
+        print(json.dumps(in_a_process(fit, count, options.in_memory, options.scratch)))
+    for count in [] if options.head else options.counts:
         results.append(measured(count, options))
         if not options.json:
             one = results[-1]
@@ -172,7 +234,8 @@ def main() -> None:
         first, last = results[0], results[-1]
         grown = 1e6 * (last["peak_mb"] - first["peak_mb"]) / (last["images"] - first["images"])
         print(f"\n{grown:,.0f} bytes an image from {first['images']:,} to {last['images']:,}")
-    print(json.dumps(results))
+    if results:
+        print(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import astuple
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.drawn import photos
-from whatsit.images import neighbours
+from whatsit.images import near, neighbours, stored_arrays
 from whatsit.images.audit import faults, measure
 from whatsit.images.matching import are_same, are_shifted, hold_cuts
 from whatsit.images.near import near_duplicates, near_pairs, pairs_looked_for_once
@@ -193,3 +194,23 @@ def test_what_was_not_compared_is_told() -> None:
         "100 images have more near-duplicates than the nearest 64 of each, which were compared: "
         "a group of them may be found in several parts"
     ]
+
+
+def test_parts_and_files_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    thumbs = frames(60, 5)
+    monkeypatch.setattr(near, "_PART", 64)
+    monkeypatch.setattr(stored_arrays, "IN_MEMORY", 0)
+    monkeypatch.setenv("WHATSIT_CACHE", str(tmp_path))
+    stored = stored_arrays.new_array(thumbs.shape, np.uint8)
+    stored[:] = thumbs
+    assert near_duplicates(stored) == near_duplicates(thumbs) == whole(60, 5)
+
+
+def test_more_images_than_can_be_searched_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "MOST", 10)
+    monkeypatch.setattr(neighbours, "MOST_EXACT", 10)
+    told: list[str] = []
+    thumbs = np.concatenate([frames(3, 4), frames(3, 4)[:1]])
+    assert near_pairs(thumbs, warn=told.append).tolist() == [[0, 12]]
+    assert len(told) == 1
+    assert told[0].startswith("12 images are too many to look for near-duplicates among them")

@@ -13,6 +13,7 @@ from whatsit.engines import Images, Outputs
 from whatsit.images.pictures import Keys
 from whatsit.images.row_cache import MANY, RowCache
 from whatsit.images.scan import Dataset, list_folders, take_fingerprints
+from whatsit.images.stored_arrays import is_stored
 from whatsit.images.walk import LeftOut
 from whatsit.training import features
 from whatsit.training.features import OpenNetwork, extract, feature_cache
@@ -180,3 +181,17 @@ def test_damaged_header_is_computed_again(cache: RowCache) -> None:
     for path in cache.folder.rglob("*.npy"):
         path.write_bytes(path.read_bytes().replace(b"}", b" ", 1))
     assert np.array_equal(run(dataset(), FakeEngine(), cache).views["original"], first.views["original"])
+
+
+def test_features_in_a_file_are_those_in_memory(
+    cache: RowCache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = dataset({**FILES, "disc/3.png": FILES["disc/3.png"][:-30], "rows/text.png": b"text"})
+    monkeypatch.setenv("WHATSIT_CACHE", str(tmp_path / "cache"))
+    memory = run(data, FakeEngine(), None, views=("original", "flip"))
+    for _ in range(2):  # computed, then from the cache
+        stored = run(data, FakeEngine(), cache, views=("original", "flip"), in_memory=0)
+        assert is_stored(stored.views["original"])
+        assert not is_stored(memory.views["original"])
+        assert all(np.array_equal(stored.views[view], memory.views[view]) for view in memory.views)
+        assert (stored.pictures, stored.failed) == (memory.pictures, memory.failed)

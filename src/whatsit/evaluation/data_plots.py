@@ -73,8 +73,7 @@ def sizes(heights_and_widths: Sequence[tuple[int, int]]) -> bytes:
 
 def samples(dataset: Dataset, each: int = 8) -> bytes:
     """Draw some pictures of each class, evenly spread over it."""
-    names = {label: [p.name for p in dataset.pictures if p.label == label] for label in dataset.classes}
-    rows = [(label, evenly(names[label], each)) for label in dataset.classes[:SAMPLED_CLASSES]]
+    rows = [*evenly(dataset.pictures, dataset.classes[:SAMPLED_CLASSES], each).items()]
     return grid(dataset, rows, "Samples")
 
 

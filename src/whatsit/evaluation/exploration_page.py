@@ -52,7 +52,7 @@ def render(found: Exploration, dataset: Dataset, audited: Audit, moving: int = 0
         except ImageError:
             return ""
 
-    names = {label: [p.name for p in dataset.pictures if p.label == label] for label in found.classes[:CLASSES]}
+    names = evenly(dataset.pictures, found.classes[:CLASSES], SAMPLES)
     by_label = found.by_label()
     sections = [
         {
@@ -72,7 +72,7 @@ def render(found: Exploration, dataset: Dataset, audited: Audit, moving: int = 0
         most=max(by_label.values()),
         by_label=by_label,
         sizes=_sizes(found.sizes),
-        samples=[(label, [picture(name) for name in evenly(names[label], SAMPLES)]) for label in names],
+        samples=[(label, [picture(name) for name in some]) for label, some in names.items()],
         mean=base64_of(jpeg_of(_mean(dataset, audited))),
         sections=sections,
     )

@@ -47,9 +47,10 @@ def near_duplicates(
     groups = Groups(len(thumbs))
     groups.join(near_pairs(thumbs, features, sides, warn).tolist())
     roots = groups.roots()
-    order = np.argsort(roots, kind="stable")
+    members = np.flatnonzero(np.bincount(roots, minlength=1)[roots] > 1)
+    order = members[np.argsort(roots[members], kind="stable")]
     bounds = np.flatnonzero(np.diff(roots[order])) + 1
-    return [group.tolist() for group in np.split(order, bounds) if len(group) > 1]
+    return [group.tolist() for group in np.split(order, bounds) if len(group)]
 
 
 def pairs_looked_for_once(thumbs: Pixels, sides: Sequence[int], warn: Callable[[str], None]) -> Pairs:

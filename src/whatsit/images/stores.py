@@ -10,6 +10,7 @@ import gzip
 import lzma
 import os
 import stat
+import struct
 import tarfile
 import tempfile
 import threading
@@ -126,7 +127,12 @@ class _Archive(Generic[Member]):
             raise DataError(f"{self._path}: refused, because '{name[:200]}' points outside the archive")
 
 
-class ZipStore(_Archive[zipfile.ZipInfo]):
+# Of a member: where its header is, its packed and its own size, its checksum, the bytes of its name, and whether it is packed. A
+# `ZipInfo` takes ten times as much memory.
+_ENTRY = struct.Struct("<QQQII?")
+
+
+class ZipStore(_Archive[bytes]):
     """The files in a zip archive, stored or deflated."""
 
     def __init__(self, path: Path) -> None:
@@ -149,7 +155,9 @@ class ZipStore(_Archive[zipfile.ZipInfo]):
                 continue
             self._check_member(name, info)
             kind = _kind_of(info.external_attr >> 16)
-            self._add(name, info, kind)
+            length, packed = len(info.filename.encode()), info.compress_type != zipfile.ZIP_STORED
+            entry = _ENTRY.pack(info.header_offset, info.compress_size, info.file_size, info.CRC, length, packed)
+            self._add(name, entry, kind)
             doubtful += [] if certain or kind else [name]
         _check_ratio(path, sum(info.file_size for info in members))
         if doubtful:
@@ -160,19 +168,18 @@ class ZipStore(_Archive[zipfile.ZipInfo]):
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes. Raises `ImageError`."""
-        info = self._members[name]
-        require_few_bytes(max(info.file_size, info.compress_size))
+        offset, packed_size, size, checksum, length, is_packed = _ENTRY.unpack(self._members[name])
+        require_few_bytes(max(size, packed_size))
         # One read fetches the local header, whose two variable fields are nearly always as long as the name, and the data.
-        guess = 30 + len(info.filename.encode()) + 64 + info.compress_size
-        block = self._read_at(info.header_offset, guess)
+        block = self._read_at(offset, 30 + length + 64 + packed_size)
         if len(block) < 30 or block[:4] != b"PK\x03\x04":
             raise ImageError("its place in the zip archive is damaged")
         start = 30 + int.from_bytes(block[26:28], "little") + int.from_bytes(block[28:30], "little")
-        packed = block[start : start + info.compress_size]
-        if len(packed) < info.compress_size:
-            packed = self._read_at(info.header_offset + start, info.compress_size)
-        data = packed if info.compress_type == zipfile.ZIP_STORED else _inflate(packed, info.file_size)
-        if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
+        packed = block[start : start + packed_size]
+        if len(packed) < packed_size:
+            packed = self._read_at(offset + start, packed_size)
+        data = _inflate(packed, size) if is_packed else packed
+        if len(data) != size or zlib.crc32(data) != checksum:
             raise ImageError("its data in the zip archive are damaged (wrong checksum)")
         return data
 
@@ -192,19 +199,23 @@ class TarStore(_Archive[tuple[int, int]]):
         super().__init__(path)
         try:
             with _plain_tar(path) as plain, tarfile.open(fileobj=plain, mode="r:") as archive:
-                members = archive.getmembers()
+                while (member := archive.next()) is not None:
+                    self._take(member)
+                    archive.members = []  # type: ignore[attr-defined]  # else it keeps them all
                 self._read_at = FileAt(plain)
         except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
             raise DataError(f"{path}: the tar archive cannot be read, it may be cut short: {error}") from None
-        for member in members:
-            self._check_name(member.name)
-            name = member.name.removeprefix("./")
-            if member.isdir():
-                self._folders += [f"{name}/"] if name not in ("", ".") else []
-                continue
-            linked = member.issym() or member.islnk()
-            kind = LINK if linked else _SPARSE if member.issparse() else None if member.isreg() else SPECIAL
-            self._add(name, (member.offset_data, member.size), kind)
+
+    def _take(self, member: tarfile.TarInfo) -> None:
+        """Add a member. Raises `DataError` for a hostile name."""
+        self._check_name(member.name)
+        name = member.name.removeprefix("./")
+        if member.isdir():
+            self._folders += [f"{name}/"] if name not in ("", ".") else []
+            return
+        linked = member.issym() or member.islnk()
+        kind = LINK if linked else _SPARSE if member.issparse() else None if member.isreg() else SPECIAL
+        self._add(name, (member.offset_data, member.size), kind)
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes. Raises `ImageError`."""

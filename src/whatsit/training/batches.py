@@ -27,7 +27,6 @@ from whatsit.training.recipe import Recipe
 Value = TypeVar("Value")
 EFFECTIVE_BETA = 0.999
 BLOCK, POOL = 128 * 1024, 256 * 1024**2  # bytes of a file that are read together, and within which rows are shuffled
-RELEASED = 64  # steps after which the memory of a file is given back
 IN_MEMORY = 2 * 1024**3  # bytes; more are kept in a file, which the system holds in memory as far as there is any
 
 
@@ -162,8 +161,7 @@ class FeatureBatches:
         for number, view in enumerate(self._views):
             mine = rows // count == number
             features[mine] = view[rows[mine] % count]
-            if step % RELEASED == 0:
-                release(view)
+            release(view)
         labels = self._labels[rows % count]
         return features, self._targets.rows[labels], self._targets.weights[labels]
 
