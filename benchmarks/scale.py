@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py MODEL FOLDER [--ray] [--json FILE]
 
-MODEL is a run folder or a .whatsit file, FOLDER holds pictures (1,000 or more). Measured are pictures a second of plain
+MODEL is a run folder or a .whatsit file, FOLDER holds pictures (some hundred or more). Measured are pictures a second of plain
 `whatsit predict`, of shards with one worker and with two, and the memory of the driver over 1,000 and 100,000 shards without
 pictures. With `--ray`, a cluster of this machine too: it listens on all addresses, so start this within
 `unshare --net --pid --fork --mount-proc`.
@@ -21,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+ROUNDS = 2
+REPEAT = 4  # of all pictures, so that what starting takes hardly counts
 ENDLESS = """
 import resource, sys
 from pathlib import Path
@@ -38,10 +40,15 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def seconds(command: list[str]) -> float:
-    """The time of a command, without that of starting Python and opening the model."""
+    """The time of a command."""
     began = time.perf_counter()
     subprocess.run([sys.executable, "-m", "whatsit", *command], check=True, capture_output=True)
     return time.perf_counter() - began
+
+
+def difference(values: list[float]) -> float:
+    """The fastest of the long times, less the fastest of the short ones, which are negative."""
+    return min(value for value in values if value > 0) - min(-value for value in values if value < 0)
 
 
 def main() -> None:
@@ -57,28 +64,38 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        seconds(["shard", given.folder, "--out", str(place / "m"), "--rows", "200"])
-        one = next(path for path in sorted(Path(given.folder).rglob("*")) if path.is_file())
-        start = min(seconds(["predict", given.model, str(one)]) for _ in range(2))
-        rounds: dict[str, list[float]] = {"plain": [], "one worker": [], "two workers": []}
-        for turn in range(3):  # by turns, so that a slow minute is shared
-            rounds["plain"].append(seconds(["predict", given.model, given.folder]) - start)
+        few = place / "few"  # what starting takes is measured with as many pictures, and left out
+        few.mkdir()
+        pictures = [path for path in sorted(Path(given.folder).rglob("*")) if path.is_file()]
+        for picture in pictures[:16]:
+            (few / picture.name).symlink_to(picture.absolute())
+        for source, name, rows in (
+            (given.folder, "m", 50),
+            (few, "few-m", 8),
+        ):  # two shards, so that both workers start
+            seconds(["shard", str(source), "--out", str(place / name), "--rows", str(rows)])
+        best: dict[str, list[float]] = {"plain": [], "one worker": [], "two workers": []}
+        for turn in range(ROUNDS):  # by turns, so that a slow minute is shared
+            best["plain"].append(seconds(["predict", given.model, *[given.folder] * REPEAT]))
+            best["plain"].append(-seconds(["predict", given.model, str(few)]))
             for count, words in ((1, "one worker"), (2, "two workers")):
-                out = str(place / f"{turn}-{count}")
-                command = ["predict", given.model, str(place / "m"), "--out", out, "--workers", str(count)]
-                rounds[words].append(seconds(command) - start)
-        best = {words: min(values) for words, values in rounds.items()}
-        pictures = sum(path.is_file() for path in Path(given.folder).rglob("*"))
-        found |= {f"pictures/s, {words}": round(pictures / value, 1) for words, value in best.items()}
-        found["two workers / one"] = round(best["one worker"] / best["two workers"], 3)
-        found["two workers / plain"] = round(best["plain"] / best["two workers"], 3)
+                for sign, name in ((1, "m"), (-1, "few-m")):
+                    out = str(place / f"{turn}-{count}-{name}")
+                    command = ["predict", given.model, str(place / name), "--out", out, "--workers", str(count)]
+                    best[words].append(sign * seconds(command))
+        steady = {words: difference(values) for words, values in best.items()}
+        found |= {
+            f"pictures/s, {words}": round((REPEAT * len(pictures) - 16) / value, 1) for words, value in steady.items()
+        }
+        found["two workers / one"] = round(steady["one worker"] / steady["two workers"], 3)
+        found["two workers / plain"] = round(steady["plain"] / steady["two workers"], 3)
         for shards in (1_000, 100_000):
             done = subprocess.run(
                 [sys.executable, "-c", ENDLESS, str(shards)], check=True, capture_output=True, text=True
             )
             found[f"MB of the driver, {shards:,} shards"] = round(float(done.stdout), 1)
         if given.ray:
-            found["Ray / two workers"] = round(best["two workers"] / with_ray(given.model, place), 3)
+            found["Ray / two workers"] = round(steady["two workers"] / with_ray(given.model, place), 3)
     found["MB of this process"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     for words, value in found.items():
         sys.stdout.write(f"{words:40s} {value}\n")
@@ -89,7 +106,7 @@ def main() -> None:
 def with_ray(model: str, place: Path) -> float:
     """Return the seconds on a Ray cluster of this machine.
 
-    The best of three rounds, as the first also starts the actors.
+    Without those that it takes to start.
     """
     os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "HOME": str(place)})
     sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -102,12 +119,13 @@ def with_ray(model: str, place: Path) -> float:
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     times = []
-    for turn in range(3):
-        began = time.perf_counter()
-        predict_shards(model, place / "m", place / f"ray-{turn}", ray=cluster.address)
-        times.append(time.perf_counter() - began)
+    for turn in range(ROUNDS):
+        for sign, name in ((1, "m"), (-1, "few-m")):
+            began = time.perf_counter()
+            predict_shards(model, place / name, place / f"ray-{turn}-{name}", ray=cluster.address)
+            times.append(sign * (time.perf_counter() - began))
     cluster.shutdown()
-    return min(times)
+    return difference(times)
 
 
 if __name__ == "__main__":

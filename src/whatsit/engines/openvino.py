@@ -84,6 +84,7 @@ class OpenVINOEngine:
         self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISION[precision]}
         if threads:
             self._settings["INFERENCE_NUM_THREADS"] = threads
+            self._settings["ENABLE_CPU_PINNING"] = False  # else every process takes the same first processors
         with raising_engine_errors("OpenVINO refuses the graph"):
             whole = self._core.read_model(graph)
             wanted = [whole.output(name) for name in outputs]

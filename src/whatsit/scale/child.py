@@ -26,8 +26,7 @@ import numpy.typing as npt
 
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.images.audit import measured_row
-from whatsit.images.batches import decode_batch
-from whatsit.images.decode import as_image_error
+from whatsit.images.decode import as_image_error, decode
 from whatsit.images.locate import Reader
 from whatsit.images.manifest import Row
 from whatsit.images.places import is_address
@@ -65,6 +64,8 @@ Found = tuple[Any, bytes] | ImageError | None  # for JSON, and raw bytes; None w
 class Work(Protocol):
     """What is done with images."""
 
+    wants_digests: bool  # SHA-256 of the files
+
     def run(self, files: list[bytes | None]) -> list[Found]:
         """Return what is found for each file of a block; None stays None."""
         ...
@@ -72,6 +73,8 @@ class Work(Protocol):
 
 class Predicting:
     """Predict with a bundle."""
+
+    wants_digests = False
 
     def __init__(self, model: str, *, top: int, runtime: str) -> None:
         from whatsit.runtime.predictor import Predictor
@@ -97,6 +100,8 @@ class Predicting:
 class Embedding:
     """Compute the features of a frozen network, in each view: float16 `[views, F]`."""
 
+    wants_digests = False
+
     def __init__(
         self, model: str, *, size: list[int], rule: str, views: list[str], runtime: str, precision: str
     ) -> None:
@@ -121,6 +126,8 @@ class Embedding:
 class Measuring:
     """Take an image's measures and thumbnail, see `images/audit.py`."""
 
+    wants_digests = True
+
     def run(self, files: list[bytes | None]) -> list[Found]:
         """See `Work`."""
         found: list[Found] = []
@@ -138,11 +145,10 @@ def _decode(files: list[bytes | None], size: tuple[int, int], rule: str) -> tupl
     found: list[Found] = [None] * len(files)
     for place, file in enumerate(files):
         if file is not None:
-            batch = decode_batch([file], lambda data: data, size, rule=rule)
-            for _, error in batch.failed:
-                found[place] = error
-            if len(batch.pixels):
-                pixels[place] = batch.pixels[0]
+            try:
+                pixels[place] = decode(file, size, rule=rule)
+            except Exception as error:  # one picture never costs more than itself
+                found[place] = as_image_error(error)
     return pixels, found
 
 
@@ -214,7 +220,7 @@ def _answer(work: Work, block: list[Callable[[], bytes] | None]) -> tuple[list[A
         elif found is None:
             answers.append(None)
         else:
-            digest = hashlib.sha256(files[place] or b"").hexdigest()
+            digest = hashlib.sha256(files[place] or b"").hexdigest() if work.wants_digests else ""
             answers.append({"answer": found[0], "digest": digest})
             parts.append(found[1])
     return answers, b"".join(parts)

@@ -102,6 +102,9 @@ class LocalPool:
             todo.stop.set()
             for supervisor in supervisors:
                 supervisor.close()
+            for thread in threads:
+                if thread.ident:
+                    thread.join()
         if todo.error:
             raise todo.error
 

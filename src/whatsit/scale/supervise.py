@@ -186,7 +186,8 @@ class _Child:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
         )
         self._heard: queue.Queue[tuple[Any, bytes] | None] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         try:
@@ -226,6 +227,7 @@ class _Child:
     def end(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._listener.join()  # which hears the end; a thread that reads while Python ends would abort it
         for file in (self._process.stdin, self._process.stdout, self._log):
             with contextlib.suppress(OSError):
                 if file:
