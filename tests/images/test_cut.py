@@ -167,3 +167,8 @@ def test_other_parquet_file_is_no_manifest(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "manifest.parquet")
     with pytest.raises(DataError, match="this is no manifest of whatsit"):
         Manifest(open_place(tmp_path))
+
+
+def test_empty_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="SOURCE is empty"):
+        shard(" ", tmp_path)

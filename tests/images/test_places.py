@@ -96,6 +96,17 @@ def test_wrong_credentials_are_told_without_them(bucket: str, monkeypatch: pytes
     assert "a-secret" not in str(error.value)
 
 
+def test_missing_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = BucketPlace("s3://museum")
+    why = "Error performing PUT http://169.254.169.254/latest/api/token: no route"
+
+    def refuse() -> bytes:
+        raise OSError(why)
+
+    with pytest.raises(PlaceError, match=r"s3://museum/a\.png: no credentials were found"):
+        place._patiently(refuse, "a.png")
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [

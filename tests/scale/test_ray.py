@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from tests.browser import free_port
 from tests.conftest import ONE_OF_SEVERAL
 from tests.scale.conftest import contents
 from whatsit.run.record import Run
@@ -63,3 +64,10 @@ def test_cluster_is_never_started() -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     with pytest.raises(WorkerError, match="joins a Ray cluster and starts none"):
         RayActors("local", Task("predict", {}, "."), b"")
+
+
+def test_cluster_that_is_not_there_is_reported_at_once() -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(WorkerError, match=f"{address}: no Ray cluster can be joined there: .*refused"):
+        RayActors(address, Task("predict", {}, "."), b"").answer([[]], lambda number, answers: None)

@@ -24,6 +24,7 @@ Value = TypeVar("Value")
 SCHEMES = ("s3", "gs", "az", "http", "https")
 DELAYS = (0.5, 2.0, 5.0, 10.0)  # seconds before a failed request is repeated, beside the library's own repeats
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_METADATA = "169.254.169.254"  # a cloud machine's own address for its role
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
 _REQUEST_TIMEOUT = "30 seconds"
 
@@ -109,7 +110,7 @@ class FolderPlace:
                 path = os.path.join(root, name)  # noqa: PTH118 - pathlib is ten times as slow
                 try:
                     size = os.stat(path).st_size  # noqa: PTH116 - as above
-                except OSError:  # a link to nothing; whoever reads it is told
+                except OSError:  # a link to nothing, which is reported where it is read
                     size = -1
                 yield (f"{prefix}/{name}" if prefix else name), size
         except FileNotFoundError:
@@ -242,6 +243,11 @@ class BucketPlace:
                     f"{where}: refused: {_first_line(error)}; check the credentials and the rights of this account"
                 ) from None
             except self._transient() as error:
+                if _METADATA in str(error):  # where the library looks when it finds no credentials
+                    raise PlaceError(
+                        f"{where}: no credentials were found; give them as the platform's tools expect them, such as "
+                        f"AWS_PROFILE or AWS_ACCESS_KEY_ID in the environment"
+                    ) from None
                 if delay is None:
                     raise PlaceError(
                         f"{where}: failed {len(self._delays) + 1} times, the last time with: {_first_line(error)}"

@@ -7,6 +7,7 @@ still at, so that one slow machine does not hold up all.
 
 from __future__ import annotations
 
+import socket
 import tempfile
 import time
 from collections import deque
@@ -161,10 +162,11 @@ class RayActors:
     def _joined(self) -> Iterator[Any]:
         """Join the cluster, unless this process has. Raises `WorkerError`."""
         ray = self._ray
-        with silent_descriptor(1), environment(_QUIET):  # Ray prints on stdout whatever it is told
+        with silent_descriptor(1), environment(_QUIET):  # Ray prints on stdout XX
             mine = not ray.is_initialized()
             try:
                 if mine:
+                    _require_answer(self._address)
                     ray.init(address=self._address, log_to_driver=False, configure_logging=False)
             except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
                 raise WorkerError(f"{self._address}: no Ray cluster can be joined there: {_short(error)}") from None
@@ -259,6 +261,13 @@ class _Crew:
         """End all actors."""
         for slot in self.slots:
             self._ray.kill(slot.actor, no_restart=True)
+
+
+def _require_answer(address: str) -> None:
+    """Raise `OSError` where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _raise_if_refused(error: Any) -> None:

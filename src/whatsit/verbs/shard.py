@@ -11,7 +11,7 @@ from whatsit.errors import DataError, UsageError
 from whatsit.events import SILENT, Reporter
 from whatsit.images.cut import list_source
 from whatsit.images.manifest import NAME, SHARD_ROWS, Row, arrow, holds_manifest, write_manifest
-from whatsit.images.places import FolderPlace, open_place
+from whatsit.images.places import FolderPlace, Place, open_place
 from whatsit.images.walk import describe
 
 
@@ -40,6 +40,8 @@ def shard(source: str | Path, out: str | Path, *, rows: int = SHARD_ROWS, report
     """
     if rows < 1:
         raise UsageError(f"the images of a shard must be 1 or more; received {rows}")
+    if not str(source).strip():  # `Path` would take it for the current folder
+        raise UsageError("SOURCE is empty; give a folder, an archive, a list or an address")
     arrow()
     place = open_place(out)
     if holds_manifest(str(out)):
@@ -58,15 +60,20 @@ def shard(source: str | Path, out: str | Path, *, rows: int = SHARD_ROWS, report
             skipped = f"; skipped: {describe(listing.left_out.kinds)}" if listing.left_out.kinds else ""
             raise DataError(f"{source}: no pictures found{skipped}")
 
-    if isinstance(place, FolderPlace):
-        write_manifest(counted(), place.folder / NAME, listing.root, rows)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, NAME)
-            write_manifest(counted(), path, listing.root, rows)
-            place.write(NAME, path.read_bytes())
+    _write(counted(), place, listing.root, rows)
     if listing.left_out.kinds:
         reporter.say(f"Skipped: {describe(listing.left_out.kinds)}")
     for note in listing.notes:
         reporter.warn(note)
     return Sharded(f"{place.address}/{NAME}", count, -(-count // rows))
+
+
+def _write(rows: Iterator[Row], place: Place, root: str, shard_rows: int) -> None:
+    """Write the manifest into a folder, or by a temporary one into a bucket."""
+    if isinstance(place, FolderPlace):
+        write_manifest(rows, place.folder / NAME, root, shard_rows)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, NAME)
+        write_manifest(rows, path, root, shard_rows)
+        place.write(NAME, path.read_bytes())

@@ -48,15 +48,20 @@ def predict(
     """Say what is in pictures, a line each."""
     from whatsit.verbs.predict import predict
 
+    is_service = model.startswith(("http://", "https://"))
     if out_ is not None:
         if len(images) != 1 or coverage is not None:
             raise UsageError("--out takes one manifest or source of pictures, and no --coverage")
+        if is_service:
+            raise UsageError(
+                "--out needs the model's own file, as every worker opens it; leave it out to ask a service"
+            )
         predict_into(model, images[0], out_, workers, ray, shard, top, runtime, as_json)
         return
     if given := [name for name, value in (("--workers", workers), ("--ray", ray), ("--shard", shard)) if value]:
         raise UsageError(f"{given[0]} needs --out, the place of the answers")
 
-    source = _service(model, runtime) if model.startswith(("http://", "https://")) else model
+    source = _service(model, runtime) if is_service else model
     failed = 0
     for name, answer in predict(source, images, top=top, coverage=coverage, runtime=runtime, reporter=LineReporter()):
         if isinstance(answer, ImageError):
