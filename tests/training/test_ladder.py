@@ -47,6 +47,7 @@ class Rungs:
         self.raises: dict[str, BaseException] = {}
         self.done: list[str] = []
         self.recipes: dict[str, Recipe] = {}
+        self.left: dict[str, float] = {}  # seconds that each rung may use
         self._mirrored = mirrored
         patch.setattr(ladder, "pace_of", lambda context: pace)
         patch.setattr(ladder, "look", self.look)
@@ -79,6 +80,7 @@ class Rungs:
     def happen(self, rung: str, context: Context) -> None:
         self.done.append(rung)
         self.recipes[rung] = context.recipe
+        self.left[rung] = context.clock.left()
         if rung in self.raises:
             raise self.raises.pop(rung)
 
@@ -134,6 +136,14 @@ def test_a_rung_is_climbed_where_its_forecast_fits(
     monkeypatch.setattr("whatsit.training.forecast.BUILD", 4.0 if pace > 1e-4 else 0.0)
     climb(30.0)
     assert rungs.done == done
+
+
+def test_deepest_layers_leave_the_time_for_all_layers(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = Rungs(monkeypatch)
+    monkeypatch.setattr("whatsit.training.forecast.BUILD", 0.0)
+    climb(1000.0)
+    assert rungs.left["deepest"] <= 0.16 * rungs.left["stronger"]
+    assert rungs.left["all"] >= 0.9 * rungs.left["stronger"]  # as nothing has taken any time here
 
 
 def test_it_is_never_a_step_down(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:

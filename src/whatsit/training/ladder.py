@@ -45,6 +45,7 @@ HEADS = 0.15  # for the heads on frozen features, where fine-tuning may follow
 BOTH_SIDES = 0.12  # for the features of images and mirror images
 STRONGER_STEP = 0.2  # for a stronger backbone, where all layers can be tuned afterwards
 DEEPEST_STEP = 0.1  # for the deepest layers, where all can be tuned afterwards
+OVERDUE = 1.5  # times that share, at which the deepest layers are done in any case
 LAST_STEP = 0.9  # for either where they cannot
 
 ENOUGH = 3  # epochs of all layers, below which only the deepest are tuned
@@ -143,9 +144,13 @@ class _Climb:
     def _deepest(self, base: Base) -> None:
         """Tune the deepest layers, on the cached features of those before."""
         seconds = forecast.deepest(base.pace, base.images)
-        share = DEEPEST_STEP if self._plan() else LAST_STEP
+        plan = self._plan()
+        share = DEEPEST_STEP if plan else LAST_STEP
         if self._decide("deepest", lambda: seconds <= share * self._clock.left()):
-            self._tune(base, base.looked.context, "deepest", "the deepest layers tuned", finetune_layers=20)
+            # However wrong the forecast is, the time for all layers stays theirs.
+            clock = self._clock.part(OVERDUE * DEEPEST_STEP) if plan and self._clock.limited else self._clock
+            context = replace(base.looked.context, clock=clock)
+            self._tune(base, context, "deepest", "the deepest layers tuned", finetune_layers=20)
 
     def _all(self) -> bool:
         """Tune all layers; return whether that was done."""
@@ -189,7 +194,7 @@ class _Climb:
         stage = context.checkpoint(f"{rung}-{STAGE}.npz")
         with self._failing(name):
             head = fit_heads(replace(base.looked, context=at_first, clock=self._clock.part(HEADS)))
-            context = replace(at_first, size=context.size, upscale=context.upscale)
+            context = replace(at_first, size=context.size, upscale=context.upscale, clock=context.clock)
             self._judge(name, self._tuned(resized(head, context), stage.is_file))
 
     @contextlib.contextmanager
@@ -209,6 +214,7 @@ class _Climb:
                 raise
             continue_after(interrupt)
             self._clock.stop()
+            head.context.clock.stop()
             return tune(head)
 
     def _mirrors(self, base: Base) -> bool:
