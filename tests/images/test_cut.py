@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import encode, shapes
+from tests.conftest import Listener, encode, shapes
 from whatsit.errors import DataError, UsageError
 from whatsit.images.locate import Reader
 from whatsit.images.manifest import Manifest, Row
@@ -172,3 +173,30 @@ def test_other_parquet_file_is_no_manifest(tmp_path: Path) -> None:
 def test_empty_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="SOURCE is empty"):
         shard(" ", tmp_path)
+
+
+def test_names_that_are_no_text_are_counted(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, ["ก ข\n.png"])
+    try:
+        Path(os.fsdecode(os.fsencode(folder) + b"/\xff.png")).write_bytes(PICTURE)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    listener = Listener()
+    place = tmp_path / "place"
+    assert shard(folder, place, reporter=listener).images == 1
+    assert listener.said == ["Skipped: 1 file whose names are not in UTF-8"]
+    assert [row.uri for row in Manifest(open_place(place)).rows()] == ["ก ข\n.png"]
+
+
+def test_manifest_with_other_columns_is_refused(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, ["a.png"])
+    shard(folder, tmp_path / "place")
+    path = tmp_path / "place" / "manifest.parquet"
+    about = pq.ParquetFile(path).metadata.metadata
+    table = pq.read_table(path)
+    table = table.set_column(table.column_names.index("size"), "size", pa.array(["many"]))
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(about)
+    with pytest.raises(DataError, match="was changed since it was cut"):
+        Manifest(open_place(tmp_path / "place"))

@@ -111,7 +111,7 @@ class Manifest:
         try:
             with place.open(NAME) as file:
                 opened = pa.parquet.ParquetFile(file)
-                self._plan, names = opened.metadata, opened.schema_arrow.names
+                self._plan, is_ours = opened.metadata, opened.schema_arrow.equals(_schema())
             about = json.loads((self._plan.metadata or {})[_KEY])
             form, self.root, self._hashes = about["format"], str(about["root"]), list(about["shards"])
         except MissingFileError:
@@ -126,7 +126,7 @@ class Manifest:
         if form != FORMAT:
             raise DataError(f"{self.address}: its format {form} is not read by this whatsit; install a newer one")
         counts = [self._plan.row_group(shard).num_rows for shard in range(self._plan.num_row_groups)]
-        if len(counts) != len(self._hashes) or names != [one.name for one in fields(Row)]:
+        if len(counts) != len(self._hashes) or not is_ours:
             raise DataError(f"{self.address}: was changed since it was cut; make it again with: whatsit shard")
         self.counts = counts  # images of each shard
         self.identity = hashlib.sha256("".join(self._hashes).encode()).hexdigest()[:32]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from whatsit.errors import DataError, UsageError
 from whatsit.events import SILENT, Reporter
-from whatsit.images.cut import list_source
+from whatsit.images.cut import Listing, list_source
 from whatsit.images.manifest import NAME, SHARD_ROWS, Row, arrow, holds_manifest, write_manifest
 from whatsit.images.places import FolderPlace, Place, open_place
 from whatsit.images.walk import describe
@@ -52,7 +52,8 @@ def shard(source: str | Path, out: str | Path, *, rows: int = SHARD_ROWS, report
 
     def counted() -> Iterator[Row]:
         nonlocal count
-        for count, row in enumerate(listing.rows(), 1):
+        for row in _writable(listing):
+            count += 1
             if count % 1000 == 0:
                 advance(count, 0)
             yield row
@@ -77,3 +78,13 @@ def _write(rows: Iterator[Row], place: Place, root: str, shard_rows: int) -> Non
         path = Path(folder, NAME)
         write_manifest(rows, path, root, shard_rows)
         place.write(NAME, path.read_bytes())
+
+
+def _writable(listing: Listing) -> Iterator[Row]:
+    """Yield the rows whose names can be written down; any bytes may name a file."""
+    for row in listing.rows():
+        try:
+            row.name.encode()
+            yield row
+        except UnicodeEncodeError:
+            listing.left_out.kinds["files whose names are not in UTF-8"] += 1
