@@ -96,20 +96,3 @@ def test_modules_stay_short() -> None:
     assert {
         str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if len(path.read_text().splitlines()) > 400
     } == set()
-
-
-STAGES = (
-    "images",
-    "graph",
-    "models",
-    "training",
-    "bundle",
-    "runtime",
-    "evaluation",
-    "run",
-    "tuning",
-    "scale",
-    "verbs",
-    "apps",
-)
-FREE = ("arrays", "cache", "errors", "events", "files", "process", "run_files", "version", "engines")

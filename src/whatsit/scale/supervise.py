@@ -166,6 +166,8 @@ class Supervisor:
                 child.end()
                 raise WorkerError(message["error"])
             self._child = child
+            if self._closed:  # meanwhile
+                self._end_child()
         return self._child
 
 
