@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.arrays import Int64
+from whatsit.arrays import Array, Int64
 from whatsit.images.audit import Audit
 from whatsit.images.decode import Pixels
 from whatsit.images.groups import Groups
@@ -115,10 +115,10 @@ def near_pairs(
             )
         return _sorted(copied)
     search = _Search(thumbs, numbers)
-    search.run(_Rows(numbers, lambda rows: _flat(standard(thumbs[rows])), thumbs[0].size), _BY_THUMBS[0])
-    search.run(_Rows(numbers, lambda rows: _flat(thumbs[rows]), thumbs[0].size), _BY_THUMBS[1])
+    search.run(_Vectors(thumbs, numbers, standard), _BY_THUMBS[0])
+    search.run(_Vectors(thumbs, numbers), _BY_THUMBS[1])
     if features is not None:
-        search.run(_Rows(numbers, features.__getitem__, features.shape[1]), _BY_FEATURES)
+        search.run(_Vectors(features, numbers), _BY_FEATURES)
     if search.unfinished and warn:
         warn(
             f"{search.unfinished:,} images have more near-duplicates than the nearest {search.most} of each, which were "
@@ -132,22 +132,22 @@ def _sorted(pairs: Pairs) -> Pairs:
     return ordered
 
 
-def _flat(thumbs: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return thumbs.reshape(len(thumbs), -1)
+class _Vectors:
+    """Thumbnails or features of some images as vectors, computed when asked for."""
 
-
-class _Rows:
-    """Vectors that are computed of some images when asked."""
-
-    def __init__(self, numbers: Int64, compute: Callable[[Int64], npt.NDArray[Any]], width: int) -> None:
-        self._numbers, self._compute = numbers, compute
-        self.shape = len(numbers), width
+    def __init__(
+        self, source: Array, numbers: Int64, compute: Callable[[Array], Array] = lambda values: values
+    ) -> None:
+        self._source, self._numbers, self._compute = source, numbers, compute
+        self.shape = len(numbers), int(np.prod(source.shape[1:]))
 
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
-        return self._compute(self._numbers[rows])
+    def __getitem__(self, rows: Any) -> Array:
+        values = self._compute(self._source[self._numbers[rows]])
+        release(self._source)
+        return values.reshape(len(values), -1)
 
 
 def _usable(thumbs: Pixels, sides: Sequence[int] | None) -> npt.NDArray[np.int64]:
