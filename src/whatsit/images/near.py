@@ -21,7 +21,7 @@ from whatsit.images.decode import Pixels
 from whatsit.images.groups import Groups
 from whatsit.images.matching import Compare, are_same, are_shifted, hold_cuts, standard
 from whatsit.images.neighbours import Neighbours, Vectors, can_search
-from whatsit.images.stored_arrays import pieces, release
+from whatsit.images.stored_arrays import pieces, release, take_rows
 
 Pairs = npt.NDArray[np.int64]  # [P, 2]
 
@@ -145,8 +145,7 @@ class _Vectors:
         return len(self._numbers)
 
     def __getitem__(self, rows: Any) -> Array:
-        values = self._compute(self._source[self._numbers[rows]])
-        release(self._source)
+        values = self._compute(take_rows(self._source, self._numbers[rows]))
         return values.reshape(len(values), -1)
 
 
@@ -246,8 +245,7 @@ class _Search:
         for start in range(0, len(pairs), _ROUND):
             some = pairs[start : start + _ROUND]
             some = some[~self.groups.are_joined(some)]
-            near = compare(*(self._thumbs[self._numbers[some[:, side]]] for side in (0, 1)))
-            release(self._thumbs)
+            near = compare(*(take_rows(self._thumbs, self._numbers[some[:, side]]) for side in (0, 1)))
             self.groups.join(some[near].tolist())
             self.found.append(some[near])
             others.append(some[~near])

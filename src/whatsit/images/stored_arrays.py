@@ -17,6 +17,7 @@ from whatsit.files import disk_error, reserve
 
 IN_MEMORY = 1024**3  # bytes
 PIECE = 4096  # rows
+FEW = 64  # rows in any order: the system may map two megabytes for each
 
 
 def new_array(
@@ -58,6 +59,26 @@ def pieces(array: Array, rows: int = PIECE) -> Iterator[Array]:
     """Yield an array in pieces; of a stored one, only the last is in memory."""
     for start in range(0, len(array), rows):
         yield array[start : start + rows]
+        release(array)
+
+
+def take_rows(array: Array, rows: Int64) -> Array:
+    """Return some rows, in any order, in memory."""
+    if not is_stored(array):
+        taken: Array = array[rows]
+        return taken
+    found = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    for start in range(0, len(rows), FEW):
+        found[start : start + FEW] = array[rows[start : start + FEW]]
+        release(array)
+    return found
+
+
+def put_rows(array: Array, rows: Int64, values: Array) -> None:
+    """Set some rows, in any order."""
+    count = FEW if is_stored(array) else max(1, len(rows))
+    for start in range(0, len(rows), count):
+        array[rows[start : start + count]] = values[start : start + count]
         release(array)
 
 
