@@ -20,8 +20,8 @@ from whatsit.images.audit import Audit
 from whatsit.images.decode import Pixels
 from whatsit.images.groups import Groups
 from whatsit.images.matching import Compare, are_same, are_shifted, hold_cuts, standard
-from whatsit.images.neighbours import Neighbours, Vectors, can_search
-from whatsit.images.stored_arrays import pieces, release, take_rows
+from whatsit.images.neighbours import Neighbours, can_search
+from whatsit.images.stored_arrays import Rows, pieces, release, take_rows
 
 Pairs = npt.NDArray[np.int64]  # [P, 2]
 
@@ -211,7 +211,7 @@ class _Search:
         self.unfinished = 0  # images with more near-duplicates than were looked at
         self.most = 0  # neighbours that were looked at of each of these
 
-    def run(self, vectors: Vectors, reach: _Reach) -> None:
+    def run(self, vectors: Rows, reach: _Reach) -> None:
         """Compare each image with its neighbours, with more where all are near-duplicates."""
         index = Neighbours(vectors, centred=reach.centred)
         numbers, before = np.arange(len(vectors)), 0
