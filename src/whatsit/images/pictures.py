@@ -266,8 +266,3 @@ def find_keys(wanted: Keys, keys: Keys) -> Int64:
 def label_numbers(pictures: Iterable[Picture], classes: Iterable[str]) -> Int64:
     """Return each image's label as its index among the classes, int64 `[N]`."""
     return Pictures.of(pictures).numbers(classes)
-
-
-def count_by_label(pictures: Iterable[Picture]) -> dict[str, int]:
-    """Return how many images each label has."""
-    return Pictures.of(pictures).counts()
