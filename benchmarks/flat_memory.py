@@ -130,7 +130,7 @@ def work(data: Path, run: Path, in_memory: int | None, answer: Any) -> None:
 
 
 def fit(count: int, in_memory: int | None, scratch: Path, answer: Any) -> None:
-    """Train a head on that many drawn features in this process; send what was measured."""
+    """Train a head on drawn features in this process; send what was measured."""
     from types import SimpleNamespace
 
     from whatsit.images.stored_arrays import IN_MEMORY, is_stored, new_array

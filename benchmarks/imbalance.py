@@ -25,7 +25,6 @@ import numpy as np
 
 from whatsit.events import SILENT
 from whatsit.images.data import open_data, split_data
-from whatsit.images.pictures import count_by_label, label_numbers
 from whatsit.images.scan import Dataset
 from whatsit.models.backend import load_keras
 from whatsit.training.calibration import fit_temperature
@@ -85,8 +84,8 @@ def cut(dataset: Dataset, ratio: float, most: int, seed: int) -> Dataset:
     classes = [dataset.classes[place] for place in rng.permutation(len(dataset.classes))]
     kept = []
     for split in ("train", "validation"):
-        pictures = [p for p in dataset.pictures if p.split == split]
-        counts = count_by_label(pictures)
+        pictures = dataset.of(split)
+        counts = pictures.counts()
         largest = min(most if split == "train" else max(most // 4, 1), max(counts.values()))
         for place, label in enumerate(classes):
             own = [p for p in pictures if p.label == label]
@@ -115,7 +114,7 @@ def logits_of(trained: Trained, split: str) -> np.ndarray:
 
 
 def numbers(dataset: Dataset, split: str) -> np.ndarray:
-    return np.array(label_numbers(dataset.of(split), dataset.classes))
+    return dataset.of(split).numbers(dataset.classes)
 
 
 def measured(logits: dict[str, np.ndarray], labels: dict[str, np.ndarray], dataset: Dataset) -> tuple[float, ...]:

@@ -160,11 +160,12 @@ def from_spreadsheet(cell: str) -> str:
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """Write a table that no spreadsheet takes formulas from. Raises `DiskError`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([spreadsheet_safe(cell) for cell in row] for row in rows)
-    write_text(path, text.getvalue())
+    with replacing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")  # as `write_text`
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([spreadsheet_safe(cell) for cell in row] for row in rows)
+        text.detach()  # which flushes it, and leaves the file open
 
 
 @contextmanager

@@ -81,3 +81,8 @@ def test_last_of_equal_keys_is_found() -> None:
     keys = np.array([b"x" * 32, b"y" * 32, b"x" * 32], "S32")
     assert find_keys(np.array([b"x" * 32, b"z" * 32, b"a" * 32], "S32"), keys).tolist() == [2, -1, -1]
     assert find_keys(keys, keys[:0]).tolist() == [-1, -1, -1]
+
+
+def test_digest_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="received 3"):
+        Pictures.of([Picture("1.png", "a", None, b"abc")])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from whatsit.files import DiskError
-from whatsit.images.stored_arrays import is_stored, keep_rows, new_array, pieces, release
+from whatsit.images.stored_arrays import is_stored, keep_rows, new_array, pieces, put_rows, release, take_rows
 
 
 def stored(tmp_path: Path, rows: int = 10_000) -> np.ndarray:
@@ -39,3 +39,13 @@ def test_place_that_cannot_be_written_is_a_disk_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DiskError):
         new_array((1, 1), np.uint8, folder=tmp_path / "file", in_memory=0)
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_rows_in_any_order_are_taken_and_set(tmp_path: Path, in_file: bool) -> None:
+    array = stored(tmp_path) if in_file else np.array(stored(tmp_path))
+    rows = np.random.default_rng(0).permutation(len(array))[:999]
+    assert np.array_equal(take_rows(array[:, 1:], rows), np.repeat(rows[:, None], 2, axis=1))
+    put_rows(array, rows, -take_rows(array, rows))
+    assert np.array_equal(np.sort(array[:, 0])[:999], np.sort(-rows))
+    assert take_rows(array, rows[:0]).shape == (0, 3)

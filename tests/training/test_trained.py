@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from whatsit.training.trained import Trained
 load_keras()
 import keras  # noqa: E402
 
+from whatsit.training.features import FrozenNetwork  # noqa: E402
 from whatsit.training.train import train_by_recipe  # noqa: E402
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
@@ -59,3 +61,11 @@ def test_sensitivity_grows_with_the_error_of_features(shapes_folder: Path, tmp_p
     assert one.sensitivity(pixels, 0.0).tolist() == [0.0] * 5
     small, large = one.sensitivity(pixels, 1e-5), one.sensitivity(pixels, 1e-2)
     assert 0 < small.max() < large.max() <= 1
+
+
+def test_features_in_a_file_train_as_well(shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = trained(shapes_folder, tmp_path / "memory")
+    monkeypatch.setattr(FrozenNetwork, "features", partialmethod(FrozenNetwork.features, in_memory=0))
+    stored = trained(shapes_folder, tmp_path / "file")
+    assert len(stored.right) == len(memory.right)
+    assert stored.right.mean() >= memory.right.mean() - 0.2  # of few images

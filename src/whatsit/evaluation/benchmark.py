@@ -155,7 +155,7 @@ def write_pixels(
         np.save(folder / PIXELS, whole)
     if not read:
         raise DataError(f"{dataset.source}: no test picture can be read, so nothing can be measured")
-    return np.array(label_numbers(read, dataset.classes))
+    return label_numbers(read, dataset.classes)
 
 
 def _new_map(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:

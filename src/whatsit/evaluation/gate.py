@@ -80,4 +80,4 @@ def answers_of(
         progress(done, len(pictures))
     if not read:
         raise DataError(f"{dataset.source}: no test picture can be read, so nothing can be compared")
-    return np.array(label_numbers(read, dataset.classes)), {name: np.concatenate(rows) for name, rows in found.items()}
+    return label_numbers(read, dataset.classes), {name: np.concatenate(rows) for name, rows in found.items()}

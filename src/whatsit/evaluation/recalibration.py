@@ -53,7 +53,7 @@ def outputs_of(
         progress(len(read), len(pictures))
     if not read:
         raise DataError(f"{dataset.source}: no picture can be read to calibrate on")
-    return Outputs(np.array(label_numbers(read, bundle.classes)), np.concatenate(found))
+    return Outputs(label_numbers(read, bundle.classes), np.concatenate(found))
 
 
 def choose_scaling(

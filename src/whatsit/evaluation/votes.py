@@ -12,7 +12,6 @@ from whatsit.bundle.format import Bundle
 from whatsit.errors import DataError
 from whatsit.evaluation.evaluate import evaluate_pictures
 from whatsit.events import Reporter
-from whatsit.images.pictures import label_numbers
 from whatsit.images.scan import Dataset
 from whatsit.runtime.predictor import Predictor
 from whatsit.training.selection import fit_votes
@@ -34,6 +33,6 @@ def fit_member_votes(
             raise DataError(f"{dataset.source}: {name} cannot be read any more: {reason}")
         logits.append(np.log(np.maximum(answers.probabilities, 1e-12)))
         tests.append(evaluate_pictures(predictor, dataset, dataset.of("test"), testing).metrics)
-    fitted = fit_votes(logits, np.array(label_numbers(validation, dataset.classes)))
+    fitted = fit_votes(logits, validation.numbers(dataset.classes))
     votes = zip(models, fitted.weights, tests, strict=True)
     return tuple(Vote(str(model), weight, test.accuracy) for model, weight, test in votes), fitted.sharpness

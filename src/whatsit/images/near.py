@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.arrays import Int64
+from whatsit.arrays import Array, Int64
 from whatsit.images.audit import Audit
 from whatsit.images.decode import Pixels
 from whatsit.images.groups import Groups
 from whatsit.images.matching import Compare, are_same, are_shifted, hold_cuts, standard
-from whatsit.images.neighbours import Neighbours, Vectors, can_search
-from whatsit.images.stored_arrays import pieces, release
+from whatsit.images.neighbours import Neighbours, can_search
+from whatsit.images.stored_arrays import Rows, pieces, release, take_rows
 
 Pairs = npt.NDArray[np.int64]  # [P, 2]
 
@@ -115,10 +115,10 @@ def near_pairs(
             )
         return _sorted(copied)
     search = _Search(thumbs, numbers)
-    search.run(_Rows(numbers, lambda rows: _flat(standard(thumbs[rows])), thumbs[0].size), _BY_THUMBS[0])
-    search.run(_Rows(numbers, lambda rows: _flat(thumbs[rows]), thumbs[0].size), _BY_THUMBS[1])
+    search.run(_Vectors(thumbs, numbers, standard), _BY_THUMBS[0])
+    search.run(_Vectors(thumbs, numbers), _BY_THUMBS[1])
     if features is not None:
-        search.run(_Rows(numbers, features.__getitem__, features.shape[1]), _BY_FEATURES)
+        search.run(_Vectors(features, numbers), _BY_FEATURES)
     if search.unfinished and warn:
         warn(
             f"{search.unfinished:,} images have more near-duplicates than the nearest {search.most} of each, which were "
@@ -132,22 +132,21 @@ def _sorted(pairs: Pairs) -> Pairs:
     return ordered
 
 
-def _flat(thumbs: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return thumbs.reshape(len(thumbs), -1)
+class _Vectors:
+    """Thumbnails or features of some images as vectors, computed when asked for."""
 
-
-class _Rows:
-    """Vectors that are computed of some images when asked."""
-
-    def __init__(self, numbers: Int64, compute: Callable[[Int64], npt.NDArray[Any]], width: int) -> None:
-        self._numbers, self._compute = numbers, compute
-        self.shape = len(numbers), width
+    def __init__(
+        self, source: Array, numbers: Int64, compute: Callable[[Array], Array] = lambda values: values
+    ) -> None:
+        self._source, self._numbers, self._compute = source, numbers, compute
+        self.shape = len(numbers), int(np.prod(source.shape[1:]))
 
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
-        return self._compute(self._numbers[rows])
+    def __getitem__(self, rows: Any) -> Array:
+        values = self._compute(take_rows(self._source, self._numbers[rows]))
+        return values.reshape(len(values), -1)
 
 
 def _usable(thumbs: Pixels, sides: Sequence[int] | None) -> npt.NDArray[np.int64]:
@@ -212,7 +211,7 @@ class _Search:
         self.unfinished = 0  # images with more near-duplicates than were looked at
         self.most = 0  # neighbours that were looked at of each of these
 
-    def run(self, vectors: Vectors, reach: _Reach) -> None:
+    def run(self, vectors: Rows, reach: _Reach) -> None:
         """Compare each image with its neighbours, with more where all are near-duplicates."""
         index = Neighbours(vectors, centred=reach.centred)
         numbers, before = np.arange(len(vectors)), 0
@@ -246,8 +245,7 @@ class _Search:
         for start in range(0, len(pairs), _ROUND):
             some = pairs[start : start + _ROUND]
             some = some[~self.groups.are_joined(some)]
-            near = compare(*(self._thumbs[self._numbers[some[:, side]]] for side in (0, 1)))
-            release(self._thumbs)
+            near = compare(*(take_rows(self._thumbs, self._numbers[some[:, side]]) for side in (0, 1)))
             self.groups.join(some[near].tolist())
             self.found.append(some[near])
             others.append(some[~near])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from whatsit.arrays import Float32, Int64
-from whatsit.images.stored_arrays import new_array, pieces, release
+from whatsit.images.stored_arrays import Rows, new_array, pieces, release, take_rows
 
 EXACT = 10_000  # vectors up to which all are compared with all, which takes a second
 MOST = 3_000_000  # vectors of which an index is made; it takes 400 bytes of memory for each
@@ -22,19 +21,6 @@ _SAMPLE = 2000  # vectors that the principal components are computed from
 _ROWS = 4096  # vectors that are float32 at a time
 
 
-class Vectors(Protocol):
-    """Vectors `[N, F]`: an array, or what computes some of its rows when asked."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """N and F."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: Any) -> npt.NDArray[Any]: ...
-
-
 class Neighbours:
     """An index of vectors by the cosine between them.
 
@@ -43,7 +29,7 @@ class Neighbours:
     quantization), which gives the same result each time, unlike graphs that are built on several threads.
     """
 
-    def __init__(self, vectors: Vectors, *, centred: bool) -> None:
+    def __init__(self, vectors: Rows, *, centred: bool) -> None:
         """Index the vectors, `[N, F]` of any number type, less their mean where `centred`."""
         self.vectors, _ = principal_components(vectors, min(_DIMENSIONS, *vectors.shape), centred=centred)
         for some in pieces(self.vectors):
@@ -108,7 +94,7 @@ def can_search(count: int) -> bool:
     return count <= (MOST if find_spec("faiss") else MOST_EXACT)
 
 
-def principal_components(vectors: Vectors, count: int, *, centred: bool = True) -> tuple[Float32, Float32]:
+def principal_components(vectors: Rows, count: int, *, centred: bool = True) -> tuple[Float32, Float32]:
     """Project vectors on the `count` directions of the largest variance.
 
     Args:
@@ -119,7 +105,8 @@ def principal_components(vectors: Vectors, count: int, *, centred: bool = True) 
     Returns:
         The vectors, centred or not, in these directions, float32 `[N, count]`, and the variance of each direction, ascending.
     """
-    some = vectors[np.sort(np.random.default_rng(0).permutation(len(vectors))[:_SAMPLE])].astype(np.float32)
+    sample = np.sort(np.random.default_rng(0).permutation(len(vectors))[:_SAMPLE])
+    some = take_rows(vectors, sample).astype(np.float32)
     mean = some.mean(axis=0) if centred else np.zeros(some.shape[1], np.float32)
     some -= mean
     if len(some) < some.shape[1]:  # of the two products that have the same variances, the smaller one
@@ -133,4 +120,5 @@ def principal_components(vectors: Vectors, count: int, *, centred: bool = True) 
     for start in range(0, len(vectors), _ROWS):
         result[start : start + _ROWS] = (vectors[start : start + _ROWS].astype(np.float32) - mean) @ axes
         release(result)
+        release(vectors)
     return result, variances

@@ -67,7 +67,10 @@ class Pictures(Sequence[Picture]):
 
     @classmethod
     def of(cls, pictures: Iterable[Picture]) -> Pictures:
-        """Return images as columns; they may come one by one."""
+        """Return images as columns; they may come one by one.
+
+        Raises `ValueError` for a digest that has not 32 bytes.
+        """
         if isinstance(pictures, Pictures):
             return pictures
         names, digests = Names(), bytearray()
@@ -76,7 +79,9 @@ class Pictures(Sequence[Picture]):
         group_codes: dict[str, int] = {}
         for one in pictures:
             names.append(one.name)
-            digests += one.digest or NO_DIGEST
+            if len(digest := one.digest or NO_DIGEST) != len(NO_DIGEST):
+                raise ValueError(f"{one.name}: a SHA-256 has 32 bytes; received {len(digest)}")
+            digests += digest
             labels.append(label_codes.setdefault(one.label, len(label_codes)))
             splits.append(SPLITS.index(one.split) if one.split else -1)
             groups.append(group_codes.setdefault(one.group, len(group_codes)) if one.group else -1)
@@ -261,8 +266,3 @@ def find_keys(wanted: Keys, keys: Keys) -> Int64:
 def label_numbers(pictures: Iterable[Picture], classes: Iterable[str]) -> Int64:
     """Return each image's label as its index among the classes, int64 `[N]`."""
     return Pictures.of(pictures).numbers(classes)
-
-
-def count_by_label(pictures: Iterable[Picture]) -> dict[str, int]:
-    """Return how many images each label has."""
-    return Pictures.of(pictures).counts()

@@ -17,7 +17,7 @@ from whatsit.arrays import Bools
 from whatsit.cache import changing, mark_used
 from whatsit.files import replacing
 from whatsit.images.pictures import Keys
-from whatsit.images.stored_arrays import release
+from whatsit.images.stored_arrays import put_rows
 
 SHARD = 4096  # images; the most that is lost when the computer stops
 MANY = 8  # shards of less than half that size, which are merged then
@@ -61,10 +61,9 @@ class RowCache:
             except _DAMAGED:
                 continue
             if shard.shape == (len(kept), self.width) and shard.dtype == self.dtype:
-                values[targets] = shard[places]
+                put_rows(values, targets, shard[places])
                 filled[targets] = True
                 mark_used(path)
-                release(values)
         return filled
 
     def missing(self, part: str, digests: Keys) -> int:

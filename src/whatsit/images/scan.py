@@ -179,13 +179,16 @@ def _dataset(source: str, store: Store, pictures: Pictures, skipped: Counter[str
 
 
 def _list_csv(path: Path) -> Dataset:
-    pictures = [_listed(path, row) for row in read_rows(path)]
+    pictures = Pictures.of(_listed(path, row) for row in read_rows(path))
     if not pictures:
         raise DataError(f"{path}: the CSV file lists no pictures")
-    pictures, notes = _each_once(str(path), pictures)
-    if len({picture.split is None for picture in pictures}) > 1:
+    notes: tuple[str, ...] = ()
+    hashes = np.fromiter((hash((picture.name, picture.label)) for picture in pictures), np.int64, len(pictures))
+    if len(np.unique(hashes)) < len(pictures):
+        pictures, notes = _each_once(str(path), pictures)
+    if len(np.unique(pictures.where(None))) > 1:
         raise DataError(f"{path}: the column 'split' must be filled in every row or in none")
-    return replace(_dataset(str(path), FolderStore(path.parent), Pictures.of(pictures), Counter()), notes=notes)
+    return replace(_dataset(str(path), FolderStore(path.parent), pictures, Counter()), notes=notes)
 
 
 def _listed(path: Path, row: Row) -> Picture:
@@ -199,7 +202,7 @@ def _listed(path: Path, row: Row) -> Picture:
     return Picture(row.path, label, split, group=unicodedata.normalize("NFC", row.group) or None)
 
 
-def _each_once(source: str, rows: Iterable[Picture]) -> tuple[list[Picture], tuple[str, ...]]:
+def _each_once(source: str, rows: Pictures) -> tuple[Pictures, tuple[str, ...]]:
     """Return each image once under a label, and a note of those in several splits.
 
     The later split keeps the image: a test set is not to be touched. Raises `DataError` where one is in two groups.
@@ -217,7 +220,7 @@ def _each_once(source: str, rows: Iterable[Picture]) -> tuple[list[Picture], tup
     note = (
         f"pictures listed in several splits, and kept in the later one: {len(again):,}, such as {next(iter(again), '')}"
     )
-    return list(kept.values()), (note,) if again else ()
+    return Pictures.of(kept.values()), (note,) if again else ()
 
 
 def _clean_label(label: str, source: str, where: str) -> str:

@@ -18,6 +18,7 @@ from whatsit.arrays import Int64
 from whatsit.images.decode import Pixels
 from whatsit.images.matching import standard
 from whatsit.images.pictures import Picture, Pictures
+from whatsit.images.stored_arrays import take_rows
 
 FEWEST = 4  # sequences of a class: a class of fewer could not be dealt to three splits in peace
 ALIKE = 0.5  # share of images whose nearest neighbour in their class is of their own sequence
@@ -79,10 +80,10 @@ def _agree(classes: list[list[list[int]]], thumbs: Pixels) -> bool:
 
 def _nearest(thumbs: Pixels, places: Int64, asked: Int64) -> Int64:
     """Return the nearest other of some images of a class, by its place."""
-    ours = standard(thumbs[places[asked]]).reshape(len(asked), -1)
+    ours = standard(take_rows(thumbs, places[asked])).reshape(len(asked), -1)
     best, nearest = np.full(len(asked), -np.inf), np.zeros(len(asked), np.int64)
     for start in range(0, len(places), _BLOCK):
-        some = thumbs[places[start : start + _BLOCK]]
+        some = take_rows(thumbs, places[start : start + _BLOCK])
         alike = ours @ standard(some).reshape(len(some), -1).T
         inside = (asked >= start) & (asked < start + len(some))
         alike[inside, asked[inside] - start] = -np.inf

@@ -6,7 +6,7 @@ import mmap
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,20 @@ from whatsit.files import disk_error, reserve
 
 IN_MEMORY = 1024**3  # bytes
 PIECE = 4096  # rows
+FEW = 64  # rows in any order: the system may map two megabytes for each
+
+
+class Rows(Protocol):
+    """An array, or what computes some of its rows when asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of rows, and the shape of one."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any) -> Array: ...
 
 
 def new_array(
@@ -42,12 +56,12 @@ def new_array(
         raise disk_error(folder, error) from None
 
 
-def is_stored(array: Array) -> bool:
+def is_stored(array: Rows) -> bool:
     """Return whether an array is in a file."""
     return _map_of(array) is not None
 
 
-def release(array: Array) -> None:
+def release(array: Rows) -> None:
     """Free the memory that a stored array has taken; its contents stay in the file."""
     mapped = _map_of(array)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
@@ -61,6 +75,25 @@ def pieces(array: Array, rows: int = PIECE) -> Iterator[Array]:
         release(array)
 
 
+def take_rows(array: Rows, rows: Int64) -> Array:
+    """Return some rows, in any order, in memory."""
+    if not is_stored(array):
+        return array[rows]
+    parts = [array[rows[:0]]]
+    for start in range(0, len(rows), FEW):
+        parts.append(array[rows[start : start + FEW]])
+        release(array)
+    return np.concatenate(parts)
+
+
+def put_rows(array: Array, rows: Int64, values: Array) -> None:
+    """Set some rows, in any order."""
+    count = FEW if is_stored(array) else max(1, len(rows))
+    for start in range(0, len(rows), count):
+        array[rows[start : start + count]] = values[start : start + count]
+        release(array)
+
+
 def keep_rows(array: Array, rows: Int64) -> Array:
     """Return these rows, ascending, moved to the start of the same array."""
     if len(rows) < len(array):
@@ -71,7 +104,7 @@ def keep_rows(array: Array, rows: Int64) -> Array:
     return array[: len(rows)]
 
 
-def _map_of(array: Array) -> mmap.mmap | None:
+def _map_of(array: Rows) -> mmap.mmap | None:
     base: Any = array
     while base is not None and not isinstance(base, mmap.mmap):
         base = getattr(base, "base", None)

@@ -20,7 +20,7 @@ from whatsit.arrays import Float32, Int64, Labels
 from whatsit.images.batches import decode_batches
 from whatsit.images.pictures import Pictures
 from whatsit.images.scan import Dataset
-from whatsit.images.stored_arrays import is_stored, new_array, release
+from whatsit.images.stored_arrays import is_stored, new_array, release, take_rows
 from whatsit.training.augment import augment, mix, wants_augmentation
 from whatsit.training.recipe import Recipe
 
@@ -160,8 +160,7 @@ class FeatureBatches:
         features = np.empty((len(rows), self._views[0].shape[1]), np.float32)
         for number, view in enumerate(self._views):
             mine = rows // count == number
-            features[mine] = view[rows[mine] % count]
-            release(view)
+            features[mine] = take_rows(view, rows[mine] % count)
         labels = self._labels[rows % count]
         return features, self._targets.rows[labels], self._targets.weights[labels]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from whatsit.arrays import Labels
+from whatsit.images.stored_arrays import take_rows
 from whatsit.models.backbones import BACKBONES
 from whatsit.models.network import Network
 from whatsit.models.opening import open_backbone, stamp_of
@@ -113,7 +114,7 @@ def fit_heads(looked: Looked) -> FrozenHead:
         best = rival
     classes, seed = len(context.dataset.classes), context.recipe.seed
     rows = enough_rows(seen.labels, classes, seed, FEW if context.brief else MAX_PICTURES)
-    embedding = seen.train["original"][rows, -best.network.width :]
+    embedding = take_rows(seen.train["original"][:, -best.network.width :], rows)
     known = fit_mahalanobis(embedding, seen.labels[rows], classes, seed)
     probe = rival.fitted.best["val_accuracy"] if rival else None
     frozen = looked.frozen

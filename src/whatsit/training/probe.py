@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whatsit.arrays import Array, Labels
-from whatsit.images.stored_arrays import is_stored, pieces, release
+from whatsit.images.stored_arrays import is_stored, pieces, take_rows
 
 RIDGES = (3.0, 0.3, 0.03, 0.003)  # penalties, times the number of images; of equally good ones the larger is taken
 TRIAL = 2000  # validation images by which the penalty is chosen
@@ -39,7 +39,7 @@ def fit_probe(
 def trial_of(validation: tuple[Array, Labels], rng: np.random.Generator) -> tuple[Array, Labels]:
     """Return the validation images by which a penalty is chosen."""
     some = rng.permutation(len(validation[1]))[:TRIAL]
-    return validation[0][some], validation[1][some]
+    return take_rows(validation[0], some), validation[1][some]
 
 
 def best_penalty(
@@ -70,8 +70,8 @@ class Standard:
 
         Those that hardly vary are not scaled up.
         """
-        some = features[:: max(1, len(features) // _SLICE)].astype(np.float32)
-        release(features)
+        rows = np.arange(0, len(features), max(1, len(features) // _SLICE))
+        some = take_rows(features, rows).astype(np.float32)
         scale = some.std(axis=0)
         return cls(some.mean(axis=0), scale + 0.1 * scale.mean() + 1e-9)
 
@@ -124,8 +124,7 @@ class Moments:
             rows = np.sort(rows)  # a file is read from its start to its end
         for start in range(0, len(rows), _SLICE):
             part = rows[start : start + _SLICE]
-            x = self._standard.apply(features[part])
-            release(features)
+            x = self._standard.apply(take_rows(features, part))
             self._sum += x.sum(axis=0, dtype=np.float64)
             self._cross += x.T @ np.eye(self._classes, dtype=np.float32)[labels[part]]
             self._labels = np.append(self._labels, labels[part])
