@@ -47,7 +47,7 @@ def seconds(command: list[str]) -> float:
 
 
 def difference(values: list[float]) -> float:
-    """The fastest of the long times, less the fastest of the short ones, which are negative."""
+    """Return the fastest long time less the fastest short one; those are negative."""
     return min(value for value in values if value > 0) - min(-value for value in values if value < 0)
 
 

@@ -164,4 +164,7 @@ def holds_manifest(place: str) -> bool:
         except MissingFileError:
             return False
         return True
-    return Path(place, NAME).is_file()
+    try:
+        return Path(place, NAME).is_file()
+    except (OSError, ValueError):  # no usable path
+        return False
