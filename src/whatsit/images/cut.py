@@ -19,7 +19,7 @@ from typing import IO, Any
 from whatsit.errors import DataError
 from whatsit.images.csv_rows import read_rows
 from whatsit.images.layout import Layout, find_layout, split_of
-from whatsit.images.manifest import Row, arrow
+from whatsit.images.manifest import Row, arrow, open_parquet
 from whatsit.images.names import label_fault
 from whatsit.images.places import Place, PlaceError, is_address, open_place
 from whatsit.images.stores import ZipStore
@@ -220,7 +220,7 @@ def _of_parquet(root: str, name: str, place: Place) -> Iterator[Row]:
     where = f"{place.address}/{name}"
     try:
         with place.open(name) as opened:
-            file = pa.parquet.ParquetFile(opened)
+            file = open_parquet(opened)
             there = set(file.schema_arrow.names)
             column = next((one for one in _NAMES if one in there), None)
             if column is None:
@@ -228,7 +228,7 @@ def _of_parquet(root: str, name: str, place: Place) -> Iterator[Row]:
                     f"{where}: none of the columns {', '.join(_NAMES)} is there, which would say where the images are"
                 )
             others = [one for one in ("label", "split", "group") if one in there]
-            for batch in file.iter_batches(columns=[column, *others]):
+            for batch in file.iter_batches(columns=[column, *others], use_threads=False):
                 for cells in batch.to_pylist():
                     known = {one: _text(cells[one]) for one in others}
                     label, split, group = (known.get(one) for one in ("label", "split", "group"))

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from whatsit.errors import DataError, MissingExtraError
 from whatsit.files import replacing
@@ -51,6 +51,14 @@ def arrow() -> Any:
     except ImportError:
         raise MissingExtraError("work in shards", "scale", "pyarrow") from None
     return pyarrow
+
+
+def open_parquet(file: IO[bytes], metadata: Any = None) -> Any:
+    """Open a Parquet file without threads of pyarrow's.
+
+    Those are sometimes still at work when Python ends, which aborts the process. Read with `use_threads=False`, too.
+    """
+    return arrow().parquet.ParquetFile(file, metadata=metadata, pre_buffer=False)
 
 
 def _schema() -> pa.Schema:
@@ -110,7 +118,7 @@ class Manifest:
         pa = arrow()
         try:
             with place.open(NAME) as file:
-                opened = pa.parquet.ParquetFile(file)
+                opened = open_parquet(file)
                 self._plan, is_ours = opened.metadata, opened.schema_arrow.equals(_schema())
             about = json.loads((self._plan.metadata or {})[_KEY])
             form, self.root, self._hashes = about["format"], str(about["root"]), list(about["shards"])
@@ -142,7 +150,7 @@ class Manifest:
         pa = arrow()
         try:
             with self._place.open(NAME) as file:
-                table = pa.parquet.ParquetFile(file, metadata=self._plan).read_row_group(number)
+                table = open_parquet(file, self._plan).read_row_group(number, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self.address}: shard {number} cannot be read: {error}") from None
         rows = [Row(*values) for values in zip(*(column.to_pylist() for column in table.columns), strict=True)]

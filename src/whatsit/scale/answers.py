@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from whatsit.errors import DataError
 from whatsit.files import spreadsheet_safe
-from whatsit.images.manifest import Row, arrow
+from whatsit.images.manifest import Row, arrow, open_parquet
 from whatsit.images.places import Place
 from whatsit.scale.job import part_name, parts, read_job
 from whatsit.scale.supervise import Answered
@@ -76,7 +76,7 @@ def read_answers(place: Place, only: range | None = None) -> Iterator[dict[str, 
     for shard in sorted(shard for shard in parts(place) if only is None or shard in only):
         name = part_name(shard)
         try:
-            table = pa.parquet.read_table(io.BytesIO(place.read(name)))
+            table = open_parquet(io.BytesIO(place.read(name))).read(use_threads=False)
             yield {column: table[column].to_pylist() for column in COLUMNS}
         except (pa.ArrowException, KeyError, OSError):
             raise DataError(
