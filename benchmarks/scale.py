@@ -69,10 +69,9 @@ def main() -> None:
         pictures = [path for path in sorted(Path(given.folder).rglob("*")) if path.is_file()]
         for picture in pictures[:16]:
             (few / picture.name).symlink_to(picture.absolute())
-        for source, name, rows in (
-            (given.folder, "m", 50),
-            (few, "few-m", 8),
-        ):  # two shards, so that both workers start
+        listed = place / "list.txt"
+        listed.write_text("".join(f"{path.absolute()}\n" for path in pictures * REPEAT))
+        for source, name, rows in ((listed, "m", 200), (few, "few-m", 8)):  # two shards, so that both workers start
             seconds(["shard", str(source), "--out", str(place / name), "--rows", str(rows)])
         best: dict[str, list[float]] = {"plain": [], "one worker": [], "two workers": []}
         for turn in range(ROUNDS):  # by turns, so that a slow minute is shared
