@@ -16,7 +16,7 @@ def place(shapes_folder: Path, tmp_path: Path) -> Path:
     done = whatsit("shard", shapes_folder, "--out", tmp_path / "place", "--rows", "25")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        f"60 pictures in 3 shards: {tmp_path / 'place' / 'manifest.parquet'}",
+        f"Pictures: 60   Shards: 3   Manifest: {tmp_path / 'place' / 'manifest.parquet'}",
         f"Next: whatsit predict MODEL {tmp_path / 'place'} --out ANSWERS",
     ]
     return tmp_path / "place"

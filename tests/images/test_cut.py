@@ -17,7 +17,9 @@ from tests.conftest import Listener, encode, shapes
 from whatsit.errors import DataError, UsageError
 from whatsit.images.locate import Reader
 from whatsit.images.manifest import Manifest, Row
+from whatsit.images.manifest_data import list_manifest
 from whatsit.images.places import open_place
+from whatsit.images.scan import scan
 from whatsit.verbs.shard import shard
 
 PICTURE = encode(shapes("disc", 1))
@@ -200,3 +202,58 @@ def test_manifest_with_other_columns_is_refused(tmp_path: Path) -> None:
         writer.add_key_value_metadata(about)
     with pytest.raises(DataError, match="was changed since it was cut"):
         Manifest(open_place(tmp_path / "place"))
+
+
+@pytest.mark.parametrize("address", ["https://me:pw@host/a.png", "s3://bucket/a.png?X-Amz-Signature=abc"])
+def test_secrets_in_a_list_are_refused_and_not_repeated(tmp_path: Path, address: str) -> None:
+    (tmp_path / "list.txt").write_text(address)
+    with pytest.raises(DataError, match=r"row 1: an address must hold no user, password or query") as error:
+        shard(tmp_path / "list.txt", tmp_path / "place")
+    assert "pw" not in str(error.value)
+    assert "abc" not in str(error.value)
+
+
+def test_file_addresses_are_paths(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, ["a b.png"])
+    (tmp_path / "list.txt").write_text(f"file://{folder}/a%20b.png")
+    assert len(rows_of(tmp_path / "list.txt", tmp_path)) == 1
+    shard(f"file://{folder}", f"file://{tmp_path}/other")
+    with pytest.raises(UsageError, match="already"):
+        shard(f"file://{folder}", f"file://{tmp_path}/other")
+
+
+def test_foreign_manifest_among_pictures_does_not_matter(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, ["cat/a.png", "dog/b.png", "cat/c.png", "dog/d.png", "cat/e.png", "dog/f.png"])
+    pq.write_table(pa.table({"a": [1]}), folder / "manifest.parquet")
+    assert len(scan(folder).listed) == 6
+
+
+def test_manifest_lies_outside_of_its_pictures(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, ["a.png"])
+    with pytest.raises(UsageError, match="must lie outside of the pictures"):
+        shard(folder, folder)
+
+
+def test_labels_are_cleaned(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, ["a.png", "b.png"])
+    (folder / "list.csv").write_text("path,label\na.png, cafe\u0301 \nb.png,  \n", encoding="utf-8")
+    assert [row.label for row in rows_of(folder / "list.csv", tmp_path)] == ["caf\xe9", None]
+
+
+def test_picture_with_two_labels_is_two_rows_to_train_on(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, ["a.png", "b.png"])
+    (folder / "list.csv").write_text("path,label\na.png,cat\na.png,dog\nb.png,dog\nb.png,dog\n")
+    shard(folder / "list.csv", tmp_path / "place")
+    dataset = list_manifest(str(tmp_path / "place"))
+    assert [(one.name, one.label) for one in dataset.pictures] == [
+        ("a.png", "cat"),
+        ("a.png (row 2)", "dog"),
+        ("b.png", "dog"),
+    ]
+    assert all(dataset.read(one) == PICTURE for one in dataset.pictures)
+
+
+@pytest.mark.parametrize("rows", [0, 10**20])
+def test_size_of_a_shard_is_bounded(tmp_path: Path, rows: int) -> None:
+    with pytest.raises(UsageError, match="must be 1 to 1,000,000"):
+        shard(folder_of(tmp_path, ["a.png"]), tmp_path / "place", rows=rows)

@@ -204,3 +204,23 @@ def test_list_of_addresses_is_read(tmp_path: Path) -> None:
         [row] = Manifest(open_place(tmp_path / "place")).rows()
         assert (row.uri, row.label) == (f"{address}/a.png", "cat")
         assert Reader(str(tmp_path)).read(row) == PICTURE
+
+
+def test_store_that_is_gone_ends_the_work(baseline_run: Run, bucket: str, tmp_path: Path) -> None:
+    place = open_place(f"{bucket}/photos")
+    for number in range(9):
+        place.write(f"{number}.png", PICTURE)
+    shard(f"{bucket}/photos", tmp_path / "place")
+    with Faulty(["403"] * 1000) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(PlaceError, match=r"the pictures cannot be reached: .*check the credentials"):
+            predict_shards(baseline_run.folder, tmp_path / "place", tmp_path / "answers", workers=1)
+    assert not list((tmp_path / "answers").glob("part-*"))
+    assert predict_shards(baseline_run.folder, tmp_path / "place", tmp_path / "answers", workers=1).errors == 0
+
+
+def test_job_in_a_bucket_is_not_replaced(bucket: str) -> None:
+    place = open_place(bucket)
+    place.write_new("job.json", b"first")
+    place.write_new("job.json", b"second")
+    assert place.read("job.json") == b"first"

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -19,10 +21,11 @@ from tests.conftest import encode, shapes
 from tests.scale.conftest import contents
 from whatsit.errors import DataError, UsageError, WhatsitError
 from whatsit.files import DiskError
-from whatsit.images.places import open_place
+from whatsit.images.places import PlaceError, open_place
 from whatsit.run.record import Run
 from whatsit.runtime.predictor import Predictor
 from whatsit.scale.answers import read_answers
+from whatsit.scale.job import part_name, parts
 from whatsit.verbs.answers import answers
 from whatsit.verbs.predict_shards import predict_shards
 from whatsit.verbs.shard import shard
@@ -220,7 +223,7 @@ def test_folder_of_pictures_is_cut_on_the_way(baseline_run: Run, tmp_path: Path)
 
 def test_answers_are_summed_up_and_written_as_csv(undisturbed: Path, tmp_path: Path) -> None:
     summary = answers(undisturbed, tmp_path / "answers.csv")
-    assert (summary.images, summary.errors, summary.expected, summary.complete) == (61, 1, 61, True)
+    assert (summary.images, summary.errors, summary.expected, summary.complete) == (61, 1, 60, True)
     assert sum(summary.labels.values()) == 60
     lines = (tmp_path / "answers.csv").read_text(encoding="utf-8-sig").splitlines()
     assert lines[0] == "uri,label,probability,unknown,score,error,expected"
@@ -230,3 +233,85 @@ def test_answers_are_summed_up_and_written_as_csv(undisturbed: Path, tmp_path: P
 def test_no_answers_are_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no answers; make them with: whatsit predict"):
         answers(tmp_path)
+
+
+def test_source_that_is_gone_is_no_answer(baseline_run: Run, tmp_path: Path) -> None:
+    pictures, place, out = tmp_path / "pictures", tmp_path / "place", tmp_path / "answers"
+    pictures.mkdir()
+    (pictures / "a.png").write_bytes(encode(shapes("rows", 1)))
+    shard(pictures, place)
+    pictures.rename(tmp_path / "away")
+    with pytest.raises(DataError, match=r"the pictures were in .*pictures, which is no longer there"):
+        predict_shards(baseline_run.folder, place, out)
+    (tmp_path / "away").rename(pictures)
+    assert predict_shards(baseline_run.folder, place, out, workers=1).errors == 0
+
+
+def test_archive_that_was_replaced_is_no_answer(baseline_run: Run, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.png", encode(shapes("rows", 1)))
+    shard(tmp_path / "a.zip", tmp_path / "place")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("b.png", encode(shapes("rows", 1)))
+    with pytest.raises(PlaceError, match="the archive no longer holds it"):
+        predict_shards(baseline_run.folder, tmp_path / "place", tmp_path / "answers", workers=1)
+    assert contents(tmp_path / "answers") == {}
+
+
+def test_other_pictures_of_the_same_names_are_another_job(baseline_run: Run, tmp_path: Path) -> None:
+    for name, kind in (("a", "rows"), ("b", "disc")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").write_bytes(encode(shapes(kind, 1)))
+        (tmp_path / name / "list.txt").write_text("x.png")
+        shard(tmp_path / name / "list.txt", tmp_path / f"place-{name}")
+    predict_shards(baseline_run.folder, tmp_path / "place-a", tmp_path / "answers", workers=1)
+    with pytest.raises(UsageError, match="answers of another manifest"):
+        predict_shards(baseline_run.folder, tmp_path / "place-b", tmp_path / "answers", workers=1)
+
+
+def test_answers_about_one_folder_are_not_those_about_another(baseline_run: Run, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").write_bytes(encode(shapes("rows", 1)))
+    predict_shards(baseline_run.folder, tmp_path / "a", tmp_path / "answers", workers=1)
+    with pytest.raises(UsageError, match=r"holds answers about .*/a; give another folder"):
+        predict_shards(baseline_run.folder, tmp_path / "b", tmp_path / "answers", workers=1)
+
+
+@pytest.mark.parametrize("wrong", [{"part": ""}, {"part": "9"}, {"runtime": "none"}, {"ray": " "}, {"workers": 0}])
+def test_wrong_arguments_leave_nothing(
+    baseline_run: Run, manifest: Path, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError):
+        predict_shards(baseline_run.folder, manifest, tmp_path / "answers", **wrong)
+    assert not (tmp_path / "answers").exists()
+
+
+def test_module_of_the_current_folder_is_not_run(
+    baseline_run: Run, manifest: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "queue.py").write_text("raise RuntimeError('mine')")
+    monkeypatch.chdir(tmp_path)
+    predict_shards(baseline_run.folder, manifest, tmp_path / "answers", workers=1)
+    assert contents(tmp_path / "answers") == contents(undisturbed)
+
+
+@pytest.mark.parametrize("csv", ["", "s3://bucket/a.csv", "ANSWERS/part-000000.parquet"])
+def test_csv_never_replaces_an_answer(undisturbed: Path, csv: str) -> None:
+    before = contents(undisturbed)
+    with pytest.raises(UsageError, match="--csv"):
+        answers(undisturbed, csv.replace("ANSWERS", str(undisturbed)))
+    assert contents(undisturbed) == before
+
+
+def test_there_may_be_more_than_a_million_shards(tmp_path: Path) -> None:
+    (tmp_path / part_name(1_234_567)).touch()
+    assert list(parts(open_place(tmp_path))) == [1_234_567]
+
+
+def test_job_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    place = open_place(tmp_path)
+    place.write_new("job.json", b"first")
+    place.write_new("job.json", b"second")
+    assert [(key, place.read(key)) for key, _ in place.list()] == [("job.json", b"first")]
+    assert [path.name for path in tmp_path.iterdir()] == ["job.json"]

@@ -21,7 +21,7 @@ from whatsit.images.csv_rows import read_rows
 from whatsit.images.layout import Layout, find_layout, split_of
 from whatsit.images.manifest import Row, arrow, open_parquet
 from whatsit.images.names import label_fault
-from whatsit.images.places import Place, PlaceError, is_address, open_place
+from whatsit.images.places import Place, PlaceError, holds_secret, is_address, local_path, open_place
 from whatsit.images.stores import ZipStore
 from whatsit.images.walk import LeftOut, has_picture_ending
 
@@ -48,6 +48,7 @@ def list_source(source: str) -> Listing:
         DataError: there is no such folder or file, or it is of another kind.
         UsageError, PlaceError: as `open_place`, and its methods, raise.
     """
+    source = local_path(source)
     ending = posixpath.splitext(source)[1].lower()
     if source.lower().endswith(_PACKED):
         raise DataError(f"{source}: a compressed tar cannot be read in parts; unpack it, or make a plain .tar of it")
@@ -111,7 +112,7 @@ def _in_tar(place: Place, key: str) -> Iterator[Row]:
             label: str | None = None
             stem = None
             for member in archive:
-                if not member.isreg() or posixpath.basename(member.name).startswith("."):
+                if not member.isreg() or member.issparse() or posixpath.basename(member.name).startswith("."):
                     continue
                 name = member.name.removeprefix("./")
                 here = posixpath.join(posixpath.dirname(name), posixpath.basename(name).partition(".")[0])
@@ -187,6 +188,11 @@ def _listed(root: str, name: str, place: Place, ending: str) -> Listing:
     def rows() -> Iterator[Row]:
         count = 0
         for count, row in enumerate(readers[ending](root, name, place), 1):
+            if is_address(row.uri) and holds_secret(row.uri):
+                raise DataError(
+                    f"{place.address}/{name}: row {count}: an address must hold no user, password or query; where they are "
+                    f"needed, download the pictures first"
+                )
             if row.split is not None and split_of(row.split) is None:
                 raise DataError(
                     f"{place.address}/{name}: row {count}: the split '{row.split[:50]}' is unknown; allowed: train, "

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from whatsit.errors import DataError, ImageError, WhatsitError
 from whatsit.images.manifest import Row
-from whatsit.images.places import MissingFileError, Place, is_address, open_place
+from whatsit.images.places import MissingFileError, Place, PlaceError, is_address, local_path, open_place
 from whatsit.images.sources import read_file, require_few_bytes
 from whatsit.images.stores import FileAt, ZipStore
 
 MOST_OPEN = 64  # archives
+UNREACHABLE = "unreachable"  # the reason where the place is to blame, not the image
 
 
 class Reader:
@@ -24,6 +25,7 @@ class Reader:
     def __init__(self, root: str) -> None:
         """Take the folder or address that relative addresses are below."""
         self._root = root
+        self.trouble = ""  # with a place, the last
         self._lock = threading.Lock()
         self._places: dict[str, Place] = {}
         self._zips: dict[str, ZipStore] = {}
@@ -46,13 +48,19 @@ class Reader:
                 return self._zip(path).read(row.member)
             return read_file(path)
         except KeyError:
-            raise ImageError(f"the archive no longer holds {row.member}") from None
+            raise ImageError("the archive no longer holds it", UNREACHABLE) from None
         except MissingFileError:
-            raise ImageError("there is no such file") from None
+            raise ImageError("there is no such file", UNREACHABLE if row.member else "unreadable") from None
         except ImageError:
             raise
+        except PlaceError as error:
+            self.trouble = str(error)
+            raise ImageError("its store failed each time that it was asked", UNREACHABLE) from None
         except (WhatsitError, OSError, ValueError) as error:
-            raise ImageError(f"the file cannot be read: {error}") from None
+            if row.member:
+                self.trouble = str(error)
+            reason = UNREACHABLE if row.member else "unreadable"
+            raise ImageError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}", reason) from None
 
     def _from_place(self, address: str, key: str, row: Row) -> bytes:
         with self._lock:
@@ -75,7 +83,7 @@ class Reader:
             read_at = self._files[path]
         data = read_at(offset, size)
         if len(data) != size:
-            raise ImageError("the archive is shorter than when the manifest was cut")
+            raise ImageError("the archive is shorter than when the manifest was cut", UNREACHABLE)
         return data
 
     def _zip(self, path: str) -> ZipStore:
@@ -90,7 +98,7 @@ class Reader:
 def split_address(uri: str, root: str) -> tuple[str, str]:
     """Return the place of a file and its key there. Raises `DataError`."""
     if not is_address(uri):
-        return root, uri  # an absolute path stays one when it is joined
+        return root, local_path(uri)  # an absolute path stays one when it is joined
     scheme, _, rest = uri.partition("://")
     account, _, key = rest.partition("/")
     if scheme.lower() == "az":  # az://account/container/key

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from whatsit.errors import DataError, MissingExtraError
 from whatsit.files import replacing
-from whatsit.images.places import MissingFileError, Place, is_address, open_place
+from whatsit.images.places import MissingFileError, Place, is_address, local_path, open_place
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +68,7 @@ def _schema() -> pa.Schema:
     return pa.schema([(one.name, pa.int64() if one.name in integers else pa.string()) for one in fields(Row)])
 
 
-def write_manifest(rows: Iterable[Row], path: Path, root: str, shard_rows: int = SHARD_ROWS) -> int:
+def write_manifest(rows: Iterable[Row], path: Path, root: str, shard_rows: int = SHARD_ROWS, source: str = "") -> int:
     """Write a manifest whole or not at all, and return the number of its rows.
 
     Args:
@@ -75,6 +76,7 @@ def write_manifest(rows: Iterable[Row], path: Path, root: str, shard_rows: int =
         path: of the file.
         root: the folder or address that relative addresses are below.
         shard_rows: images of a shard.
+        source: what was listed, absolute.
 
     Raises `DiskError`.
     """
@@ -88,7 +90,7 @@ def write_manifest(rows: Iterable[Row], path: Path, root: str, shard_rows: int =
             columns = list(zip(*map(astuple, lot), strict=True))
             arrays = [pa.array(column, kind.type) for column, kind in zip(columns, schema, strict=True)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=shard_rows)
-        about = {"format": FORMAT, "root": root, "shards": hashes}
+        about = {"format": FORMAT, "root": root, "source": source, "shards": hashes}
         writer.add_key_value_metadata({_KEY.decode(): json.dumps(about)})
     return total
 
@@ -122,6 +124,7 @@ class Manifest:
                 self._plan, is_ours = opened.metadata, opened.schema_arrow.equals(_schema())
             about = json.loads((self._plan.metadata or {})[_KEY])
             form, self.root, self._hashes = about["format"], str(about["root"]), list(about["shards"])
+            self.source = str(about["source"])
         except MissingFileError:
             raise DataError(
                 f"{place.address}: there is no {NAME}; make it with: whatsit shard SOURCE --out {place.address}"
@@ -137,7 +140,7 @@ class Manifest:
         if len(counts) != len(self._hashes) or not is_ours:
             raise DataError(f"{self.address}: was changed since it was cut; make it again with: whatsit shard")
         self.counts = counts  # images of each shard
-        self.identity = hashlib.sha256("".join(self._hashes).encode()).hexdigest()[:32]
+        self.identity = hashlib.sha256("\n".join([self.root, *self._hashes]).encode()).hexdigest()[:32]
 
     def __len__(self) -> int:
         return sum(self.counts)
@@ -166,13 +169,23 @@ class Manifest:
 
 def holds_manifest(place: str) -> bool:
     """Return whether there is a manifest in a place. Raises `PlaceError`."""
-    if is_address(place):
-        try:
-            open_place(place).open(NAME).close()
-        except MissingFileError:
-            return False
-        return True
+    path = local_path(place)
     try:
-        return Path(place, NAME).is_file()
-    except (OSError, ValueError):  # no usable path
+        if is_address(path):
+            with open_place(path).open(NAME) as file:
+                return _is_ours(file)
+        with Path(path, NAME).open("rb") as file:
+            return _is_ours(file)
+    except (OSError, ValueError, MissingFileError):  # none, or no usable path
         return False
+
+
+def _is_ours(file: IO[bytes]) -> bool:
+    """Return whether a Parquet file's footer has the mark of a manifest."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 8, 0))
+    length = int.from_bytes(file.read(8)[:4], "little")
+    if not 0 < length <= size - 12:
+        return False
+    file.seek(size - 8 - length)
+    return _KEY in file.read(length)

@@ -6,6 +6,7 @@ import contextlib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from whatsit.images.locate import Reader
 from whatsit.images.manifest import Manifest, Row
 from whatsit.images.names import label_fault
 from whatsit.images.pictures import Picture, Pictures
-from whatsit.images.places import open_place
+from whatsit.images.places import is_address, open_place
 from whatsit.images.scan import Dataset, with_digests
 from whatsit.images.walk import LeftOut
 from whatsit.images.workers import Handled, Work, Workers
@@ -29,7 +30,13 @@ class ManifestStore:
     def __init__(self, manifest: Manifest) -> None:
         """Read all rows. Raises `DataError`, `PlaceError`."""
         self.root = manifest.root
-        self.rows = {row.name: row for row in manifest.rows()}
+        self.rows: dict[str, Row] = {}
+        for number, row in enumerate(manifest.rows(), 1):
+            before = self.rows.get(row.name)
+            if before is None:
+                self.rows[row.name] = row
+            elif before.label != row.label:  # the contents are compared later; both are images of their own until then
+                self.rows[f"{row.name} (row {number})"] = row
         self._reader = Reader(manifest.root)
 
     def pictures(self, left_out: LeftOut) -> Iterator[str]:
@@ -51,24 +58,34 @@ def list_manifest(address: str, workers: Callable[[ManifestStore], Workers] | No
     """
     manifest = Manifest(open_place(address))
     store = ManifestStore(manifest)
+    require_root(manifest)
     unlabelled = sum(row.label is None for row in store.rows.values())
     if unlabelled:
         raise DataError(
             f"{address}: {unlabelled:,} of {len(store.rows):,} pictures have no class; put them into class folders, or list "
             f"them with the columns path,label, and cut the manifest again"
         )
-    pictures = Pictures.of(_picture(row, address) for row in store.rows.values())
+    pictures = Pictures.of(_picture(name, row, address) for name, row in store.rows.items())
     if len({picture.split is None for picture in pictures}) > 1:
         raise DataError(f"{address}: every picture must have a split, or none")
     classes = tuple(sorted(pictures.counts()))
     return Dataset(address, store, pictures, classes, Counter(), workers=workers(store) if workers else None)
 
 
-def _picture(row: Row, address: str) -> Picture:
+def require_root(manifest: Manifest) -> None:
+    """Raise `DataError` where the folder of the images is gone."""
+    if not is_address(manifest.root) and not Path(manifest.root).is_dir():
+        raise DataError(
+            f"{manifest.address}: the pictures were in {manifest.root}, which is no longer there; put them back, or cut the "
+            f"manifest again with: whatsit shard"
+        )
+
+
+def _picture(name: str, row: Row, address: str) -> Picture:
     label = unicodedata.normalize("NFC", (row.label or "").strip())
     if fault := label_fault(label):
         raise DataError(f"{address}: {row.name}: the class name {label[:40]!r} {fault}")
-    return Picture(row.name, label, row.split, group=row.group)
+    return Picture(name, label, row.split, group=row.group)
 
 
 def measure_by(workers: Workers, dataset: Dataset, progress: Callable[[int, int], None]) -> Dataset:

@@ -6,9 +6,11 @@ tools find them (environment, profile, role of the machine), and never stand in 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -58,11 +60,27 @@ class Place(Protocol):
         """Write a file whole or not at all."""
         ...
 
+    def write_new(self, key: str, data: bytes) -> None:
+        """Write a file whole, unless there is one; also where two do it at once."""
+        ...
+
 
 def is_address(text: str) -> bool:
     """Return whether a text is an address of an object store or of the web."""
     found = _ADDRESS.match(text)
     return found is not None and found[1].lower() != "file"
+
+
+def holds_secret(address: str) -> bool:
+    """Return whether an address holds a user, a password or a query."""
+    parts = urlsplit(address)
+    return bool(parts.password or parts.query or (parts.username and parts.scheme != "az"))
+
+
+def local_path(text: str) -> str:
+    """Return the path that a `file://` address means; any other text stays as it is."""
+    found = _ADDRESS.match(text)
+    return unquote(urlsplit(text).path) if found and found[1].lower() == "file" else text
 
 
 def open_place(address: str | Path, delays: Sequence[float] = DELAYS) -> Place:
@@ -87,7 +105,9 @@ def open_place(address: str | Path, delays: Sequence[float] = DELAYS) -> Place:
         return FolderPlace(Path(unquote(parts.path)))
     if scheme not in SCHEMES:
         raise UsageError(f"'{scheme}://' is not read; allowed are paths, file, {', '.join(SCHEMES)}")
-    if parts.password or parts.query or (parts.username and scheme != "az"):
+    if not parts.netloc:
+        raise UsageError(f"{scheme}://: the address names no bucket or host")
+    if holds_secret(text):
         raise UsageError(
             f"{scheme}://{parts.hostname}: an address must hold no password, key or signature; give them as the platform's "
             f"tools expect them, such as AWS_PROFILE or AWS_ACCESS_KEY_ID in the environment"
@@ -145,6 +165,20 @@ class FolderPlace:
         except OSError as error:
             raise disk_error(path, error) from None
 
+    def write_new(self, key: str, data: bytes) -> None:
+        """See `Place`. Raises `DiskError`."""
+        path = self.folder / key
+        mine = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+        self.write(mine.name, data)
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.link(mine, path)
+        except OSError:  # a file system without links
+            if not path.exists():
+                self.write(key, data)
+        finally:
+            mine.unlink(missing_ok=True)
+
 
 class BucketPlace:
     """A bucket of an object store, or a folder of one.
@@ -176,6 +210,7 @@ class BucketPlace:
             exceptions.NotSupportedError,
             exceptions.InvalidPathError,
         )
+        self._exists = exceptions.AlreadyExistsError
         self._missing, self._any = exceptions.NotFoundError, exceptions.BaseError
         options: Any = {"timeout": _REQUEST_TIMEOUT}
         endpoints = (address, *(os.environ.get(name, "") for name in _ENDPOINTS))
@@ -224,13 +259,20 @@ class BucketPlace:
             raise PlaceError(f"{self.address}: a site of the web cannot be written; give a folder or a bucket")
         self._patiently(lambda: self._obstore.put(self._store, key, data), key)
 
+    def write_new(self, key: str, data: bytes) -> None:
+        """See `Place`."""
+        try:
+            self._patiently(lambda: self._obstore.put(self._store, key, data, mode="create"), key, known=self._exists)
+        except self._exists:
+            return
+
     def _transient(self) -> tuple[type[BaseException], ...]:
         return (self._any, OSError)
 
-    def _patiently(self, ask: Callable[[], Value], key: str) -> Value:
+    def _patiently(self, ask: Callable[[], Value], key: str, known: type[Exception] | None = None) -> Value:
         """Ask, and again after each delay where that fails for a time.
 
-        Raises `PlaceError`.
+        Raises `PlaceError`, or what is `known`.
         """
         where = f"{self.address}/{key}" if key else self.address
         for delay in (*self._delays, None):
@@ -243,6 +285,8 @@ class BucketPlace:
                     f"{where}: refused: {_first_line(error)}; check the credentials and the rights of this account"
                 ) from None
             except self._transient() as error:
+                if known and isinstance(error, known):
+                    raise
                 if _METADATA in str(error):  # where the library looks when it finds no credentials
                     raise PlaceError(
                         f"{where}: no credentials were found; give them as the platform's tools expect them, such as "

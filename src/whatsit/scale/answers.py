@@ -16,6 +16,7 @@ from whatsit.images.places import Place
 from whatsit.scale.job import part_name, parts, read_job
 from whatsit.scale.supervise import Answered
 
+MOST_REASONS, OTHERS = 1000, "other errors"
 COLUMNS = ("uri", "label", "probability", "unknown", "score", "top", "error", "expected")
 
 
@@ -100,14 +101,16 @@ def summarize(place: Place, rows: IO[str] | None = None, only: range | None = No
         total.images += len(columns["uri"])
         total.unknown += sum(map(bool, columns["unknown"]))
         total.labels.update(label for label in columns["label"] if label is not None)
-        total.reasons.update(error for error in columns["error"] if error)
-        pairs = [(own, label) for own, label in zip(columns["expected"], columns["label"], strict=True) if own in known]
+        total.errors += sum(map(bool, columns["error"]))
+        for error in filter(None, columns["error"]):
+            total.reasons[error if error in total.reasons or len(total.reasons) < MOST_REASONS else OTHERS] += 1
+        both = zip(columns["expected"], columns["label"], strict=True)
+        pairs = [(own, label) for own, label in both if own in known and label is not None]
         total.expected += len(pairs)
         total.right += sum(own == label for own, label in pairs)
         if writer:
             shown = [columns[column] for column in COLUMNS if column != "top"]
             writer.writerows([_cell(value) for value in cells] for cells in zip(*shown, strict=True))
-    total.errors = sum(total.reasons.values())
     return total
 
 

@@ -197,7 +197,7 @@ def main() -> None:
         threading.Thread(target=listen, daemon=True).start()
         while True:
             answers, data = _answer(work, asked.get())
-            send(target, {"answers": answers}, data)
+            send(target, {"answers": answers, "trouble": reader.trouble}, data)
 
 
 def _answer(work: Work, block: list[Callable[[], bytes] | None]) -> tuple[list[Any], bytes]:

@@ -20,7 +20,7 @@ from whatsit.version import __version__
 
 JOB = "job.json"
 FORMAT = 1
-_PART = re.compile(r"part-(\d{6})\.parquet")
+_PART = re.compile(r"part-(\d{6,})\.parquet")
 _WORDS = {
     "manifest": "of another manifest",
     "model": "of another model",
@@ -62,9 +62,8 @@ def join(job: Job, place: Place) -> None:
     try:
         there = read_job(place)
     except MissingFileError:
-        if any(key != NAME for key, _ in place.list()):
-            raise UsageError(f"{place.address}: holds other files; give an empty folder for the answers") from None
-        place.write(JOB, json.dumps(asdict(job), indent=1).encode())
+        require_free(place)
+        place.write_new(JOB, json.dumps(asdict(job), indent=1).encode())
         there = read_job(place)
     mine = replace(job, source=there.source)
     if there != mine:
@@ -73,6 +72,13 @@ def join(job: Job, place: Place) -> None:
         )
         detail = f" ({there.whatsit}; this is {mine.whatsit})" if there.whatsit != mine.whatsit else ""
         raise UsageError(f"{place.address}: holds answers {other}{detail}; give another folder for these")
+
+
+def require_free(place: Place) -> None:
+    """Raise `UsageError` where a place holds other files than answers."""
+    keys = {key for key, _ in place.list()}
+    if JOB not in keys and keys - {NAME}:
+        raise UsageError(f"{place.address}: holds other files; give an empty folder for the answers")
 
 
 def read_job(place: Place) -> Job:
@@ -106,7 +112,7 @@ def share(shards: int, part: str) -> range:
 
     Raises `UsageError`.
     """
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", part)
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", part)
     if not found or not int(found[1]) < int(found[2]):
         raise UsageError(f"--shard must be i/n with i from 0 to n - 1, such as 0/8; received {part[:50]}")
     return range(int(found[1]), shards, int(found[2]))

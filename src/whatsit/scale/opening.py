@@ -14,10 +14,17 @@ def open_scheduler(task: Task, model: bytes, ray: str | None, workers: int | Non
     `model` is the file that the task's setting `model` names, for other machines. Raises `UsageError`, `WorkerError`,
     `MissingExtraError`.
     """
-    if workers is not None and (workers < 1 or ray):
-        raise UsageError("--workers is a number of local processes, 1 or more, and does not go with --ray")
-    if ray:
+    require_one_kind(ray, workers)
+    if ray is not None:
         from whatsit.scale.ray_actors import RayActors
 
         return RayActors(ray, task, model)
     return LocalPool(task, workers or processors())
+
+
+def require_one_kind(ray: str | None, workers: int | None) -> None:
+    """Raise `UsageError` where both are asked for, or either is no number or address."""
+    if workers is not None and (workers < 1 or ray is not None):
+        raise UsageError("--workers is a number of local processes, 1 or more, and does not go with --ray")
+    if ray is not None and not ray.strip():
+        raise UsageError("--ray is empty; give the address of a cluster, or auto on one of its machines")

@@ -58,6 +58,14 @@ class Worker:
     def ready(self) -> None:
         """Return once the actor is there."""
 
+    def close(self) -> None:
+        """End the process and remove the model's file.
+
+        Nobody does that for an actor that is killed.
+        """
+        self._supervisor.close()
+        self._folder.cleanup()
+
     def write_part(self, manifest: str, place: str, shard: int) -> tuple[int, int]:
         """Answer a shard and write its part; return the number of images and of errors."""
         opened = Manifest(open_place(manifest))
@@ -258,7 +266,10 @@ class _Crew:
         self.grow()
 
     def end(self) -> None:
-        """End all actors."""
+        """End all actors, after a moment to tidy up for those that are idle."""
+        closing = [slot.actor.close.remote() for slot in self.slots if slot.is_there and slot.item is None]
+        if closing:
+            self._ray.wait(closing, num_returns=len(closing), timeout=3.0, fetch_local=False)
         for slot in self.slots:
             self._ray.kill(slot.actor, no_restart=True)
 

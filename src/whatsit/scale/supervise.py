@@ -14,7 +14,9 @@ from dataclasses import astuple, dataclass
 from typing import Any, cast
 
 from whatsit.errors import WhatsitError
+from whatsit.images.locate import UNREACHABLE
 from whatsit.images.manifest import Row
+from whatsit.images.places import PlaceError
 from whatsit.scale.child import BLOCK, receive, send
 
 AHEAD = 4  # blocks that the child has at once, so that it never waits
@@ -54,11 +56,12 @@ class Supervisor:
 
     def __init__(self, task: Task, *, stall: float = STALL, command: Sequence[str] = ()) -> None:
         self._task, self._stall = task, stall
-        self._command = tuple(command) or (sys.executable, "-m", "whatsit.scale.child")
+        self._command = tuple(command) or (sys.executable, "-P", "-m", "whatsit.scale.child")
         self._child: _Child | None = None
-        self._starts = 0  # since the last answer
+        self._starts = 0  # that failed since the last answer
         self._why, self._stalled = "", False  # how the child ended last
         self._closed = False
+        self._trouble = ""  # with a place, as the child had it last
 
     def __enter__(self) -> Supervisor:
         return self
@@ -88,15 +91,23 @@ class Supervisor:
         blocks = [list(rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
         found: list[Answered] = []
         while len(found) < len(rows):
+            self._require_reachable(found, len(rows))
             number = len(found) // BLOCK
             for answers in self._stream(blocks[number:]):
                 found += answers
                 progress(len(answers))
+                self._require_reachable(found, len(rows))
             if len(found) < len(rows):  # the child died on the next block
                 answers = self._one_by_one(blocks[len(found) // BLOCK])
                 found += answers
                 progress(len(answers))
         return found
+
+    def _require_reachable(self, found: Sequence[Answered], total: int) -> None:
+        """Raise `PlaceError` where a whole block could not be reached."""
+        last = found[-BLOCK:]
+        if last and len(last) >= min(BLOCK, total) and all(one.reason == UNREACHABLE for one in last):
+            raise PlaceError(f"the pictures cannot be reached: {self._trouble or last[-1].error}")
 
     def _one_by_one(self, block: list[Row]) -> list[Answered]:
         """Run each image of a block alone, in its place."""
@@ -137,6 +148,7 @@ class Supervisor:
             self._end_child()
 
     def _split(self, message: Mapping[str, Any], data: bytes) -> list[Answered]:
+        self._trouble = message.get("trouble", "")
         found, start = [], 0
         for one in message["answers"]:
             if one is None or "error" in one:
@@ -151,7 +163,6 @@ class Supervisor:
         while self._child is None:
             if self._closed:
                 raise WorkerError("the work was ended")
-            self._starts += 1
             child = _Child(self._command)
             try:
                 task = self._task
@@ -159,6 +170,7 @@ class Supervisor:
                 message, _ = child.receive(START)
             except _ChildEnded as ended:
                 child.end()
+                self._starts += 1
                 if self._starts >= STARTS:
                     raise WorkerError(f"the process that runs the model cannot be started: {ended}") from None
                 continue

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from whatsit.errors import UsageError
 from whatsit.files import replacing
-from whatsit.images.places import MissingFileError, open_place
+from whatsit.images.places import FolderPlace, MissingFileError, Place, is_address, open_place
 from whatsit.scale.answers import Summary, summarize
 
 
@@ -20,6 +20,8 @@ def answers(place: str | Path, csv: str | Path | None = None) -> Summary:
         DataError, PlaceError, DiskError: a place cannot be read or written.
     """
     found = open_place(place)
+    if csv is not None:
+        _require_outside(os.fspath(csv), found)
     try:
         if csv is None:
             return summarize(found)
@@ -32,3 +34,16 @@ def answers(place: str | Path, csv: str | Path | None = None) -> Summary:
         raise UsageError(
             f"{found.address}: holds no answers; make them with: whatsit predict MODEL SOURCE --out {found.address}"
         ) from None
+
+
+def _require_outside(csv: str, place: Place) -> None:
+    """Raise `UsageError` where the CSV is no file on disk, or is among the answers."""
+    if not csv.strip() or is_address(csv):
+        raise UsageError(f"--csv must be a file on disk; received '{csv[:100]}'")
+    path = Path(os.path.abspath(csv))  # noqa: PTH100 - links stay
+    if (
+        isinstance(place, FolderPlace)
+        and path.parent == place.folder.absolute()
+        and path.suffix in (".parquet", ".json")
+    ):
+        raise UsageError(f"--csv {csv[:100]}: lies among the answers; give a file elsewhere")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from whatsit.bundle.read import find_bundle, read_bundle
+from whatsit.bundle.read import find_bundle, parse_bundle, read_bundle
+from whatsit.engines import RUNTIMES
 from whatsit.errors import UsageError
 from whatsit.events import SILENT, Reporter
-from whatsit.images.manifest import Manifest, holds_manifest
+from whatsit.images.manifest import NAME, Manifest, holds_manifest
+from whatsit.images.manifest_data import require_root
 from whatsit.images.places import Place, open_place
 from whatsit.scale.answers import Summary, summarize
-from whatsit.scale.job import join, new_job, parts, share
-from whatsit.scale.opening import open_scheduler
+from whatsit.scale.job import join, new_job, parts, require_free, share
+from whatsit.scale.opening import open_scheduler, require_one_kind
 from whatsit.scale.progress import Tally
 from whatsit.scale.supervise import Task
+from whatsit.verbs.shard import absolute
 from whatsit.verbs.shard import shard as cut
 
 
@@ -34,7 +37,6 @@ def predict_shards(
 
     Shards that are there are not made again.
 
-
     Args:
         model: a `.whatsit` file or a run folder.
         source: the place of a manifest; or what `whatsit shard` takes, whose manifest is written into `out` then.
@@ -52,17 +54,23 @@ def predict_shards(
         DataError, PlaceError, DiskError: a place cannot be read or written.
         WorkerError: the processes cannot be started.
     """
-    if workers is not None and (workers < 1 or ray):
-        raise UsageError("--workers is a number of local processes, 1 or more, and does not go with --ray")
-    bundle = read_bundle(model)
+    if part is not None:
+        share(1, part)  # raises where it is wrong, before anything is written
+    if runtime not in ("auto", *RUNTIMES):
+        raise UsageError(f"unknown runtime '{runtime[:50]}'; allowed: auto, {', '.join(RUNTIMES)}")
+    require_one_kind(ray, workers)
+    read_bundle(model)  # says what is wrong with it
     data = find_bundle(model).read_bytes()
+    bundle = parse_bundle(data, str(model))
     answers = open_place(out)
+    require_free(answers)
     manifest_place = _manifest_place(source, out, reporter)
     manifest = Manifest(manifest_place)
+    require_root(manifest)
     settings = {"top": top, "runtime": runtime}
     join(new_job(manifest, data, settings, bundle.classes), answers)
     there = set(parts(answers))
-    mine = share(len(manifest.counts), part) if part else range(len(manifest.counts))
+    mine = share(len(manifest.counts), part) if part is not None else range(len(manifest.counts))
     todo = [number for number in mine if number not in there]
     if len(todo) < len(mine):
         reporter.say(f"{len(mine) - len(todo):,} of {len(mine):,} shards are there already")
@@ -79,11 +87,21 @@ def predict_shards(
 
 
 def _manifest_place(source: str | Path, out: str | Path, reporter: Reporter) -> Place:
-    """Return the place of the manifest; where there is none, cut it into `out`."""
-    if holds_manifest(str(source)):
-        return open_place(source)
-    if holds_manifest(str(out)):
-        reporter.say(f"The list of pictures in {out} is used, as it was made when this work began")
-    else:
+    """Return the place of the manifest; where there is none, cut it into `out`.
+
+    Raises `UsageError` where the list in `out` is of another source.
+    """
+    text = str(source)
+    if text.rpartition("/")[2] == NAME:  # its file, as `whatsit shard` prints it
+        text = text.rpartition("/")[0] or "."
+    if holds_manifest(text):
+        return open_place(text)
+    place = open_place(out)
+    if not holds_manifest(str(out)):
         cut(source, out, reporter=reporter)
-    return open_place(out)
+        return place
+    before = Manifest(place).source
+    if before != absolute(text):
+        raise UsageError(f"{place.address}: holds answers about {before}; give another folder for these")
+    reporter.say(f"The list of pictures in {place.address} is used; what was added since is not in it")
+    return place

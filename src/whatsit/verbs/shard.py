@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whatsit.errors import DataError, UsageError
 from whatsit.events import SILENT, Reporter
 from whatsit.images.cut import Listing, list_source
 from whatsit.images.manifest import NAME, SHARD_ROWS, Row, arrow, holds_manifest, write_manifest
-from whatsit.images.places import FolderPlace, Place, open_place
+from whatsit.images.places import FolderPlace, Place, is_address, local_path, open_place
 from whatsit.images.walk import describe
+
+MOST_ROWS = 1_000_000  # of a shard, as it is held in memory
 
 
 @dataclass(frozen=True)
@@ -34,18 +38,13 @@ def shard(source: str | Path, out: str | Path, *, rows: int = SHARD_ROWS, report
         reporter: of progress.
 
     Raises:
-        UsageError: `rows` is not positive, or `out` holds a manifest already.
+        UsageError: `rows` is out of range, or `out` holds a manifest already.
         DataError: SOURCE holds no images, or cannot be used.
         PlaceError, DiskError: a place cannot be read or written.
     """
-    if rows < 1:
-        raise UsageError(f"the images of a shard must be 1 or more; received {rows}")
-    if not str(source).strip():  # `Path` would take it for the current folder
-        raise UsageError("SOURCE is empty; give a folder, an archive, a list or an address")
-    arrow()
-    place = open_place(out)
-    if holds_manifest(str(out)):
-        raise UsageError(f"{place.address}: there is a {NAME} already; give another folder, or remove it")
+    if not 1 <= rows <= MOST_ROWS:
+        raise UsageError(f"the images of a shard must be 1 to {MOST_ROWS:,}; received {rows}")
+    place = _checked(str(source), str(out), rows)
     listing = list_source(str(source))
     count = 0
     advance = reporter.stage("Listing the pictures")
@@ -61,7 +60,7 @@ def shard(source: str | Path, out: str | Path, *, rows: int = SHARD_ROWS, report
             skipped = f"; skipped: {describe(listing.left_out.kinds)}" if listing.left_out.kinds else ""
             raise DataError(f"{source}: no pictures found{skipped}")
 
-    _write(counted(), place, listing.root, rows)
+    _write(counted(), place, listing.root, rows, absolute(str(source)))
     if listing.left_out.kinds:
         reporter.say(f"Skipped: {describe(listing.left_out.kinds)}")
     for note in listing.notes:
@@ -69,14 +68,19 @@ def shard(source: str | Path, out: str | Path, *, rows: int = SHARD_ROWS, report
     return Sharded(f"{place.address}/{NAME}", count, -(-count // rows))
 
 
-def _write(rows: Iterator[Row], place: Place, root: str, shard_rows: int) -> None:
+def absolute(source: str) -> str:
+    """Return an address as it is, and a path from the root."""
+    return source.rstrip("/") if is_address(source) else os.path.abspath(local_path(source))  # noqa: PTH100 - any text will do
+
+
+def _write(rows: Iterator[Row], place: Place, root: str, shard_rows: int, source: str) -> None:
     """Write the manifest into a folder, or by a temporary one into a bucket."""
     if isinstance(place, FolderPlace):
-        write_manifest(rows, place.folder / NAME, root, shard_rows)
+        write_manifest(rows, place.folder / NAME, root, shard_rows, source)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, NAME)
-        write_manifest(rows, path, root, shard_rows)
+        write_manifest(rows, path, root, shard_rows, source)
         place.write(NAME, path.read_bytes())
 
 
@@ -85,6 +89,19 @@ def _writable(listing: Listing) -> Iterator[Row]:
     for row in listing.rows():
         try:
             row.name.encode()
-            yield row
+            yield replace(row, label=unicodedata.normalize("NFC", row.label.strip()) or None) if row.label else row
         except UnicodeEncodeError:
             listing.left_out.kinds["files whose names are not in UTF-8"] += 1
+
+
+def _checked(source: str, out: str, rows: int) -> Place:
+    """Return the place of the manifest. Raises as `shard` does."""
+    if not source.strip():  # `Path` would take it for the current folder
+        raise UsageError("SOURCE is empty; give a folder, an archive, a list or an address")
+    arrow()
+    place = open_place(out)
+    if holds_manifest(out):
+        raise UsageError(f"{place.address}: there is a {NAME} already; give another folder, or remove it")
+    if absolute(source) == absolute(out):
+        raise UsageError(f"{out}: the manifest must lie outside of the pictures; give another folder for --out")
+    return place

@@ -58,7 +58,9 @@ def predict(
             )
         predict_into(model, images[0], out_, workers, ray, shard, top, runtime, as_json)
         return
-    if given := [name for name, value in (("--workers", workers), ("--ray", ray), ("--shard", shard)) if value]:
+    if given := [
+        name for name, value in (("--workers", workers), ("--ray", ray), ("--shard", shard)) if value is not None
+    ]:
         raise UsageError(f"{given[0]} needs --out, the place of the answers")
 
     source = _service(model, runtime) if is_service else model

@@ -42,7 +42,7 @@ def shard(
     if as_json:
         print_json(vars(made))
         return
-    out(f"{made.images:,} pictures in {made.shards:,} shards: {made.manifest}")
+    out(f"Pictures: {made.images:,}   Shards: {made.shards:,}   Manifest: {made.manifest}")
     out(f"Next: whatsit predict MODEL {place} --out ANSWERS")
 
 
@@ -74,7 +74,7 @@ def predict_into(
     runtime: str,
     as_json: bool,
 ) -> None:
-    """Predict into a place, and print the sum."""
+    """Predict into a place, and print the sum; the exit code is 1 if any failed."""
     from whatsit.verbs.predict_shards import predict_shards
 
     with TerminalReporter() as reporter:
@@ -84,6 +84,8 @@ def predict_into(
     _print_summary(summary, place, as_json)
     if not as_json:
         out(f"Next: whatsit answers {place} --csv answers.csv")
+    if summary.errors:
+        sys.exit(1)
 
 
 def _print_summary(summary: Summary, place: str, as_json: bool) -> None:
