@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -257,3 +258,29 @@ def test_picture_with_two_labels_is_two_rows_to_train_on(tmp_path: Path) -> None
 def test_size_of_a_shard_is_bounded(tmp_path: Path, rows: int) -> None:
     with pytest.raises(UsageError, match="must be 1 to 1,000,000"):
         shard(folder_of(tmp_path, ["a.png"]), tmp_path / "place", rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([b"a.png"], "the column 'path' holds binary; it must hold text"),
+        (["a.png", None], "'path' is empty in some row"),
+    ],
+)
+def test_parquet_list_of_something_else_is_refused(tmp_path: Path, column: list[Any], message: str) -> None:
+    pq.write_table(pa.table({"path": column}), tmp_path / "list.parquet")
+    with pytest.raises(DataError, match=message):
+        shard(tmp_path / "list.parquet", tmp_path / "place")
+
+
+def test_parquet_list_may_have_categories_and_numbers_as_labels(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, ["a.png"])
+    path = pa.array(["a.png"]).dictionary_encode()
+    pq.write_table(pa.table({"path": path, "label": [7]}), folder / "list.parquet")
+    assert [(row.uri, row.label) for row in rows_of(folder / "list.parquet", tmp_path)] == [("a.png", "7")]
+
+
+def test_text_list_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("ok.png\ncaf\xe9.png\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"list\.txt: line 2 is not in UTF-8"):
+        shard(tmp_path / "list.txt", tmp_path / "place")

@@ -13,10 +13,11 @@ from moto.server import ThreadedMotoServer
 
 from tests.conftest import encode, shapes
 from whatsit.errors import UsageError
-from whatsit.images.locate import Reader
+from whatsit.images.locate import PATIENCE, Reader
 from whatsit.images.manifest import Manifest, Row
-from whatsit.images.places import BucketPlace, FolderPlace, MissingFileError, PlaceError, open_place
+from whatsit.images.places import REQUEST, BucketPlace, FolderPlace, MissingFileError, PlaceError, open_place
 from whatsit.run.record import Run
+from whatsit.scale.supervise import STALL
 from whatsit.verbs.answers import answers
 from whatsit.verbs.predict_shards import predict_shards
 from whatsit.verbs.shard import shard
@@ -224,3 +225,12 @@ def test_job_in_a_bucket_is_not_replaced(bucket: str) -> None:
     place.write_new("job.json", b"first")
     place.write_new("job.json", b"second")
     assert place.read("job.json") == b"first"
+
+
+def test_bucket_that_does_not_exist_is_told_at_once(bucket: str) -> None:
+    with pytest.raises(MissingFileError, match="s3://nowhere: there is no such bucket or folder"):
+        list(open_place("s3://nowhere").list())
+
+
+def test_an_image_is_given_up_before_its_process_is_taken_for_stalled() -> None:
+    assert sum(PATIENCE) + REQUEST * (len(PATIENCE) + 1) < STALL

@@ -209,15 +209,23 @@ def _of_csv(root: str, name: str, place: Place) -> Iterator[Row]:
         if is_address(root):
             path = Path(folder, "list.csv")
             path.write_bytes(place.read(name))
-        for row in read_rows(path, addresses=True):
-            yield Row(row.path, label=row.label or None, split=row.split or None, group=row.group or None)
+        try:
+            for row in read_rows(path, addresses=True):
+                yield Row(row.path, label=row.label or None, split=row.split or None, group=row.group or None)
+        except DataError as error:
+            raise DataError(str(error).replace(str(path), f"{place.address}/{name}")) from None
 
 
 def _of_text(root: str, name: str, place: Place) -> Iterator[Row]:
     with place.open(name) as file:
-        for line in file:
-            text = line.decode("utf-8-sig", "replace").strip()
-            if text and not text.startswith("#"):
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode("utf-8-sig").strip()
+            except UnicodeDecodeError:
+                raise DataError(
+                    f"{place.address}/{name}: line {number} is not in UTF-8; save the list as UTF-8"
+                ) from None
+            if text and not text.startswith("# "):
                 yield Row(text)
 
 
@@ -233,12 +241,19 @@ def _of_parquet(root: str, name: str, place: Place) -> Iterator[Row]:
                 raise DataError(
                     f"{where}: none of the columns {', '.join(_NAMES)} is there, which would say where the images are"
                 )
+            kind = file.schema_arrow.field(column).type
+            if "string" not in str(kind):  # also of a dictionary
+                raise DataError(
+                    f"{where}: the column '{column}' holds {kind}; it must hold text, the paths or addresses"
+                )
             others = [one for one in ("label", "split", "group") if one in there]
             for batch in file.iter_batches(columns=[column, *others], use_threads=False):
                 for cells in batch.to_pylist():
                     known = {one: _text(cells[one]) for one in others}
                     label, split, group = (known.get(one) for one in ("label", "split", "group"))
-                    yield Row(_text(cells[column]) or "", label=label, split=split, group=group)
+                    if not cells[column]:
+                        raise DataError(f"{where}: the column '{column}' is empty in some row")
+                    yield Row(cells[column], label=label, split=split, group=group)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{where}: the Parquet file cannot be read: {error}") from None
 

@@ -12,6 +12,7 @@ from whatsit.images.places import MissingFileError, Place, PlaceError, is_addres
 from whatsit.images.sources import read_file, require_few_bytes
 from whatsit.images.stores import FileAt, ZipStore
 
+PATIENCE = (0.25, 1.0, 2.0)  # seconds before a request is repeated; with the requests less than `supervise.STALL`
 MOST_OPEN = 64  # archives
 UNREACHABLE = "unreachable"  # the reason where the place is to blame, not the image
 
@@ -65,7 +66,7 @@ class Reader:
     def _from_place(self, address: str, key: str, row: Row) -> bytes:
         with self._lock:
             if address not in self._places:
-                self._places[address] = open_place(address)
+                self._places[address] = open_place(address, PATIENCE)
             place = self._places[address]
         if row.offset is not None:
             return place.read(key, row.offset, row.size or 0)

@@ -13,6 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar, cast
 from urllib.parse import unquote, urlsplit
@@ -28,7 +29,7 @@ DELAYS = (0.5, 2.0, 5.0, 10.0)  # seconds before a failed request is repeated, b
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _METADATA = "169.254.169.254"  # a cloud machine's own address for its role
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
-_REQUEST_TIMEOUT = "30 seconds"
+REQUEST = 12  # seconds that a request may take
 
 
 class PlaceError(WhatsitError):
@@ -212,12 +213,16 @@ class BucketPlace:
         )
         self._exists = exceptions.AlreadyExistsError
         self._missing, self._any = exceptions.NotFoundError, exceptions.BaseError
-        options: Any = {"timeout": _REQUEST_TIMEOUT}
+        options: Any = {"timeout": f"{REQUEST} seconds"}
         endpoints = (address, *(os.environ.get(name, "") for name in _ENDPOINTS))
         if any(one.startswith("http://") for one in endpoints):
             options["allow_http"] = True
         try:
-            self._store = from_url(address, client_options=options, retry_config={"max_retries": repeats})
+            self._store = from_url(
+                address,
+                client_options=options,
+                retry_config={"max_retries": repeats, "retry_timeout": timedelta(seconds=REQUEST)},
+            )
         except (exceptions.BaseError, ValueError) as error:
             raise UsageError(f"{address}: not a usable address: {_first_line(error)}") from None
 
@@ -292,6 +297,8 @@ class BucketPlace:
                         f"{where}: no credentials were found; give them as the platform's tools expect them, such as "
                         f"AWS_PROFILE or AWS_ACCESS_KEY_ID in the environment"
                     ) from None
+                if "404 Not Found" in str(error):  # of a list
+                    raise MissingFileError(f"{where}: there is no such bucket or folder") from None
                 if delay is None:
                     raise PlaceError(
                         f"{where}: failed {len(self._delays) + 1} times, the last time with: {_first_line(error)}"
