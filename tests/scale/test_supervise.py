@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import encode, shapes
@@ -69,3 +72,23 @@ def test_child_that_ends_at_once_is_told(task: Task) -> None:
     command = (sys.executable, "-c", "import sys; sys.exit('no room at the inn')")
     with Supervisor(task, command=command) as supervisor, pytest.raises(WorkerError, match="no room at the inn"):
         supervisor.answer([Row("a.png")])
+
+
+def test_child_that_is_stuck_at_its_start_can_be_ended(task: Task) -> None:
+    supervisor = Supervisor(task, command=(sys.executable, "-c", "import time; time.sleep(3600)"))
+    errors: list[BaseException] = []
+
+    def answer() -> None:
+        try:
+            supervisor.answer([Row("a.png")])
+        except WorkerError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    while not psutil.Process().children():
+        time.sleep(0.01)
+    supervisor.close()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert len(errors) == 1

@@ -58,6 +58,7 @@ class Supervisor:
         self._task, self._stall = task, stall
         self._command = tuple(command) or (sys.executable, "-P", "-m", "whatsit.scale.child")
         self._child: _Child | None = None
+        self._starting: _Child | None = None  # that is waited for
         self._starts = 0  # that failed since the last answer
         self._why, self._stalled = "", False  # how the child ended last
         self._closed = False
@@ -75,9 +76,10 @@ class Supervisor:
         self._end_child()
 
     def _end_child(self) -> None:
-        child, self._child = self._child, None
-        if child:
-            child.end()
+        child, self._child, starting = self._child, None, self._starting
+        for one in (child, starting):
+            if one:
+                one.end()
 
     def answer(self, rows: Sequence[Row], progress: Callable[[int], None] = lambda count: None) -> list[Answered]:
         """Return what the child finds for each image.
@@ -163,8 +165,10 @@ class Supervisor:
         while self._child is None:
             if self._closed:
                 raise WorkerError("the work was ended")
-            child = _Child(self._command)
+            child = self._starting = _Child(self._command)
             try:
+                if self._closed:  # meanwhile
+                    child.end()
                 task = self._task
                 child.send({"work": task.work, "settings": dict(task.settings), "root": task.root})
                 message, _ = child.receive(START)
@@ -177,7 +181,7 @@ class Supervisor:
             if "error" in message:
                 child.end()
                 raise WorkerError(message["error"])
-            self._child = child
+            self._child, self._starting = child, None
             if self._closed:  # meanwhile
                 self._end_child()
         return self._child
@@ -234,8 +238,11 @@ class _Child:
             return "its process was killed (signal 9), perhaps for want of memory"
         if code < 0:
             return f"its process crashed (signal {-code})"
-        self._log.seek(0)
-        lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
+        try:
+            self._log.seek(0)
+            lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
+        except ValueError:  # it was ended meanwhile
+            lines = []
         return f"its process ended with code {code}{': ' + lines[-1][:200] if lines else ''}"
 
     def end(self) -> None:
