@@ -217,7 +217,7 @@ class _Child:
     def send(self, message: object) -> None:
         try:
             send(cast("Any", self._process.stdin), message)
-        except OSError:
+        except (OSError, ValueError):  # ValueError where it was ended meanwhile
             raise _ChildEnded(self._reason()) from None
 
     def receive(self, seconds: float) -> tuple[Any, bytes]:
