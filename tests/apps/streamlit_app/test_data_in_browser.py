@@ -82,8 +82,10 @@ def test_labels_are_put_right_pictures_left_out_and_decisions_taken_back(page: P
     page.get_by_text("This is not a picture in a format we read").wait_for()
 
     page.get_by_role("radio", name="All pictures").or_(page.get_by_role("button", name="All pictures")).click()
+    decision = page.get_by_text(f"it is “{HOSTILE}”, not “disc”")
+    decision.wait_for(state="attached")  # else what is not there yet would pass for detached
     page.get_by_role(
         "button", name="Take back", exact=True
     ).click()  # the only one: what was left out is shown in the log
-    page.get_by_text(f"it is “{HOSTILE}”, not “disc”").wait_for(state="detached")
+    decision.wait_for(state="detached")
     assert decisions(data) == [("disc/2.png", "exclude", "")]
