@@ -11,6 +11,7 @@ import pickle
 import shutil
 import signal
 import sys
+import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,16 @@ def encode(pixels: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, **options)
     return file.getvalue()
+
+
+def tarred(path: Path, files: dict[str, bytes], mode: str) -> Path:
+    """A tar of these files."""
+    with tarfile.open(path, mode) as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
 
 
 def shapes(kind: str, seed: int, side: int = 32) -> np.ndarray:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import Listener, encode, shapes
+from tests.conftest import Listener, encode, shapes, tarred
 from whatsit.errors import DataError, UsageError
 from whatsit.images.locate import Reader
 from whatsit.images.manifest import Manifest, Row
@@ -46,15 +44,6 @@ def folder_of(tmp_path: Path, names: list[str]) -> Path:
     return tmp_path / "source"
 
 
-def tar_of(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
-
-
 def test_folder_has_its_classes_and_splits(tmp_path: Path) -> None:
     names = ["train/cat/1.png", "train/dog/1.png", "test/cat/2.png", "test/dog/notes.txt"]
     found = rows_of(folder_of(tmp_path, names), tmp_path)
@@ -79,7 +68,7 @@ def test_zip_is_read_by_member(tmp_path: Path) -> None:
 
 
 def test_tar_is_read_by_place(tmp_path: Path) -> None:
-    found = rows_of(tar_of(tmp_path / "pets.tar", {"cat/1.png": PICTURE, "dog/1.png": PICTURE}), tmp_path)
+    found = rows_of(tarred(tmp_path / "pets.tar", {"cat/1.png": PICTURE, "dog/1.png": PICTURE}, "w"), tmp_path)
     assert [(row.member, row.label, row.size) for row in found] == [
         ("cat/1.png", "cat", len(PICTURE)),
         ("dog/1.png", "dog", len(PICTURE)),
@@ -90,8 +79,8 @@ def test_webdataset_tars_have_the_classes_beside_their_images(tmp_path: Path) ->
     folder = tmp_path / "source"
     folder.mkdir()
     first = {"000.cls": b"7", "000.png": PICTURE, "001.png": PICTURE, "001.json": b'{"label": "owl"}'}
-    tar_of(folder / "shard-000.tar", first)
-    tar_of(folder / "shard-001.tar", {"002.png": PICTURE, "002.txt": b"a caption"})
+    tarred(folder / "shard-000.tar", first, "w")
+    tarred(folder / "shard-001.tar", {"002.png": PICTURE, "002.txt": b"a caption"}, "w")
     found = rows_of(folder, tmp_path)
     assert [(row.name, row.label) for row in found] == [
         ("shard-000.tar/000.png", "7"),
@@ -146,7 +135,7 @@ def test_text_list_may_name_files_anywhere(tmp_path: Path) -> None:
 def test_unusable_sources_are_refused(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.doc").touch()
-    whole = tar_of(tmp_path / "whole.tar", {"a.png": PICTURE, "b.png": PICTURE}).read_bytes()
+    whole = tarred(tmp_path / "whole.tar", {"a.png": PICTURE, "b.png": PICTURE}, "w").read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[:700])
     source = name if "://" in name else str(tmp_path / name)
     with pytest.raises(DataError, match=message):
@@ -284,3 +273,27 @@ def test_text_list_in_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes("ok.png\ncaf\xe9.png\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"list\.txt: line 2 is not in UTF-8"):
         shard(tmp_path / "list.txt", tmp_path / "place")
+
+
+def test_folder_that_cannot_be_read_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(tmp_path, ["a.png", "closed/b.png"])
+    plain = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return plain(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    listener = Listener()
+    assert shard(folder, tmp_path / "place", reporter=listener).images == 1
+    assert listener.warned == ["closed was skipped: the folder cannot be read: Permission denied"]
+
+
+def test_second_manifest_made_at_once_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(tmp_path, ["a.png"])
+    monkeypatch.setattr("whatsit.verbs.shard.holds_manifest", lambda place: False)  # neither sees the other
+    shard(folder, tmp_path / "place")
+    with pytest.raises(UsageError, match=r"another process made a manifest\.parquet there meanwhile"):
+        shard(folder, tmp_path / "place")
+    assert [path.name for path in (tmp_path / "place").iterdir()] == ["manifest.parquet"]

@@ -67,7 +67,7 @@ def test_list_of_a_bucket_goes_on_over_pages(bucket: str, monkeypatch: pytest.Mo
     for number in range(7):
         place.write(f"{number}.png", b"1")
     plain = BucketPlace._page
-    monkeypatch.setattr(BucketPlace, "_page", lambda self, prefix, after: (plain(self, prefix, after) or [])[:3])
+    monkeypatch.setattr(BucketPlace, "_page", lambda self, after: (plain(self, after) or [])[:3])
     assert [key for key, _ in place.list()] == [f"{number}.png" for number in range(7)]
 
 
@@ -143,6 +143,9 @@ class Server(http.server.BaseHTTPRequestHandler):
         way = self.ways.pop(0) if self.ways else "good"
         if way.isdigit():
             self.send_error(int(way))
+            return
+        if way == "stall":
+            self.rfile.read(1)  # until the other side gives up
             return
         if way == "drop":
             self.close_connection = True
@@ -234,3 +237,15 @@ def test_bucket_that_does_not_exist_is_told_at_once(bucket: str) -> None:
 
 def test_an_image_is_given_up_before_its_process_is_taken_for_stalled() -> None:
     assert sum(PATIENCE) + REQUEST * (len(PATIENCE) + 1) < STALL
+
+
+def test_image_is_read_though_the_store_stalls() -> None:
+    with Faulty(["stall"]) as address:
+        place = BucketPlace(address, delays=(0.0,), repeats=0, seconds=0.3)
+        assert place.read("a.png") == PICTURE
+
+
+@pytest.mark.parametrize("address", ["http://[x", "s3://[b/a"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="is no usable address"):
+        open_place(address)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import encode, shapes
+from tests.conftest import encode, shapes, tarred
 from whatsit.errors import DataError, ImageError
 from whatsit.images.scan import scan, typical_size
 
@@ -23,15 +23,6 @@ def zipped(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLAT
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, data in files.items():
             archive.writestr(name, data)
-    return path
-
-
-def tarred(path: Path, files: dict[str, bytes], mode: str) -> Path:
-    with tarfile.open(path, mode) as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
     return path
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import encode, shapes
 from whatsit.images.manifest import Row
+from whatsit.images.places import PlaceError
 from whatsit.run.record import Run
 from whatsit.scale.supervise import Supervisor, Task, WorkerError
 
@@ -59,7 +60,7 @@ def test_damaged_empty_and_missing_images_are_errors_with_reasons(task: Task, tm
     (tmp_path / "empty.png").write_bytes(b"")
     with Supervisor(task) as supervisor:
         found = supervisor.answer([*rows, Row("missing.png")])
-    assert [one.reason for one in found] == ["", "damaged", "empty", "unreadable"]
+    assert [one.reason for one in found] == ["", "damaged", "empty", "missing"]
 
 
 def test_model_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
@@ -92,3 +93,18 @@ def test_child_that_is_stuck_at_its_start_can_be_ended(task: Task) -> None:
     thread.join(10)
     assert not thread.is_alive()
     assert len(errors) == 1
+
+
+def test_shard_of_which_nothing_is_there_is_no_answer(task: Task) -> None:
+    rows = [Row(f"{number}.png") for number in range(9)]
+    with (
+        Supervisor(task) as supervisor,
+        pytest.raises(PlaceError, match=r"none of 9 pictures in a row is there, from 0\.png"),
+    ):
+        supervisor.answer(rows)
+
+
+def test_images_that_are_gone_among_others_are_errors(task: Task, tmp_path: Path) -> None:
+    rows = [*(Row(f"gone{number}.png") for number in range(16)), *write(tmp_path, ["a.png"])]
+    with Supervisor(task) as supervisor:
+        assert [one.reason for one in supervisor.answer(rows)] == ["missing"] * 16 + [""]

@@ -82,7 +82,8 @@ def _in_place(root: str) -> Listing:
 
 def _below(place: Place, left_out: LeftOut) -> Iterator[Row]:
     left_out.kinds.clear()
-    for key, size in place.list():
+    left_out.troubles.clear()
+    for key, size in place.list(left_out):
         ending = posixpath.splitext(key)[1].lower()
         if has_picture_ending(key):
             yield Row(key, size=size if size >= 0 else None)
@@ -241,12 +242,9 @@ def _of_parquet(root: str, name: str, place: Place) -> Iterator[Row]:
                 raise DataError(
                     f"{where}: none of the columns {', '.join(_NAMES)} is there, which would say where the images are"
                 )
-            kind = file.schema_arrow.field(column).type
-            if "string" not in str(kind):  # also of a dictionary
-                raise DataError(
-                    f"{where}: the column '{column}' holds {kind}; it must hold text, the paths or addresses"
-                )
             others = [one for one in ("label", "split", "group") if one in there]
+            for one in (column, *others):
+                _require_text(pa, file.schema_arrow.field(one), where, number=one != column)
             for batch in file.iter_batches(columns=[column, *others], use_threads=False):
                 for cells in batch.to_pylist():
                     known = {one: _text(cells[one]) for one in others}
@@ -256,6 +254,15 @@ def _of_parquet(root: str, name: str, place: Place) -> Iterator[Row]:
                     yield Row(cells[column], label=label, split=split, group=group)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{where}: the Parquet file cannot be read: {error}") from None
+
+
+def _require_text(pa: Any, column: Any, where: str, *, number: bool) -> None:
+    """Raise `DataError` where a column holds no text; a label may be a `number`."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or (number and pa.types.is_integer(kind))):
+        raise DataError(
+            f"{where}: the column '{column.name}' holds {column.type}; it must hold text{' or whole numbers' if number else ''}"
+        )
 
 
 def _text(value: Any) -> str | None:

@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 
-from whatsit.errors import DataError, ImageError, WhatsitError
+from whatsit.errors import DataError, ImageError, MissingExtraError, WhatsitError
 from whatsit.images.manifest import Row
 from whatsit.images.places import MissingFileError, Place, PlaceError, is_address, local_path, open_place
 from whatsit.images.sources import read_file, require_few_bytes
@@ -14,7 +14,8 @@ from whatsit.images.stores import FileAt, ZipStore
 
 PATIENCE = (0.25, 1.0, 2.0)  # seconds before a request is repeated; with the requests less than `supervise.STALL`
 MOST_OPEN = 64  # archives
-UNREACHABLE = "unreachable"  # the reason where the place is to blame, not the image
+# The reasons where the place may be to blame, and not the image.
+UNREACHABLE, MISSING = "unreachable", "missing"
 
 
 class Reader:
@@ -47,14 +48,14 @@ class Reader:
                 return self._range(path, row.offset, row.size or 0)
             if row.member is not None:
                 return self._zip(path).read(row.member)
-            return read_file(path)
+            return self._file(path)
         except KeyError:
             raise ImageError("the archive no longer holds it", UNREACHABLE) from None
         except MissingFileError:
-            raise ImageError("there is no such file", UNREACHABLE if row.member else "unreadable") from None
+            raise ImageError("there is no such file", UNREACHABLE if row.member else MISSING) from None
         except ImageError:
             raise
-        except PlaceError as error:
+        except (PlaceError, MissingExtraError) as error:
             self.trouble = str(error)
             raise ImageError("its store failed each time that it was asked", UNREACHABLE) from None
         except (WhatsitError, OSError, ValueError) as error:
@@ -62,6 +63,14 @@ class Reader:
                 self.trouble = str(error)
             reason = UNREACHABLE if row.member else "unreadable"
             raise ImageError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}", reason) from None
+
+    def _file(self, path: str) -> bytes:
+        try:
+            return read_file(path)
+        except ImageError as error:
+            if error.reason == "unreadable" and not os.path.lexists(path):
+                raise ImageError(str(error), MISSING) from None
+            raise
 
     def _from_place(self, address: str, key: str, row: Row) -> bytes:
         with self._lock:

@@ -6,7 +6,6 @@ tools find them (environment, profile, role of the machine), and never stand in 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import re
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from whatsit.errors import MissingExtraError, UsageError, WhatsitError
 from whatsit.files import disk_error, replacing
@@ -45,8 +44,11 @@ class Place(Protocol):
 
     address: str  # for people, without credentials
 
-    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """Yield the key and size in bytes of every file below a folder, in order."""
+    def list(self, left_out: LeftOut | None = None) -> Iterator[tuple[str, int]]:
+        """Yield the key and size in bytes of every file, in order.
+
+        What is skipped is noted in `left_out`.
+        """
         ...
 
     def open(self, key: str) -> IO[bytes]:
@@ -61,8 +63,11 @@ class Place(Protocol):
         """Write a file whole or not at all."""
         ...
 
-    def write_new(self, key: str, data: bytes) -> None:
-        """Write a file whole, unless there is one; also where two do it at once."""
+    def write_new(self, key: str, data: bytes) -> bool:
+        """Write a file whole, unless there is one; return whether it was written.
+
+        Of two at once only one writes it.
+        """
         ...
 
 
@@ -72,10 +77,25 @@ def is_address(text: str) -> bool:
     return found is not None and found[1].lower() != "file"
 
 
+def absolute(text: str) -> str:
+    """Return a path or an address in a form that means the same from every folder."""
+    return text.rstrip("/") if is_address(text) else str(Path(local_path(text)).resolve())
+
+
 def holds_secret(address: str) -> bool:
-    """Return whether an address holds a user, a password or a query."""
-    parts = urlsplit(address)
+    """Return whether an address holds a user, a password or a query.
+
+    Raises `UsageError` for what is no address.
+    """
+    parts = _parts(address)
     return bool(parts.password or parts.query or (parts.username and parts.scheme != "az"))
+
+
+def _parts(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError as error:
+        raise UsageError(f"{address[:100]!r} is no usable address: {error}") from None
 
 
 def local_path(text: str) -> str:
@@ -101,9 +121,9 @@ def open_place(address: str | Path, delays: Sequence[float] = DELAYS) -> Place:
     found = _ADDRESS.match(text)
     if found is None:
         return FolderPlace(Path(text))
-    scheme, parts = found[1].lower(), urlsplit(text)
+    scheme, parts = found[1].lower(), _parts(text)
     if scheme == "file":
-        return FolderPlace(Path(unquote(parts.path)))
+        return FolderPlace(Path(local_path(text)))
     if scheme not in SCHEMES:
         raise UsageError(f"'{scheme}://' is not read; allowed are paths, file, {', '.join(SCHEMES)}")
     if not parts.netloc:
@@ -123,21 +143,20 @@ class FolderPlace:
         self.folder = folder
         self.address = str(folder)
 
-    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+    def list(self, left_out: LeftOut | None = None) -> Iterator[tuple[str, int]]:
         """See `Place`; hidden files and those of the system are skipped, as everywhere."""
-        root = self.folder / prefix
         try:
-            for name in walk(root, LeftOut()):
-                path = os.path.join(root, name)  # noqa: PTH118 - pathlib is ten times as slow
+            for name in walk(self.folder, LeftOut() if left_out is None else left_out):
+                path = os.path.join(self.folder, name)  # noqa: PTH118 - pathlib is ten times as slow
                 try:
                     size = os.stat(path).st_size  # noqa: PTH116 - as above
                 except OSError:  # a link to nothing, which is reported where it is read
                     size = -1
-                yield (f"{prefix}/{name}" if prefix else name), size
+                yield name, size
         except FileNotFoundError:
             return
         except OSError as error:
-            raise PlaceError(f"{root}: the folder cannot be read: {error.strerror or error}") from None
+            raise PlaceError(f"{self.folder}: the folder cannot be read: {error.strerror or error}") from None
 
     def open(self, key: str) -> IO[bytes]:
         """See `Place`."""
@@ -166,19 +185,30 @@ class FolderPlace:
         except OSError as error:
             raise disk_error(path, error) from None
 
-    def write_new(self, key: str, data: bytes) -> None:
+    def write_new(self, key: str, data: bytes) -> bool:
         """See `Place`. Raises `DiskError`."""
-        path = self.folder / key
-        mine = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+        mine = self.beside(key)
         self.write(mine.name, data)
+        return self.adopt(mine, key)
+
+    def beside(self, key: str) -> Path:
+        """Return the path of a hidden file to write before it gets a key."""
+        return self.folder / f".{key}.{secrets.token_hex(6)}"
+
+    def adopt(self, file: Path, key: str) -> bool:
+        """Give a hidden file a key, unless that is taken; return whether it was."""
+        path = self.folder / key
         try:
-            with contextlib.suppress(FileExistsError):
-                os.link(mine, path)
+            os.link(file, path)
+        except FileExistsError:
+            return False
         except OSError:  # a file system without links
-            if not path.exists():
-                self.write(key, data)
+            if path.exists():
+                return False
+            file.replace(path)
         finally:
-            mine.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
+        return True
 
 
 class BucketPlace:
@@ -187,13 +217,16 @@ class BucketPlace:
     Or a site of the web, which cannot be listed or written.
     """
 
-    def __init__(self, address: str, delays: Sequence[float] = DELAYS, repeats: int = 5) -> None:
+    def __init__(
+        self, address: str, delays: Sequence[float] = DELAYS, repeats: int = 5, seconds: float = REQUEST
+    ) -> None:
         """Open it; nothing is asked of it yet.
 
         Args:
             address: of the bucket, and perhaps a folder in it.
             delays: seconds before each repeat of a request that failed for a time.
             repeats: within each of these, quickly one after the other.
+            seconds: that a request may take.
 
         Raises `MissingExtraError`, `UsageError`.
         """
@@ -213,7 +246,7 @@ class BucketPlace:
         )
         self._exists = exceptions.AlreadyExistsError
         self._missing, self._any = exceptions.NotFoundError, exceptions.BaseError
-        options: Any = {"timeout": f"{REQUEST} seconds"}
+        options: Any = {"timeout": timedelta(seconds=seconds)}
         endpoints = (address, *(os.environ.get(name, "") for name in _ENDPOINTS))
         if any(one.startswith("http://") for one in endpoints):
             options["allow_http"] = True
@@ -221,27 +254,29 @@ class BucketPlace:
             self._store = from_url(
                 address,
                 client_options=options,
-                retry_config={"max_retries": repeats, "retry_timeout": timedelta(seconds=REQUEST)},
+                retry_config={"max_retries": repeats, "retry_timeout": timedelta(seconds=seconds)},
             )
         except (exceptions.BaseError, ValueError) as error:
             raise UsageError(f"{address}: not a usable address: {_first_line(error)}") from None
 
-    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+    def list(self, left_out: LeftOut | None = None) -> Iterator[tuple[str, int]]:
         """See `Place`. A list that breaks off is repeated, from where it was."""
         if self.address.startswith("http"):
             raise PlaceError(
                 f"{self.address}: a site of the web has no list of its files; give a CSV or text file of them"
             )
         last: str | None = None
-        while page := self._patiently(lambda: self._page(prefix, last), prefix):  # noqa: B023 - asked at once
+        while page := self._patiently(lambda: self._page(last), ""):  # noqa: B023 - asked at once
             for meta in page:
                 if not _is_hidden(meta["path"]):
                     yield meta["path"], meta["size"]
+                elif left_out is not None:
+                    left_out.kinds["hidden files"] += 1
             last = page[-1]["path"]
 
-    def _page(self, prefix: str, after: str | None) -> Any:
+    def _page(self, after: str | None) -> Any:
         """Return some of the files that follow one, so that a list can be resumed."""
-        return next(iter(self._obstore.list(self._store, prefix or None, offset=after, chunk_size=1000)), None)
+        return next(iter(self._obstore.list(self._store, offset=after, chunk_size=1000)), None)
 
     def open(self, key: str) -> IO[bytes]:
         """See `Place`."""
@@ -264,12 +299,13 @@ class BucketPlace:
             raise PlaceError(f"{self.address}: a site of the web cannot be written; give a folder or a bucket")
         self._patiently(lambda: self._obstore.put(self._store, key, data), key)
 
-    def write_new(self, key: str, data: bytes) -> None:
+    def write_new(self, key: str, data: bytes) -> bool:
         """See `Place`."""
         try:
             self._patiently(lambda: self._obstore.put(self._store, key, data, mode="create"), key, known=self._exists)
         except self._exists:
-            return
+            return False
+        return True
 
     def _transient(self) -> tuple[type[BaseException], ...]:
         return (self._any, OSError)

@@ -20,6 +20,7 @@ from whatsit.evaluation.speed import Speed
 from whatsit.files import from_spreadsheet, write_csv, write_text
 from whatsit.images.datasets import FILES
 from whatsit.images.pictures import SPLITS, Picture, Pictures
+from whatsit.images.places import absolute
 from whatsit.images.scan import Dataset
 from whatsit.run_files import HISTORY, LEAKAGE, METRICS, MODEL, RECIPE, SPLIT, UNREADABLE
 from whatsit.runtime.predictor import Predictor
@@ -197,4 +198,4 @@ def reading(path: Path) -> Iterator[None]:
 
 def address(data: str | Path) -> str:
     """Return DATA in a form that means the same from every folder."""
-    return str(data) if str(data) in FILES and not Path(data).exists() else str(Path(data).resolve())
+    return str(data) if str(data) in FILES and not Path(data).exists() else absolute(str(data))

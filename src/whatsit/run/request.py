@@ -11,6 +11,7 @@ from typing import Any
 from whatsit.errors import RecipeError, UsageError
 from whatsit.evaluation.criteria import load_criteria
 from whatsit.events import Reporter
+from whatsit.images.places import absolute
 from whatsit.images.scan import Dataset
 from whatsit.images.shortage import require_trainable
 from whatsit.images.split import limit as limit_pictures
@@ -169,7 +170,7 @@ class RunSpec:
             )
         workspace.save_job(
             {
-                "source": str(Path(dataset.source).resolve()),
+                "source": absolute(dataset.source),
                 "data": fingerprint,
                 "recipe": vars(self.recipe),
                 "limit": self.limit,

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from whatsit.errors import UsageError
 from whatsit.files import disk_error, write_text
+from whatsit.images.places import absolute
 from whatsit.run.record import RecordError, read_history
 from whatsit.run_files import CHECKPOINTS, HISTORY, JOB, LOCK, RUNS, SO_FAR, UNFINISHED
 
@@ -122,7 +123,7 @@ def _latest(data: str, recipe: str | None) -> Path:
 def _is_of(file: Path, data: str, recipe: str | None) -> bool:
     try:
         job = json.loads(file.read_text(encoding="utf-8"))
-        return job["source"] == str(Path(data).resolve()) and recipe in (None, job["recipe"]["name"])
+        return job["source"] == absolute(data) and recipe in (None, job["recipe"]["name"])
     except (OSError, ValueError, LookupError, TypeError):
         return False
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from whatsit.errors import MissingExtraError, WhatsitError
 from whatsit.images.manifest import Manifest, Row
-from whatsit.images.places import Place, open_place
+from whatsit.images.places import Place, absolute, open_place
 from whatsit.process import environment, silent_descriptor
 from whatsit.scale.schedulers import Made, Report, write_part
 from whatsit.scale.supervise import Answered, Supervisor, Task, WorkerError
@@ -111,9 +111,9 @@ class RayActors:
 
         The actors read the manifest and write the parts, so both must be where all machines see them.
         """
-        source = manifest.address.rpartition("/")[0]
+        source, target = absolute(manifest.address.rpartition("/")[0]), absolute(place.address)
         for _, (images, errors) in self._run(
-            shards, lambda actor, shard: actor.write_part.remote(source, place.address, shard)
+            shards, lambda actor, shard: actor.write_part.remote(source, target, shard)
         ):
             report(Made(images, errors))
 
@@ -170,7 +170,7 @@ class RayActors:
     def _joined(self) -> Iterator[Any]:
         """Join the cluster, unless this process has. Raises `WorkerError`."""
         ray = self._ray
-        with silent_descriptor(1), environment(_QUIET):  # Ray prints on stdout XX
+        with silent_descriptor(1), environment(_QUIET):  # Ray prints on stdout in any case
             mine = not ray.is_initialized()
             try:
                 if mine:

@@ -14,7 +14,7 @@ from dataclasses import astuple, dataclass
 from typing import Any, cast
 
 from whatsit.errors import WhatsitError
-from whatsit.images.locate import UNREACHABLE
+from whatsit.images.locate import MISSING, UNREACHABLE
 from whatsit.images.manifest import Row
 from whatsit.images.places import PlaceError
 from whatsit.scale.child import BLOCK, receive, send
@@ -86,9 +86,9 @@ class Supervisor:
 
         `progress` takes numbers of finished ones.
 
-
         Raises:
             WorkerError: the child cannot be started.
+            PlaceError: eight images in a row cannot be reached, or there is none of a whole shard.
         """
         blocks = [list(rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
         found: list[Answered] = []
@@ -103,6 +103,11 @@ class Supervisor:
                 answers = self._one_by_one(blocks[len(found) // BLOCK])
                 found += answers
                 progress(len(answers))
+        if len(found) >= BLOCK and all(one.reason == MISSING for one in found):
+            raise PlaceError(
+                f"none of {len(found):,} pictures in a row is there, from {rows[0].name} on; put them back, or list them "
+                f"again with: whatsit shard"
+            )
         return found
 
     def _require_reachable(self, found: Sequence[Answered], total: int) -> None:
@@ -147,7 +152,11 @@ class Supervisor:
                 yield answers
         except _ChildEnded as ended:
             self._why, self._stalled = str(ended), ended.stalled
+            waiting.clear()
             self._end_child()
+        finally:
+            if waiting:  # nobody will hear these answers, so the next must not be taken for them
+                self._end_child()
 
     def _split(self, message: Mapping[str, Any], data: bytes) -> list[Answered]:
         self._trouble = message.get("trouble", "")

@@ -11,13 +11,12 @@ from whatsit.errors import UsageError
 from whatsit.events import SILENT, Reporter
 from whatsit.images.manifest import NAME, Manifest, holds_manifest
 from whatsit.images.manifest_data import require_root
-from whatsit.images.places import Place, open_place
+from whatsit.images.places import Place, absolute, open_place
 from whatsit.scale.answers import Summary, summarize
 from whatsit.scale.job import join, new_job, parts, require_free, share
 from whatsit.scale.opening import open_scheduler, require_one_kind
 from whatsit.scale.progress import Tally
 from whatsit.scale.supervise import Task
-from whatsit.verbs.shard import absolute
 from whatsit.verbs.shard import shard as cut
 
 
@@ -98,8 +97,12 @@ def _manifest_place(source: str | Path, out: str | Path, reporter: Reporter) -> 
         return open_place(text)
     place = open_place(out)
     if not holds_manifest(str(out)):
-        cut(source, out, reporter=reporter)
-        return place
+        try:
+            cut(source, out, reporter=reporter)
+            return place
+        except UsageError:
+            if not holds_manifest(str(out)):  # else another process has made it, such as another share's
+                raise
     before = Manifest(place).source
     if before != absolute(text):
         raise UsageError(f"{place.address}: holds answers about {before}; give another folder for these")

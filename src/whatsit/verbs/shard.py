@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import unicodedata
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from whatsit.errors import DataError, UsageError
 from whatsit.events import SILENT, Reporter
 from whatsit.images.cut import Listing, list_source
 from whatsit.images.manifest import NAME, SHARD_ROWS, Row, arrow, holds_manifest, write_manifest
-from whatsit.images.places import FolderPlace, Place, is_address, local_path, open_place
+from whatsit.images.places import FolderPlace, Place, absolute, open_place
 from whatsit.images.walk import describe
 
 MOST_ROWS = 1_000_000  # of a shard, as it is held in memory
@@ -44,7 +43,7 @@ def shard(source: str | Path, out: str | Path, *, rows: int = SHARD_ROWS, report
     """
     if not 1 <= rows <= MOST_ROWS:
         raise UsageError(f"the images of a shard must be 1 to {MOST_ROWS:,}; received {rows}")
-    place = _checked(str(source), str(out), rows)
+    place = _checked(str(source), str(out))
     listing = list_source(str(source))
     count = 0
     advance = reporter.stage("Listing the pictures")
@@ -63,25 +62,27 @@ def shard(source: str | Path, out: str | Path, *, rows: int = SHARD_ROWS, report
     _write(counted(), place, listing.root, rows, absolute(str(source)))
     if listing.left_out.kinds:
         reporter.say(f"Skipped: {describe(listing.left_out.kinds)}")
-    for note in listing.notes:
+    for note in (*listing.left_out.sentences(), *listing.notes):
         reporter.warn(note)
     return Sharded(f"{place.address}/{NAME}", count, -(-count // rows))
 
 
-def absolute(source: str) -> str:
-    """Return an address as it is, and a path from the root."""
-    return source.rstrip("/") if is_address(source) else os.path.abspath(local_path(source))  # noqa: PTH100 - any text will do
-
-
 def _write(rows: Iterator[Row], place: Place, root: str, shard_rows: int, source: str) -> None:
-    """Write the manifest into a folder, or by a temporary one into a bucket."""
+    """Write the manifest into a place.
+
+    Raises `UsageError` where one was made meanwhile.
+    """
     if isinstance(place, FolderPlace):
-        write_manifest(rows, place.folder / NAME, root, shard_rows, source)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, NAME)
+        path = place.beside(NAME)
         write_manifest(rows, path, root, shard_rows, source)
-        place.write(NAME, path.read_bytes())
+        is_mine = place.adopt(path, NAME)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, NAME)
+            write_manifest(rows, path, root, shard_rows, source)
+            is_mine = place.write_new(NAME, path.read_bytes())
+    if not is_mine:
+        raise UsageError(f"{place.address}: another process made a {NAME} there meanwhile; give another folder")
 
 
 def _writable(listing: Listing) -> Iterator[Row]:
@@ -94,7 +95,7 @@ def _writable(listing: Listing) -> Iterator[Row]:
             listing.left_out.kinds["files whose names are not in UTF-8"] += 1
 
 
-def _checked(source: str, out: str, rows: int) -> Place:
+def _checked(source: str, out: str) -> Place:
     """Return the place of the manifest. Raises as `shard` does."""
     if not source.strip():  # `Path` would take it for the current folder
         raise UsageError("SOURCE is empty; give a folder, an archive, a list or an address")
