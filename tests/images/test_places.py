@@ -13,6 +13,8 @@ from moto.server import ThreadedMotoServer
 
 from tests.conftest import encode, shapes
 from whatsit.errors import UsageError
+from whatsit.events import SILENT
+from whatsit.images.data import open_data
 from whatsit.images.locate import PATIENCE, Reader
 from whatsit.images.manifest import Manifest, Row
 from whatsit.images.places import REQUEST, BucketPlace, FolderPlace, MissingFileError, PlaceError, open_place
@@ -191,6 +193,11 @@ def test_store_that_stays_away_is_told() -> None:
         place = BucketPlace(address, delays=(0.0,), repeats=0)
         with pytest.raises(PlaceError, match=r"a\.png: failed 2 times, the last time with"):
             place.read("a.png")
+
+
+def test_address_to_train_on_must_be_a_manifest(bucket: str) -> None:
+    with pytest.raises(UsageError, match=r"s3://museum/photos: no manifest is there; make one with: whatsit shard"):
+        open_data(f"{bucket}/photos", SILENT)
 
 
 def test_site_has_no_list_and_is_not_written() -> None:

@@ -16,6 +16,7 @@ import struct
 import sys
 import threading
 import time
+import unittest.mock
 from pathlib import Path
 
 QUICK = {  # a machine that froze is noticed within seconds
@@ -54,6 +55,7 @@ def when(place: Path, count: int, do) -> threading.Thread:
 def main(model: str, manifest: str, answers: str) -> None:
     os.environ.update(QUICK)
     os.environ["HOME"] = answers
+    os.chdir(answers)  # not where the actors are
     loopback_up()
     faulthandler.dump_traceback_later(150, exit=True)  # what hangs says where
     said = os.fdopen(os.dup(1), "w")
@@ -67,6 +69,7 @@ def main(model: str, manifest: str, answers: str) -> None:
     from whatsit.images.manifest_data import ManifestStore
     from whatsit.images.places import open_place
     from whatsit.images.workers import Work
+    from whatsit.scale.supervise import WorkerError
     from whatsit.scale.workers import ShardWorkers
     from whatsit.verbs.predict_shards import predict_shards
 
@@ -81,7 +84,7 @@ def main(model: str, manifest: str, answers: str) -> None:
         if do:
             when(place, after, do)
         began = time.perf_counter()
-        summary = predict_shards(model, manifest, place, ray=cluster.address)
+        summary = predict_shards(model, os.path.relpath(manifest), os.path.relpath(place), ray=cluster.address)
         results[name] = {
             "parts": contents(place),
             "complete": summary.complete,
@@ -111,6 +114,11 @@ def main(model: str, manifest: str, answers: str) -> None:
 
     ShardWorkers(store, cluster.address, None).handle(measuring, [*store.rows], take)
     results["measured"] = [found[place] for place in range(len(store.rows))]
+    with unittest.mock.patch("whatsit.scale.ray_actors.__version__", "9.9.9"):
+        try:
+            predict_shards(model, manifest, Path(answers, "other"), ray=cluster.address)
+        except WorkerError as error:
+            results["other version"] = str(error)
     results["left in home"] = sorted(path.name for path in Path(answers).glob(".*"))
     said.write(json.dumps(results))
     said.close()

@@ -19,6 +19,7 @@ from tests.scale.conftest import contents
 from whatsit.run.record import Run
 from whatsit.scale.ray_actors import RayActors
 from whatsit.scale.supervise import Task, WorkerError
+from whatsit.version import __version__
 
 # Ray listens on all addresses, whatever it is told.
 ALONE = ["unshare", "--net", "--pid", "--fork", "--mount-proc"]
@@ -54,6 +55,10 @@ def test_files_are_read_and_measured_on_the_cluster(results: dict[str, Any], ima
     wanted = [digest if path.name != "broken.png" else "" for path, digest in zip(files, digests, strict=True)]
     assert [line.split(" ")[0] for line in results["measured"]] == wanted
     assert len(sizes) == 1
+
+
+def test_machines_with_another_version_are_refused(results: dict[str, Any]) -> None:
+    assert f"a machine of the cluster has whatsit {__version__}, this one 9.9.9" in results["other version"]
 
 
 def test_nothing_is_left_in_the_users_home(results: dict[str, Any]) -> None:

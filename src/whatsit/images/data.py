@@ -20,6 +20,7 @@ from whatsit.images.manifest import holds_manifest
 from whatsit.images.manifest_data import ManifestStore, list_manifest, measure_by
 from whatsit.images.near import near_pairs_of
 from whatsit.images.pictures import SPLITS
+from whatsit.images.places import is_address
 from whatsit.images.scan import Dataset, Named, scan, take_fingerprints, without_unreadable
 from whatsit.images.sequences import find_sequences
 from whatsit.images.shortage import require_trainable
@@ -57,6 +58,8 @@ def scan_data(data: str | Path, reporter: Reporter, workers: Hire | None = None)
         raise UsageError(
             f"{text[:200]}: workers need a manifest; make one with: whatsit shard {text[:200]} --out PLACE"
         )
+    if is_address(text):
+        raise UsageError(f"{text[:200]}: no manifest is there; make one with: whatsit shard {text[:200]} --out PLACE")
     exists = _exists(text)
     if text in FILES and not exists:
         dataset = load_named(text, progress=reporter.stage(f"Downloading {text}") if FILES[text] else None)
