@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import Listener, encode, shapes, tarred
 from whatsit.errors import DataError, UsageError
 from whatsit.images.locate import Reader
-from whatsit.images.manifest import Manifest, Row
+from whatsit.images.manifest import ImageRow, Manifest
 from whatsit.images.manifest_data import list_manifest
 from whatsit.images.places import open_place
 from whatsit.images.scan import scan
@@ -24,7 +24,7 @@ from whatsit.verbs.shard import shard
 PICTURE = encode(shapes("disc", 1))
 
 
-def rows_of(source: str | Path, tmp_path: Path, rows: int = 2) -> list[Row]:
+def rows_of(source: str | Path, tmp_path: Path, rows: int = 2) -> list[ImageRow]:
     """The rows of a source, and a look whether each can be read."""
     place = tmp_path / "place"
     made = shard(source, place, rows=rows)

@@ -16,7 +16,7 @@ from whatsit.errors import UsageError
 from whatsit.events import SILENT
 from whatsit.images.data import open_data
 from whatsit.images.locate import PATIENCE, Reader
-from whatsit.images.manifest import Manifest, Row
+from whatsit.images.manifest import ImageRow, Manifest
 from whatsit.images.places import REQUEST, BucketPlace, FolderPlace, MissingFileError, PlaceError, open_place
 from whatsit.run.record import Run
 from whatsit.scale.supervise import STALL
@@ -185,7 +185,7 @@ class Faulty:
 @pytest.mark.parametrize("way", ["503", "drop", "cut"])
 def test_image_is_read_though_the_store_fails_for_a_time(way: str) -> None:
     with Faulty([way] * 3) as address:
-        assert Reader(address).read(Row("a.png")) == PICTURE
+        assert Reader(address).read(ImageRow("a.png")) == PICTURE
 
 
 def test_store_that_stays_away_is_told() -> None:

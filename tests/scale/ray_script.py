@@ -68,7 +68,7 @@ def main(model: str, manifest: str, answers: str) -> None:
     from whatsit.images.manifest import Manifest
     from whatsit.images.manifest_data import ManifestStore
     from whatsit.images.places import open_place
-    from whatsit.images.workers import Work
+    from whatsit.images.workers import SharedWork
     from whatsit.scale.supervise import WorkerError
     from whatsit.scale.workers import ShardWorkers
     from whatsit.verbs.predict_shards import predict_shards
@@ -107,7 +107,7 @@ def main(model: str, manifest: str, answers: str) -> None:
     run("machine frozen", lambda: all_of(frozen, signal.SIGSTOP))
     store = ManifestStore(Manifest(open_place(manifest)))
     found: dict[int, str] = {}
-    measuring = Work("measure", {}, b"", audit_cache(Path(answers)).width)
+    measuring = SharedWork("measure", {}, b"", audit_cache(Path(answers)).width)
 
     def take(places, handled) -> None:
         found.update((place, f"{one.digest.hex()} {len(one.data)}") for place, one in zip(places, handled, strict=True))

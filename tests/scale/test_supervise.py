@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.conftest import encode, shapes
-from whatsit.images.manifest import Row
+from whatsit.images.manifest import ImageRow
 from whatsit.images.places import PlaceError
 from whatsit.run.record import Run
 from whatsit.scale.supervise import Supervisor, Task, WorkerError
@@ -24,10 +24,10 @@ def task(baseline_run: Run, tmp_path: Path) -> Task:
     return Task("predict", {"model": str(baseline_run.model), "top": 3, "runtime": "auto"}, str(tmp_path))
 
 
-def write(folder: Path, names: list[str]) -> list[Row]:
+def write(folder: Path, names: list[str]) -> list[ImageRow]:
     for number, name in enumerate(names):
         (folder / name).write_bytes(encode(shapes("disc", number)))
-    return [Row(name) for name in names]
+    return [ImageRow(name) for name in names]
 
 
 def test_images_that_kill_are_errors_and_the_others_are_answered_to_the_bit(task: Task, tmp_path: Path) -> None:
@@ -59,20 +59,20 @@ def test_damaged_empty_and_missing_images_are_errors_with_reasons(task: Task, tm
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:60])
     (tmp_path / "empty.png").write_bytes(b"")
     with Supervisor(task) as supervisor:
-        found = supervisor.answer([*rows, Row("missing.png")])
+        found = supervisor.answer([*rows, ImageRow("missing.png")])
     assert [one.reason for one in found] == ["", "damaged", "empty", "missing"]
 
 
 def test_model_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     missing = Task("predict", {"model": str(tmp_path / "no.whatsit"), "top": 1, "runtime": "auto"}, str(tmp_path))
     with Supervisor(missing) as supervisor, pytest.raises(WorkerError, match=r"no\.whatsit: there is no such model"):
-        supervisor.answer([Row("a.png")])
+        supervisor.answer([ImageRow("a.png")])
 
 
 def test_child_that_ends_at_once_is_told(task: Task) -> None:
     command = (sys.executable, "-c", "import sys; sys.exit('no room at the inn')")
     with Supervisor(task, command=command) as supervisor, pytest.raises(WorkerError, match="no room at the inn"):
-        supervisor.answer([Row("a.png")])
+        supervisor.answer([ImageRow("a.png")])
 
 
 def test_child_that_is_stuck_at_its_start_can_be_ended(task: Task) -> None:
@@ -81,7 +81,7 @@ def test_child_that_is_stuck_at_its_start_can_be_ended(task: Task) -> None:
 
     def answer() -> None:
         try:
-            supervisor.answer([Row("a.png")])
+            supervisor.answer([ImageRow("a.png")])
         except WorkerError as error:
             errors.append(error)
 
@@ -96,7 +96,7 @@ def test_child_that_is_stuck_at_its_start_can_be_ended(task: Task) -> None:
 
 
 def test_shard_of_which_nothing_is_there_is_no_answer(task: Task) -> None:
-    rows = [Row(f"{number}.png") for number in range(9)]
+    rows = [ImageRow(f"{number}.png") for number in range(9)]
     with (
         Supervisor(task) as supervisor,
         pytest.raises(PlaceError, match=r"none of 9 pictures in a row is there, from 0\.png"),
@@ -105,6 +105,6 @@ def test_shard_of_which_nothing_is_there_is_no_answer(task: Task) -> None:
 
 
 def test_images_that_are_gone_among_others_are_errors(task: Task, tmp_path: Path) -> None:
-    rows = [*(Row(f"gone{number}.png") for number in range(16)), *write(tmp_path, ["a.png"])]
+    rows = [*(ImageRow(f"gone{number}.png") for number in range(16)), *write(tmp_path, ["a.png"])]
     with Supervisor(task) as supervisor:
         assert [one.reason for one in supervisor.answer(rows)] == ["missing"] * 16 + [""]

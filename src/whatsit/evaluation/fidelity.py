@@ -53,8 +53,9 @@ def require_what_was_fitted(predictor: Predictor, trained: Trained, saved: Any) 
     if saved is None:
         return
     some = slice(None, None, -(-len(pixels) // SAVED))
-    found = np.asarray(saved(pixels[some], training=False))
-    require_alike("best_model.keras", "the network that was fitted", names[some], found, fitted[some], allowed[some])
+    # One at a time: Keras holds every map of a picture until its last layer is done.
+    found = [np.asarray(saved(one[None], training=False))[0] for one in pixels[some]]
+    require_alike("best_model.keras", "the network that was fitted", names[some], np.stack(found), fitted[some], allowed[some])
 
 
 def require_mean_of_members(
@@ -87,7 +88,9 @@ def require_mean_of_members(
 
 def probabilities_of(predictor: Predictor, pixels: Pixels) -> Probabilities:
     """Return a predictor's probabilities of images, float64 `[N, K]`."""
-    return np.stack([answer.probabilities for answer in predictor.answer(pixels)]).astype(np.float64)
+    parts = (pixels[start : start + 8] for start in range(0, len(pixels), 8))
+    answers = [answer for part in parts for answer in predictor.answer(part)]
+    return np.stack([answer.probabilities for answer in answers]).astype(np.float64)
 
 
 def sample(dataset: Dataset, size: tuple[int, int], count: int = PICTURES) -> tuple[list[str], Pixels]:

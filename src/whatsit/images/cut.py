@@ -19,7 +19,7 @@ from typing import IO, Any
 from whatsit.errors import DataError
 from whatsit.images.csv_rows import read_rows
 from whatsit.images.layout import Layout, find_layout, split_of
-from whatsit.images.manifest import Row, arrow, open_parquet
+from whatsit.images.manifest import ImageRow, arrow, open_parquet
 from whatsit.images.names import label_fault
 from whatsit.images.places import Place, PlaceError, holds_secret, is_address, local_path, open_place
 from whatsit.images.stores import ZipStore
@@ -36,7 +36,7 @@ class Listing:
     """The rows of a source, as often as they are asked for."""
 
     root: str  # the folder or address that relative addresses are below
-    rows: Callable[[], Iterator[Row]]
+    rows: Callable[[], Iterator[ImageRow]]
     left_out: LeftOut = field(default_factory=LeftOut)
     notes: list[str] = field(default_factory=list)
 
@@ -80,13 +80,13 @@ def _in_place(root: str) -> Listing:
     return _with_labels(listing)
 
 
-def _below(place: Place, left_out: LeftOut) -> Iterator[Row]:
+def _below(place: Place, left_out: LeftOut) -> Iterator[ImageRow]:
     left_out.kinds.clear()
     left_out.troubles.clear()
     for key, size in place.list(left_out):
         ending = posixpath.splitext(key)[1].lower()
         if has_picture_ending(key):
-            yield Row(key, size=size if size >= 0 else None)
+            yield ImageRow(key, size=size if size >= 0 else None)
         elif ending == ".tar":
             yield from _in_tar(place, key)
         else:
@@ -97,19 +97,19 @@ def _in_zip(path: Path) -> Listing:
     store = ZipStore(path)
     left_out = LeftOut()
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[ImageRow]:
         left_out.kinds.clear()
-        return (Row(path.name, member=name) for name in store.pictures(left_out))
+        return (ImageRow(path.name, member=name) for name in store.pictures(left_out))
 
     return Listing(str(path.absolute().parent), rows, left_out, list(store.notes))
 
 
-def _in_tar(place: Place, key: str) -> Iterator[Row]:
+def _in_tar(place: Place, key: str) -> Iterator[ImageRow]:
     """Yield the images of a plain tar, with the labels beside them (WebDataset)."""
     where = f"{place.address}/{key}"
     try:
         with place.open(key) as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            sample: list[Row] = []
+            sample: list[ImageRow] = []
             label: str | None = None
             stem = None
             for member in archive:
@@ -121,7 +121,7 @@ def _in_tar(place: Place, key: str) -> Iterator[Row]:
                     yield from (replace(row, label=label) for row in sample)
                     sample, label, stem = [], None, here
                 if has_picture_ending(name):
-                    sample.append(Row(key, name, member.offset_data, member.size))
+                    sample.append(ImageRow(key, name, member.offset_data, member.size))
                 elif name.endswith((".cls", ".json")) and member.size <= _SMALL:
                     label = _label_in(name, archive.extractfile(member)) or label
             yield from (replace(row, label=label) for row in sample)
@@ -152,7 +152,7 @@ def _with_labels(listing: Listing) -> Listing:
     folders: dict[str, str] = {}  # an image of each, which is enough to see the layout
     plain = listing.rows
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[ImageRow]:
         if not folders:
             named = False
             for row in plain():
@@ -175,7 +175,7 @@ def _layout(names: Iterable[str], listing: Listing) -> Layout | None:
     return layout
 
 
-def _placed(rows: Iterable[Row], layout: Layout) -> Iterator[Row]:
+def _placed(rows: Iterable[ImageRow], layout: Layout) -> Iterator[ImageRow]:
     for row in rows:
         label, split = layout.place(row.member or row.uri) or (None, None)
         fault = label is None or label_fault(label.strip())
@@ -186,7 +186,7 @@ def _listed(root: str, name: str, place: Place, ending: str) -> Listing:
     """Return the rows of a list of files."""
     readers = {".csv": _of_csv, ".parquet": _of_parquet, ".txt": _of_text}
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[ImageRow]:
         count = 0
         for count, row in enumerate(readers[ending](root, name, place), 1):
             if is_address(row.uri) and holds_secret(row.uri):
@@ -204,7 +204,7 @@ def _listed(root: str, name: str, place: Place, ending: str) -> Listing:
     return Listing(root, rows)
 
 
-def _of_csv(root: str, name: str, place: Place) -> Iterator[Row]:
+def _of_csv(root: str, name: str, place: Place) -> Iterator[ImageRow]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(root, name)
         if is_address(root):
@@ -212,12 +212,12 @@ def _of_csv(root: str, name: str, place: Place) -> Iterator[Row]:
             path.write_bytes(place.read(name))
         try:
             for row in read_rows(path, addresses=True):
-                yield Row(row.path, label=row.label or None, split=row.split or None, group=row.group or None)
+                yield ImageRow(row.path, label=row.label or None, split=row.split or None, group=row.group or None)
         except DataError as error:
             raise DataError(str(error).replace(str(path), f"{place.address}/{name}")) from None
 
 
-def _of_text(root: str, name: str, place: Place) -> Iterator[Row]:
+def _of_text(root: str, name: str, place: Place) -> Iterator[ImageRow]:
     with place.open(name) as file:
         for number, line in enumerate(file, 1):
             try:
@@ -227,10 +227,10 @@ def _of_text(root: str, name: str, place: Place) -> Iterator[Row]:
                     f"{place.address}/{name}: line {number} is not in UTF-8; save the list as UTF-8"
                 ) from None
             if text and not text.startswith("# "):
-                yield Row(text)
+                yield ImageRow(text)
 
 
-def _of_parquet(root: str, name: str, place: Place) -> Iterator[Row]:
+def _of_parquet(root: str, name: str, place: Place) -> Iterator[ImageRow]:
     pa = arrow()
     where = f"{place.address}/{name}"
     try:
@@ -251,7 +251,7 @@ def _of_parquet(root: str, name: str, place: Place) -> Iterator[Row]:
                     label, split, group = (known.get(one) for one in ("label", "split", "group"))
                     if not cells[column]:
                         raise DataError(f"{where}: the column '{column}' is empty in some row")
-                    yield Row(cells[column], label=label, split=split, group=group)
+                    yield ImageRow(cells[column], label=label, split=split, group=group)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{where}: the Parquet file cannot be read: {error}") from None
 

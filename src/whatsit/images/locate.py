@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from whatsit.errors import DataError, ImageError, MissingExtraError, WhatsitError
-from whatsit.images.manifest import Row
+from whatsit.images.manifest import ImageRow
 from whatsit.images.places import MissingFileError, Place, PlaceError, is_address, local_path, open_place
 from whatsit.images.sources import read_file, require_few_bytes
 from whatsit.images.stores import FileAt, ZipStore
@@ -33,7 +33,7 @@ class Reader:
         self._zips: dict[str, ZipStore] = {}
         self._files: dict[str, FileAt] = {}
 
-    def read(self, row: Row) -> bytes:
+    def read(self, row: ImageRow) -> bytes:
         """Return an image's bytes.
 
         Raises `ImageError`, after repeats where a connection breaks.
@@ -72,7 +72,7 @@ class Reader:
                 raise ImageError(str(error), MISSING) from None
             raise
 
-    def _from_place(self, address: str, key: str, row: Row) -> bytes:
+    def _from_place(self, address: str, key: str, row: ImageRow) -> bytes:
         with self._lock:
             if address not in self._places:
                 self._places[address] = open_place(address, PATIENCE)

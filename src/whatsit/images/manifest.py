@@ -27,7 +27,7 @@ _KEY = b"whatsit"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ImageRow:
     """An image of a manifest, and where its bytes are."""
 
     uri: str  # of the file, relative to the manifest's root, or whole
@@ -65,10 +65,12 @@ def open_parquet(file: IO[bytes], metadata: Any = None) -> Any:
 def _schema() -> pa.Schema:
     pa = arrow()
     integers = ("offset", "size")
-    return pa.schema([(one.name, pa.int64() if one.name in integers else pa.string()) for one in fields(Row)])
+    return pa.schema([(one.name, pa.int64() if one.name in integers else pa.string()) for one in fields(ImageRow)])
 
 
-def write_manifest(rows: Iterable[Row], path: Path, root: str, shard_rows: int = SHARD_ROWS, source: str = "") -> int:
+def write_manifest(
+    rows: Iterable[ImageRow], path: Path, root: str, shard_rows: int = SHARD_ROWS, source: str = ""
+) -> int:
     """Write a manifest whole or not at all, and return the number of its rows.
 
     Args:
@@ -95,8 +97,8 @@ def write_manifest(rows: Iterable[Row], path: Path, root: str, shard_rows: int =
     return total
 
 
-def _lots(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
-    lot: list[Row] = []
+def _lots(rows: Iterable[ImageRow], size: int) -> Iterator[list[ImageRow]]:
+    lot: list[ImageRow] = []
     for row in rows:
         lot.append(row)
         if len(lot) == size:
@@ -106,7 +108,7 @@ def _lots(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
         yield lot
 
 
-def _hash(rows: Sequence[Row]) -> str:
+def _hash(rows: Sequence[ImageRow]) -> str:
     return hashlib.sha256(json.dumps([astuple(row) for row in rows]).encode()).hexdigest()[:24]
 
 
@@ -145,7 +147,7 @@ class Manifest:
     def __len__(self) -> int:
         return sum(self.counts)
 
-    def shard(self, number: int) -> list[Row]:
+    def shard(self, number: int) -> list[ImageRow]:
         """Return the rows of a shard.
 
         Raises `DataError` where they were changed since they were cut.
@@ -156,12 +158,12 @@ class Manifest:
                 table = open_parquet(file, self._plan).read_row_group(number, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self.address}: shard {number} cannot be read: {error}") from None
-        rows = [Row(*values) for values in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+        rows = [ImageRow(*values) for values in zip(*(column.to_pylist() for column in table.columns), strict=True)]
         if _hash(rows) != self._hashes[number]:
             raise DataError(f"{self.address}: shard {number} was changed since it was cut; make the manifest again")
         return rows
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[ImageRow]:
         """Yield all rows, a shard at a time."""
         for number in range(len(self.counts)):
             yield from self.shard(number)

@@ -15,13 +15,13 @@ from whatsit.errors import DataError
 from whatsit.files import DiskError
 from whatsit.images.audit import audit_cache
 from whatsit.images.locate import Reader
-from whatsit.images.manifest import Manifest, Row
+from whatsit.images.manifest import ImageRow, Manifest
 from whatsit.images.names import label_fault
 from whatsit.images.pictures import Picture, Pictures
 from whatsit.images.places import is_address, open_place
 from whatsit.images.scan import Dataset, with_digests
 from whatsit.images.walk import LeftOut
-from whatsit.images.workers import Handled, Work, Workers
+from whatsit.images.workers import Handled, SharedWork, Workers
 
 
 class ManifestStore:
@@ -30,7 +30,7 @@ class ManifestStore:
     def __init__(self, manifest: Manifest) -> None:
         """Read all rows. Raises `DataError`, `PlaceError`."""
         self.root = manifest.root
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, ImageRow] = {}
         for number, row in enumerate(manifest.rows(), 1):
             before = self.rows.get(row.name)
             if before is None:
@@ -81,7 +81,7 @@ def require_root(manifest: Manifest) -> None:
         )
 
 
-def _picture(name: str, row: Row, address: str) -> Picture:
+def _picture(name: str, row: ImageRow, address: str) -> Picture:
     label = unicodedata.normalize("NFC", (row.label or "").strip())
     if fault := label_fault(label):
         raise DataError(f"{address}: {row.name}: the class name {label[:40]!r} {fault}")
@@ -109,5 +109,5 @@ def measure_by(workers: Workers, dataset: Dataset, progress: Callable[[int, int]
         done += len(places)
         progress(done, len(names))
 
-    workers.handle(Work("measure", {}, b"", cache.width), names, take)
+    workers.handle(SharedWork("measure", {}, b"", cache.width), names, take)
     return with_digests(dataset, digests, [(names[place], why) for place, why in sorted(errors.items())])

@@ -24,7 +24,7 @@ class Workers(Protocol):
 
     def handle(
         self,
-        work: Work,
+        work: SharedWork,
         names: Sequence[str],
         take: Callable[[Sequence[int], Sequence[Handled]], None],
     ) -> None:
@@ -36,7 +36,7 @@ class Workers(Protocol):
 
 
 @dataclass(frozen=True)
-class Work:
+class SharedWork:
     """A kind of work, one of `scale/child.py`."""
 
     name: str

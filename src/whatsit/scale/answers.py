@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from whatsit.errors import DataError
 from whatsit.files import spreadsheet_safe
-from whatsit.images.manifest import Row, arrow, open_parquet
+from whatsit.images.manifest import ImageRow, arrow, open_parquet
 from whatsit.images.places import Place
 from whatsit.scale.job import part_name, parts, read_job
 from whatsit.scale.supervise import Answered
@@ -20,7 +20,7 @@ MOST_REASONS, OTHERS = 1000, "other errors"
 COLUMNS = ("uri", "label", "probability", "unknown", "score", "top", "error", "expected")
 
 
-def encode(rows: Sequence[Row], answers: Sequence[Answered]) -> bytes:
+def encode(rows: Sequence[ImageRow], answers: Sequence[Answered]) -> bytes:
     """Return a shard's answers as a Parquet file, the same bytes for the same answers.
 
     Columns: uri, label, probability (0 to 1), unknown, score (out-of-distribution), top (label and probability of the most

@@ -28,7 +28,7 @@ from whatsit.errors import ImageError, WhatsitError
 from whatsit.images.audit import measured_row
 from whatsit.images.decode import as_image_error, decode
 from whatsit.images.locate import Reader
-from whatsit.images.manifest import Row
+from whatsit.images.manifest import ImageRow
 from whatsit.images.places import is_address
 from whatsit.images.views import apply_view
 
@@ -61,7 +61,7 @@ def _exactly(file: BinaryIO, size: int) -> bytes:
 Found = tuple[Any, bytes] | ImageError | None  # for JSON, and raw bytes; None where there was no file
 
 
-class Work(Protocol):
+class Runner(Protocol):
     """What is done with images."""
 
     wants_digests: bool  # SHA-256 of the files
@@ -83,7 +83,7 @@ class Predicting:
         self._top = top
 
     def run(self, files: list[bytes | None]) -> list[Found]:
-        """See `Work`."""
+        """See `Runner`."""
         pixels, found = _decode(files, self._predictor.size, self._predictor.rule)
         for place, answer in enumerate(self._predictor.answer_each(pixels)[: len(files)]):
             if files[place] is None or found[place] is not None:
@@ -112,7 +112,7 @@ class Embedding:
         self._size, self._rule, self._views = (size[0], size[1]), rule, views
 
     def run(self, files: list[bytes | None]) -> list[Found]:
-        """See `Work`."""
+        """See `Runner`."""
         pixels, found = _decode(files, self._size, self._rule)
         limit = float(np.finfo(np.float16).max)
         views = [self._engine.run(apply_view(pixels, view))[0] for view in self._views]
@@ -129,7 +129,7 @@ class Measuring:
     wants_digests = True
 
     def run(self, files: list[bytes | None]) -> list[Found]:
-        """See `Work`."""
+        """See `Runner`."""
         found: list[Found] = []
         for file in files:
             try:
@@ -152,7 +152,7 @@ def _decode(files: list[bytes | None], size: tuple[int, int], rule: str) -> tupl
     return pixels, found
 
 
-WORKS: dict[str, Callable[..., Work]] = {"predict": Predicting, "embed": Embedding, "measure": Measuring}
+RUNNERS: dict[str, Callable[..., Runner]] = {"predict": Predicting, "embed": Embedding, "measure": Measuring}
 
 
 def main() -> None:
@@ -165,7 +165,7 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints goes nowhere near the answers
     try:
         settings, _ = receive(source)
-        work: Work = WORKS[settings.pop("work")](**settings.pop("settings"))
+        work: Runner = RUNNERS[settings.pop("work")](**settings.pop("settings"))
     except EOFError:
         return
     except (WhatsitError, ImportError, OSError) as error:
@@ -177,7 +177,7 @@ def main() -> None:
     asked: queue.Queue[Any] = queue.Queue()
     with ThreadPoolExecutor(_READERS) as pool:
 
-        def reading(row: Row) -> Callable[[], bytes]:
+        def reading(row: ImageRow) -> Callable[[], bytes]:
             """Begin to read where that is slow; return what gives the bytes."""
             return (
                 pool.submit(reader.read, row).result
@@ -190,7 +190,7 @@ def main() -> None:
             try:
                 while True:
                     block, _ = receive(source)
-                    asked.put([None if row is None else reading(Row(*row)) for row in block["rows"]])
+                    asked.put([None if row is None else reading(ImageRow(*row)) for row in block["rows"]])
             except (EOFError, OSError):
                 os._exit(0)
 
@@ -200,7 +200,7 @@ def main() -> None:
             send(target, {"answers": answers, "trouble": reader.trouble}, data)
 
 
-def _answer(work: Work, block: list[Callable[[], bytes] | None]) -> tuple[list[Any], bytes]:
+def _answer(work: Runner, block: list[Callable[[], bytes] | None]) -> tuple[list[Any], bytes]:
     """Return the answers of a block; for None there is None."""
     files: list[bytes | None] = [None] * len(block)
     errors: dict[int, ImageError] = {}

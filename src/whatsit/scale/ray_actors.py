@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from whatsit.errors import MissingExtraError, WhatsitError
-from whatsit.images.manifest import Manifest, Row
+from whatsit.images.manifest import ImageRow, Manifest
 from whatsit.images.places import Place, absolute, open_place
 from whatsit.process import environment, silent_descriptor
 from whatsit.scale.schedulers import Made, Report, write_part
@@ -73,7 +73,7 @@ class Worker:
 
     def answer(self, rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
         """Answer images."""
-        return [asdict(one) for one in self._supervisor.answer([Row(*row) for row in rows])]
+        return [asdict(one) for one in self._supervisor.answer([ImageRow(*row) for row in rows])]
 
 
 @dataclass
@@ -117,7 +117,7 @@ class RayActors:
         ):
             report(Made(images, errors))
 
-    def answer(self, lots: Sequence[Sequence[Row]], take: Callable[[int, list[Answered]], None]) -> None:
+    def answer(self, lots: Sequence[Sequence[ImageRow]], take: Callable[[int, list[Answered]], None]) -> None:
         """See `Scheduler`."""
         for number, answers in self._run(
             range(len(lots)), lambda actor, number: actor.answer.remote([astuple(row) for row in lots[number]])

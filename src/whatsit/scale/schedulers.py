@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from whatsit.images.manifest import Manifest, Row
+from whatsit.images.manifest import ImageRow, Manifest
 from whatsit.images.places import Place
 from whatsit.scale.answers import encode
 from whatsit.scale.job import part_name
@@ -40,7 +40,7 @@ class Scheduler(Protocol):
         """
         ...
 
-    def answer(self, lots: Sequence[Sequence[Row]], take: Callable[[int, list[Answered]], None]) -> None:
+    def answer(self, lots: Sequence[Sequence[ImageRow]], take: Callable[[int, list[Answered]], None]) -> None:
         """Answer lots of images.
 
         `take` gets each lot's number and answers, in any order, by one thread at a time.
@@ -77,7 +77,7 @@ class LocalPool:
 
         self._run(shards, make)
 
-    def answer(self, lots: Sequence[Sequence[Row]], take: Callable[[int, list[Answered]], None]) -> None:
+    def answer(self, lots: Sequence[Sequence[ImageRow]], take: Callable[[int, list[Answered]], None]) -> None:
         """See `Scheduler`."""
         lock = threading.Lock()
 

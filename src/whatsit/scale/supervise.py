@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from whatsit.errors import WhatsitError
 from whatsit.images.locate import MISSING, UNREACHABLE
-from whatsit.images.manifest import Row
+from whatsit.images.manifest import ImageRow
 from whatsit.images.places import PlaceError
 from whatsit.scale.child import BLOCK, receive, send
 
@@ -43,7 +43,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Task:
-    """What a child does: a name of `child.WORKS`, and its settings."""
+    """What a child does: a name of `child.RUNNERS`, and its settings."""
 
     work: str
     settings: Mapping[str, Any]
@@ -81,7 +81,7 @@ class Supervisor:
             if one:
                 one.end()
 
-    def answer(self, rows: Sequence[Row], progress: Callable[[int], None] = lambda count: None) -> list[Answered]:
+    def answer(self, rows: Sequence[ImageRow], progress: Callable[[int], None] = lambda count: None) -> list[Answered]:
         """Return what the child finds for each image.
 
         `progress` takes numbers of finished ones.
@@ -116,7 +116,7 @@ class Supervisor:
         if last and len(last) >= min(BLOCK, total) and all(one.reason == UNREACHABLE for one in last):
             raise PlaceError(f"the pictures cannot be reached: {self._trouble or last[-1].error}")
 
-    def _one_by_one(self, block: list[Row]) -> list[Answered]:
+    def _one_by_one(self, block: list[ImageRow]) -> list[Answered]:
         """Run each image of a block alone, in its place."""
         found = []
         for place in range(len(block)):
@@ -134,10 +134,10 @@ class Supervisor:
             found.append(answer or Answered(error=f"the picture was left out: {why}", reason="model"))
         return found
 
-    def _stream(self, blocks: Sequence[Sequence[Row | None]]) -> Iterator[list[Answered]]:
+    def _stream(self, blocks: Sequence[Sequence[ImageRow | None]]) -> Iterator[list[Answered]]:
         """Yield the answers of each block, until the child dies or stalls."""
         child = self._ready()
-        waiting: deque[Sequence[Row | None]] = deque()
+        waiting: deque[Sequence[ImageRow | None]] = deque()
         todo = iter(blocks)
         try:
             while True:

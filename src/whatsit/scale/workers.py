@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from whatsit.images.manifest_data import ManifestStore
-from whatsit.images.workers import Handled, Work
+from whatsit.images.workers import Handled, SharedWork
 from whatsit.scale.opening import open_scheduler
 from whatsit.scale.supervise import Answered, Task
 
@@ -22,7 +22,7 @@ class ShardWorkers:
         self._store, self._ray, self._workers = store, ray, workers
 
     def handle(
-        self, work: Work, names: Sequence[str], take: Callable[[Sequence[int], Sequence[Handled]], None]
+        self, work: SharedWork, names: Sequence[str], take: Callable[[Sequence[int], Sequence[Handled]], None]
     ) -> None:
         """See `images/workers.py`. Raises `WorkerError`."""
         rows = [self._store.rows[name] for name in names]

@@ -29,8 +29,7 @@ from whatsit.images.row_cache import SHARD, RowCache
 from whatsit.images.scan import Dataset
 from whatsit.images.stored_arrays import IN_MEMORY, keep_rows, new_array, release
 from whatsit.images.views import apply_view
-from whatsit.images.workers import Handled, Workers
-from whatsit.images.workers import Work as SharedWork
+from whatsit.images.workers import Handled, SharedWork, Workers
 from whatsit.models.network import AnyNetwork, as_network
 
 _HALF_MAX = 65504.0

@@ -134,7 +134,7 @@ class Trained:
 
     def _embed(self, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
         """Return the features of each view, in float32."""
-        # Eight at a time: Keras holds every map of a slice until its last layer is done.
+        # Eight at a time, as all at once would take the more memory the more there are.
         parts = [pixels[start : start + 8] for start in range(0, len(pixels), 8)]
         return [
             np.concatenate([self.features.embed(apply_view(one, view)) for one in parts]) for view in self.test_views

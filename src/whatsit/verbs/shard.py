@@ -11,7 +11,7 @@ from pathlib import Path
 from whatsit.errors import DataError, UsageError
 from whatsit.events import SILENT, Reporter
 from whatsit.images.cut import Listing, list_source
-from whatsit.images.manifest import NAME, SHARD_ROWS, Row, arrow, holds_manifest, write_manifest
+from whatsit.images.manifest import NAME, SHARD_ROWS, ImageRow, arrow, holds_manifest, write_manifest
 from whatsit.images.places import FolderPlace, Place, absolute, open_place
 from whatsit.images.walk import describe
 
@@ -48,7 +48,7 @@ def shard(source: str | Path, out: str | Path, *, rows: int = SHARD_ROWS, report
     count = 0
     advance = reporter.stage("Listing the pictures")
 
-    def counted() -> Iterator[Row]:
+    def counted() -> Iterator[ImageRow]:
         nonlocal count
         for row in _writable(listing):
             count += 1
@@ -67,7 +67,7 @@ def shard(source: str | Path, out: str | Path, *, rows: int = SHARD_ROWS, report
     return Sharded(f"{place.address}/{NAME}", count, -(-count // rows))
 
 
-def _write(rows: Iterator[Row], place: Place, root: str, shard_rows: int, source: str) -> None:
+def _write(rows: Iterator[ImageRow], place: Place, root: str, shard_rows: int, source: str) -> None:
     """Write the manifest into a place.
 
     Raises `UsageError` where one was made meanwhile.
@@ -85,7 +85,7 @@ def _write(rows: Iterator[Row], place: Place, root: str, shard_rows: int, source
         raise UsageError(f"{place.address}: another process made a {NAME} there meanwhile; give another folder")
 
 
-def _writable(listing: Listing) -> Iterator[Row]:
+def _writable(listing: Listing) -> Iterator[ImageRow]:
     """Yield the rows whose names can be written down; any bytes may name a file."""
     for row in listing.rows():
         try:
