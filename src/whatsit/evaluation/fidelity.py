@@ -55,7 +55,9 @@ def require_what_was_fitted(predictor: Predictor, trained: Trained, saved: Any) 
     some = slice(None, None, -(-len(pixels) // SAVED))
     # One at a time: Keras holds every map of a picture until its last layer is done.
     found = [np.asarray(saved(one[None], training=False))[0] for one in pixels[some]]
-    require_alike("best_model.keras", "the network that was fitted", names[some], np.stack(found), fitted[some], allowed[some])
+    require_alike(
+        "best_model.keras", "the network that was fitted", names[some], np.stack(found), fitted[some], allowed[some]
+    )
 
 
 def require_mean_of_members(
