@@ -118,13 +118,35 @@ if hasattr(os, "register_at_fork"):
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # of a container (cgroup v2): microseconds, and of how many
 
 
+_SHARE: list[int] = []  # the number of processors of this process, where others work beside it
+
+
+def take_processors(count: int) -> None:
+    """Use at most this number of processors in this process from now on."""
+    _SHARE[:] = [count]
+
+
+def taken_processors() -> int | None:
+    """Return what `take_processors` was given, or None."""
+    return _SHARE[0] if _SHARE else None
+
+
 def processors() -> int:
     """Return the number of processors that this process may use.
 
-    A container may be given fewer than the machine has.
+    A container may be given fewer than the machine has, and a process beside others (`take_processors`) fewer still.
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(count, container_processors() or count)
+    return min(count, granted_processors() or count)
+
+
+def granted_processors() -> int | None:
+    """Return the number of processors that a container or `take_processors` limits this process to.
+
+    None where nothing limits it.
+    """
+    limits = [*_SHARE, *filter(None, [container_processors()])]
+    return min(limits) if limits else None
 
 
 def container_processors() -> int | None:

@@ -1,6 +1,6 @@
 """Work on a Ray cluster that loses a machine and a worker; run in a network of its own, as Ray listens on all addresses.
 
-Arguments: model, manifest's place, folder for answers. Prints a line of JSON: a part of it for each run.
+Arguments: model, manifest's place, folder of images, folder for answers. Prints a line of JSON: a part of it for each run.
 """
 
 from __future__ import annotations
@@ -52,23 +52,32 @@ def when(place: Path, count: int, do) -> threading.Thread:
     return thread
 
 
-def main(model: str, manifest: str, answers: str) -> None:
+def main(model: str, manifest: str, images: str, answers: str) -> None:
     os.environ.update(QUICK)
     os.environ["HOME"] = answers
+    own = {
+        "WHATSIT_CACHE": "cache",
+        "KERAS_HOME": "keras",
+        "XDG_CONFIG_HOME": "config",
+        "XDG_CACHE_HOME": "xdg",
+    }  # not Ray's
+    os.environ.update({name: str(Path(answers, folder)) for name, folder in own.items()})
     os.chdir(answers)  # not where the actors are
     loopback_up()
-    faulthandler.dump_traceback_later(150, exit=True)  # what hangs says where
+    faulthandler.dump_traceback_later(240, exit=True)  # what hangs says where
     said = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     import psutil
     import ray
     from ray.cluster_utils import Cluster
+    from scripted import Scripted, once, trial_data  # beside this script
 
     from whatsit.images.audit import audit_cache
     from whatsit.images.manifest import Manifest
     from whatsit.images.manifest_data import ManifestStore
     from whatsit.images.places import open_place
     from whatsit.images.workers import SharedWork
+    from whatsit.scale.ray_trials import RayCrew
     from whatsit.scale.supervise import WorkerError
     from whatsit.scale.workers import ShardWorkers
     from whatsit.verbs.predict_shards import predict_shards
@@ -93,6 +102,13 @@ def main(model: str, manifest: str, answers: str) -> None:
 
     def workers() -> list[psutil.Process]:
         return [one for one in psutil.process_iter(["cmdline"]) if "ray::Worker" in " ".join(one.info["cmdline"] or ())]
+
+    def trial_processes() -> list[psutil.Process]:
+        return [
+            one
+            for one in psutil.process_iter(["cmdline"])
+            if "whatsit.scale.trial_worker" in (one.info["cmdline"] or ())
+        ]
 
     def all_of(node, number: int) -> None:
         """Send a signal to every process of a machine."""
@@ -119,6 +135,14 @@ def main(model: str, manifest: str, answers: str) -> None:
             predict_shards(model, manifest, Path(answers, "other"), ray=cluster.address)
         except WorkerError as error:
             results["other version"] = str(error)
+    source = Scripted(2, once(lambda: trial_processes()[0].send_signal(signal.SIGKILL)))
+    RayCrew(cluster.address, trial_data(Path(images))).work(source)
+    results["trial's process killed"] = {"done": sorted(source.done), "lost": source.lost}
+    second = cluster.add_node(num_cpus=1)
+    lose = once(lambda: all_of(second, signal.SIGKILL))
+    source = Scripted(6, lambda number, epoch: source.running == 2 and lose(number, epoch))
+    RayCrew(cluster.address, trial_data(Path(images))).work(source)
+    results["trial's machine lost"] = {"done": sorted(source.done), "lost": source.lost}
     results["left in home"] = sorted(path.name for path in Path(answers).glob(".*"))
     said.write(json.dumps(results))
     said.close()

@@ -26,7 +26,9 @@ ALONE = ["unshare", "--net", "--pid", "--fork", "--mount-proc"]
 
 
 @pytest.fixture(scope="module")
-def results(baseline_run: Run, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def results(
+    baseline_run: Run, images: Path, manifest: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     pytest.importorskip("ray", reason="Ray is not installed")
     if not shutil.which("unshare") or subprocess.run([*ALONE, "true"], capture_output=True).returncode:
         pytest.skip("no network of its own can be made here (unshare), and Ray listens on all addresses")
@@ -36,7 +38,9 @@ def results(baseline_run: Run, manifest: Path, tmp_path_factory: pytest.TempPath
         if not (place / "results.json").exists():
             place.mkdir(exist_ok=True)
             command = [*ALONE, sys.executable, Path(__file__).with_name("ray_script.py")]
-            done = subprocess.run([*command, baseline_run.folder, manifest, place], capture_output=True, text=True)
+            done = subprocess.run(
+                [*command, baseline_run.folder, manifest, images, place], capture_output=True, text=True
+            )
             assert done.returncode == 0, done.stderr[-3000:]
             (place / "results.json").write_text(done.stdout)
     return json.loads((place / "results.json").read_text())
@@ -55,6 +59,20 @@ def test_files_are_read_and_measured_on_the_cluster(results: dict[str, Any], ima
     wanted = [digest if path.name != "broken.png" else "" for path, digest in zip(files, digests, strict=True)]
     assert [line.split(" ")[0] for line in results["measured"]] == wanted
     assert len(sizes) == 1
+
+
+def test_trial_whose_process_dies_on_the_cluster_is_made_again(results: dict[str, Any]) -> None:
+    found = results["trial's process killed"]
+    assert found["done"] == [0, 1]
+    [(_, is_to_blame)] = found["lost"]
+    assert is_to_blame
+
+
+def test_trial_whose_machine_is_lost_is_made_again_without_blame(results: dict[str, Any]) -> None:
+    found = results["trial's machine lost"]
+    assert found["done"] == [0, 1, 2, 3, 4, 5]
+    [(_, is_to_blame)] = found["lost"]
+    assert not is_to_blame
 
 
 def test_machines_with_another_version_are_refused(results: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +13,7 @@ from whatsit.tuning.trial import FellBehindError, _Watching
 
 
 def watching(heard: Recording, *, behind: bool = False, judged: str = "") -> _Watching:
-    return _Watching(heard, SimpleNamespace(falls_behind=lambda step, loss: behind), judged)  # type: ignore[arg-type]
+    return _Watching(heard, lambda epoch, loss: behind, judged)
 
 
 def test_features_of_training_images_are_timed_and_shown() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from whatsit.engines.base import Engine, EngineError, Images, Outputs
 from whatsit.errors import UsageError
-from whatsit.process import container_processors
+from whatsit.process import granted_processors
 
 __all__ = ["Engine", "EngineError", "Images", "Outputs", "available", "open_engine", "training_precision"]
 
@@ -57,7 +57,7 @@ def open_engine(
         runtime = (available() or ("onnxruntime",))[0]
     if runtime not in RUNTIMES:
         raise UsageError(f"unknown runtime '{runtime}'; allowed: auto, {', '.join(RUNTIMES)}")
-    threads = threads or container_processors()
+    threads = threads or granted_processors()
     try:
         if runtime == "openvino":
             from whatsit.engines.openvino import OpenVINOEngine

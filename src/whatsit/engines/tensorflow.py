@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from whatsit.engines.base import OUTPUT, EngineError, Images, Infer, Probabilities
-from whatsit.process import environment, silent_descriptor
+from whatsit.process import environment, silent_descriptor, taken_processors
 
 # What an exported Keras model is made of: a file with another layer is not ours, and might run code of its own.
 LAYERS = frozenset(
@@ -49,7 +49,10 @@ def load_keras() -> Any:
         environment({"TF_CPP_MIN_LOG_LEVEL": "3"}),
     )
     with backend, level, silent_descriptor(2):
-        return importlib.import_module("keras")
+        keras = importlib.import_module("keras")
+    if share := taken_processors():
+        importlib.import_module("tensorflow").config.threading.set_intra_op_parallelism_threads(share)
+    return keras
 
 
 def read_keras(path: Path) -> Any:

@@ -8,18 +8,16 @@ often and with whatever neighbours an image is run.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import queue
 import signal
-import struct
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,31 +29,10 @@ from whatsit.images.locate import Reader
 from whatsit.images.manifest import ImageRow
 from whatsit.images.places import is_address
 from whatsit.images.views import apply_view
+from whatsit.scale.pipe import own_pipes, receive, send
 
 BLOCK = 8  # images
-_LENGTHS = struct.Struct("<II")
 _READERS = 16  # threads that ask an object store
-
-
-def send(file: BinaryIO, value: object, data: bytes = b"") -> None:
-    """Write a frame. Raises `OSError` where the other side is gone."""
-    text = json.dumps(value).encode()
-    file.write(_LENGTHS.pack(len(text), len(data)) + text + data)
-    file.flush()
-
-
-def receive(file: BinaryIO) -> tuple[Any, bytes]:
-    """Read a frame. Raises `EOFError` at the end."""
-    head = _exactly(file, _LENGTHS.size)
-    text, data = (_exactly(file, size) for size in _LENGTHS.unpack(head))
-    return json.loads(text), data
-
-
-def _exactly(file: BinaryIO, size: int) -> bytes:
-    data = file.read(size)
-    if len(data) < size:
-        raise EOFError
-    return data
 
 
 Found = tuple[Any, bytes] | ImageError | None  # for JSON, and raw bytes; None where there was no file
@@ -161,8 +138,7 @@ def main() -> None:
 
     own_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; this process ends with its parent
-    source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints goes nowhere near the answers
+    source, target = own_pipes()
     try:
         settings, _ = receive(source)
         work: Runner = RUNNERS[settings.pop("work")](**settings.pop("settings"))

@@ -6,6 +6,10 @@ from whatsit.errors import UsageError
 from whatsit.process import processors
 from whatsit.scale.schedulers import LocalPool, Scheduler
 from whatsit.scale.supervise import Task
+from whatsit.scale.trial_crew import LocalCrew
+from whatsit.scale.trial_worker import TrialData
+from whatsit.tuning.folder import StudyFolder
+from whatsit.tuning.trial import Crew
 
 
 def open_scheduler(task: Task, model: bytes, ray: str | None, workers: int | None) -> Scheduler:
@@ -20,6 +24,20 @@ def open_scheduler(task: Task, model: bytes, ray: str | None, workers: int | Non
 
         return RayActors(ray, task, model)
     return LocalPool(task, workers or processors())
+
+
+def crew_of(study: StudyFolder, ray: str | None, workers: int | None) -> Crew | None:
+    """Return who runs the trials of a study: a Ray cluster, processes here, or None for this process.
+
+    Raises as `open_scheduler`.
+    """
+    require_one_kind(ray, workers)
+    data = TrialData(study.data, study.limit, study.fingerprint, vars(study.recipe))
+    if ray is not None:
+        from whatsit.scale.ray_trials import RayCrew
+
+        return RayCrew(ray, data)
+    return None if workers is None else LocalCrew(data, workers, study.trial_folder)
 
 
 def require_one_kind(ray: str | None, workers: int | None) -> None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import subprocess
 import sys
-import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any, cast
+from typing import Any
 
 from whatsit.errors import WhatsitError
 from whatsit.images.locate import MISSING, UNREACHABLE
 from whatsit.images.manifest import ImageRow
 from whatsit.images.places import PlaceError
-from whatsit.scale.child import BLOCK, receive, send
+from whatsit.scale.child import BLOCK
+from whatsit.scale.pipe import ChildEnded, ChildProcess
 
 AHEAD = 4  # blocks that the child has at once, so that it never waits
 STALL = 60.0  # seconds without an answer
@@ -57,8 +53,8 @@ class Supervisor:
     def __init__(self, task: Task, *, stall: float = STALL, command: Sequence[str] = ()) -> None:
         self._task, self._stall = task, stall
         self._command = tuple(command) or (sys.executable, "-P", "-m", "whatsit.scale.child")
-        self._child: _Child | None = None
-        self._starting: _Child | None = None  # that is waited for
+        self._child: ChildProcess | None = None
+        self._starting: ChildProcess | None = None  # that is waited for
         self._starts = 0  # that failed since the last answer
         self._why, self._stalled = "", False  # how the child ended last
         self._closed = False
@@ -146,17 +142,25 @@ class Supervisor:
                     waiting.append(block)
                 if not waiting:
                     return
-                answers = self._split(*child.receive(self._stall))
+                answers = self._split(*self._hear(child, self._stall))
                 waiting.popleft()
                 self._starts = 0
                 yield answers
-        except _ChildEnded as ended:
+        except ChildEnded as ended:
             self._why, self._stalled = str(ended), ended.stalled
             waiting.clear()
             self._end_child()
         finally:
             if waiting:  # nobody will hear these answers, so the next must not be taken for them
                 self._end_child()
+
+    @staticmethod
+    def _hear(child: ChildProcess, seconds: float) -> tuple[Any, bytes]:
+        """Return what the child says next. Raises `ChildEnded`."""
+        heard = child.receive(seconds)
+        if heard is None:
+            raise ChildEnded(f"reading it and running the model took more than {seconds:g} seconds", stalled=True)
+        return heard
 
     def _split(self, message: Mapping[str, Any], data: bytes) -> list[Answered]:
         self._trouble = message.get("trouble", "")
@@ -169,19 +173,19 @@ class Supervisor:
             start += self._task.width
         return found
 
-    def _ready(self) -> _Child:
+    def _ready(self) -> ChildProcess:
         """Return the child, started where there is none. Raises `WorkerError`."""
         while self._child is None:
             if self._closed:
                 raise WorkerError("the work was ended")
-            child = self._starting = _Child(self._command)
+            child = self._starting = ChildProcess(self._command)
             try:
                 if self._closed:  # meanwhile
                     child.end()
                 task = self._task
                 child.send({"work": task.work, "settings": dict(task.settings), "root": task.root})
-                message, _ = child.receive(START)
-            except _ChildEnded as ended:
+                message, _ = self._hear(child, START)
+            except ChildEnded as ended:
                 child.end()
                 self._starts += 1
                 if self._starts >= STARTS:
@@ -194,71 +198,3 @@ class Supervisor:
             if self._closed:  # meanwhile
                 self._end_child()
         return self._child
-
-
-class _ChildEnded(Exception):  # noqa: N818 - no error but an event
-    """The child died or stalled."""
-
-    def __init__(self, why: str, stalled: bool = False) -> None:
-        super().__init__(why)
-        self.stalled = stalled
-
-
-class _Child:
-    """The process, and a thread that listens to it."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
-        self._process = subprocess.Popen(  # noqa: S603 - our own command
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
-        )
-        self._heard: queue.Queue[tuple[Any, bytes] | None] = queue.Queue()
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-
-    def _listen(self) -> None:
-        try:
-            while True:
-                self._heard.put(receive(cast("Any", self._process.stdout)))
-        except (EOFError, OSError, ValueError):
-            self._heard.put(None)
-
-    def send(self, message: object) -> None:
-        try:
-            send(cast("Any", self._process.stdin), message)
-        except (OSError, ValueError):  # ValueError where it was ended meanwhile
-            raise _ChildEnded(self._reason()) from None
-
-    def receive(self, seconds: float) -> tuple[Any, bytes]:
-        try:
-            heard = self._heard.get(timeout=seconds)
-        except queue.Empty:
-            raise _ChildEnded(f"reading it and running the model took more than {seconds:g} seconds", True) from None
-        if heard is None:
-            raise _ChildEnded(self._reason())
-        return heard
-
-    def _reason(self) -> str:
-        try:
-            code = self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            return "its process no longer answers"
-        if code == -9:
-            return "its process was killed (signal 9), perhaps for want of memory"
-        if code < 0:
-            return f"its process crashed (signal {-code})"
-        try:
-            self._log.seek(0)
-            lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
-        except ValueError:  # it was ended meanwhile
-            lines = []
-        return f"its process ended with code {code}{': ' + lines[-1][:200] if lines else ''}"
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._listener.join()  # which hears the end; a thread that reads while Python ends would abort it
-        for file in (self._process.stdin, self._process.stdout, self._log):
-            with contextlib.suppress(OSError):
-                if file:
-                    file.close()

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
 
 from whatsit.images.scan import Dataset
 from whatsit.training.clock import AIM, Afterwards
 from whatsit.training.recipe import Recipe
 from whatsit.tuning.space import longer
-from whatsit.tuning.trial import Trial
-
-if TYPE_CHECKING:
-    from whatsit.training.trained import Trained
+from whatsit.tuning.trial import Outcome
 
 FIRST = 0.35  # of the time, at most, for the first trial, which shows how long the best run will take
 OVERHEAD = 3.0  # seconds of a trial beside its training
@@ -32,8 +28,7 @@ class Budget:
             part: that of the trials.
         """
         self._limit, self._started, self._after, self._whole, self._part = limit, started, after, whole, part
-        self._paces: dict[tuple[Any, ...], float] = {}  # seconds that a shipped network takes an image
-        self._looking: dict[tuple[Any, ...], float] = {}  # seconds that features take a training image
+        self._looking: dict[str, float] = {}  # seconds that the features of a network take a training image
         self._longest = 0.0  # seconds of a trial, without computing features for the first time
         self._reserved = 0.0  # seconds for the best run
 
@@ -60,33 +55,20 @@ class Budget:
         """Return whether there is time for another trial."""
         return self.left() > (0.0 if first else self._longest)
 
-    def learn(self, trial: Trial, recipe: Recipe, *, is_best: bool) -> None:
-        """Note how long a trial took; of the best one also the time of its whole run."""
-        from whatsit.training.context import seconds_per_picture
+    def learn(self, outcome: Outcome, recipe: Recipe, *, is_best: bool) -> None:
+        """Note how long a trial took; of the best one also the time of its whole run.
 
-        network = _network_of(trial.trained.recipe)
-        if trial.looking:
-            self._looking[network] = trial.looking
-        self._longest = max(self._longest, trial.seconds + OVERHEAD)
-        if self._limit is None or (self._reserved and not is_best):
+        `recipe` is that of the whole run.
+        """
+        if outcome.looking:
+            self._looking[outcome.network] = outcome.looking
+        self._longest = max(self._longest, outcome.training + OVERHEAD)
+        costs = outcome.costs
+        if costs is None or (self._reserved and not is_best):
             return
-        if network not in self._paces:
-            self._paces[network] = seconds_per_picture(trial.trained.features, trial.trained.dataset)
         whole, part = len(self._whole.of("train")), len(self._part.of("train"))
-        training = 1.15 * trial.seconds * longer(recipe) * whole / part
-        known = network in self._looking
-        looking = self._looking[network] * (whole - part) if known else self._unseen(trial.trained)
-        after = self._after.seconds(len(trial.trained.test_views) * self._paces[network])
+        training = 1.15 * outcome.training * longer(recipe) * whole / part
+        known = costs.network in self._looking
+        looking = self._looking[costs.network] * (whole - part) if known else costs.missing * costs.pace
+        after = self._after.seconds(costs.views * costs.pace)
         self._reserved = looking + training + after + 6.0
-
-    def _unseen(self, trained: Trained) -> float:
-        """Return the seconds for features that no trial computed."""
-        if trained.frozen is None:
-            return 0.0
-        whole = self._whole.of("train")
-        others = whole.take(~whole.named(self._part.of("train").names()))
-        return trained.frozen.missing(others, trained.recipe.views) * self._paces[_network_of(trained.recipe)]
-
-
-def _network_of(plan: Recipe) -> tuple[Any, ...]:
-    return plan.model, plan.size, plan.features, plan.filters, plan.views

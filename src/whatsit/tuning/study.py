@@ -93,7 +93,7 @@ class Study:
                 self._study.enqueue_trial(self._words(values))
         # A later process must not draw the same values again.
         draws = seed if not there else secrets.randbits(31)
-        self._study.sampler = optuna.samplers.TPESampler(seed=draws, n_startup_trials=STARTUP)
+        self._study.sampler = optuna.samplers.TPESampler(seed=draws, n_startup_trials=STARTUP, constant_liar=True)
         self._study.pruner = optuna.pruners.MedianPruner(n_startup_trials=COMPARED, n_warmup_steps=warmup)
 
     def _require_own(self, file: Path) -> None:
@@ -165,8 +165,14 @@ class Study:
                 self._requeue(trial, deaths=1)
         return busy
 
+    def put_back(self, asked: Asked, *, is_to_blame: bool) -> None:
+        """Queue a trial again whose worker was lost; where it may be to blame, only once."""
+        with self._turn:
+            [trial] = [one for one in self._study.trials if one.number == asked.trial.number]
+            self._requeue(trial, deaths=int(is_to_blame))
+
     def _requeue_own(self) -> None:
-        """Queue the trial that this process is working on, for others."""
+        """Queue the trials that this process is working on, for others."""
         running, storage = _optuna().trial.TrialState.RUNNING, _optuna().exceptions.StorageInternalError
         with contextlib.suppress(storage), self._turn:  # the caller raises what went wrong before
             for trial in self._study.get_trials(states=(running,)):

@@ -18,6 +18,7 @@ from whatsit.run.request import allowed_seconds
 from whatsit.run.summary import RunSummary, read_summary
 from whatsit.run.workspace import RESUME, require_outside, run_name
 from whatsit.run_files import JOB, RECIPE, RUNS, UNFINISHED
+from whatsit.scale.opening import crew_of, require_one_kind
 from whatsit.training.recipe import Recipe
 from whatsit.tuning.best import conclude
 from whatsit.tuning.folder import Request, begin_study, latest_study, new_folder, resume_study
@@ -54,6 +55,8 @@ def tune(
     settings: dict[str, Any] | None = None,
     search: Sequence[str] = (),
     report: bool = True,
+    workers: int | None = None,
+    ray: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Tuning:
     """Search for a better recipe, train it as `train` does, and measure that model.
@@ -76,14 +79,17 @@ def tune(
         settings: as for `train`.
         search: `key=low..high` or `key=value,value`, instead of the default space of the recipe.
         report: as for `train`, of the best run.
+        workers: processes on this machine that run trials, each with its share of the processors.
+        ray: the address of a Ray cluster whose machines run trials; the data must have the same address on all of them.
         reporter: takes events.
 
     Raises:
         UsageError: an argument is wrong. DataError: the data cannot be used. DiskError: the study cannot be written.
-        MissingExtraError: Optuna is not installed. WhatsitError: every trial failed.
+        MissingExtraError: Optuna or Ray is not installed. WorkerError: no worker can work. WhatsitError: every trial failed.
     """
     started = time.perf_counter()
     require_optuna()
+    require_one_kind(ray, workers)
     seconds, settings, runs = allowed_seconds(time_limit), settings or {}, Path(out or RUNS)
     require_outside(data, out)
     asked = bool(recipe or backbone or weights or settings or search) or seed is not None
@@ -105,7 +111,8 @@ def tune(
         train(study.data, out=folder, resume=resume, report=report, reporter=reporter, **more)
 
     try:
-        mine = Trials(study, dataset, afterwards(dataset, report=report), started - study.used, reporter)
+        after = afterwards(dataset, report=report)
+        mine = Trials(study, dataset, after, started - study.used, reporter, crew_of(study, ray, workers))
         found = conclude(study, mine, UNFINISHED, train_best, reporter)
     except BaseException as error:
         error.add_note(f"what was done is in {study.folder}; {RESUME}")

@@ -37,6 +37,13 @@ Workers = Annotated[
     int | None,
     typer.Option(min=1, help="Processes on this machine, for a manifest's pictures; one a processor by default."),
 ]
+TrialWorkers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes on this machine that run trials; else this one does.")
+]
+TrialRay = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="ADDRESS", help="Run the trials on the machines of this Ray cluster instead."),
+]
 Ray = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Work on a manifest's pictures on the machines of this Ray cluster instead."),

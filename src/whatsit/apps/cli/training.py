@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whatsit.apps.cli.options import DATA, Backbone, Data, Json, Limit, Out, Ray, Seed, Settings, Weights, Workers
+from whatsit.apps.cli.options import (
+    DATA,
+    Backbone,
+    Data,
+    Json,
+    Limit,
+    Out,
+    Ray,
+    Seed,
+    Settings,
+    TrialRay,
+    TrialWorkers,
+    Weights,
+    Workers,
+)
 from whatsit.apps.cli.output import accuracy_words, answer_line, print_classes, print_json, print_pairs, tested_json
 from whatsit.apps.presentation import answer_json
 from whatsit.apps.terminal import TerminalReporter, out, table
@@ -189,6 +203,8 @@ def tune(
     seed: Seed = None,
     limit: Limit = None,
     report: Annotated[bool, typer.Option(help="Also write the report of the best run.")] = True,
+    workers: TrialWorkers = None,
+    ray: TrialRay = None,
     as_json: Json = False,
 ) -> None:
     """Search for a better recipe by trials, then train and measure the best.
@@ -213,6 +229,8 @@ def tune(
             settings=parse_settings(settings or []),
             search=search or [],
             report=report,
+            workers=workers,
+            ray=ray,
             reporter=reporter,
         )
     if as_json:

@@ -1,0 +1,66 @@
+"""Trials in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+import whatsit
+from tests.scale.scripted import SMALL, Scripted, once, trial_data
+from whatsit.errors import UsageError
+from whatsit.scale.supervise import WorkerError
+from whatsit.scale.trial_crew import LocalCrew
+
+
+def children() -> list[int]:
+    return [
+        one.pid
+        for one in psutil.Process().children(recursive=True)
+        if "whatsit.scale.trial_worker" in " ".join(one.cmdline())
+    ]
+
+
+def crew(images: Path, folder: Path, size: int = 1, **other: object) -> LocalCrew:
+    return LocalCrew(trial_data(images, **other), size, lambda number: folder / str(number))
+
+
+def test_trial_whose_process_dies_is_made_again(images: Path, tmp_path: Path) -> None:
+    source = Scripted(2, once(lambda: os.kill(children()[0], signal.SIGKILL)))
+    crew(images, tmp_path).work(source)
+    assert source.lost == [(0, True)]
+    assert sorted(source.done) == [0, 1]
+    assert all(
+        one.loss and one.accuracy and one.costs and "val_accuracy" in one.history for one in source.done.values()
+    )
+    assert children() == []
+
+
+def test_trial_that_falls_behind_is_stopped(images: Path, tmp_path: Path) -> None:
+    source = Scripted(1, lambda number, epoch: epoch >= 2)
+    crew(images, tmp_path).work(source)
+    assert source.judged == [(0, 1), (0, 2)]
+    assert (source.done[0].loss, source.done[0].error) == (None, "")
+
+
+def test_study_by_two_processes_ends_with_its_best_run(images: Path, tmp_path: Path) -> None:
+    found = whatsit.tune(
+        images, out=tmp_path / "study", trials=3, settings=SMALL, search=["hidden=16,32,64"], report=False, workers=2
+    )
+    assert [row.number for row in found.trials] == [0, 1, 2]
+    assert found.run is not None
+    assert children() == []
+
+
+def test_other_pictures_than_those_of_the_study_are_refused(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match="the pictures that a worker finds there are not those of the study"):
+        crew(images, tmp_path, size=2, fingerprint="another").work(Scripted(2))
+
+
+def test_workers_are_here_or_on_a_cluster(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not go with --ray"):
+        whatsit.tune(images, out=tmp_path / "study", workers=2, ray="auto")
+    assert not (tmp_path / "study").exists()
