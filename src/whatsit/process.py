@@ -141,9 +141,9 @@ def processors() -> int:
 
 
 def granted_processors() -> int | None:
-    """Return the number of processors that a container or `take_processors` limits this process to.
+    """Return the number of processors that this process is limited to.
 
-    None where nothing limits it.
+    A container and `take_processors` limit it; None where nothing does.
     """
     limits = [*_SHARE, *filter(None, [container_processors()])]
     return min(limits) if limits else None

@@ -27,9 +27,9 @@ def open_scheduler(task: Task, model: bytes, ray: str | None, workers: int | Non
 
 
 def crew_of(study: StudyFolder, ray: str | None, workers: int | None) -> Crew | None:
-    """Return who runs the trials of a study: a Ray cluster, processes here, or None for this process.
+    """Return who runs the trials of a study: a Ray cluster, or processes here.
 
-    Raises as `open_scheduler`.
+    None for this process. Raises as `open_scheduler`.
     """
     require_one_kind(ray, workers)
     data = TrialData(study.data, study.limit, study.fingerprint, vars(study.recipe))

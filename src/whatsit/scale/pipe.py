@@ -1,4 +1,4 @@
-"""A child process, and the frames that go through its pipes: two lengths, JSON, raw bytes."""
+"""A child process, and the frames in its pipes: two lengths, JSON, raw bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _exactly(file: BinaryIO, size: int) -> bytes:
 
 
 def own_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Return where a child hears and says: its stdin and stdout, which libraries get at no more."""
+    """Return a child's stdin and stdout, which libraries no longer reach."""
     source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints goes nowhere near the answers
     return source, target
@@ -79,7 +79,10 @@ class ChildProcess:
             raise ChildEnded(self._reason()) from None
 
     def receive(self, seconds: float) -> tuple[Any, bytes] | None:
-        """Return the next message, or None where none comes within `seconds`. Raises `ChildEnded`."""
+        """Return the next message, or None where none comes within `seconds`.
+
+        Raises `ChildEnded`.
+        """
         try:
             heard = self._heard.get(timeout=seconds)
         except queue.Empty:

@@ -42,7 +42,10 @@ def require_cluster(address: str) -> Any:
 
 @contextmanager
 def joined(address: str) -> Iterator[Any]:
-    """Join the cluster within a `with`, unless this process has; yield Ray. Raises `WorkerError`."""
+    """Join the cluster within a `with`, unless this process has; yield Ray.
+
+    Raises `WorkerError`.
+    """
     ray = require_cluster(address)
     with silent_descriptor(1), environment(_QUIET):  # Ray prints on stdout in any case
         mine = not ray.is_initialized()

@@ -64,7 +64,10 @@ class TrialActor:
         return None
 
     def hear(self, stop: bool | None) -> Said | str | None:
-        """Answer what the trial said last, where that is no None; return what it says next, or that its process died."""
+        """Return what the trial says next, or that its process died.
+
+        `stop` answers the epoch that it said last; None where it said none.
+        """
         try:
             if stop is not None:
                 self._worker.answer(stop=stop)
@@ -79,7 +82,10 @@ class RayCrew:
     shares_features = False  # each machine has its own
 
     def __init__(self, address: str, data: TrialData) -> None:
-        """Name the cluster; it is joined when there are trials. Raises `MissingExtraError`, `WorkerError`."""
+        """Name the cluster; it is joined when there are trials.
+
+        Raises `MissingExtraError`, `WorkerError`.
+        """
         require_cluster(address)
         self._address, self._data = address, data
         self._jobs: dict[int, Job] = {}  # that actors are at, by their numbers

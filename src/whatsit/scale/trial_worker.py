@@ -56,7 +56,10 @@ class TrialWorker:
         self._starts = 0  # without a word since
 
     def begin(self, job: Job, folder: Path) -> None:
-        """Begin a trial, in a folder that keeps its checkpoints. Raises `ChildEnded`, `WorkerError`."""
+        """Begin a trial, in a folder that keeps its checkpoints.
+
+        Raises `ChildEnded`, `WorkerError`.
+        """
         if self._is_closed:
             raise WorkerError("the work was ended")
         if self._child is None:
@@ -71,7 +74,7 @@ class TrialWorker:
         child.send({**vars(job), "recipe": vars(job.recipe), "folder": str(folder)})
 
     def hear(self, seconds: float) -> Said | None:
-        """Return what the process says next, or None where it says nothing within `seconds`.
+        """Return what the process says next; None where that is nothing in time.
 
         Raises:
             ChildEnded: the process died; the next trial begins another.
@@ -158,7 +161,10 @@ def main() -> None:
 
 
 def _opened(about: TrialData) -> Callable[[Job, Path, Callable[[int, float], bool]], Outcome]:
-    """Open the data; return what runs a trial on it. Raises as `open_split`, `WorkerError` for other data."""
+    """Open the data; return what runs a trial on it.
+
+    Raises as `open_split`, and `WorkerError` for other data.
+    """
     from whatsit.cache import working
     from whatsit.images.data import open_split
     from whatsit.tuning.space import images_for_trials

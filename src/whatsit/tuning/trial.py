@@ -71,11 +71,14 @@ class TrialSource(Protocol):
     """Gives out trials; for one thread at a time."""
 
     def next(self) -> Job | None:
-        """Return a trial to run, or None where there is none, at least until another is finished."""
+        """Return a trial to run.
+
+        None where there is none, at least until another is finished.
+        """
         ...
 
     def judge(self, number: int, epoch: int, loss: float) -> bool:
-        """Record the loss of a trial after an epoch; return whether it has fallen behind others."""
+        """Record the loss of a trial after an epoch; return whether it has fallen behind."""
         ...
 
     def finish(self, job: Job, outcome: Outcome) -> None:

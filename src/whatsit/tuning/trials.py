@@ -1,4 +1,4 @@
-"""The trials of a study within its time: which one is next, and what is learnt from it."""
+"""The trials of a study within its time: which is next, and what they found."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Trials:
         return enough or all_fail or no_time or self._study.has_all(rows)
 
     def _must_wait(self, rows: Sequence[Row]) -> bool:
-        """Return whether the first trial computes features that others would compute again."""
+        """Return whether the first trial computes features that others need too."""
         return (
             bool(self._asked)
             and self._crew.shares_features
