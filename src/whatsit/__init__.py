@@ -33,10 +33,12 @@ _HOMES = {
     "export": "whatsit.verbs.export:export",
     "import_model": "whatsit.verbs.import_model:import_model",
     "load": "whatsit.runtime.predictor:Predictor",
+    "predict_files": "whatsit.verbs.predict_files:predict_files",
     "runs": "whatsit.run.summary:list_runs",
     "track": "whatsit.apps.tracking:track",
     "train": "whatsit.verbs.train:train",
     "tune": "whatsit.verbs.tune:tune",
+    "undo_sorting": "whatsit.runtime.sorting:undo",
     "verify": "whatsit.apps.entry_points:verify",
 }
 

@@ -7,6 +7,7 @@ from whatsit.run.summary import list_runs as runs  # noqa: F401 - public
 from whatsit.runtime.predictor import Prediction as Prediction
 from whatsit.runtime.predictor import Predictor as Predictor
 from whatsit.runtime.predictor import Predictor as load  # noqa: F401, N813 - opening a model reads as a verb
+from whatsit.runtime.sorting import undo as undo_sorting  # noqa: F401 - public
 from whatsit.verbs.benchmark import benchmark as benchmark
 from whatsit.verbs.check import check as check
 from whatsit.verbs.demo import demo as demo
@@ -16,6 +17,7 @@ from whatsit.verbs.explain import explain as explain
 from whatsit.verbs.explore import explore as explore
 from whatsit.verbs.export import export as export
 from whatsit.verbs.import_model import import_model as import_model
+from whatsit.verbs.predict_files import predict_files as predict_files
 from whatsit.verbs.train import train as train
 from whatsit.verbs.tune import tune as tune
 from whatsit.version import __version__ as __version__

@@ -44,6 +44,12 @@ class Prediction:
     top: tuple[tuple[str, float], ...]  # (label, probability), the most probable first
     labels: tuple[str, ...] | None = None  # the prediction set, the most probable first, where a coverage was asked for
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        top = [{"label": label, "probability": probability} for label, probability in self.top]
+        found = {"label": self.label, "probability": self.probability, "unknown": self.unknown, "top": top}
+        return found if self.labels is None else {**found, "set": list(self.labels)}
+
 
 class Predictor:
     """A model that is ready to predict.

@@ -45,7 +45,7 @@ def predict(
     left_out = LeftOut()
     names = find_pictures(pictures, left_out, reporter)
     predictor = Predictor(model, runtime=runtime) if isinstance(model, str | Path) else model
-    predictions = predictor.predict_each(names, _read, top=top, coverage=coverage)
+    predictions = predictor.predict_each(names, read_picture, top=top, coverage=coverage)
     return _reported(predictions, pictures, left_out, reporter)
 
 
@@ -67,7 +67,8 @@ def _reported(
         reporter.say(f"Skipped: {kinds}")
 
 
-def _read(name: str) -> bytes:
+def read_picture(name: str) -> bytes:
+    """Return the bytes of a file. Raises `ImageError`."""
     if is_folder(name):
         try:
             list_folder(name)

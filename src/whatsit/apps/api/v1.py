@@ -19,7 +19,6 @@ from whatsit.apps.api.models import Entry, Served
 from whatsit.apps.api.refusals import bad_request
 from whatsit.apps.api.schemas import ExplainQuery, ModelQuery, PredictQuery, errors
 from whatsit.apps.api.service import Service
-from whatsit.apps.presentation import answer_json
 from whatsit.errors import ImageError
 from whatsit.images.decode import decode_within, picture_size
 from whatsit.images.formats import CONTENT_TYPES
@@ -143,7 +142,7 @@ class _Routes:
             [answer] = await self._service.answer_files(served, [data], request.receive)
             if isinstance(answer, ImageError):
                 raise answer
-            found = answer_json(served.predictor.to_prediction(answer, query.top, query.coverage))
+            found = served.predictor.to_prediction(answer, query.top, query.coverage).to_json()
             return as_json({**found, "model": served.name, "version": served.version})
 
     async def predict_batch(self, request: Request, query: Annotated[PredictQuery, Query()]) -> Response:
@@ -165,7 +164,7 @@ class _Routes:
                     answers.append({"image": name, "error": str(answer), "reason": answer.reason})
                 else:
                     prediction = served.predictor.to_prediction(answer, query.top, query.coverage)
-                    answers.append({"image": name, **answer_json(prediction)})
+                    answers.append({"image": name, **prediction.to_json()})
             return as_json({"model": served.name, "version": served.version, "answers": answers})
 
     async def explain(self, request: Request, query: Annotated[ExplainQuery, Query()]) -> Response:

@@ -9,18 +9,20 @@ from typing import Annotated
 
 import typer
 
+from whatsit.apps.cli.files import Copy, FileOptions, Link, Move, Resume, SortInto, Sure, TableFile, Undo
 from whatsit.apps.cli.options import Json, Model, Ray, Runtime, Workers
 from whatsit.apps.cli.output import answer_line, print_json
 from whatsit.apps.cli.shards import predict_into
 from whatsit.apps.client import Client
-from whatsit.apps.presentation import answer_json
 from whatsit.apps.terminal import LineReporter, err, out
 from whatsit.errors import ImageError, UsageError
 
 
 def predict(
     model: Model,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures, folders or globs.")],
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="IMAGE...", help="Pictures, folders or globs.", show_default=False)
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name in --json.")] = 5,
     coverage: Annotated[
         float | None,
@@ -44,14 +46,26 @@ def predict(
         str | None,
         typer.Option(help="With --out: make only every n-th shard, i/n with i from 0, on one of n machines."),
     ] = None,
+    csv: TableFile = None,
+    sort_into: SortInto = None,
+    copy: Copy = False,
+    move: Move = False,
+    link: Link = False,
+    sure: Sure = None,
+    undo: Undo = False,
+    resume: Resume = False,
 ) -> None:
-    """Say what is in pictures, a line each."""
-    from whatsit.verbs.predict import predict
-
+    """Say what is in pictures, a line each; or in a table; or sort the files."""
+    files = FileOptions(csv, sort_into, copy, move, link, sure, undo, resume)
     is_service = model.startswith(("http://", "https://"))
+    if not images and not undo:
+        raise UsageError("IMAGE is missing; give pictures, folders or globs")
+    images = images or []
     if out_ is not None:
         if len(images) != 1 or coverage is not None:
             raise UsageError("--out takes one manifest or source of pictures, and no --coverage")
+        if files.are_asked():
+            raise UsageError("--out excludes --csv and --sort-into; whatsit answers ANSWERS --csv FILE makes a table")
         if is_service:
             raise UsageError(
                 "--out needs the model's own file, as every worker opens it; leave it out to ask a service"
@@ -64,6 +78,18 @@ def predict(
         raise UsageError(f"{given[0]} needs --out, the place of the answers")
 
     source = _service(model, runtime) if is_service else model
+    if files.are_asked():
+        files.predict(source, images, top, coverage, runtime, as_json=as_json)
+        return
+    _print_each(source, images, top, coverage, runtime, as_json)
+
+
+def _print_each(
+    source: str | Client, images: list[str], top: int, coverage: float | None, runtime: str, as_json: bool
+) -> None:
+    """Print a line or an object for each picture; the exit code is 1 if any failed."""
+    from whatsit.verbs.predict import predict
+
     failed = 0
     for name, answer in predict(source, images, top=top, coverage=coverage, runtime=runtime, reporter=LineReporter()):
         if isinstance(answer, ImageError):
@@ -73,7 +99,7 @@ def predict(
             else:
                 err(f"whatsit: {name}: {answer}")
         elif as_json:
-            print_json({"image": name, **answer_json(answer)})
+            print_json({"image": name, **answer.to_json()})
         else:
             out(f"{name}: {answer_line(answer)}")
     if failed:
@@ -105,7 +131,7 @@ def explain(
             "method": explanation.method,
             "drawing": str(path),
         }
-        print_json({"image": image, **answer_json(explanation.prediction), **about})
+        print_json({"image": image, **explanation.prediction.to_json(), **about})
         return
     out(f"{image}: {answer_line(explanation.prediction)}")
     if explanation.label != explanation.prediction.label:

@@ -24,7 +24,6 @@ from whatsit.apps.cli.options import (
     Workers,
 )
 from whatsit.apps.cli.output import accuracy_words, answer_line, print_classes, print_json, print_pairs, tested_json
-from whatsit.apps.presentation import answer_json
 from whatsit.apps.terminal import TerminalReporter, out, table
 from whatsit.errors import WhatsitError
 from whatsit.run_files import BEST, PLOTS, RECIPE, REPORT
@@ -44,7 +43,7 @@ def demo(
         result = demo(out=out_, reporter=reporter)
     run, answer = result.run, result.prediction
     if as_json:
-        print_json({**_run_json(run), "picture": str(result.picture), "prediction": answer_json(answer)})
+        print_json({**_run_json(run), "picture": str(result.picture), "prediction": answer.to_json()})
         return
     print_run(run)
     out()

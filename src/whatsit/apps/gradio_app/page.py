@@ -10,7 +10,6 @@ import gradio as gr
 from whatsit.apps import markup
 from whatsit.apps.gradio_app.inputs import picture_field, refused, without_urls
 from whatsit.apps.predictions import Failed, Predicted, Upload, as_csv, overlay, pixels_to_show, predict_all
-from whatsit.apps.presentation import answer_json
 from whatsit.apps.texts import TEXTS, Texts, language_of
 from whatsit.errors import ImageError, ModelError, WhatsitError
 from whatsit.files import write_bytes
@@ -58,7 +57,7 @@ class Answers:
 
     def predict(self, picture: bytes | None, top: float | None) -> dict[str, Any]:
         """Return the prediction for programs."""
-        return answer_json(predict_one(self.predictor, picture, Texts("en"), max(1, int(top or 1))))
+        return predict_one(self.predictor, picture, Texts("en"), max(1, int(top or 1))).to_json()
 
     def show(self, picture: bytes | None, request: gr.Request) -> tuple[str, dict[str, float] | None, Any]:
         """Return the headline, the probabilities and the evidence of a picture."""

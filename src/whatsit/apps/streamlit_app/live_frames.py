@@ -15,7 +15,6 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from whatsit.apps.presentation import answer_json
 from whatsit.apps.streamlit_app.model_registry import ModelRegistry, OpenModel
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.images.decode import picture_size
@@ -109,4 +108,4 @@ async def _body(request: Request) -> bytes:
 def _predict(opened: OpenModel, frame: bytes) -> dict[str, object]:
     picture_size(frame, max_pixels=MAX_FRAME_PIXELS)  # before anything is decoded
     [prediction] = opened.predictor.predict([frame], top=3)
-    return answer_json(prediction)
+    return prediction.to_json()

@@ -1,0 +1,194 @@
+"""Files sorted into folders, and put back."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from whatsit.errors import DataError, ImageError, UsageError
+from whatsit.runtime import sorting
+from whatsit.runtime.predictor import Prediction
+from whatsit.runtime.sorting import Rules, Sorter, folder_names, undo
+
+CLASSES = ("cat", "dog")
+
+
+def prediction(label: str = "cat", probability: float = 0.99, *, unknown: bool = False) -> Prediction:
+    return Prediction(label, probability, unknown, ((label, probability),))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for name in ("one/a.jpg", "two/a.jpg", "two/A.JPG", "two/b.jpg", "two/c.jpg", "two/d.jpg"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_text(name)
+        os.utime(tmp_path / "photos" / name, (1_000_000, 1_000_000))
+    return tmp_path / "photos"
+
+
+def found(photos: Path) -> list[tuple[str, Prediction | ImageError]]:
+    answers = {
+        "one/a.jpg": prediction(),
+        "two/a.jpg": prediction(),
+        "two/A.JPG": prediction(),
+        "two/b.jpg": prediction("dog", 0.6),
+        "two/c.jpg": prediction(unknown=True),
+        "two/d.jpg": ImageError("damaged"),
+    }
+    return [(str(photos / name), answer) for name, answer in answers.items()]
+
+
+def sort(photos: Path, way: str = "copy", *, only: slice = slice(None), model: str = "m") -> sorting.Sorted:
+    with Sorter(photos.parent / "out", Rules(model, way, 0.9), CLASSES) as sorter:
+        sorter.sort([one for one in found(photos)[only] if sorter.wants(one[0])])
+        return sorter.done
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (sorting.LOG, ".sorting.lock")
+    }
+
+
+SORTED = {
+    "cat/a.jpg": "one/a.jpg",
+    "cat/a-2.jpg": "two/a.jpg",
+    "cat/A-3.JPG": "two/A.JPG",
+    "unsure/b.jpg": "two/b.jpg",
+    "unknown/c.jpg": "two/c.jpg",
+    "unreadable/d.jpg": "two/d.jpg",
+}
+
+
+@pytest.mark.parametrize("way", sorting.WAYS)
+def test_files_go_to_the_folder_of_their_answer_and_clashes_are_kept_apart(photos: Path, way: str) -> None:
+    before = tree(photos)
+    sort(photos, way)
+    out = photos.parent / "out"
+    assert tree(out) == SORTED
+    assert tree(photos) == ({} if way == "move" else before)
+    assert (out / "cat" / "a.jpg").is_symlink() == (way == "link")
+    assert (out / "cat" / "a.jpg").stat().st_mtime == 1_000_000
+
+
+@pytest.mark.parametrize("way", sorting.WAYS)
+def test_undoing_leaves_everything_as_it_was(photos: Path, way: str) -> None:
+    before = tree(photos)
+    sort(photos, way)
+    assert (undo(photos.parent / "out").files, tree(photos)) == (6, before)
+    assert not (photos.parent / "out").exists()
+
+
+@pytest.mark.parametrize("way", sorting.WAYS)
+def test_interrupted_sorting_continues(photos: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its plan is in the log, and half of it was done."""
+    before, put, count = tree(photos), sorting._put, iter(range(6))
+
+    def failing(source: Path, target: Path, how: str) -> bool:
+        if next(count) == 3:
+            raise KeyboardInterrupt
+        return put(source, target, how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sorting, "_put", failing)
+        with pytest.raises(KeyboardInterrupt):
+            sort(photos, way)
+    done = sort(photos, way)
+    assert done.files == 3
+    assert tree(photos.parent / "out") == SORTED
+    undo(photos.parent / "out")
+    assert tree(photos) == before
+
+
+def test_what_was_sorted_is_not_sorted_again(photos: Path) -> None:
+    sort(photos, only=slice(4))
+    done = sort(photos)
+    assert (done.files, done.earlier) == (2, 4)
+
+
+def test_files_in_the_folder_itself_are_left_alone(photos: Path) -> None:
+    sort(photos)
+    with Sorter(photos.parent / "out", Rules("m", "copy", 0.9), CLASSES) as sorter:
+        assert not sorter.wants(str(photos.parent / "out" / "cat" / "a.jpg"))
+
+
+def test_another_model_or_way_is_refused(photos: Path) -> None:
+    sort(photos)
+    for model, way in (("other", "copy"), ("m", "move")):
+        with pytest.raises(UsageError, match="choose another folder, or undo it first with --undo"):
+            sort(photos, way, model=model)
+
+
+def test_two_at_once_are_refused(photos: Path) -> None:
+    with (
+        Sorter(photos.parent / "out", Rules("m"), CLASSES),
+        pytest.raises(UsageError, match="another whatsit is sorting"),
+    ):
+        Sorter(photos.parent / "out", Rules("m"), CLASSES)
+
+
+def test_what_changed_since_stays_when_undone(photos: Path) -> None:
+    sort(photos, "move")
+    out = photos.parent / "out"
+    (photos / "one" / "a.jpg").write_text("a new one")
+    (out / "unsure" / "b.jpg").unlink()
+    result = undo(out)
+    assert result.files == 4
+    assert any("cat/a.jpg: another file is at" in line for line in result.kept)
+    assert any("unsure/b.jpg: it is no longer there" in line for line in result.kept)
+    assert (photos / "one" / "a.jpg").read_text() == "a new one"
+    (photos / "one" / "a.jpg").unlink()
+    assert undo(out).files == 1
+    assert (photos / "one" / "a.jpg").read_text() == "one/a.jpg"
+
+
+def test_edited_copies_are_kept_when_undone(photos: Path) -> None:
+    sort(photos)
+    (photos.parent / "out" / "cat" / "a.jpg").write_text("edited")
+    assert undo(photos.parent / "out").kept == [f"cat/a.jpg: it is no longer the same as {photos / 'one/a.jpg'}"]
+    assert (photos.parent / "out" / "cat" / "a.jpg").read_text() == "edited"
+
+
+def test_move_goes_to_another_disk(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
+
+    def across(self: Path, target: Path) -> Path:
+        if self.parent != target.parent:
+            raise OSError(18, "Invalid cross-device link")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", across)
+    sort(photos, "move")
+    assert (tree(photos.parent / "out"), tree(photos)) == (SORTED, {})
+
+
+def test_file_that_is_gone_costs_only_itself(photos: Path) -> None:
+    (photos / "one" / "a.jpg").unlink()
+    done = sort(photos)
+    assert (done.files, done.missing) == (5, 1)
+
+
+def test_names_of_folders_suit_every_system() -> None:
+    names = folder_names(("a/b", "A:B", "unknown", "con", "..", "ส้ม", "x. "))
+    assert names == {
+        "=a/b": "a_b", "=A:B": "A_B_2", "=unknown": "unknown", "=con": "_con", "=..": "_", "=ส้ม": "ส้ม", "=x. ": "x",
+        "unknown": "unknown_2", "unsure": "unsure", "unreadable": "unreadable",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ["../../x", "/etc/passwd", "cat/..", "cat/a/b", "cat"])
+def test_log_that_points_outside_is_refused(tmp_path: Path, target: str) -> None:
+    lines = [{"model": "m", "way": "move", "sure": 0.0}, {"from": str(tmp_path / "x"), "to": target, "way": "move"}]
+    (tmp_path / sorting.LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(DataError, match="this log of sorted files is damaged"):
+        undo(tmp_path)
+
+
+def test_folder_without_a_log_is_not_undone(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing was sorted there"):
+        undo(tmp_path)
