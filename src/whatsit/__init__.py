@@ -25,6 +25,7 @@ _HOMES = {
     "WhatsitError": "whatsit.errors:WhatsitError",
     "benchmark": "whatsit.verbs.benchmark:benchmark",
     "check": "whatsit.verbs.check:check",
+    "checks": "whatsit.verbs.checks:checks",
     "demo": "whatsit.verbs.demo:demo",
     "ensemble": "whatsit.verbs.ensemble:ensemble",
     "evaluate": "whatsit.verbs.evaluate:evaluate",

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from whatsit.apps.cli import apps, data, exports, foreign, models, predict, runs, service, shards, training
+from whatsit.apps.cli import apps, data, exports, foreign, machine, models, predict, runs, service, shards, training
 from whatsit.apps.process import run_guarded
 from whatsit.apps.terminal import out
 from whatsit.process import own_process
@@ -22,7 +22,6 @@ app = typer.Typer(
     name="whatsit",
     help="From a folder of pictures to a measured image classifier. Start with: whatsit demo",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -64,7 +63,7 @@ for command in (
         runs.track,
     ),
     *(shards.shard, shards.answers),
-    *(service.serve, apps.gradio, data.cache),
+    *(service.serve, apps.gradio, data.cache, machine.checks),
 ):
     app.command("import" if command is foreign.import_model else None)(command)
 app.command("app")(apps.web_app)
