@@ -36,6 +36,7 @@ _HOMES = {
     "load": "whatsit.runtime.predictor:Predictor",
     "predict_files": "whatsit.verbs.predict_files:predict_files",
     "runs": "whatsit.run.summary:list_runs",
+    "similar": "whatsit.verbs.similar:similar",
     "track": "whatsit.apps.tracking:track",
     "train": "whatsit.verbs.train:train",
     "tune": "whatsit.verbs.tune:tune",

@@ -165,6 +165,41 @@ class Predictor:
             return picture, error
         return picture, self.answer_each(pixels[None])[0]
 
+    def embed(self, pictures: Sequence[Source]) -> Float32:
+        """Return the embedding of each picture, float32 `[N, F]`, of length 1.
+
+        The product of two says how alike the pictures are to the network, 1 for the same. Raises `ImageError` where one cannot
+        be read, `EngineError` for a model without embeddings.
+        """
+        if _is_single(pictures):
+            raise TypeError("embed takes a list of pictures; write embed([picture])")
+        rows = []
+        for number, picture in enumerate(pictures, 1):
+            try:
+                pixels = decode(picture, self.size, rule=self.rule)
+            except ImageError as error:
+                name = str(picture) if isinstance(picture, str | Path) else f"picture {number}"
+                raise ImageError(f"{name}: {error}", error.reason) from None
+            rows.append(self.embed_pixels(pixels[None]))
+        return np.concatenate(rows) if rows else np.empty((0, self.embedding_width), np.float32)
+
+    def embed_pixels(self, pixels: Images) -> Float32:
+        """Return the embeddings of decoded pictures, as `embed`."""
+        rows = np.asarray(self._embedding.run(pixels)[0], np.float32)
+        return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)
+
+    @functools.cached_property
+    def embedding_width(self) -> int:
+        """The length of an embedding. Raises `EngineError`."""
+        return int(self.embed_pixels(np.zeros((1, *self.size, 3), np.uint8)).shape[1])
+
+    @functools.cached_property
+    def _embedding(self) -> Engine:
+        try:
+            return self.open_engine("embedding")
+        except EngineError:
+            raise EngineError("this model has no embedding of its images; train it again with this whatsit") from None
+
     def answer(self, pixels: Images) -> list[Answer]:
         """Run the graph on pictures uint8 `[N, H, W, 3]`.
 

@@ -51,7 +51,16 @@ def _whatsit(
 
 # In the order of `whatsit --help`.
 for command in (
-    *(training.demo, training.train, models.evaluate, models.check, predict.predict, predict.explain, data.explore),
+    *(
+        training.demo,
+        training.train,
+        models.evaluate,
+        models.check,
+        predict.predict,
+        predict.explain,
+        predict.similar,
+        data.explore,
+    ),
     *(
         training.tune,
         exports.export,

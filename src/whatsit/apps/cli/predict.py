@@ -1,4 +1,4 @@
-"""Commands that answer for pictures: predict, explain."""
+"""Commands that answer for pictures: predict, explain, similar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from whatsit.apps.cli.options import Json, Model, Ray, Runtime, Workers
 from whatsit.apps.cli.output import answer_line, print_json
 from whatsit.apps.cli.shards import predict_into
 from whatsit.apps.client import Client
-from whatsit.apps.terminal import LineReporter, err, out
+from whatsit.apps.terminal import LineReporter, TerminalReporter, err, out, table
 from whatsit.errors import ImageError, UsageError
 
 
@@ -137,6 +137,25 @@ def explain(
     if explanation.label != explanation.prediction.label:
         out(f"Shown is what speaks for {explanation.label} ({explanation.probability:.1%})")
     out(f"Drawing: {path}")
+
+
+def similar(
+    model: Model,
+    picture: Annotated[str, typer.Argument(metavar="PICTURE", help="A picture.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures, folders or globs to search.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many to show.")] = 10,
+    runtime: Runtime = "auto",
+    as_json: Json = False,
+) -> None:
+    """Find the pictures that look most like one."""
+    from whatsit.verbs.similar import similar
+
+    with TerminalReporter() as reporter:
+        found = similar(model, picture, images, count=count, runtime=runtime, reporter=reporter)
+    if as_json:
+        print_json([vars(one) for one in found])
+        return
+    table(("similarity", "picture"), [(f"{one.similarity:.3f}", one.image) for one in found])
 
 
 def _service(url: str, runtime: str) -> Client:
