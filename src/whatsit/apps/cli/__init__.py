@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from whatsit.apps.cli import apps, data, exports, foreign, machine, models, predict, runs, service, shards, training
+from whatsit.apps.cli.examples import examples_of
 from whatsit.apps.process import run_guarded
 from whatsit.apps.terminal import out
 from whatsit.process import own_process
@@ -74,5 +75,6 @@ for command in (
     *(shards.shard, shards.answers),
     *(service.serve, apps.gradio, data.cache, machine.checks),
 ):
-    app.command("import" if command is foreign.import_model else None)(command)
-app.command("app")(apps.web_app)
+    name = "import" if command is foreign.import_model else command.__name__
+    app.command(name, epilog=examples_of(name))(command)
+app.command("app", epilog=examples_of("app"))(apps.web_app)
