@@ -35,6 +35,7 @@ _HOMES = {
     "import_model": "whatsit.verbs.import_model:import_model",
     "load": "whatsit.runtime.predictor:Predictor",
     "predict_files": "whatsit.verbs.predict_files:predict_files",
+    "rename": "whatsit.verbs.rename:rename",
     "runs": "whatsit.run.summary:list_runs",
     "similar": "whatsit.verbs.similar:similar",
     "track": "whatsit.apps.tracking:track",

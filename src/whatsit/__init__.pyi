@@ -19,6 +19,7 @@ from whatsit.verbs.explore import explore as explore
 from whatsit.verbs.export import export as export
 from whatsit.verbs.import_model import import_model as import_model
 from whatsit.verbs.predict_files import predict_files as predict_files
+from whatsit.verbs.rename import rename as rename
 from whatsit.verbs.similar import similar as similar
 from whatsit.verbs.train import train as train
 from whatsit.verbs.tune import tune as tune

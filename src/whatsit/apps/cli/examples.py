@@ -18,6 +18,10 @@ EXAMPLES = {
     "export": ("whatsit export runs/food --format tflite", "whatsit export runs/food --format onnx,openvino-int8"),
     "verify": ("whatsit verify runs/food", "whatsit verify runs/food --json"),
     "benchmark": ("whatsit benchmark runs/food", "whatsit benchmark runs/food --json"),
+    "rename": (
+        "whatsit rename runs/pets cat=แมว dog=หมา -o pets.whatsit",
+        "whatsit rename runs/fruit fuji=apple gala=apple -o fruit.whatsit",
+    ),
     "ensemble": (
         "whatsit ensemble runs/one runs/two -o runs/both",
         "whatsit ensemble runs/one runs/two -o both.whatsit --data photos/",

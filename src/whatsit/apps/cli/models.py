@@ -1,4 +1,4 @@
-"""Commands about finished models: evaluate, check, ensemble."""
+"""Commands about finished models: evaluate, check, rename, ensemble."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from whatsit.apps.cli.options import Data, Json, Model, RunData, Runtime
 from whatsit.apps.cli.output import accuracy_words, print_classes, print_json, tested_json
 from whatsit.apps.terminal import TerminalReporter, out, table
+from whatsit.errors import UsageError
 
 if TYPE_CHECKING:
     from whatsit.evaluation.criteria import Check
@@ -87,6 +88,44 @@ def criteria_words(checks: Sequence[Check]) -> str:
             f"{untested}{'' if parts else f' of {len(checks)} criteria'} cannot be told for want of test pictures"
         )
     return "; ".join(parts)
+
+
+def rename(
+    model: Model,
+    names: Annotated[list[str], typer.Argument(metavar="OLD=NEW...", help="Two with the same new name are merged.")],
+    out_: Annotated[Path, typer.Option("--out", "-o", help="The .whatsit file to write.")],
+    data: RunData = None,
+    as_json: Json = False,
+) -> None:
+    """Give classes other names, or merge some.
+
+    A model with merged classes is measured again.
+    """
+    from whatsit.verbs.rename import rename
+
+    new: dict[str, str] = {}
+    for pair in names:
+        old, sign, name = pair.partition("=")
+        if not sign or not old:
+            raise UsageError(f"'{pair[:100]}' is no OLD=NEW, such as cat=kitten")
+        if new.setdefault(old, name) != name:
+            raise UsageError(f"the class '{old}' is given two names: {new[old]} and {name}")
+    with TerminalReporter() as reporter:
+        made = rename(model, new, out_, data=data, reporter=reporter)
+    if as_json:
+        accuracy = made.test["accuracy"] if made.test else None
+        print_json(
+            {"model": str(made.model), "classes": made.classes, "merged": made.merged, "test_accuracy": accuracy}
+        )
+        return
+    out(f"Classes:       {', '.join(made.classes)}")
+    if made.test:
+        low, high = made.test["accuracy_ci95"]
+        again = "measured again" if made.merged else "as before"
+        out(f"Test accuracy: {made.test['accuracy']:.2%} (95 % interval {low:.1%} to {high:.1%}), {again}")
+    out(f"Model:         {made.model}")
+    out()
+    out(f"Next: whatsit predict {made.model} PICTURE...")
 
 
 def ensemble(
