@@ -25,24 +25,42 @@ def export(
         typer.Option(
             "--format",
             metavar="FMT[,FMT...]",
-            help="onnx, keras, h5, tflite, tflite-int8, openvino, openvino-int8, saved-model; several with commas.",
+            help="web, onnx, keras, h5, tflite, tflite-int8, openvino, openvino-int8, saved-model; several with commas.",
         ),
     ],
     out_: Annotated[
         Path | None, typer.Option("--out", help="The folder to write into; export in the run folder by default.")
     ] = None,
     data: RunData = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="P", help="Of web: weights as float32, float16 (the default) or int8."),
+    ] = None,
+    single_file: Annotated[
+        bool,
+        typer.Option("--single-file", help="Of web: one HTML file, to send or to open."),
+    ] = False,
+    base_path: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Of web: the page's path on its site, such as /shop/."),
+    ] = None,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Of web: the unpacked npm package, without a network."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the model for other tools.
+    """Write the model for other tools, for phones, or as a web page.
 
     int8 must pass a gate on the test pictures; the exit code is 1 if it does not.
     """
+    from whatsit.bundle.website import web_options
     from whatsit.evaluation.exported import why_rejected
     from whatsit.verbs.export import export
 
+    web = web_options(formats, precision=precision, runtime=runtime, base_path=base_path, single_file=single_file)
     with TerminalReporter() as reporter:
-        exported = export(model, formats, out=out_, data=data, reporter=reporter)
+        exported = export(model, formats, out=out_, data=data, web=web, reporter=reporter)
     rejected = [one for one in exported if one.rejected]
     if as_json:
         print_json([_exported_json(one) for one in exported])
