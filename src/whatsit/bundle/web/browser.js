@@ -1,0 +1,74 @@
+// Formats that are left to the browser's own decoders: WebP, AVIF, icons, HEIC where it has one.
+
+import { PictureError, requireFewPixels } from "./errors.js";
+
+// As the file has them: neither turned, nor changed by a colour profile, nor multiplied by their opacity.
+const OPTIONS = { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "none" };
+
+/**
+ * Decode a file by the browser, on white. Raises `PictureError`.
+ * @param {Uint8Array} bytes
+ * @param {string} type
+ * @returns {Promise<{ width: number, height: number, channels: 3, data: Uint8Array, isUpright: boolean }>} `isUpright`
+ *   where the browser has turned it already
+ */
+export async function decodeByBrowser(bytes, type) {
+  const words = `this browser cannot read ${type.replace("image/", "").toUpperCase()} pictures, or the picture is damaged`;
+  const cannot = new PictureError("format", `${words}; save the picture as JPEG or PNG`);
+  if (typeof createImageBitmap !== "function") throw cannot;
+  const blob = new Blob([/** @type {any} */ (bytes)], { type });
+  let isUpright = type !== "image/webp";
+  let bitmap = await tried(blob, isUpright ? { ...OPTIONS, imageOrientation: "from-image" } : OPTIONS);
+  if (!bitmap) {
+    isUpright = true; // a browser that does not know these options turns pictures
+    bitmap = await tried(blob, {});
+  }
+  if (!bitmap) throw cannot;
+  const { width, height } = bitmap;
+  try {
+    requireFewPixels(width, height);
+    const context = contextOf(width, height);
+    context.fillStyle = "white";
+    context.fillRect(0, 0, width, height);
+    context.drawImage(bitmap, 0, 0);
+    const rgba = context.getImageData(0, 0, width, height).data;
+    const data = new Uint8Array(width * height * 3);
+    for (let from = 0, to = 0; to < data.length; from += 4, to += 3) {
+      data[to] = rgba[from];
+      data[to + 1] = rgba[from + 1];
+      data[to + 2] = rgba[from + 2];
+    }
+    return { width, height, channels: 3, data, isUpright };
+  } finally {
+    bitmap.close();
+  }
+}
+
+/**
+ * @param {Blob} blob
+ * @param {object} options
+ */
+async function tried(blob, options) {
+  try {
+    return await createImageBitmap(blob, options);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * @param {number} width
+ * @param {number} height
+ * @returns {any}
+ */
+function contextOf(width, height) {
+  const options = { willReadFrequently: true, colorSpace: "srgb" };
+  if (typeof OffscreenCanvas === "function") {
+    const context = new OffscreenCanvas(width, height).getContext("2d", /** @type {any} */ (options));
+    if (context) return context;
+  }
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  return canvas.getContext("2d", /** @type {any} */ (options));
+}

@@ -1,0 +1,106 @@
+// What a file is, by its first bytes; and what the browser's own decoders need to be told or asked of.
+
+import { PictureError, damaged, hasText, requireFewPixels } from "./errors.js";
+
+const OUTSIDE = [
+  ["a PDF document", 0, "%PDF"],
+  ["a PostScript drawing", 0, "%!PS"],
+  ["a Photoshop file (PSD)", 0, "8BPS"],
+  ["a GIMP file (XCF)", 0, "gimp xcf"],
+  ["a DICOM file", 128, "DICM"],
+  ["a camera's raw file", 0, "FUJIFILMCCD-RAW"],
+  ["a JPEG XL picture", 0, "\xff\x0a"],
+  ["a JPEG XL picture", 0, "\0\0\0\x0cJXL "],
+  ["a video", 0, "\x1aE\xdf\xa3"],
+  ["a video", 8, "AVI "],
+  ["a zip archive or an office document", 0, "PK\x03\x04"],
+  ["a TIFF picture", 0, "II*\0"],
+  ["a TIFF picture", 0, "MM\0*"],
+  ["a JPEG 2000 picture", 0, "\0\0\0\x0cjP  "],
+  ["a JPEG 2000 picture", 0, "\xff\x4f\xff\x51"],
+];
+
+/**
+ * What is known of a file that the browser decodes.
+ * @typedef {object} Known
+ * @property {string} type as browsers call it
+ * @property {Uint8Array | null} exif
+ * @property {Uint8Array | null} xmp
+ * @property {Uint8Array | null} profile
+ */
+
+/**
+ * Return what is known of a file that only the browser may be able to decode. Raises `PictureError`.
+ * @param {Uint8Array} bytes
+ * @returns {Known}
+ */
+export function forBrowser(bytes) {
+  const none = { exif: null, xmp: null, profile: null };
+  if (hasText(bytes, "RIFF") && hasText(bytes, "WEBP", 8)) return { type: "image/webp", ...none, ...partsOfWebp(bytes) };
+  if (hasText(bytes, "ftyp", 4)) return { type: boxType(bytes), ...none, ...partsOfBoxes(bytes) };
+  if (hasText(bytes, "\0\0\x01\0")) return { type: "image/x-icon", ...none };
+  for (const [what, at, start] of OUTSIDE) {
+    if (hasText(bytes, /** @type {string} */ (start), Number(at))) {
+      throw new PictureError("format", `this is ${what}, which is not read here; save the picture as JPEG or PNG`);
+    }
+  }
+  throw new PictureError("format", "the file is not a picture in a format that is read here, such as JPEG, PNG or WebP");
+}
+
+/** @param {Uint8Array} bytes */
+function partsOfWebp(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 30) throw damaged("its header is incomplete");
+  const three = (/** @type {number} */ at) => bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16);
+  const found = /** @type {Record<string, Uint8Array>} */ ({});
+  if (hasText(bytes, "VP8X", 12)) {
+    requireFewPixels(1 + three(24), 1 + three(27));
+    for (let at = 12; at + 8 <= bytes.length; ) {
+      const length = view.getUint32(at + 4, true);
+      const kind = String.fromCharCode(...bytes.subarray(at, at + 4));
+      if (at + 8 + length <= bytes.length) found[kind] ||= bytes.subarray(at + 8, at + 8 + length);
+      at += 8 + length + (length & 1);
+    }
+  } else if (hasText(bytes, "VP8L", 12)) {
+    const bits = view.getUint32(21, true);
+    requireFewPixels(1 + (bits & 0x3fff), 1 + ((bits >> 14) & 0x3fff));
+  } else if (!hasText(bytes, "VP8 ", 12)) {
+    throw damaged("its first part is of an unknown kind");
+  }
+  return { exif: found.EXIF || null, xmp: found["XMP "] || null, profile: found.ICCP || null };
+}
+
+/** @param {Uint8Array} bytes */
+function boxType(bytes) {
+  const end = Math.min(bytes[3] | (bytes[2] << 8), 128, bytes.length);
+  const brands = new TextDecoder("latin1").decode(bytes.subarray(8, end));
+  if (/avi[fs]/.test(brands)) return "image/avif";
+  if (/hei[cxms]|hev[cx]|mif1|msf1/.test(brands)) return "image/heic";
+  throw new PictureError("format", "this is a video, which is not read; take a picture out of it");
+}
+
+/**
+ * Find the colour profile of an AVIF or HEIC, and check the sizes of its pictures (ISO/IEC 23008-12). How it is turned,
+ * the browser knows.
+ * @param {Uint8Array} bytes
+ */
+function partsOfBoxes(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  /** @type {Uint8Array | null} */
+  let profile = null;
+  const walk = (/** @type {number} */ at, /** @type {number} */ end) => {
+    while (at + 8 <= end) {
+      const length = view.getUint32(at) || end - at;
+      const kind = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
+      const stop = at + length;
+      if (length < 8 || stop > end) return;
+      if (kind === "meta") walk(at + 12, stop);
+      else if (kind === "iprp" || kind === "ipco") walk(at + 8, stop);
+      else if (kind === "ispe" && length >= 20) requireFewPixels(view.getUint32(at + 12), view.getUint32(at + 16));
+      else if (kind === "colr" && hasText(bytes, "prof", at + 8)) profile ||= bytes.subarray(at + 12, stop);
+      at = stop;
+    }
+  };
+  walk(0, bytes.length);
+  return { profile };
+}
