@@ -1,6 +1,6 @@
-"""ONNX Runtime Web, by which exported pages run a model: fetched once, checked, cached.
+"""ONNX Runtime Web, which runs the model of an exported page.
 
-It is the npm package `onnxruntime-web` at one version, of which two files are needed. WebAssembly is stored compressed: a
+It is the npm package `onnxruntime-web` at one version, fetched once, checked and cached; two of its files are needed. WebAssembly is stored compressed: a
 quarter of its size also on hosts that compress nothing, and no host can serve it as a wrong type.
 """
 
@@ -45,7 +45,7 @@ class RuntimeMissingError(WhatsitError):
 
 
 def web_runtime(folder: Path | None = None) -> dict[str, bytes]:
-    """Return the runtime's files by their names in a page's folder, `SCRIPT` and `BINARY`.
+    """Return the runtime's files by their names in a page's folder.
 
     They come from the cache, else from the npm registry: by npm where that is installed, else from the address in the
     environment (`npm_config_registry`) or in `~/.npmrc`.
@@ -84,7 +84,7 @@ def _unpacked(files: Mapping[str, bytes]) -> tuple[bytes, bytes]:
 
 
 def _files_in(folder: Path) -> dict[str, bytes]:
-    """Read the files in a folder. Raises `UsageError` where they are not those of this version."""
+    """Read the files in a folder. Raises `UsageError` for another version."""
     what = f"give the unpacked npm package {PACKAGE} {VERSION} (npm pack {PACKAGE}@{VERSION})"
     for place in (folder / "dist", folder / "package" / "dist", folder):
         try:

@@ -1,4 +1,4 @@
-"""The website of a model: a folder that any host of files serves, or one HTML file.
+"""The website of a model: a folder for any host of files, or one HTML file.
 
 Its pages, scripts and styles lie in `bundle/web/`; beside them go the graph, the runtime and `about.json`, which says to the
 scripts all that they know of the model.
@@ -84,7 +84,9 @@ class WebOptions:
 def web_options(
     formats: str, *, precision: str | None, runtime: Path | None, base_path: str | None, single_file: bool
 ) -> WebOptions:
-    """Return the options that a user gave. Raises `UsageError` for those of the format web without it."""
+    """Return the options given by a user.
+
+    Raises `UsageError` where there are any, and the format web is not among the formats."""
     given: dict[str, Any] = {
         "precision": precision,
         "runtime": runtime,
@@ -101,9 +103,9 @@ def web_options(
 def write_website(
     bundle: Bundle, folder: Path, options: WebOptions, *, name: str, gate: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write the website around the graph that lies in a folder as `model.onnx`; return its path.
+    """Write the website around a graph; return its path.
 
-    That is the folder, or with `single_file` a file beside it.
+    That is the folder that holds the graph as `model.onnx`, or with `single_file` a file beside it.
 
     Args:
         bundle: the model.
@@ -144,7 +146,7 @@ def write_website(
 
 
 def website_name(model: Path) -> str:
-    """Return what the page of a `.whatsit` file calls it: its run, or the file's own name."""
+    """Return the name of a model on its page: of its run, or of its file."""
     name = model.absolute().parent.name if model.name == MODEL else model.stem
     return plain(name) or "whatsit"
 
@@ -212,7 +214,9 @@ def _manifest(template: bytes, name: str, base: str | None) -> bytes:
 
 
 def _service_worker(text: str, files: Mapping[str, bytes]) -> str:
-    """Name the files to keep for use without a network, and a version that changes with any of them."""
+    """Name the files to keep for use without a network, and their version.
+
+    The version changes with any file."""
     kept = sorted(name for name in files if not name.startswith(_NOT_OFFLINE))
     digest = hashlib.sha256()
     for name in sorted(files):
@@ -221,7 +225,7 @@ def _service_worker(text: str, files: Mapping[str, bytes]) -> str:
 
 
 def _inlined(files: Mapping[str, bytes]) -> str:
-    """Return the page as one HTML file that asks nobody for anything, its origin neither.
+    """Return the page as one HTML file, which fetches nothing.
 
     Scripts and the model lie in it as base64, which `boot.js` makes files of.
     """

@@ -1,4 +1,4 @@
-"""Prove an exported page: its own code answers in a headless browser as the model does."""
+"""Prove an exported page in a browser: its own code predicts as the model does."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class NoBrowserError(WhatsitError):
 
 
 def check_website(page: Path, proof: Proof, reporter: Reporter) -> Iterator[Parity]:
-    """Compare an exported page with the model: its graph, then its own code in Chromium.
+    """Compare an exported page with the model: its graph, then its code in Chromium.
 
     The page must give the probabilities of its graph to 1e-3 and the same label for every picture file that the browser can read.
 
@@ -93,7 +93,7 @@ def _answers_of(graph: bytes, about: Mapping[str, Any], pixels: Images) -> list[
 
 
 def _compare(way: str, proof: Proof, found: Sequence[Mapping[str, Any]], is_leaking: bool) -> Parity:
-    """Compare what a page answered with its graph's answers, but for the files it cannot read."""
+    """Compare a page's predictions with its graph's, of the files that it reads."""
     read = [
         (answer, wanted)
         for answer, wanted in zip(found, proof.wanted, strict=True)
@@ -121,7 +121,10 @@ def find_chromium() -> str | None:
 
 @contextmanager
 def open_page(page: Path) -> Iterator[tuple[Page, list[str]]]:
-    """Open an exported page in headless Chromium; yield it, and the addresses it asks elsewhere.
+    """Open an exported page in headless Chromium.
+
+    Yields it, and the list of the addresses of other hosts that it asks.
+
 
     A folder is served on a port of this computer, a single file is opened as a file.
 

@@ -27,7 +27,7 @@ def largest_difference(path: Path, pixels: Images, expected: npt.NDArray[np.floa
 
 
 def require_same(name: str, difference: float, precision: str = "float32") -> None:
-    """Raise `ModelError` where an exported file's probabilities are too far away from the model's."""
+    """Raise `ModelError` where an exported file gives other probabilities."""
     allowed = HALF_TOLERANCE if precision == "float16" else TOLERANCE
     if not difference <= allowed:
         hint = "; try --precision float32" if precision == "float16" else ""

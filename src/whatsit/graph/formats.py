@@ -121,7 +121,7 @@ def _write_onnx(converter: Converter, path: Path) -> None:
 
 
 def _write_web(converter: Converter, path: Path) -> None:
-    """Write the graph of a website: what answers, tells unknown pictures and shows evidence."""
+    """Write the graph of a website: predictions, unknown pictures, evidence."""
     import onnx
 
     has = output_names(converter.graph)
@@ -309,7 +309,9 @@ def find_exported(folder: Path) -> Iterator[tuple[Format, Path]]:
 
 
 def move_exported(target: Format, source: Path, folder: Path, *, rejected: bool) -> Path:
-    """Move a tested file to its name, and remove an earlier one of the other name; return its path.
+    """Move a tested file to its name; return its path.
+
+    An earlier one of the other name, rejected or not, is removed.
 
     Raises `DiskError`, `OSError`.
     """
