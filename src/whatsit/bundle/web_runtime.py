@@ -1,7 +1,8 @@
 """ONNX Runtime Web, which runs the model of an exported page.
 
-It is the npm package `onnxruntime-web` at one version, fetched once, checked and cached; two of its files are needed. WebAssembly is stored compressed: a
-quarter of its size also on hosts that compress nothing, and no host can serve it as a wrong type.
+It is the npm package `onnxruntime-web` at one version, fetched once, checked and cached; two of its files are needed.
+WebAssembly is stored compressed: a quarter of its size also on hosts that compress nothing, and no host can serve it as a wrong
+type.
 """
 
 from __future__ import annotations

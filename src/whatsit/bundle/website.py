@@ -86,7 +86,8 @@ def web_options(
 ) -> WebOptions:
     """Return the options given by a user.
 
-    Raises `UsageError` where there are any, and the format web is not among the formats."""
+    Raises `UsageError` where there are any, and the format web is not among the formats.
+    """
     given: dict[str, Any] = {
         "precision": precision,
         "runtime": runtime,
@@ -216,7 +217,8 @@ def _manifest(template: bytes, name: str, base: str | None) -> bytes:
 def _service_worker(text: str, files: Mapping[str, bytes]) -> str:
     """Name the files to keep for use without a network, and their version.
 
-    The version changes with any file."""
+    The version changes with any file.
+    """
     kept = sorted(name for name in files if not name.startswith(_NOT_OFFLINE))
     digest = hashlib.sha256()
     for name in sorted(files):

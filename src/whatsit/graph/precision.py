@@ -26,10 +26,8 @@ _LARGEST = float(np.finfo(np.float16).max)
 def store_weights(model: onnx.ModelProto, precision: str) -> None:
     """Store the large float32 weights of a graph in fewer bits, in place.
 
-    `precision` is one of `PRECISIONS`.
-
-    In int8 only the largest are stored, the others in float16. They have a scale for each
-    output channel of their operator: of a convolution the first axis, of a product the one that is not summed. Weights that
+    `precision` is one of `PRECISIONS`. In int8 only the largest weights are stored, the others in float16. They have a scale for
+    each output channel of their operator: of a convolution the first axis, of a product the one that is not summed. Weights that
     float16 cannot hold stay float32.
     """
     from onnx import TensorProto, helper, numpy_helper
