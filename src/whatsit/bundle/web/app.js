@@ -15,8 +15,8 @@ const listeners = []; // called when the language changes
 const text = (key, values) => textOf(language, key, values);
 text.onChange = (listener) => listeners.push(listener);
 
-/** Start the page; `find` gives the address of a file of the website by its name. */
-export async function start(find) {
+/** Start the page; `find` gives the address of a file of the website by its name, `scripts` are the names of its scripts. */
+export async function start(find, scripts) {
   byId('language').onclick = () => {
     language = language === 'th' ? 'en' : 'th';
     keepLanguage(language);
@@ -35,9 +35,19 @@ export async function start(find) {
     await keepOffline(find);
   } catch (error) {
     byId('progress').hidden = true;
-    loading = { failure: error };
+    loading = { failure: (error.code === 'worker' && (await missingOf(find, scripts))) || error };
     showFailure();
   }
+}
+
+/** A browser does not say why a worker does not start: mostly a script that it imports is not there. */
+async function missingOf(find, scripts) {
+  for (const name of scripts) {
+    const address = find(name);
+    const response = typeof address === 'string' && (await fetch(address).catch(() => null));
+    if (response && !response.ok) return { code: 'missing', detail: name };
+  }
+  return null;
 }
 
 function translate() {

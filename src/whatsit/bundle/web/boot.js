@@ -17,6 +17,8 @@
       failed: 'หน้านี้เริ่มทำงานในเบราว์เซอร์นี้ไม่ได้ ({detail}) ให้ใช้ Chrome, Edge, Firefox หรือ Safari รุ่นปัจจุบัน',
     },
   };
+  document.getElementById('stuck').remove();
+
   function fail(key, detail) {
     const words = WORDS[(navigator.language || 'en').slice(0, 2) === 'th' ? 'th' : 'en'];
     document.getElementById('progress').hidden = true;
@@ -67,7 +69,7 @@
   async function startFrom(texts, find) {
     const worker = workerOf(texts);
     const app = await import(assemble(texts, 'app.js'));
-    return app.start((name) => (name === 'worker.js' ? worker : find(name)));
+    return app.start((name) => (name === 'worker.js' ? worker : find(name)), SCRIPTS);
   }
 
   async function start() {
@@ -86,7 +88,7 @@
       const texts = await Promise.all(SCRIPTS.map(fetched));
       return startFrom(Object.fromEntries(SCRIPTS.map((name, place) => [name, texts[place]])), here);
     }
-    return app.start(here);
+    return app.start(here, SCRIPTS);
   }
 
   start().catch((error) => (error.missing ? fail('missing', error.missing) : fail('failed', String(error?.message ?? error).slice(0, 200))));
