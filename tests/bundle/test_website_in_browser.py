@@ -44,6 +44,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(locale=locale, **options)
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(10_000)
         page.errors = []  # type: ignore[attr-defined]
         page.on("pageerror", lambda error: page.errors.append(str(error)))  # type: ignore[attr-defined]
         if prepare:
@@ -291,7 +292,8 @@ def test_the_module_takes_what_a_page_shows(website: Path, host, visit) -> None:
                 const canvas = Object.assign(document.createElement('canvas'), { width: 32, height: 32 });
                 canvas.getContext('2d').drawImage(image, 0, 0);
                 const frame = canvas.getContext('2d').getImageData(0, 0, 32, 32);
-                const sources = [data, data.buffer, new File([data], 'a.png'), image, canvas, frame, await createImageBitmap(canvas)];
+                const bitmap = await createImageBitmap(canvas);
+                const sources = [data, data.buffer, new File([data], 'a.png'), image, canvas, frame, bitmap];
                 const labels = [];
                 for (const source of sources) labels.push((await model.predict(source)).label);
                 const waiting = model.predict(data).catch((error) => error.code);
@@ -308,7 +310,10 @@ def test_a_page_of_another_host_is_told_what_is_wrong(website: Path, host, visit
     with host(website) as address, host(website) as other:
         page = visit(f"{address}examples/plain.html", wait="html[data-ready]")
         code = page.evaluate(
-            "async (other) => { const { load } = await import('../whatsit.js'); return load(other).catch((error) => error.code); }",
+            """async (other) => {
+                const { load } = await import('../whatsit.js');
+                return load(other).catch((error) => error.code);
+            }""",
             other,
         )
     assert code == "network"

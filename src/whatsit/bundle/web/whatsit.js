@@ -90,14 +90,16 @@ class Model {
     return { ...found, ...top[0], unknown: Boolean(rule) && !(found.score <= rule.threshold), top };
   }
 
-  /** End the worker and free its memory; what is still waiting fails. */
+  /** Free the memory; what still waits fails. */
   close() {
-    this.#worker.terminate();
+    this.#worker?.terminate();
+    this.#worker = null;
     this.#fail(new WhatsitError('closed'));
   }
 
   ask(message, transfer = []) {
     return new Promise((resolve, reject) => {
+      if (!this.#worker) throw new WhatsitError('closed');
       this.#asked += 1;
       this.#waiting.set(this.#asked, { resolve, reject });
       this.#worker.postMessage({ id: this.#asked, ...message }, transfer);
@@ -152,7 +154,7 @@ const WORDS = {
   th: { choose: 'เลือกหรือลากรูปมาวาง', loading: 'กำลังโหลด ...', unknown: 'ไม่รู้จัก: ไม่เหมือนประเภทใดเลย', failed: 'ไม่สำเร็จ' },
 };
 
-/** `<whatsit-classifier src="folder/" top="3" lang="th">`: a field for pictures, and the answer. */
+/** `<whatsit-classifier src="folder/" top="3" lang="th">` */
 class Classifier extends (globalThis.HTMLElement ?? Object) {
   #model;
   #asked = 0;
