@@ -36,7 +36,8 @@ const OUTSIDE = [
  */
 export function forBrowser(bytes) {
   const none = { exif: null, xmp: null, profile: null };
-  if (hasText(bytes, "RIFF") && hasText(bytes, "WEBP", 8)) return { type: "image/webp", ...none, ...partsOfWebp(bytes) };
+  if (hasText(bytes, "RIFF") && hasText(bytes, "WEBP", 8))
+    return { type: "image/webp", ...none, ...partsOfWebp(bytes) };
   if (hasText(bytes, "ftyp", 4)) return { type: boxType(bytes), ...none, ...partsOfBoxes(bytes) };
   if (hasText(bytes, "\0\0\x01\0")) return { type: "image/x-icon", ...none };
   for (const [what, at, start] of OUTSIDE) {
@@ -44,7 +45,10 @@ export function forBrowser(bytes) {
       throw new PictureError("format", `this is ${what}, which is not read here; save the picture as JPEG or PNG`);
     }
   }
-  throw new PictureError("format", "the file is not a picture in a format that is read here, such as JPEG, PNG or WebP");
+  throw new PictureError(
+    "format",
+    "the file is not a picture in a format that is read here, such as JPEG, PNG or WebP",
+  );
 }
 
 /** @param {Uint8Array} bytes */
@@ -55,7 +59,7 @@ function partsOfWebp(bytes) {
   const found = /** @type {Record<string, Uint8Array>} */ ({});
   if (hasText(bytes, "VP8X", 12)) {
     requireFewPixels(1 + three(24), 1 + three(27));
-    for (let at = 12; at + 8 <= bytes.length; ) {
+    for (let at = 12; at + 8 <= bytes.length;) {
       const length = view.getUint32(at + 4, true);
       const kind = String.fromCharCode(...bytes.subarray(at, at + 4));
       if (at + 8 + length <= bytes.length) found[kind] ||= bytes.subarray(at + 8, at + 8 + length);

@@ -122,7 +122,9 @@ export class Profile {
     const scale = size === 2 ? 65535 / 65280 : 1; // how white is written in tables of 16 bits, of Lab
     const isLab = this.isLab;
     return (colour) => {
-      const found = grid.at(before.map((curve, index) => curve(colour[index]))).map((level, index) => after[index](level));
+      const found = grid
+        .at(before.map((curve, index) => curve(colour[index])))
+        .map((level, index) => after[index](level));
       return outs === 3 ? toXyz(found, isLab, isLab ? scale : 1) : found;
     };
   }
@@ -160,7 +162,12 @@ export class Profile {
     }
     if (bAt) bend(curves(bAt, outs));
     const isLab = this.isLab;
-    return (colour) => toXyz(steps.reduce((found, step) => step(found), colour), isLab, 1);
+    return (colour) =>
+      toXyz(
+        steps.reduce((found, step) => step(found), colour),
+        isLab,
+        1,
+      );
   }
 }
 

@@ -47,24 +47,27 @@ export async function pixelsOf(source, target) {
  */
 export function pixelsOfFrame({ data, width, height }, target) {
   checkTarget(target);
-  if (!width || !height || data.length !== width * height * 4) throw new PictureError("empty", "the frame has no pixels");
+  if (!width || !height || data.length !== width * height * 4)
+    throw new PictureError("empty", "the frame has no pixels");
   const picture = { width, height, channels: 3, data: onWhite(data) };
   return plain(stretch(picture, target.width, target.height, target.resize).data);
 }
 
 /** @param {Target} target */
 function checkTarget({ width, height, resize }) {
-  if (!(width >= 1 && height >= 1)) throw new RangeError(`a size must be two positive numbers, received ${width}, ${height}`);
-  if (!RULES.includes(resize)) throw new RangeError(`there is no rule '${resize}' for reading pictures; there are ${RULES}`);
+  if (!(width >= 1 && height >= 1))
+    throw new RangeError(`a size must be two positive numbers, received ${width}, ${height}`);
+  if (!RULES.includes(resize))
+    throw new RangeError(`there is no rule '${resize}' for reading pictures; there are ${RULES}`);
 }
 
-/** @param {Blob | ArrayBuffer | Uint8Array} source */
+/** @param {Blob | ArrayBuffer | Uint8Array} source perhaps of another window */
 async function bytesOf(source) {
-  const length = source instanceof Blob ? source.size : source.byteLength;
+  const length = "size" in source ? source.size : source.byteLength;
   if (!length) throw new PictureError("empty", "the file is empty (0 bytes)");
   if (length > MAX_BYTES) throw new PictureError("too-large", "the file has more than 256 MB, which is not read");
   if (source instanceof Uint8Array) return source;
-  return new Uint8Array(source instanceof Blob ? await source.arrayBuffer() : source);
+  return new Uint8Array("size" in source ? await source.arrayBuffer() : source);
 }
 
 /** @param {unknown} error what a decoder threw */
@@ -84,10 +87,10 @@ function asPictureError(error) {
 async function read(bytes, { width, height, resize }) {
   const isFirst = resize === RULES[0];
   const { orientation, decode } = checked(bytes, !isFirst);
-  const sized = (/** @type {number} */ turned) => (isOnItsSide(turned) ? [height, width] : [width, height]);
-  const picture = await decode(...sized(orientation));
-  const turned = "isUpright" in picture && picture.isUpright ? 1 : orientation;
-  const [wide, high] = sized(turned);
+  const onItsSide = isOnItsSide(orientation);
+  const picture = await decode(onItsSide ? height : width, onItsSide ? width : height);
+  const turned = picture.isUpright ? 1 : orientation;
+  const [wide, high] = isOnItsSide(turned) ? [height, width] : [width, height];
   const transform = isFirst || !picture.profile ? null : transformOf(picture.profile, picture.kind);
   const small = stretch(transform ? picture : toRgb(picture), wide, high, resize);
   const data = transform ? transform(small.data) : small.data;
