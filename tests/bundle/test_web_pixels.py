@@ -255,6 +255,19 @@ def test_pngs_of_every_kind_are_decoded_to_the_bit(page: Page, kind: int) -> Non
     assert not differences(page, cases)
 
 
+def test_webps_are_turned_and_coloured_by_what_they_hold(page: Page) -> None:
+    profile = web_files.primaries(*P3, SRGB_CURVE)
+    save = partial(saved, picture(), "WEBP")
+    files = {
+        "lossy": save(quality=60),
+        "coloured": save(quality=60, icc_profile=profile),
+        "turned, coloured": save(lossless=True, icc_profile=profile, exif=turned(6)),
+        "animated": save(save_all=True, append_images=[picture(1)], duration=100),
+    }
+    found = differences(page, [Case(name, file, size) for name, file in files.items() for size in ((45, 57), (20, 31))])
+    assert all(isinstance(most, int) and most <= 2 for most in found.values()), found
+
+
 def test_orientations_of_every_container_turn_the_picture(page: Page) -> None:
     cases = [
         Case(f"{kind} {orientation}", saved(picture(), kind, exif=turned(orientation), **options), size)

@@ -24,6 +24,7 @@ const OUTSIDE = [
  * What is known of a file that the browser decodes.
  * @typedef {object} Known
  * @property {string} type as browsers call it
+ * @property {Uint8Array} bytes the file, without what would change how the browser shows it where that can be left out
  * @property {Uint8Array | null} exif
  * @property {Uint8Array | null} xmp
  * @property {Uint8Array | null} profile
@@ -36,10 +37,9 @@ const OUTSIDE = [
  */
 export function forBrowser(bytes) {
   const none = { exif: null, xmp: null, profile: null };
-  if (hasText(bytes, "RIFF") && hasText(bytes, "WEBP", 8))
-    return { type: "image/webp", ...none, ...partsOfWebp(bytes) };
-  if (hasText(bytes, "ftyp", 4)) return { type: boxType(bytes), ...none, ...partsOfBoxes(bytes) };
-  if (hasText(bytes, "\0\0\x01\0")) return { type: "image/x-icon", ...none };
+  if (hasText(bytes, "RIFF") && hasText(bytes, "WEBP", 8)) return { type: "image/webp", ...partsOfWebp(bytes) };
+  if (hasText(bytes, "ftyp", 4)) return { type: boxType(bytes), bytes, ...none, ...partsOfBoxes(bytes) };
+  if (hasText(bytes, "\0\0\x01\0")) return { type: "image/x-icon", bytes, ...none };
   for (const [what, at, start] of OUTSIDE) {
     if (hasText(bytes, /** @type {string} */ (start), Number(at))) {
       throw new PictureError("format", `this is ${what}, which is not read here; save the picture as JPEG or PNG`);
@@ -51,27 +51,42 @@ export function forBrowser(bytes) {
   );
 }
 
-/** @param {Uint8Array} bytes */
+/**
+ * Take the EXIF, XMP and colour profile out of a WebP (RFC 9649), so that no browser turns it or changes its colours.
+ * @param {Uint8Array} bytes
+ */
 function partsOfWebp(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 30) throw damaged("its header is incomplete");
-  const three = (/** @type {number} */ at) => bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16);
-  const found = /** @type {Record<string, Uint8Array>} */ ({});
-  if (hasText(bytes, "VP8X", 12)) {
-    requireFewPixels(1 + three(24), 1 + three(27));
-    for (let at = 12; at + 8 <= bytes.length;) {
-      const length = view.getUint32(at + 4, true);
-      const kind = String.fromCharCode(...bytes.subarray(at, at + 4));
-      if (at + 8 + length <= bytes.length) found[kind] ||= bytes.subarray(at + 8, at + 8 + length);
-      at += 8 + length + (length & 1);
-    }
-  } else if (hasText(bytes, "VP8L", 12)) {
+  const none = { bytes, exif: null, xmp: null, profile: null };
+  if (hasText(bytes, "VP8 ", 12)) return none;
+  if (hasText(bytes, "VP8L", 12)) {
     const bits = view.getUint32(21, true);
     requireFewPixels(1 + (bits & 0x3fff), 1 + ((bits >> 14) & 0x3fff));
-  } else if (!hasText(bytes, "VP8 ", 12)) {
-    throw damaged("its first part is of an unknown kind");
+    return none;
   }
-  return { exif: found.EXIF || null, xmp: found["XMP "] || null, profile: found.ICCP || null };
+  if (!hasText(bytes, "VP8X", 12)) throw damaged("its first part is of an unknown kind");
+  const three = (/** @type {number} */ at) => bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16);
+  requireFewPixels(1 + three(24), 1 + three(27));
+  const found = /** @type {Record<string, Uint8Array>} */ ({});
+  const kept = bytes.slice();
+  kept[20] &= ~0x2c; // that there are such parts
+  let end = 12;
+  for (let at = 12; at + 8 <= bytes.length;) {
+    const length = view.getUint32(at + 4, true);
+    const kind = String.fromCharCode(...bytes.subarray(at, at + 4));
+    const next = Math.min(at + 8 + length + (length & 1), bytes.length);
+    if (kind === "EXIF" || kind === "XMP " || kind === "ICCP") {
+      if (at + 8 + length <= bytes.length) found[kind] ||= bytes.subarray(at + 8, at + 8 + length);
+    } else {
+      kept.set(bytes.subarray(at === 12 ? 30 : at, next), at === 12 ? 30 : end);
+      end += next - at;
+    }
+    at = next;
+  }
+  new DataView(kept.buffer).setUint32(4, end - 8, true);
+  const { EXIF: exif = null, "XMP ": xmp = null, ICCP: profile = null } = found;
+  return { bytes: kept.subarray(0, end), exif, xmp, profile };
 }
 
 /** @param {Uint8Array} bytes */

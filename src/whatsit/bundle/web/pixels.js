@@ -119,8 +119,8 @@ function checked(bytes, guess) {
   if (!hasText(bytes, "ftyp", 4) && !hasText(bytes, "\0\0\x01\0") && mayBeTga(bytes)) {
     return { orientation: 1, decode: () => decodeTga(bytes) };
   }
-  const { type, exif, xmp, profile } = forBrowser(bytes);
-  const decode = async () => ({ ...(await decodeByBrowser(bytes, type)), kind: "RGB", profile });
+  const { type, bytes: plainBytes, exif, xmp, profile } = forBrowser(bytes);
+  const decode = async () => ({ ...(await decodeByBrowser(plainBytes, type)), kind: "RGB", profile });
   return { orientation: orientationOf(exif, xmp), decode };
 }
 
