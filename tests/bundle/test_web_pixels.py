@@ -321,6 +321,7 @@ def test_gifs_targas_and_portable_maps_are_decoded_to_the_bit(page: Page) -> Non
         "pgm, plain": b"P2 57 45 100\n" + b" ".join(b"%d" % number for number in numbers),
         "pgm, deep": b"P5 57 45 1000\n" + (numbers * 10).astype(">u2").tobytes(),
         "ppm": saved(image, "PPM"),
+        "ico": saved(picture(0, (64, 64)), "ICO", sizes=[(16, 16), (64, 64), (32, 32)]),
         "pfm": b"Pf\n57 45\n-1.0\n" + (numbers / 100).astype("<f4").tobytes(),
     }
     assert not differences(
@@ -393,15 +394,16 @@ def test_colours_of_greys_presses_and_scanners_become_srgb_within_a_level(page: 
     profiles = {
         "L": web_files.profile(b"GRAY", {b"kTRC": web_files.curve(461)}),
         "CMYK": web_files.profile(b"CMYK", press, connection=b"Lab ", device=b"prtr"),
+        "CMYK 4": web_files.profile(b"CMYK", press, connection=b"Lab ", device=b"prtr", version=4),
         "RGB": web_files.profile(
             b"RGB ", {b"A2B0": web_files.table(3, 3, 17, _lab_of_colours)}, connection=b"Lab ", device=b"scnr"
         ),
     }
     image = picture(3, (121, 90))
     cases = [
-        Case(f"{mode} {kind}", saved(image.convert(mode), kind, icc_profile=profile), (40, 50))
-        for mode, profile in profiles.items()
-        for kind in (("JPEG",) if mode == "CMYK" else ("PNG", "JPEG"))
+        Case(f"{name} {kind}", saved(image.convert(name.split()[0]), kind, icc_profile=profile), (40, 50))
+        for name, profile in profiles.items()
+        for kind in (("JPEG",) if name.startswith("CMYK") else ("PNG", "JPEG"))
     ]
     found = differences(page, cases)
     assert all(most == 1 for most in found.values()), found

@@ -146,14 +146,21 @@ def bitmap(
     return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + fields + masks + palette + pixels
 
 
-def profile(space: bytes, tags: dict[bytes, bytes], *, connection: bytes = b"XYZ ", device: bytes = b"mntr") -> bytes:
+def profile(
+    space: bytes,
+    tags: dict[bytes, bytes],
+    *,
+    connection: bytes = b"XYZ ",
+    device: bytes = b"mntr",
+    version: int = 2,
+) -> bytes:
     """A colour profile (ICC.1) of these tags."""
     table, body, start = b"", b"", 132 + 12 * len(tags)
     for tag, content in tags.items():
         padded = content + b"\0" * (-len(content) % 4)
         table += tag + struct.pack(">II", start + len(body), len(padded))
         body += padded
-    head = struct.pack(">I4sI4s4s4s", start + len(body), b"lcms", 0x02400000, device, space, connection)
+    head = struct.pack(">I4sI4s4s4s", start + len(body), b"lcms", version << 24, device, space, connection)
     head += struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp" + b"\0" * 28 + _fixed(0.9642, 1, 0.8249) + b"\0" * 48
     return head + struct.pack(">I", len(tags)) + table + body
 

@@ -279,11 +279,20 @@ function ofPress(profile) {
   return eachColour(4, (inks) => grid.at(inks));
 }
 
-/** @param {Profile} profile */
+/** What the black of perceptual tables is, of profiles of version 4 (ICC.1, annex on the perceptual reference medium). */
+const PERCEPTUAL_BLACK = [0.00336, 0.0034731, 0.00287];
+
+/**
+ * Return the inks of black, null where none are known.
+ * @param {Profile} profile
+ */
 function pressBlack(profile) {
   if (!profile.tags.has("B2A0")) return null;
-  const neutral = profile.word(profile.place("B2A0")) === "mft2" ? 32768 / 65535 : 128 / 255;
-  return profile.table("B2A0")(profile.isLab ? [0, neutral, neutral] : [0, 0, 0]);
+  const black = profile.version >= 4 ? PERCEPTUAL_BLACK : [0, 0, 0];
+  if (!profile.isLab) return profile.table("B2A0")(black.map((level) => level / (1 + 32767 / 32768)));
+  const isOld = profile.word(profile.place("B2A0")) === "mft2"; // with its own way of writing Lab
+  const neutral = isOld ? 32768 / 65535 : 128 / 255;
+  return profile.table("B2A0")([(lightnessOf(black[1]) / 100) * (isOld ? 65280 / 65535 : 1), neutral, neutral]);
 }
 
 /**

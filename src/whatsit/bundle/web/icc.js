@@ -15,7 +15,7 @@ export class Profile {
   constructor(bytes) {
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.space = this.word(16);
+    this.version = bytes[8];
     this.isLab = this.word(20) === "Lab ";
     this.isPress = this.word(12) === "prtr";
     /** @type {Map<string, number>} */

@@ -8,7 +8,7 @@ import { decodeByBrowser } from "./browser.js";
 import { transformOf } from "./colour.js";
 import { MAX_BYTES, PictureError, hasText } from "./errors.js";
 import { isOnItsSide, orientationOf, upright } from "./exif.js";
-import { forBrowser } from "./formats.js";
+import { forBrowser, isIcon, largestOf } from "./formats.js";
 import { decodeGif, isGif } from "./gif.js";
 import { checkJpeg, decodeJpeg } from "./jpeg.js";
 import { onWhite } from "./paper.js";
@@ -74,7 +74,7 @@ async function bytesOf(source) {
 function asPictureError(error) {
   if (error instanceof PictureError) return error;
   const name = error instanceof Error ? error.name : "";
-  if (name === "RangeError" && /alloc|length|memory|size/i.test(String(error))) {
+  if (/Range|Internal/.test(name) && /alloc|length|memory|size/i.test(String(error))) {
     return new PictureError("too-large", "the picture needs more memory than there is");
   }
   return new PictureError("damaged", `the picture is damaged or cut short: ${error}`);
@@ -116,10 +116,12 @@ function checked(bytes, guess) {
   if (isGif(bytes)) return { orientation: 1, decode: () => decodeGif(bytes) };
   if (isBmp(bytes)) return { orientation: 1, decode: () => decodeBmp(bytes) };
   if (isPnm(bytes)) return { orientation: 1, decode: () => decodePnm(bytes, guess) };
-  if (!hasText(bytes, "ftyp", 4) && !hasText(bytes, "\0\0\x01\0") && mayBeTga(bytes)) {
+  const icon = isIcon(bytes) ? largestOf(bytes) : null;
+  if (icon && isPng(icon)) return checked(icon, guess);
+  if (!icon && !hasText(bytes, "ftyp", 4) && mayBeTga(bytes)) {
     return { orientation: 1, decode: () => decodeTga(bytes) };
   }
-  const { type, bytes: plainBytes, exif, xmp, profile } = forBrowser(bytes);
+  const { type, bytes: plainBytes, exif, xmp, profile } = forBrowser(icon || bytes);
   const decode = async () => ({ ...(await decodeByBrowser(plainBytes, type)), kind: "RGB", profile });
   return { orientation: orientationOf(exif, xmp), decode };
 }
