@@ -7,7 +7,7 @@ import io
 import itertools
 import random
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -145,6 +145,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
+@cache
 def picture(seed: int = 0, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Image.Image:
     """A drawn fruit with noise, in whose lower corner no grey is."""
     pixels = np.asarray(draw("mango", seed, size)).astype(np.int16)
@@ -161,7 +162,10 @@ def turned(orientation: int) -> Image.Exif:
 def test_every_way_of_saving_a_picture_gives_the_same_pixels(page: Page) -> None:
     pictures = [np.asarray(draw(kind, 1, size)) for kind, size in (("banana", (160, 120)), ("grapes", (90, 131)))]
     files = list(variants(pictures))
-    cases = [Case(f"{name} {rule}", file, (64, 64), rule) for name, file in files for rule in RULES]
+    cases = [Case(f"{name} {RESIZE_RULE}", file, (64, 64)) for name, file in files]
+    cases += [
+        Case(f"{name} {rule}", file, (64, 64), rule) for (name, file), rule in zip(files, itertools.cycle(RULES[:-1]))
+    ]
     found = differences(page, cases)
     exact = {name: most for name, most in found.items() if name.split()[-2].rpartition(".")[2] in OWN}
     assert not exact
