@@ -32,7 +32,8 @@ export function decodeBmp(bytes) {
   const head = readHeader(bytes);
   const { width, height, bits, packing } = head;
   requireFewPixels(width, height);
-  const data = bits <= 8 ? decodePalette(bytes, head) : packing === 1 || packing === 2 ? null : decodeDirect(bytes, head);
+  const data =
+    bits <= 8 ? decodePalette(bytes, head) : packing === 1 || packing === 2 ? null : decodeDirect(bytes, head);
   if (!data) throw unsupported(`a BMP of ${bits} bits with the compression ${packing}`);
   return { width, height, channels: 3, data, kind: "RGB", profile: null };
 }
@@ -40,7 +41,8 @@ export function decodeBmp(bytes) {
 /** @param {Uint8Array} bytes */
 function readHeader(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const size = bytes.length >= 34 || (bytes.length >= 26 && view.getUint32(14, true) === 12) ? view.getUint32(14, true) : 0;
+  const size =
+    bytes.length >= 34 || (bytes.length >= 26 && view.getUint32(14, true) === 12) ? view.getUint32(14, true) : 0;
   if (size !== 12 && !HEADERS.includes(size)) throw unsupported("no picture, or a BMP with an unusual header");
   const isOld = size === 12;
   const [wide, high] = isOld
@@ -54,7 +56,8 @@ function readHeader(bytes) {
   if (wide < 1 || wide > MOST_SIDE || high === 0 || Math.abs(high) > MOST_SIDE) {
     throw damaged("the sides in its header are impossible");
   }
-  if (size === 16 || bits === 2 || packing === 6 || 14 + size > bytes.length) throw damaged("its header cannot be read");
+  if (size === 16 || bits === 2 || packing === 6 || 14 + size > bytes.length)
+    throw damaged("its header cannot be read");
   const colours = (isOld ? 0 : view.getUint32(46, true)) || 2 ** bits;
   const entry = isOld ? 3 : 4;
   const masks = packing === 3 && !isOld && size === 40 ? 12 : 0;
@@ -62,7 +65,7 @@ function readHeader(bytes) {
   const table = 14 + size + masks;
   if (start === 14 + size && bits <= 8) start += entry * colours;
   if (!start) start = table + (bits <= 8 ? entry * colours : 0);
-  if (bits <= 8 && colours > 65_536) throw damaged("its palette is too large");
+  if (bits <= 8 && colours > 256) throw damaged("its palette is too large");
   return { width: wide, height: Math.abs(high), topDown: high < 0, bits, packing, colours, entry, table, start, size };
 }
 
@@ -81,7 +84,8 @@ function decodePalette(bytes, { width, height, topDown, bits, packing, colours, 
   const indices = packing ? unpackRuns(bytes, start, width, height, packing === 2) : null;
   const line = ((width * bits + 31) >> 3) & ~3;
   const used = Math.ceil((width * bits) / 8);
-  if (!indices && start + line * (height - 1) + used > bytes.length) throw damaged("the file ends before the picture does");
+  if (!indices && start + line * (height - 1) + used > bytes.length)
+    throw damaged("the file ends before the picture does");
   const data = new Uint8Array(width * height * 3);
   const mask = (1 << bits) - 1;
   for (let row = 0, to = 0; row < height; row++) {

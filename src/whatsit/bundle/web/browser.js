@@ -2,27 +2,23 @@
 
 import { PictureError, requireFewPixels } from "./errors.js";
 
-// As the file has them: neither turned, nor changed by a colour profile, nor multiplied by their opacity.
-const OPTIONS = { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "none" };
+// Neither changed by a colour profile, nor multiplied by their opacity; but upright.
+const OPTIONS = { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image" };
 
 /**
  * Decode a file by the browser, on white. Raises `PictureError`.
  * @param {Uint8Array} bytes
  * @param {string} type
  * @returns {Promise<{ width: number, height: number, channels: 3, data: Uint8Array, isUpright: boolean }>} `isUpright`
- *   where the browser has turned it already
+ *   where the browser turns it
  */
 export async function decodeByBrowser(bytes, type) {
   const words = `this browser cannot read ${type.replace("image/", "").toUpperCase()} pictures, or the picture is damaged`;
   const cannot = new PictureError("format", `${words}; save the picture as JPEG or PNG`);
   if (typeof createImageBitmap !== "function") throw cannot;
   const blob = new Blob([/** @type {any} */ (bytes)], { type });
-  let isUpright = type !== "image/webp";
-  let bitmap = await tried(blob, isUpright ? { ...OPTIONS, imageOrientation: "from-image" } : OPTIONS);
-  if (!bitmap) {
-    isUpright = true; // a browser that does not know these options turns pictures
-    bitmap = await tried(blob, {});
-  }
+  const isUpright = type !== "image/webp"; // of which nothing is left that says how it is turned
+  const bitmap = (await tried(blob, OPTIONS)) || (await tried(blob, {})); // for browsers that do not know the options
   if (!bitmap) throw cannot;
   const { width, height } = bitmap;
   try {

@@ -41,7 +41,9 @@ function movesColours(transform, kind) {
   const colours =
     kind === "L"
       ? Uint8Array.from({ length: 768 }, (_, at) => Math.floor(at / 3))
-      : Uint8Array.from(levels.flatMap((red) => levels.flatMap((green) => levels.flatMap((blue) => [red, green, blue]))));
+      : Uint8Array.from(
+          levels.flatMap((red) => levels.flatMap((green) => levels.flatMap((blue) => [red, green, blue]))),
+        );
   return transform(colours).some((level, at) => Math.abs(level - colours[at]) > LEAST);
 }
 
@@ -202,10 +204,20 @@ function reversed(curve) {
 function ofPrimaries(profile) {
   const columns = transposed(["rXYZ", "gXYZ", "bXYZ"].flatMap((tag) => profile.xyz(tag)));
   const curves = ["rTRC", "gTRC", "bTRC"].map((tag) => profile.curve(tag));
-  const darkest = multiplied(columns, curves.map((curve) => curve(0)));
+  const darkest = multiplied(
+    columns,
+    curves.map((curve) => curve(0)),
+  );
   if (darkest[1] > 1e-7) {
     const convert = toSrgb(lightnessOf(darkest[1]));
-    return byLittleTable((colour) => convert(multiplied(columns, colour.map((level, index) => curves[index](level)))));
+    return byLittleTable((colour) =>
+      convert(
+        multiplied(
+          columns,
+          colour.map((level, index) => curves[index](level)),
+        ),
+      ),
+    );
   }
   const matrix = product(FROM_XYZ, columns).map((number) => Math.floor(number * ONE + 0.5));
   const linear = curves.map((curve) =>
@@ -243,7 +255,10 @@ function ofGrey(profile) {
   const grid = sampled([33], ([level]) => convert(convertGrey(level)));
   grid.values.fill(65535, 32 * 3); // white stays white
   const levels = Uint8Array.from({ length: 256 }, (_, level) => level).reduce((all, level) => {
-    all.set(grid.at([level / 255]).map((each) => eight(Math.round(each))), level * 3);
+    all.set(
+      grid.at([level / 255]).map((each) => eight(Math.round(each))),
+      level * 3,
+    );
     return all;
   }, new Uint8Array(768));
   return (data) => Uint8Array.from(data, (level, at) => levels[level * 3 + (at % 3)]);
@@ -264,11 +279,20 @@ function ofPress(profile) {
   return eachColour(4, (inks) => grid.at(inks));
 }
 
-/** @param {Profile} profile */
+/** What the black of perceptual tables is, of profiles of version 4 (ICC.1, annex on the perceptual reference medium). */
+const PERCEPTUAL_BLACK = [0.00336, 0.0034731, 0.00287];
+
+/**
+ * Return the inks of black, null where none are known.
+ * @param {Profile} profile
+ */
 function pressBlack(profile) {
   if (!profile.tags.has("B2A0")) return null;
-  const neutral = profile.word(profile.place("B2A0")) === "mft2" ? 32768 / 65535 : 128 / 255;
-  return profile.table("B2A0")(profile.isLab ? [0, neutral, neutral] : [0, 0, 0]);
+  const black = profile.version >= 4 ? PERCEPTUAL_BLACK : [0, 0, 0];
+  if (!profile.isLab) return profile.table("B2A0")(black.map((level) => level / (1 + 32767 / 32768)));
+  const isOld = profile.word(profile.place("B2A0")) === "mft2"; // with its own way of writing Lab
+  const neutral = isOld ? 32768 / 65535 : 128 / 255;
+  return profile.table("B2A0")([(lightnessOf(black[1]) / 100) * (isOld ? 65280 / 65535 : 1), neutral, neutral]);
 }
 
 /**

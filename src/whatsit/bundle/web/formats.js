@@ -1,6 +1,6 @@
 // What a file is, by its first bytes; and what the browser's own decoders need to be told or asked of.
 
-import { PictureError, damaged, hasText, requireFewPixels } from "./errors.js";
+import { PictureError, damaged, hasText, requireFewPixels, unsupported } from "./errors.js";
 
 const OUTSIDE = [
   ["a PDF document", 0, "%PDF"],
@@ -24,6 +24,7 @@ const OUTSIDE = [
  * What is known of a file that the browser decodes.
  * @typedef {object} Known
  * @property {string} type as browsers call it
+ * @property {Uint8Array} bytes the file, without what would change how the browser shows it where that can be left out
  * @property {Uint8Array | null} exif
  * @property {Uint8Array | null} xmp
  * @property {Uint8Array | null} profile
@@ -36,38 +37,90 @@ const OUTSIDE = [
  */
 export function forBrowser(bytes) {
   const none = { exif: null, xmp: null, profile: null };
-  if (hasText(bytes, "RIFF") && hasText(bytes, "WEBP", 8)) return { type: "image/webp", ...none, ...partsOfWebp(bytes) };
-  if (hasText(bytes, "ftyp", 4)) return { type: boxType(bytes), ...none, ...partsOfBoxes(bytes) };
-  if (hasText(bytes, "\0\0\x01\0")) return { type: "image/x-icon", ...none };
+  if (hasText(bytes, "RIFF") && hasText(bytes, "WEBP", 8)) return { type: "image/webp", ...partsOfWebp(bytes) };
+  if (hasText(bytes, "ftyp", 4)) return { type: boxType(bytes), bytes, ...none, ...partsOfBoxes(bytes) };
+  if (isIcon(bytes)) return { type: "image/x-icon", bytes, ...none };
   for (const [what, at, start] of OUTSIDE) {
     if (hasText(bytes, /** @type {string} */ (start), Number(at))) {
       throw new PictureError("format", `this is ${what}, which is not read here; save the picture as JPEG or PNG`);
     }
   }
-  throw new PictureError("format", "the file is not a picture in a format that is read here, such as JPEG, PNG or WebP");
+  throw new PictureError(
+    "format",
+    "the file is not a picture in a format that is read here, such as JPEG, PNG or WebP",
+  );
 }
 
 /** @param {Uint8Array} bytes */
+export function isIcon(bytes) {
+  return hasText(bytes, "\0\0\x01\0");
+}
+
+/**
+ * Return the largest picture of an icon: a PNG, or a bitmap as an icon of its own. Raises `PictureError`.
+ * @param {Uint8Array} bytes
+ */
+export function largestOf(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const count = bytes.length < 6 ? 0 : view.getUint16(4, true);
+  if (count < 1 || count > 256 || bytes.length < 6 + 16 * count) throw damaged("its list of pictures is incomplete");
+  let [best, most] = [6, -1];
+  for (let at = 6; at < 6 + 16 * count; at += 16) {
+    const size = (bytes[at] || 256) * (bytes[at + 1] || 256) * 256 + bytes[at + 6];
+    if (size > most) [best, most] = [at, size];
+  }
+  const [length, start] = [view.getUint32(best + 8, true), view.getUint32(best + 12, true)];
+  const body = bytes.subarray(start, start + length);
+  if (body.length < Math.max(length, 40)) throw damaged("its largest picture is incomplete");
+  if (hasText(body, "\x89PNG\r\n\x1a\n")) return body;
+  const head = new DataView(body.buffer, body.byteOffset, 40);
+  const [width, height, bits] = [head.getInt32(4, true), head.getInt32(8, true), head.getUint16(14, true)];
+  const isUsual = head.getUint32(0, true) === 40 && [1, 4, 8, 16, 24, 32].includes(bits) && !head.getUint32(16, true);
+  if (!isUsual || width < 1 || width > 1024 || height < 1 || height > 2048) {
+    throw unsupported(`an icon of ${width} x ${height / 2} pixels with ${bits} bits`);
+  }
+  const alone = new Uint8Array(22 + length);
+  alone.set([0, 0, 1, 0, 1, 0, ...bytes.subarray(best, best + 12), 22]);
+  alone.set(body, 22);
+  return alone;
+}
+
+/**
+ * Take the EXIF, XMP and colour profile out of a WebP (RFC 9649), so that no browser turns it or changes its colours.
+ * @param {Uint8Array} bytes
+ */
 function partsOfWebp(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 30) throw damaged("its header is incomplete");
-  const three = (/** @type {number} */ at) => bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16);
-  const found = /** @type {Record<string, Uint8Array>} */ ({});
-  if (hasText(bytes, "VP8X", 12)) {
-    requireFewPixels(1 + three(24), 1 + three(27));
-    for (let at = 12; at + 8 <= bytes.length; ) {
-      const length = view.getUint32(at + 4, true);
-      const kind = String.fromCharCode(...bytes.subarray(at, at + 4));
-      if (at + 8 + length <= bytes.length) found[kind] ||= bytes.subarray(at + 8, at + 8 + length);
-      at += 8 + length + (length & 1);
-    }
-  } else if (hasText(bytes, "VP8L", 12)) {
+  const none = { bytes, exif: null, xmp: null, profile: null };
+  if (hasText(bytes, "VP8 ", 12)) return none;
+  if (hasText(bytes, "VP8L", 12)) {
     const bits = view.getUint32(21, true);
     requireFewPixels(1 + (bits & 0x3fff), 1 + ((bits >> 14) & 0x3fff));
-  } else if (!hasText(bytes, "VP8 ", 12)) {
-    throw damaged("its first part is of an unknown kind");
+    return none;
   }
-  return { exif: found.EXIF || null, xmp: found["XMP "] || null, profile: found.ICCP || null };
+  if (!hasText(bytes, "VP8X", 12)) throw damaged("its first part is of an unknown kind");
+  const three = (/** @type {number} */ at) => bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16);
+  requireFewPixels(1 + three(24), 1 + three(27));
+  const found = /** @type {Record<string, Uint8Array>} */ ({});
+  const kept = bytes.slice();
+  kept[20] &= ~0x2c; // that there are such parts
+  let end = 12;
+  for (let at = 12; at + 8 <= bytes.length;) {
+    const length = view.getUint32(at + 4, true);
+    const kind = String.fromCharCode(...bytes.subarray(at, at + 4));
+    const next = Math.min(at + 8 + length + (length & 1), bytes.length);
+    if (kind === "EXIF" || kind === "XMP " || kind === "ICCP") {
+      if (at + 8 + length <= bytes.length) found[kind] ||= bytes.subarray(at + 8, at + 8 + length);
+    } else {
+      kept.set(bytes.subarray(at === 12 ? 30 : at, next), at === 12 ? 30 : end);
+      end += next - at;
+    }
+    at = next;
+  }
+  new DataView(kept.buffer).setUint32(4, end - 8, true);
+  const { EXIF: exif = null, "XMP ": xmp = null, ICCP: profile = null } = found;
+  return { bytes: kept.subarray(0, end), exif, xmp, profile };
 }
 
 /** @param {Uint8Array} bytes */

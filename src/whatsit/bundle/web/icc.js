@@ -15,7 +15,7 @@ export class Profile {
   constructor(bytes) {
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.space = this.word(16);
+    this.version = bytes[8];
     this.isLab = this.word(20) === "Lab ";
     this.isPress = this.word(12) === "prtr";
     /** @type {Map<string, number>} */
@@ -122,7 +122,9 @@ export class Profile {
     const scale = size === 2 ? 65535 / 65280 : 1; // how white is written in tables of 16 bits, of Lab
     const isLab = this.isLab;
     return (colour) => {
-      const found = grid.at(before.map((curve, index) => curve(colour[index]))).map((level, index) => after[index](level));
+      const found = grid
+        .at(before.map((curve, index) => curve(colour[index])))
+        .map((level, index) => after[index](level));
       return outs === 3 ? toXyz(found, isLab, isLab ? scale : 1) : found;
     };
   }
@@ -160,7 +162,12 @@ export class Profile {
     }
     if (bAt) bend(curves(bAt, outs));
     const isLab = this.isLab;
-    return (colour) => toXyz(steps.reduce((found, step) => step(found), colour), isLab, 1);
+    return (colour) =>
+      toXyz(
+        steps.reduce((found, step) => step(found), colour),
+        isLab,
+        1,
+      );
   }
 }
 

@@ -70,6 +70,8 @@ function fixedCodes() {
   return fixed;
 }
 
+const ENOUGH = Symbol("all that is needed was unpacked, and nothing more is there to be checked");
+
 class Unpacker {
   /**
    * @param {Uint8Array} bytes
@@ -84,10 +86,19 @@ class Unpacker {
     this.length = 0; // that was unpacked
   }
 
+  get isFull() {
+    return this.length === this.out.length;
+  }
+
+  /** What it means that the data end. */
+  end() {
+    return this.isFull ? ENOUGH : damaged("the file ends before the picture does");
+  }
+
   /** @param {number} bits at most 24 */
   need(bits) {
     while (this.count < bits) {
-      if (this.at >= this.bytes.length) throw damaged("the file ends before the picture does");
+      if (this.at >= this.bytes.length) throw this.end();
       this.buffer |= this.bytes[this.at++] << this.count;
       this.count += 8;
     }
@@ -139,8 +150,9 @@ class Unpacker {
     this.buffer = this.count = 0;
     const { bytes, at, out } = this;
     const length = bytes[at] | (bytes[at + 1] << 8);
-    if (at + 4 > bytes.length) throw damaged("the file ends before the picture does");
+    if (at + 4 > bytes.length) throw this.end();
     if (length !== (0xffff ^ (bytes[at + 2] | (bytes[at + 3] << 8)))) throw damaged("its packed data are wrong");
+    if (this.isFull && length) throw ENOUGH;
     const fits = Math.min(length, out.length - this.length);
     if (at + 4 + fits > bytes.length) throw damaged("the file ends before the picture does");
     out.set(bytes.subarray(at + 4, at + 4 + fits), this.length);
@@ -157,7 +169,7 @@ class Unpacker {
     for (let index = 0; index < count; index++) sizes[ORDER[index]] = this.take(3);
     const codes = codesOf(sizes, false);
     const all = new Uint8Array(literals + distances);
-    for (let index = 0; index < all.length; ) {
+    for (let index = 0; index < all.length;) {
       const symbol = this.symbol(codes);
       if (symbol < 16) {
         all[index++] = symbol;
@@ -174,45 +186,112 @@ class Unpacker {
     return { literals: codesOf(all.subarray(0, literals), false), distances: codesOf(all.subarray(literals), true) };
   }
 
-  /** @param {{ literals: Codes, distances: Codes }} codes */
-  unpackBlock({ literals, distances }) {
-    const { out } = this;
+  /**
+   * Unpack as long as there is plenty of room and of data, without looking for their ends; false where the block ends.
+   * @param {{ literals: Codes, distances: Codes }} codes
+   */
+  unpackMost({ literals, distances }) {
+    const { out, bytes } = this;
+    const { short } = literals;
+    const [lastByte, lastPlace] = [bytes.length - 16, out.length - 300];
+    let { at, buffer, count } = this;
     let to = this.length;
-    while (to < out.length) {
+    let symbol = 0;
+    while (at < lastByte && to < lastPlace) {
+      while (count < 24) {
+        buffer |= bytes[at++] << count;
+        count += 8;
+      }
+      const entry = short[buffer & ((1 << AHEAD) - 1)];
+      if (entry) {
+        buffer >>>= entry & 15;
+        count -= entry & 15;
+        symbol = entry >> 4;
+        if (symbol < 256) {
+          out[to++] = symbol;
+          continue;
+        }
+      }
+      this.at = at;
+      this.buffer = buffer;
+      this.count = count;
+      this.length = to;
+      if (!entry) symbol = this.longSymbol(literals);
+      if (symbol < 256) out[to++] = symbol;
+      else if (symbol === 256) return false;
+      else to = this.copy(symbol, distances, to);
+      ({ at, buffer, count } = this);
+    }
+    this.at = at;
+    this.buffer = buffer;
+    this.count = count;
+    this.length = to;
+    return true;
+  }
+
+  /**
+   * Copy what was unpacked before; return where it ends.
+   * @param {number} symbol
+   * @param {Codes} distances
+   * @param {number} to
+   */
+  copy(symbol, distances, to) {
+    const { out } = this;
+    if (symbol > 285) throw damaged("its packed data are wrong");
+    const code = symbol - 257;
+    const length = LENGTHS[code] + this.take(LENGTH_BITS[code]);
+    const far = this.symbol(distances);
+    if (far > 29) throw damaged("its packed data are wrong");
+    const distance = DISTANCES[far] + this.take(DISTANCE_BITS[far]);
+    if (distance > to) throw damaged("its packed data are wrong");
+    if (to === out.length) throw ENOUGH;
+    const end = Math.min(to + length, out.length);
+    for (let from = to - distance; to < end; to++, from++) out[to] = out[from];
+    return to;
+  }
+
+  /** @param {{ literals: Codes, distances: Codes }} codes */
+  unpackBlock(codes) {
+    if (!this.unpackMost(codes)) return;
+    const { out } = this;
+    const { literals, distances } = codes;
+    let to = this.length;
+    for (;;) {
+      if (to === out.length) this.length = to;
       const symbol = this.symbol(literals);
       if (symbol < 256) {
+        if (to === out.length) throw ENOUGH;
         out[to++] = symbol;
         continue;
       }
-      if (symbol === 256) {
-        this.length = to;
-        return;
-      }
-      if (symbol > 285) throw damaged("its packed data are wrong");
-      const code = symbol - 257;
-      const length = LENGTHS[code] + this.take(LENGTH_BITS[code]);
-      const far = this.symbol(distances);
-      if (far > 29) throw damaged("its packed data are wrong");
-      const distance = DISTANCES[far] + this.take(DISTANCE_BITS[far]);
-      if (distance > to) throw damaged("its packed data are wrong");
-      const end = Math.min(to + length, out.length);
-      if (distance >= length && length > 16) {
-        out.copyWithin(to, to - distance, to - distance + end - to);
-        to = end;
-      } else {
-        for (let from = to - distance; to < end; to++, from++) out[to] = out[from];
-      }
+      if (symbol === 256) break;
+      to = this.copy(symbol, distances, to);
     }
     this.length = to;
   }
 }
 
+/** @param {Uint8Array} data */
+function adler(data) {
+  let [low, high] = [1, 0];
+  for (let at = 0; at < data.length;) {
+    const end = Math.min(at + 3800, data.length);
+    for (; at < end; at++) {
+      low += data[at];
+      high += low;
+    }
+    low %= 65521;
+    high %= 65521;
+  }
+  return high * 65536 + low;
+}
+
 /**
- * Unpack zlib data until they end or `length` bytes are there. Raises `PictureError` where they are damaged or cut off
- * before that.
+ * Unpack zlib data until they end or `length` bytes are there, which is as far as zlib looks: damage after that does not
+ * count, but the checksum does where it follows. Raises `PictureError` where they are damaged or cut off before.
  * @param {Uint8Array} packed
  * @param {number} length
- * @returns {{ data: Uint8Array, ended: boolean }} `data` are as long as was unpacked
+ * @returns {{ data: Uint8Array, isWhole: boolean }} `data` are as long as was unpacked
  */
 export function inflate(packed, length) {
   const [method, flags] = packed;
@@ -221,16 +300,24 @@ export function inflate(packed, length) {
     throw damaged("its packed data are wrong");
   }
   const unpacker = new Unpacker(packed, new Uint8Array(length));
-  let ended = false;
-  while (!ended && unpacker.length < length) {
-    ended = unpacker.take(1) === 1;
-    const kind = unpacker.take(2);
-    if (kind === 0) unpacker.copyStored();
-    else if (kind === 1) unpacker.unpackBlock(fixedCodes());
-    else if (kind === 2) unpacker.unpackBlock(unpacker.readCodes());
-    else throw damaged("its packed data are wrong");
+  let isWhole = false;
+  try {
+    for (let isLast = false; !isLast;) {
+      isLast = unpacker.take(1) === 1;
+      const kind = unpacker.take(2);
+      if (kind === 0) unpacker.copyStored();
+      else if (kind === 1) unpacker.unpackBlock(fixedCodes());
+      else if (kind === 2) unpacker.unpackBlock(unpacker.readCodes());
+      else throw damaged("its packed data are wrong");
+    }
+    const at = unpacker.at - (unpacker.count >> 3);
+    isWhole = at + 4 <= packed.length;
+    const sum = isWhole ? new DataView(packed.buffer, packed.byteOffset + at).getUint32(0) : 0;
+    if (isWhole && sum !== adler(unpacker.out.subarray(0, unpacker.length))) throw damaged("its packed data are wrong");
+  } catch (error) {
+    if (error !== ENOUGH) throw error;
   }
-  return { data: unpacker.out.subarray(0, unpacker.length), ended };
+  return { data: unpacker.out.subarray(0, unpacker.length), isWhole };
 }
 
 /**
@@ -241,11 +328,11 @@ export function inflate(packed, length) {
 export function inflateSmall(packed, most) {
   for (let room = Math.min(most, 8 * packed.length + 1024); ; room = Math.min(most, room * 8)) {
     try {
-      const { data } = inflate(packed, room + 1);
-      if (data.length <= room) return data;
+      const { data, isWhole } = inflate(packed, room);
+      if (isWhole) return data;
+      if (data.length < room || room === most) return null;
     } catch {
       return null;
     }
-    if (room === most) return null;
   }
 }

@@ -36,7 +36,7 @@ export class HuffmanTable {
     let index = 0;
     for (let bits = 1; bits <= 16; bits++, code <<= 1) {
       const count = counts[bits - 1];
-      if (code + count > 1 << bits) throw damaged("a table of codes is wrong");
+      if (count && code + count >= 1 << bits) throw damaged("a table of codes is wrong");
       this.offsets[bits] = index - code;
       for (let number = 0; number < count; number++, code++, index++) {
         if (bits > AHEAD) continue;
@@ -212,10 +212,10 @@ function extended(bits, size) {
  * @param {boolean} onlyDc whether the others are not needed
  */
 export function readBlock(reader, part, block, onlyDc) {
-  const { divisors, acTable } = part;
+  const divisors = /** @type {Int32Array} */ (part.divisors);
+  const { acTable } = part;
   const size = reader.symbol(part.dcTable);
   if (size) part.lastDc += extended(reader.take(size), size);
-  if (part.lastDc < -(2 ** 31) || part.lastDc >= 2 ** 31) throw damaged("a coefficient is out of range");
   block[0] = Math.imul((part.lastDc << 16) >> 16, divisors[0]);
   const lookup = acTable.lookup;
   let buffer = reader.buffer;

@@ -13,8 +13,9 @@ export class Component {
    * @param {import("./jpeg_header.js").JpegHeader} header
    * @param {number} index
    * @param {number} least samples of a side that a block of the picture has: 8, or 4, 2, 1 where it is decoded smaller
+   * @param {boolean} thorough see `decodeScans`
    */
-  constructor(header, index, least) {
+  constructor(header, index, least, thorough) {
     const { id, h, v, table } = header.parts[index];
     const mostH = Math.max(...header.parts.map((part) => part.h));
     const mostV = Math.max(...header.parts.map((part) => part.v));
@@ -41,7 +42,7 @@ export class Component {
     /** @type {any} */
     this.acTable = null;
     this.samples = new Uint8Array(header.progressive ? 0 : this.line * this.rows * side).fill(128);
-    this.span = side === 1 ? 1 : 64; // coefficients of a block that are kept
+    this.span = side === 1 && !thorough ? 1 : 64; // coefficients of a block that are kept
     this.coefficients = new Int16Array(header.progressive ? this.stride * this.rows * this.span : 0);
   }
 }
@@ -53,20 +54,19 @@ export class Component {
  * @param {boolean} thorough whether scans are decoded that no sample depends on
  */
 export function decodeScans(header, least, thorough) {
-  const parts = header.parts.map((_, index) => new Component(header, index, least));
+  const parts = header.parts.map((_, index) => new Component(header, index, least, thorough));
   const { tables, reader } = header;
   if (!header.progressive) tables.addUsual();
-  const known = new Set();
   let work = 0;
   for (;;) {
     const scan = readScan(header, parts);
-    for (const part of scan.parts) known.add(part);
     work += scan.parts.reduce((sum, part) => sum + part.stride * part.rows, 1000);
     if (work > MOST_WORK) throw damaged("it has more scans than a picture needs");
-    if (header.progressive) decodeProgressive(header, scan, thorough);
-    else decodeSequential(header, scan, known.size === parts.length ? least : 8);
-    if (!header.progressive && scan.parts.length === parts.length) break;
-    if (!toNextScan(reader, tables)) break;
+    if (header.progressive) decodeProgressive(header, scan);
+    else decodeSequential(header, scan);
+    const isWhole = !header.progressive && scan.parts.length === parts.length;
+    if (!toNextScan(reader, tables, isWhole)) break;
+    if (isWhole) throw damaged("it has more scans than a picture needs");
   }
   if (header.progressive) parts.forEach(transform);
   return parts;
@@ -92,7 +92,8 @@ function readScan(header, all) {
   const { bytes, at } = reader;
   const length = (bytes[at] << 8) | bytes[at + 1];
   const count = bytes[at + 2];
-  if (at + length > bytes.length || length !== 6 + 2 * count || count < 1 || count > 4) throw damaged("a scan is wrong");
+  if (at + length > bytes.length || length !== 6 + 2 * count || count < 1 || count > 4)
+    throw damaged("a scan is wrong");
   const [first, last, bits] = bytes.subarray(at + length - 3, at + length);
   const [high, low] = [bits >> 4, bits & 15];
   /** @type {Component[]} */
@@ -186,25 +187,21 @@ function decodeSequential(header, scan) {
 /**
  * @param {import("./jpeg_header.js").JpegHeader} header
  * @param {Scan} scan
- * @param {boolean} thorough
  */
-function decodeProgressive(header, scan, thorough) {
+function decodeProgressive(header, scan) {
   const { reader } = header;
   const { first, last, high, low } = scan;
-  const band = { first, last, high, low, run: 0 };
-  const unused = first > 0 && scan.parts[0].span === 1;
-  if (unused && !thorough) {
-    const next = nextInside(reader.bytes, reader.at);
+  if (first > 0 && scan.parts[0].span === 1) {
+    const next = nextInside(reader.bytes, reader.at); // no sample depends on it
     if (next < 0) throw damaged("the file ends before the picture does");
     reader.marker = reader.bytes[next];
     reader.at = next + 1;
     return;
   }
+  const band = { first, last, high, low, run: 0 };
   const decode = first === 0 ? (high ? refineDc : readFirstDc) : high ? refineAc : readFirstAc;
-  const spare = new Int16Array(64);
   forBlocks(header, scan, band, (part, place) => {
-    if (unused) decode(reader, part, spare.fill(0), 0, band);
-    else decode(reader, part, part.coefficients, place * part.span, band);
+    decode(reader, part, part.coefficients, place * part.span, band);
     if (reader.zeros) reader.checkEnd();
   });
   reader.drop();
@@ -214,22 +211,26 @@ function decodeProgressive(header, scan, thorough) {
  * Read the markers up to the next scan; false where the picture ends.
  * @param {import("./jpeg_entropy.js").BitReader} reader
  * @param {import("./jpeg_header.js").Tables} tables
+ * @param {boolean} mayEnd whether the file may end without a marker
  */
-function toNextScan(reader, tables) {
+function toNextScan(reader, tables, mayEnd) {
   const { bytes } = reader;
   for (;;) {
+    if (!reader.marker && mayEnd && nextInside(bytes, reader.at) < 0) return false;
     if (!reader.marker) reader.seekMarker();
     const marker = reader.marker;
     reader.marker = 0;
     if (marker === 0xd9) return false;
     if (marker === 0x01 || (marker >= 0xd0 && marker <= 0xd7)) continue;
     if (marker === 0xda) return true;
-    const end = reader.at + ((bytes[reader.at] << 8) | bytes[reader.at + 1]);
-    if (!(end >= reader.at + 2) || end > bytes.length) throw damaged("the file ends before the picture does");
     const isTable = marker === 0xdb || marker === 0xc4 || marker === 0xdd;
+    if (!isTable && marker !== 0xdc && marker !== 0xfe && (marker < 0xe0 || marker > 0xef)) {
+      throw damaged(`the marker 0x${marker.toString(16)} is out of place`);
+    }
+    const end = reader.at + ((bytes[reader.at] << 8) | bytes[reader.at + 1]);
+    if (mayEnd && end > bytes.length) return false;
+    if (!(end >= reader.at + 2) || end > bytes.length) throw damaged("the file ends before the picture does");
     if (isTable) tables.read(marker, bytes.subarray(reader.at + 2, end));
-    else if (marker < 0xe0 && marker !== 0xdc) throw damaged(`the marker 0x${marker.toString(16)} is out of place`);
-    else if (marker >= 0xf0 && marker !== 0xfe) throw damaged(`the marker 0x${marker.toString(16)} is out of place`);
     reader.at = end;
   }
 }

@@ -69,7 +69,7 @@ export class Tables {
 
   /** @param {Uint8Array} body */
   readDivisors(body) {
-    for (let at = 0; at < body.length; ) {
+    for (let at = 0; at < body.length;) {
       const number = body[at] & 15;
       const wide = body[at++] >> 4 ? 2 : 1;
       if (number > 3 || at + 64 * wide > body.length) throw damaged("a table of divisors is wrong");
@@ -154,6 +154,7 @@ export function readHeader(bytes) {
   const tables = new Tables();
   const reader = new BitReader(bytes, 2);
   const found = { exif: [], xmp: [], profile: [], index: [], isGainMap: false, hasParts: false };
+  /** @type {Uint8Array} */
   let frame = new Uint8Array(0);
   let progressive = false;
   let adobe = -1;
@@ -306,7 +307,9 @@ function countOfIndex(index) {
  * @param {JpegHeader} header
  */
 export function hasAllScans(bytes, header) {
-  const missing = new Map(header.parts.map((part) => [part.id, new Set(ZIGZAG.subarray(0, 64).map((_, index) => index))]));
+  const missing = new Map(
+    header.parts.map((part) => [part.id, new Set(ZIGZAG.subarray(0, 64).map((_, index) => index))]),
+  );
   let at = header.scan;
   for (;;) {
     let length = (bytes[at] << 8) | bytes[at + 1];

@@ -6,7 +6,6 @@
 
 const work = new Int32Array(64);
 
-
 /**
  * @callback Transform
  * @param {Int16Array} block coefficients times their divisors, row by row, 64 from `from`

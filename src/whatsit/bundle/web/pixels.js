@@ -8,7 +8,7 @@ import { decodeByBrowser } from "./browser.js";
 import { transformOf } from "./colour.js";
 import { MAX_BYTES, PictureError, hasText } from "./errors.js";
 import { isOnItsSide, orientationOf, upright } from "./exif.js";
-import { forBrowser } from "./formats.js";
+import { forBrowser, isIcon, largestOf } from "./formats.js";
 import { decodeGif, isGif } from "./gif.js";
 import { checkJpeg, decodeJpeg } from "./jpeg.js";
 import { onWhite } from "./paper.js";
@@ -47,31 +47,34 @@ export async function pixelsOf(source, target) {
  */
 export function pixelsOfFrame({ data, width, height }, target) {
   checkTarget(target);
-  if (!width || !height || data.length !== width * height * 4) throw new PictureError("empty", "the frame has no pixels");
+  if (!width || !height || data.length !== width * height * 4)
+    throw new PictureError("empty", "the frame has no pixels");
   const picture = { width, height, channels: 3, data: onWhite(data) };
   return plain(stretch(picture, target.width, target.height, target.resize).data);
 }
 
 /** @param {Target} target */
 function checkTarget({ width, height, resize }) {
-  if (!(width >= 1 && height >= 1)) throw new RangeError(`a size must be two positive numbers, received ${width}, ${height}`);
-  if (!RULES.includes(resize)) throw new RangeError(`there is no rule '${resize}' for reading pictures; there are ${RULES}`);
+  if (!(width >= 1 && height >= 1))
+    throw new RangeError(`a size must be two positive numbers, received ${width}, ${height}`);
+  if (!RULES.includes(resize))
+    throw new RangeError(`there is no rule '${resize}' for reading pictures; there are ${RULES}`);
 }
 
-/** @param {Blob | ArrayBuffer | Uint8Array} source */
+/** @param {Blob | ArrayBuffer | Uint8Array} source perhaps of another window */
 async function bytesOf(source) {
-  const length = source instanceof Blob ? source.size : source.byteLength;
+  const length = "size" in source ? source.size : source.byteLength;
   if (!length) throw new PictureError("empty", "the file is empty (0 bytes)");
   if (length > MAX_BYTES) throw new PictureError("too-large", "the file has more than 256 MB, which is not read");
   if (source instanceof Uint8Array) return source;
-  return new Uint8Array(source instanceof Blob ? await source.arrayBuffer() : source);
+  return new Uint8Array("size" in source ? await source.arrayBuffer() : source);
 }
 
 /** @param {unknown} error what a decoder threw */
 function asPictureError(error) {
   if (error instanceof PictureError) return error;
   const name = error instanceof Error ? error.name : "";
-  if (name === "RangeError" && /alloc|length|memory|size/i.test(String(error))) {
+  if (/Range|Internal/.test(name) && /alloc|length|memory|size/i.test(String(error))) {
     return new PictureError("too-large", "the picture needs more memory than there is");
   }
   return new PictureError("damaged", `the picture is damaged or cut short: ${error}`);
@@ -84,10 +87,10 @@ function asPictureError(error) {
 async function read(bytes, { width, height, resize }) {
   const isFirst = resize === RULES[0];
   const { orientation, decode } = checked(bytes, !isFirst);
-  const sized = (/** @type {number} */ turned) => (isOnItsSide(turned) ? [height, width] : [width, height]);
-  const picture = await decode(...sized(orientation));
-  const turned = "isUpright" in picture && picture.isUpright ? 1 : orientation;
-  const [wide, high] = sized(turned);
+  const onItsSide = isOnItsSide(orientation);
+  const picture = await decode(onItsSide ? height : width, onItsSide ? width : height);
+  const turned = picture.isUpright ? 1 : orientation;
+  const [wide, high] = isOnItsSide(turned) ? [height, width] : [width, height];
   const transform = isFirst || !picture.profile ? null : transformOf(picture.profile, picture.kind);
   const small = stretch(transform ? picture : toRgb(picture), wide, high, resize);
   const data = transform ? transform(small.data) : small.data;
@@ -113,11 +116,13 @@ function checked(bytes, guess) {
   if (isGif(bytes)) return { orientation: 1, decode: () => decodeGif(bytes) };
   if (isBmp(bytes)) return { orientation: 1, decode: () => decodeBmp(bytes) };
   if (isPnm(bytes)) return { orientation: 1, decode: () => decodePnm(bytes, guess) };
-  if (!hasText(bytes, "ftyp", 4) && !hasText(bytes, "\0\0\x01\0") && mayBeTga(bytes)) {
+  const icon = isIcon(bytes) ? largestOf(bytes) : null;
+  if (icon && isPng(icon)) return checked(icon, guess);
+  if (!icon && !hasText(bytes, "ftyp", 4) && mayBeTga(bytes)) {
     return { orientation: 1, decode: () => decodeTga(bytes) };
   }
-  const { type, exif, xmp, profile } = forBrowser(bytes);
-  const decode = async () => ({ ...(await decodeByBrowser(bytes, type)), kind: "RGB", profile });
+  const { type, bytes: plainBytes, exif, xmp, profile } = forBrowser(icon || bytes);
+  const decode = async () => ({ ...(await decodeByBrowser(plainBytes, type)), kind: "RGB", profile });
   return { orientation: orientationOf(exif, xmp), decode };
 }
 

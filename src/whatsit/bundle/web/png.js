@@ -73,7 +73,7 @@ export function checkPng(bytes) {
   const found = { IHDR: null, PLTE: null, tRNS: null, eXIf: null, exif: null, xmp: null, profile: null };
   /** @type {Uint8Array[]} */
   const pixels = [];
-  for (let at = 8; at + 8 <= bytes.length; ) {
+  for (let at = 8; at + 8 <= bytes.length;) {
     const length = view.getUint32(at);
     const kind = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
     if (!/^[A-Za-z]{4}$/.test(kind) || kind === "IEND") break;
@@ -249,7 +249,9 @@ function unfilterPaeth(lines, at, end, up, step) {
     const above = lines[up];
     const corner = lines[up - step];
     const guess = left + above - corner;
-    const [far, near, diagonal] = [Math.abs(guess - left), Math.abs(guess - above), Math.abs(guess - corner)];
+    const far = Math.abs(guess - left);
+    const near = Math.abs(guess - above);
+    const diagonal = Math.abs(guess - corner);
     lines[at] += far <= near && far <= diagonal ? left : near <= diagonal ? above : corner;
   }
 }

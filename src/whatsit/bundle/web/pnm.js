@@ -71,10 +71,12 @@ function samplesOf(bytes, at, width, height, count, kind, most) {
   const samples = new Uint16Array(count);
   if (kind === "4") {
     for (let row = 0, to = 0; row < height; row++) {
-      for (let x = 0; x < width; x++, to++) samples[to] = 1 ^ ((bytes[at + row * line + (x >> 3)] >> (7 - (x & 7))) & 1);
+      for (let x = 0; x < width; x++, to++)
+        samples[to] = 1 ^ ((bytes[at + row * line + (x >> 3)] >> (7 - (x & 7))) & 1);
     }
   } else {
-    for (let to = 0; to < count; to++, at += wide) samples[to] = wide === 2 ? (bytes[at] << 8) | bytes[at + 1] : bytes[at];
+    for (let to = 0; to < count; to++, at += wide)
+      samples[to] = wide === 2 ? (bytes[at] << 8) | bytes[at + 1] : bytes[at];
   }
   return samples;
 }

@@ -51,7 +51,13 @@ export function weigh(have, want, newest) {
     bits = 0;
     while (bits < 21 && Math.floor(most * 2 ** (bits + 1) + 0.5) < 1 << 15) bits++;
   }
-  return { starts, counts, weights: Int32Array.from(raw, (weight) => Math.floor(weight * 2 ** bits + 0.5)), reach, bits };
+  return {
+    starts,
+    counts,
+    weights: Int32Array.from(raw, (weight) => Math.floor(weight * 2 ** bits + 0.5)),
+    reach,
+    bits,
+  };
 }
 
 /**

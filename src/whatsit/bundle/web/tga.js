@@ -32,7 +32,8 @@ export function decodeTga(bytes) {
   const count = width * height;
   const packed = bytes.subarray(start);
   const step = Math.max(1, depth >> 3);
-  const samples = bytes[2] & 8 ? unpacked(packed, count * step, step) : plain(packed, width, height, depth);
+  const samples =
+    bytes[2] & 8 ? unpacked(packed, count * step, width * step, step) : plain(packed, width, height, depth);
   const pixels = new Uint8ClampedArray(count * 4).fill(255);
   for (let at = 0; at < count; at++) {
     if (kind === 1) {
@@ -91,19 +92,21 @@ function plain(packed, width, height, depth) {
 }
 
 /**
- * Unpack runs of pixels.
+ * Unpack runs of pixels, which must not go on in the next row, and those that are as they are, which may.
  * @param {Uint8Array} packed
  * @param {number} length
+ * @param {number} line
  * @param {number} step
  */
-function unpacked(packed, length, step) {
+function unpacked(packed, length, line, step) {
   const out = new Uint8Array(length);
   let at = 0;
-  for (let to = 0; to < length; ) {
+  for (let to = 0; to < length;) {
     const head = packed[at++];
     const bytes = ((head & 127) + 1) * step;
     const taken = head & 128 ? step : Math.min(bytes, length - to);
     if (head === undefined || at + taken > packed.length) throw damaged("the file ends before the picture does");
+    if (head & 128 && (to % line) + bytes > line) throw damaged("a run of pixels is too long");
     const end = Math.min(to + bytes, length);
     for (let index = 0; to < end; index++, to++) out[to] = packed[at + (head & 128 ? index % step : index)];
     at += head & 128 ? step : bytes;
