@@ -116,6 +116,7 @@ def verify(
     Every runtime, exported file and entry point is tried; the exit code is 1 if one differs.
     """
     from whatsit.apps.entry_points import verify
+    from whatsit.evaluation.browser import PAGE_TOLERANCE
     from whatsit.evaluation.parity import TOLERANCE
 
     with TerminalReporter() as reporter:
@@ -139,7 +140,7 @@ def verify(
         out()
         out(
             f"{'PASS' if passed else 'FAIL'}: differences up to {TOLERANCE:g} are allowed; int8 must give the same labels, "
-            "but for one or 2 %"
+            f"but for one or 2 %; a page in a browser may differ by {PAGE_TOLERANCE:g} from its own graph"
         )
     if not passed:
         sys.exit(1)
