@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from whatsit.bundle import web_runtime as module
-from whatsit.bundle.web_runtime import BINARY, FILES, SCRIPT, RuntimeMissingError, web_runtime
+from whatsit.bundle.web_runtime import BINARY, PROCESSOR, SCRIPT, RuntimeMissingError, web_runtime
 from whatsit.errors import UsageError
 
 
@@ -27,7 +27,7 @@ def unpacked(folder: Path, files: dict[str, bytes]) -> Path:
     """The runtime as the npm package has it."""
     dist = folder / "package" / "dist"
     dist.mkdir(parents=True)
-    for name, data in zip(FILES, (files[SCRIPT], gzip.decompress(files[BINARY])), strict=True):
+    for name, data in zip(PROCESSOR, (files[SCRIPT], gzip.decompress(files[BINARY])), strict=True):
         (dist / name).write_bytes(data)
     return folder
 

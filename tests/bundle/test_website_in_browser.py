@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -227,6 +228,48 @@ def test_a_model_that_the_runtime_cannot_run_is_explained(website: Path, host, v
     (folder / "model.onnx").write_bytes(b"\x08\x09" + bytes(len(graph) - 2))
     with host(folder) as address:
         assert "The browser's runtime cannot run this model (" in failure(visit(address))
+
+
+def test_a_browser_that_computes_otherwise_is_not_trusted(website: Path, host, visit, tmp_path: Path) -> None:
+    folder = shutil.copytree(website, tmp_path / "web")
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    (folder / "about.json").write_text(json.dumps(about | {"probe": [1 - about["probe"][0]]}))
+    with host(folder) as address:
+        assert "(it gives other probabilities here)" in failure(visit(address))
+
+
+# In place of the runtime for graphics processors, whose imitation takes half a minute; it computes on the processor.
+GRAPHICS = """
+import * as ort from './ort.js';
+export const { env, Tensor } = ort;
+export const InferenceSession = { create: (graph) => ort.InferenceSession.create(graph, { executionProviders: ['wasm'] }) };
+"""
+ADAPTER = "Object.defineProperty(navigator, 'gpu', { value: { requestAdapter: async () => ({ info: {} }) } });"
+
+
+@pytest.mark.parametrize(
+    ("script", "probe", "used"),
+    [(GRAPHICS, 0.0, "webgpu"), (GRAPHICS, 0.005, "wasm"), ("throw new Error('no driver');", 0.0, "wasm")],
+    ids=["same", "other", "broken"],
+)
+def test_graphics_processors_are_used_where_they_give_the_same_answers(
+    website: Path, host, visit, tmp_path: Path, script: str, probe: float, used: str
+) -> None:
+    folder = shutil.copytree(website, tmp_path / "web")
+    worker = (folder / "worker.js").read_text(encoding="utf-8")
+    (folder / "worker.js").write_text(f"{ADAPTER}\n{worker}", encoding="utf-8")
+    (folder / "runtime" / "ort-webgpu.js").write_text(script)
+    shutil.copy(folder / "runtime" / "ort-wasm.bin", folder / "runtime" / "ort-webgpu.bin")
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    about["files"]["runtime/ort-webgpu.bin"] = about["files"]["runtime/ort-wasm.bin"]
+    about["probe"][0] += probe
+    (folder / "about.json").write_text(json.dumps(about))
+    with host(folder) as address:
+        page = visit(address)
+        assert page.evaluate("whatsit.model.runtime") == used
+        page.set_input_files("#files", [file()])
+        page.wait_for_selector(DONE)
+        assert page.inner_text(".label") == "disc"
 
 
 def test_a_page_opened_as_a_file_says_what_to_do(website: Path, visit) -> None:

@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from whatsit.bundle.companions import companions, fingerprint, preprocessing
 from whatsit.bundle.format import Bundle
-from whatsit.bundle.web_runtime import BINARY, PACKAGE, VERSION, web_runtime
+from whatsit.bundle.web_runtime import GPU_SCRIPT, PACKAGE, VERSION, web_runtime
+from whatsit.engines import open_engine
 from whatsit.errors import BundleError, ModelError, UsageError, suggest
 from whatsit.graph.check import output_names
 from whatsit.graph.formats import WEB
@@ -33,6 +36,7 @@ MOST_SINGLE = 25  # MB of a graph within a single file, which a browser holds th
 _STATIC = Path(__file__).parent / "web"
 _FONTS = Path(__file__).parent.parent / "fonts"
 _RUNTIME = "runtime"
+# What the page itself never asks for, or can do without.
 _NOT_OFFLINE = (
     "examples/",
     "README.txt",
@@ -40,6 +44,8 @@ _NOT_OFFLINE = (
     "whatsit.d.ts",
     "sw.js",
 )  # what the page itself never asks for
+_NO_MODULES = ("boot.js", "sw.js", f"{_RUNTIME}/{GPU_SCRIPT}")  # that the page starts with
+_PROBE = 16  # classes whose probabilities a page knows of a drawn picture
 _BASE = re.compile(r"/(?:[A-Za-z0-9._~-]+/)*")
 _INLINE = re.compile(r'\s*<script type="application/octet-stream" data-file="([\w./-]+)">([A-Za-z0-9+/=]*)</script>')
 
@@ -49,17 +55,21 @@ class WebOptions:
     """What `whatsit export --format web` can be told.
 
     `precision` is that of the weights, one of `PRECISIONS`; `runtime` a folder with the npm package, where there is no network;
-    `base_path` the path of the page on its site, such as `/shop/`, for hosts that also show it without the last slash.
+    `base_path` the path of the page on its site, such as `/shop/`, for hosts that also show it without the last slash. `webgpu`
+    adds the runtime for graphics processors, which a page uses where it gives the same answers.
     """
 
     precision: str = "float16"
     runtime: Path | None = None
     base_path: str | None = None
     single_file: bool = False
+    webgpu: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise UsageError(f"unknown precision '{self.precision}'{suggest(self.precision, PRECISIONS)}")
+        if self.webgpu and self.single_file:
+            raise UsageError("--webgpu is for a folder, not for --single-file")
         if self.base_path is not None:
             path = f"/{self.base_path.strip('/')}/".replace("//", "/")
             if not _BASE.fullmatch(path) or {".", ".."} & {*path.split("/")}:
@@ -82,7 +92,7 @@ class WebOptions:
 
 
 def web_options(
-    formats: str, *, precision: str | None, runtime: Path | None, base_path: str | None, single_file: bool
+    formats: str, *, precision: str | None, runtime: Path | None, base_path: str | None, single_file: bool, webgpu: bool
 ) -> WebOptions:
     """Return the options given by a user.
 
@@ -93,6 +103,7 @@ def web_options(
         "runtime": runtime,
         "base_path": base_path,
         "single_file": single_file or None,
+        "webgpu": webgpu or None,
     }
     given = {name: value for name, value in given.items() if value is not None}
     if given and WEB not in [name.strip() for name in formats.split(",")]:
@@ -123,16 +134,16 @@ def write_website(
     graph = (folder / GRAPH).read_bytes()
     options.require_room(len(graph))
     files = {name: data.read_bytes() for name, data in _static_files().items()}
-    files |= {f"{_RUNTIME}/{name}": data for name, data in web_runtime(options.runtime).items()}
+    files |= {f"{_RUNTIME}/{name}": data for name, data in web_runtime(options.runtime, webgpu=options.webgpu).items()}
     files |= {name: text.encode() for name, text in companions(bundle).items()}
     files["Sarabun.ttf"] = (_FONTS / "Sarabun-Regular.ttf").read_bytes()
     files["NOTICES.txt"] = files["NOTICES.txt"].replace(b"{{font}}", (_FONTS / "OFL.txt").read_bytes())
     about = _about(bundle, graph, options, name, gate)
-    sizes = {GRAPH: len(graph), f"{_RUNTIME}/{BINARY}": len(files[f"{_RUNTIME}/{BINARY}"])}
+    sizes = {GRAPH: len(graph)} | {name: len(data) for name, data in files.items() if name.endswith(".bin")}
     files[ABOUT] = json.dumps(about | {"files": sizes}, ensure_ascii=False, indent=1).encode()
     base = options.base_path
     files[PAGE] = _page(files[PAGE].decode(), name, base).encode()
-    scripts = json.dumps(sorted(name for name in files if name.endswith(".js") and name not in ("boot.js", "sw.js")))
+    scripts = json.dumps(sorted(name for name in files if name.endswith(".js") and name not in _NO_MODULES))
     files["boot.js"] = files["boot.js"].replace(b'"{{scripts}}"', scripts.encode())
     files["manifest.webmanifest"] = _manifest(files["manifest.webmanifest"], name, base)
     files["sw.js"] = _service_worker(files["sw.js"].decode(), {**files, GRAPH: graph}).encode()
@@ -190,6 +201,7 @@ def _about(
         "size": preprocessing(bundle)["size"],
         "resize": bundle.input.resize,
         "outputs": list(output_names(graph)),
+        "probe": _probe(bundle, graph),
         "unknown": bundle.unknown and {"threshold": bundle.unknown.threshold, "accepts": bundle.unknown.accepts},
         "precision": options.precision,
         "test": test,
@@ -199,6 +211,15 @@ def _about(
         "whatsit": __version__,
         "runtime": f"{PACKAGE} {VERSION}",
     }
+
+
+def _probe(bundle: Bundle, graph: bytes) -> list[float]:
+    """Return what the graph gives for a drawn picture: a page compares before it trusts a browser."""
+    places = np.arange(bundle.input.height * bundle.input.width * 3, dtype=np.int64)
+    pixels = ((places * 7919 + (places >> 8) * 104729) % 256).astype(np.uint8)
+    engine = open_engine(graph, ["probabilities"], runtime="onnxruntime")
+    [probabilities] = engine.run(pixels.reshape(1, bundle.input.height, bundle.input.width, 3))
+    return [float(value) for value in probabilities[0, :_PROBE]]
 
 
 def _page(text: str, name: str, base: str | None) -> str:

@@ -48,6 +48,9 @@ def export(
         Path | None,
         typer.Option(metavar="DIR", help="Of web: the unpacked npm package, without a network."),
     ] = None,
+    webgpu: Annotated[
+        bool, typer.Option("--webgpu", help="Of web: also the runtime for graphics processors, 7 MB more.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the model for other tools, for phones, or as a web page.
@@ -58,7 +61,9 @@ def export(
     from whatsit.evaluation.exported import why_rejected
     from whatsit.verbs.export import export
 
-    web = web_options(formats, precision=precision, runtime=runtime, base_path=base_path, single_file=single_file)
+    web = web_options(
+        formats, precision=precision, runtime=runtime, base_path=base_path, single_file=single_file, webgpu=webgpu
+    )
     with TerminalReporter() as reporter:
         exported = export(model, formats, out=out_, data=data, web=web, reporter=reporter)
     rejected = [one for one in exported if one.rejected]

@@ -75,7 +75,7 @@ async function answer(model, text, video, isOpen) {
     byId('live-rate').dataset.rate = rate.toFixed(2);
     label.textContent = found.unknown ? text('unknown') : found.label;
     sure.textContent = found.unknown ? '' : text('sure', { share: percent(found.probability) });
-    byId('live-bars').replaceChildren(barsOf(found.top.slice(0, 3)));
+    byId('live-bars').replaceChildren(barsOf(found.top.slice(0, 3), found.unknown));
   }
 }
 

@@ -98,7 +98,7 @@ function fill({ card, picture, answer, name, drawn, found, milliseconds }) {
     if (found.top.length > FEW) buttons.append(more);
     answer.replaceChildren(
       headingOf(found),
-      barsOf(found.top.slice(0, expanded ? undefined : FEW), text),
+      barsOf(found.top.slice(0, expanded ? undefined : FEW), found.unknown),
       ...(buttons.children.length ? [buttons] : []),
       ...(note ? [create('p', 'small-print', note)] : []),
       footer,
@@ -116,9 +116,9 @@ function headingOf(found) {
   return heading;
 }
 
-/** Bars of probabilities. */
-export function barsOf(top) {
-  const bars = create('div', 'bars');
+/** Bars of probabilities, faint where none of them counts. */
+export function barsOf(top, faint = false) {
+  const bars = create('div', faint ? 'bars faint' : 'bars');
   for (const { label, probability } of top) {
     const bar = create('div', 'bar');
     const track = create('i');

@@ -23,7 +23,7 @@ export async function load(site, { onProgress } = {}) {
   const worker = start(find('worker.js'));
   const model = new Model(about, worker, onProgress);
   try {
-    const files = { graph: find('model.onnx'), runtime: find('runtime/ort-wasm.bin') };
+    const files = Object.fromEntries(Object.keys(about.files).map((name) => [name, find(name)]));
     Object.assign(model, await model.ask({ task: 'open', about, files }));
     return model;
   } catch (error) {
@@ -55,7 +55,7 @@ async function readAbout(address) {
 function start(address) {
   if (address.startsWith('blob:')) return new Worker(address);
   if (new URL(address).origin === location.origin) return new Worker(address, { type: 'module' });
-  // No worker starts from another site, but one of this site may import it.
+  // No worker starts from another site, but may import from it.
   const text = `const early = []; self.onmessage = (event) => early.push(event);
     import(${JSON.stringify(address)}).then(() => early.forEach((event) => self.onmessage(event)), (error) => setTimeout(() => { throw error; }));`;
   return new Worker(URL.createObjectURL(new Blob([text], { type: 'text/javascript' })));
