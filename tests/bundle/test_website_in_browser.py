@@ -20,6 +20,7 @@ from whatsit.bundle.website import WebOptions
 from whatsit.evaluation.browser import check_website
 from whatsit.evaluation.parity import make_proof
 from whatsit.runtime.explain import Explainer
+from whatsit.runtime.occlusion import occlusion_maps
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -120,6 +121,36 @@ def test_the_page_shows_where_the_evidence_lies(website: Path, host, visit, base
         page.get_by_role("button", name="Show where it looked").click()
         page.get_by_role("button", name="Show the picture").wait_for()
         assert "there lies the evidence for disc" in page.inner_text(".result")
+
+
+def test_networks_without_a_map_are_explained_by_hiding_parts(website: Path, host, visit) -> None:
+    """By logits that are easy to compute in both languages: sums of each colour in a row of the picture's thirds."""
+    picture = shapes("disc", 7)
+
+    def logits_of(pixels: np.ndarray) -> np.ndarray:
+        return np.stack([pixels[:, 10 * k : 10 * k + 10, :, k].mean(axis=(1, 2)) / 20 for k in range(3)], 1).astype(
+            np.float32
+        )
+
+    wanted = occlusion_maps(logits_of, picture[None], [int(logits_of(picture[None]).argmax())])[0]
+    with host(website) as address:
+        found = visit(address).evaluate(
+            """async (bytes) => {
+                const { evidenceOf } = await import(new URL('evidence.js', document.baseURI).href);
+                const logitsOf = async (pixels) => Float32Array.from({ length: 3 * pixels.length / 3072 }, (_, i) => {
+                    const [n, k] = [Math.floor(i / 3), i % 3];
+                    let sum = 0;
+                    for (let place = 320 * k; place < 320 * k + 320; place += 1) sum += pixels[3072 * n + 3 * place + k];
+                    return sum / 320 / 20;
+                });
+                const pixels = Uint8Array.from(bytes);
+                const probabilities = await logitsOf(pixels);
+                const size = { width: 32, height: 32 };
+                return [...(await evidenceOf({ outputs: {}, probabilities, pixels, logitsOf, ...size })).values];
+            }""",
+            picture.ravel().tolist(),
+        )
+    assert np.array(found).reshape(8, 8) == pytest.approx(wanted / wanted.max(), abs=1e-3)
 
 
 def test_the_page_says_how_good_the_model_is_in_two_languages(website: Path, host, visit) -> None:

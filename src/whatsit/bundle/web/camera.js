@@ -61,9 +61,10 @@ export async function openCamera({ model, text, take }) {
 
 async function answer(model, text, video, isOpen) {
   const times = [];
+  const nextFrame = framesOf(video, isOpen);
   const [label, sure] = byId('live-answer').children;
   while (isOpen()) {
-    await nextFrame(video);
+    await nextFrame();
     if (!isOpen()) return;
     const found = await model.predict(video);
     if (!isOpen()) return;
@@ -79,10 +80,22 @@ async function answer(model, text, video, isOpen) {
   }
 }
 
-/** Wait until there is a picture that has not been seen yet. */
-function nextFrame(video) {
-  if (video.requestVideoFrameCallback && document.visibilityState === 'visible') return new Promise((resolve) => { video.requestVideoFrameCallback(resolve); });
-  return new Promise((resolve) => { setTimeout(resolve, 30); });
+/** Return a function that waits until the video shows a picture that has not been taken yet. */
+function framesOf(video, isOpen) {
+  if (!video.requestVideoFrameCallback) return () => new Promise((resolve) => { setTimeout(resolve, 30); });
+  let fresh = false;
+  let wake = () => {};
+  const note = () => {
+    fresh = true;
+    wake();
+    if (isOpen()) video.requestVideoFrameCallback(note);
+  };
+  video.requestVideoFrameCallback(note);
+  return async () => {
+    // Hidden pages are shown no frames: they look again each second, so that closing the camera ends the wait.
+    while (!fresh && isOpen()) await new Promise((resolve) => { wake = resolve; setTimeout(resolve, 1000); });
+    fresh = false;
+  };
 }
 
 function streamOf(facingMode) {
