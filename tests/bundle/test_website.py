@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -9,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import whatsit
 from tests.command import whatsit as command
+from tests.conftest import Listener
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.website import WebOptions, read_website
 from whatsit.engines.exported import open_exported
 from whatsit.errors import BundleError, ModelError, UsageError
-from whatsit.evaluation.parity import reference_pixels
+from whatsit.evaluation.browser import check_website
+from whatsit.evaluation.parity import make_proof, reference_pixels
+from whatsit.verbs.verify import verify
 
 WEB = Path(__file__).parent.parent.parent / "src" / "whatsit" / "bundle" / "web"
 IMPORT = re.compile(r"""^(?:import|export)\b[^'"]*?from\s*['"](\./[\w./-]+)['"]""", re.MULTILINE)
@@ -142,3 +147,35 @@ def test_no_script_sets_html() -> None:
         for path in scripts
         if re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write", path.read_text("utf-8"))
     ] == []
+
+
+@pytest.mark.parametrize("missing", ["chromium", "playwright"])
+def test_without_a_browser_the_page_is_not_verified_and_a_line_says_why(
+    website: Path, baseline_run, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    if missing == "chromium":
+        pytest.importorskip("playwright")
+        monkeypatch.setattr("whatsit.evaluation.browser.find_chromium", lambda: None)
+    else:
+        find = importlib.util.find_spec
+        monkeypatch.setattr(
+            "importlib.util.find_spec", lambda name, *more: None if name == "playwright" else find(name, *more)
+        )
+    listener = Listener()
+    results = verify(baseline_run.model, exports=website.parent, reporter=listener)
+    assert [result.way for result in results if "web" in result.way] == ["web/model.onnx"]
+    assert all(result.passed for result in results)
+    [warning] = [text for text in listener.warned if "was not verified" in text]
+    assert ("apt-get install chromium" if missing == "chromium" else "pip install 'whatsit[browser]'") in warning
+
+
+def test_a_page_that_gives_other_answers_fails(baseline_run, runtime: Any, tmp_path: Path) -> None:
+    """As after somebody changed the graph of a page that is online."""
+    [exported] = whatsit.export(baseline_run.model, "web", out=tmp_path, web=WebOptions(precision="float32"))
+    graph = onnx.load(exported.path / "model.onnx")
+    weights = max(graph.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    values = onnx.numpy_helper.to_array(weights)
+    weights.CopyFrom(onnx.numpy_helper.from_array(values[..., ::-1].copy(), weights.name))
+    (exported.path / "model.onnx").write_bytes(graph.SerializeToString())
+    found = next(check_website(exported.path / "model.onnx", make_proof(read_bundle(baseline_run.model)), Listener()))
+    assert not found.passed

@@ -312,6 +312,7 @@ def test_a_page_opened_as_a_file_says_what_to_do(website: Path, visit) -> None:
 def test_a_page_below_a_path_also_works_without_the_last_slash(
     baseline_run, runtime: Any, host, visit, tmp_path: Path
 ) -> None:
+    """As `/shop`, which is found beside `/shop/`."""
     options = WebOptions(precision="float32", base_path="/shop/")
     [exported] = whatsit.export(baseline_run.model, "web", out=tmp_path, web=options)
     shutil.copy(exported.path / "index.html", exported.path / "elsewhere.html")

@@ -210,11 +210,12 @@ def _about(
         "model": fingerprint(bundle),
         "whatsit": __version__,
         "runtime": f"{PACKAGE} {VERSION}",
+        "base_path": options.base_path,
     }
 
 
 def _probe(bundle: Bundle, graph: bytes) -> list[float]:
-    """Return what the graph gives for a drawn picture: a page compares before it trusts a browser."""
+    """Return the probabilities of a drawn picture, by which a page tests a browser."""
     places = np.arange(bundle.input.height * bundle.input.width * 3, dtype=np.int64)
     pixels = ((places * 7919 + (places >> 8) * 104729) % 256).astype(np.uint8)
     engine = open_engine(graph, ["probabilities"], runtime="onnxruntime")

@@ -131,11 +131,12 @@ def open_page(page: Path) -> Iterator[tuple[Page, list[str]]]:
     Raises:
         NoBrowserError: playwright or Chromium is missing. ModelError: the page does not start; the message is its own.
     """
-    with _browser() as browser, _address_of(page) as address:
+    about, _ = read_website(page)
+    with _browser() as browser, _address_of(page, str(about.get("base_path") or "/")) as address:
         context = browser.new_context(locale="en-US")
         opened = context.new_page()
         foreign: list[str] = []
-        own = (address.rsplit("/", 1)[0], "blob:", "data:")
+        own = (address.removesuffix("index.html"), "blob:", "data:")
         context.on("request", lambda request: None if request.url.startswith(own) else foreign.append(request.url))
         opened.goto(address)
         opened.wait_for_selector("html[data-ready], #failure:not([hidden])", timeout=1000 * _SECONDS, state="attached")
@@ -170,21 +171,31 @@ def _browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def _address_of(page: Path) -> Iterator[str]:
+def _address_of(page: Path, base_path: str) -> Iterator[str]:
     if page.suffix == ".html":
         yield page.absolute().as_uri()
         return
-    handler = functools.partial(_Quiet, directory=str(page.parent))
+    handler = functools.partial(_Files, directory=str(page.parent), base_path=base_path)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/index.html"
+            yield f"http://127.0.0.1:{server.server_port}{base_path}index.html"
         finally:
             server.shutdown()
             thread.join()
 
 
-class _Quiet(SimpleHTTPRequestHandler):
+class _Files(SimpleHTTPRequestHandler):
+    """Serve a folder below a path, and say nothing."""
+
+    def __init__(self, *args: Any, base_path: str, **options: Any) -> None:
+        self._below = base_path
+        super().__init__(*args, **options)
+
+    def translate_path(self, path: str) -> str:
+        """Return the file of an address."""
+        return super().translate_path("/" + path.removeprefix(self._below))
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
         """Say nothing."""
