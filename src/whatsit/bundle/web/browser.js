@@ -1,6 +1,6 @@
 // Formats that are left to the browser's own decoders: WebP, AVIF, icons, HEIC where it has one.
 
-import { PictureError, requireFewPixels } from "./errors.js";
+import { PictureError, damaged, requireFewPixels } from "./errors.js";
 
 // Neither changed by a colour profile, nor multiplied by their opacity; but upright.
 const OPTIONS = { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image" };
@@ -13,12 +13,14 @@ const OPTIONS = { colorSpaceConversion: "none", premultiplyAlpha: "none", imageO
  *   where the browser turns it
  */
 export async function decodeByBrowser(bytes, type) {
-  const words = `this browser cannot read ${type.replace("image/", "").toUpperCase()} pictures, or the picture is damaged`;
+  const name = type.replace(/image\/(x-)?/, "").toUpperCase();
+  const words = `this browser cannot read this ${name} picture: it does not know them, or the picture is damaged`;
   const cannot = new PictureError("format", `${words}; save the picture as JPEG or PNG`);
   if (typeof createImageBitmap !== "function") throw cannot;
   const blob = new Blob([/** @type {any} */ (bytes)], { type });
   const isUpright = type !== "image/webp"; // of which nothing is left that says how it is turned
   const bitmap = (await tried(blob, OPTIONS)) || (await tried(blob, {})); // for browsers that do not know the options
+  if (!bitmap && type === "image/webp") throw damaged("the browser cannot decode it"); // which every browser knows
   if (!bitmap) throw cannot;
   const { width, height } = bitmap;
   try {

@@ -1,6 +1,15 @@
 // What a file is, by its first bytes; and what the browser's own decoders need to be told or asked of.
 
-import { PictureError, damaged, hasText, requireFewPixels, unsupported } from "./errors.js";
+import { hasText } from "./bytes.js";
+import { PictureError, damaged, requireFewPixels, unsupported } from "./errors.js";
+
+// What some browsers read.
+const SOME = [
+  ["image/tiff", "II*\0"],
+  ["image/tiff", "MM\0*"],
+  ["image/jp2", "\0\0\0\x0cjP  "],
+  ["image/x-icon", "\0\0\x01\0"],
+];
 
 const OUTSIDE = [
   ["a PDF document", 0, "%PDF"],
@@ -14,10 +23,6 @@ const OUTSIDE = [
   ["a video", 0, "\x1aE\xdf\xa3"],
   ["a video", 8, "AVI "],
   ["a zip archive or an office document", 0, "PK\x03\x04"],
-  ["a TIFF picture", 0, "II*\0"],
-  ["a TIFF picture", 0, "MM\0*"],
-  ["a JPEG 2000 picture", 0, "\0\0\0\x0cjP  "],
-  ["a JPEG 2000 picture", 0, "\xff\x4f\xff\x51"],
 ];
 
 /**
@@ -39,7 +44,8 @@ export function forBrowser(bytes) {
   const none = { exif: null, xmp: null, profile: null };
   if (hasText(bytes, "RIFF") && hasText(bytes, "WEBP", 8)) return { type: "image/webp", ...partsOfWebp(bytes) };
   if (hasText(bytes, "ftyp", 4)) return { type: boxType(bytes), bytes, ...none, ...partsOfBoxes(bytes) };
-  if (isIcon(bytes)) return { type: "image/x-icon", bytes, ...none };
+  const some = SOME.find(([, start]) => hasText(bytes, start));
+  if (some) return { type: some[0], bytes, ...none };
   for (const [what, at, start] of OUTSIDE) {
     if (hasText(bytes, /** @type {string} */ (start), Number(at))) {
       throw new PictureError("format", `this is ${what}, which is not read here; save the picture as JPEG or PNG`);

@@ -105,7 +105,7 @@ export class Profile {
     const at = this.place(tag);
     const kind = this.word(at);
     if (kind === "mft1" || kind === "mft2") return this.oldTable(at, kind === "mft1" ? 1 : 2);
-    if (kind === "mAB ") return this.newTable(at);
+    if (kind === "mAB " || kind === "mBA ") return this.newTable(at, kind === "mBA ");
     throw new RangeError("an unknown table");
   }
 
@@ -141,43 +141,62 @@ export class Profile {
 
   /**
    * @param {number} at
+   * @param {boolean} isBack from XYZ or Lab to a device
    * @returns {Convert}
    */
-  newTable(at) {
+  newTable(at, isBack) {
     const [ins, outs] = this.bytes.subarray(at + 8, at + 10);
     const [bAt, matrixAt, mAt, gridAt, aAt] = [12, 16, 20, 24, 28].map((offset) => this.view.getUint32(at + offset));
-    const curves = (/** @type {number} */ offset, /** @type {number} */ count) => {
-      let place = at + offset;
-      return Array.from({ length: count }, () => {
-        const { curve, end } = this.curveAt(place);
-        place = (end + 3) & ~3;
-        return curve;
-      });
-    };
+    const [device, connected] = isBack ? [outs, ins] : [ins, outs];
     /** @type {Convert[]} */
     const steps = [];
-    const bend = (/** @type {Curve[]} */ by) => steps.push((colour) => colour.map((level, index) => by[index](level)));
-    if (aAt) bend(curves(aAt, ins));
-    if (gridAt) {
-      const points = [...this.bytes.subarray(at + gridAt, at + gridAt + ins)];
-      const size = this.bytes[at + gridAt + 16];
-      const count = points.reduce((product, each) => product * each, outs);
-      const grid = new Grid(points, outs, this.numbers(at + gridAt + 20, count, size));
-      steps.push((colour) => grid.at(colour));
-    }
-    if (mAt) bend(curves(mAt, outs));
-    if (matrixAt) {
-      const numbers = Array.from({ length: 12 }, (_, index) => this.fixed(at + matrixAt + 4 * index));
-      steps.push((colour) => multiplied(numbers, colour).map((sum, index) => sum + numbers[9 + index]));
-    }
-    if (bAt) bend(curves(bAt, outs));
+    if (aAt) steps.push(this.curvesAt(at + aAt, device));
+    if (gridAt) steps.push(this.gridAt(at + gridAt, ins, outs));
+    if (mAt) steps.push(this.curvesAt(at + mAt, connected));
+    if (matrixAt) steps.push(this.matrixAt(at + matrixAt));
+    if (bAt) steps.push(this.curvesAt(at + bAt, connected));
+    if (isBack) steps.reverse();
     const isLab = this.isLab;
-    return (colour) =>
-      toXyz(
-        steps.reduce((found, step) => step(found), colour),
-        isLab,
-        1,
-      );
+    return (colour) => {
+      const found = steps.reduce((passed, step) => step(passed), colour);
+      return isBack ? found : toXyz(found, isLab, 1);
+    };
+  }
+
+  /**
+   * @param {number} at
+   * @param {number} count
+   * @returns {Convert}
+   */
+  curvesAt(at, count) {
+    const curves = Array.from({ length: count }, () => {
+      const { curve, end } = this.curveAt(at);
+      at = (end + 3) & ~3;
+      return curve;
+    });
+    return (colour) => colour.map((level, index) => curves[index](level));
+  }
+
+  /**
+   * @param {number} at
+   * @param {number} ins
+   * @param {number} outs
+   * @returns {Convert}
+   */
+  gridAt(at, ins, outs) {
+    const points = [...this.bytes.subarray(at, at + ins)];
+    const count = points.reduce((product, each) => product * each, outs);
+    const grid = new Grid(points, outs, this.numbers(at + 20, count, this.bytes[at + 16]));
+    return (colour) => grid.at(colour);
+  }
+
+  /**
+   * @param {number} at
+   * @returns {Convert}
+   */
+  matrixAt(at) {
+    const numbers = Array.from({ length: 12 }, (_, index) => this.fixed(at + 4 * index));
+    return (colour) => multiplied(numbers, colour).map((sum, index) => sum + numbers[9 + index]);
   }
 }
 

@@ -6,7 +6,8 @@
 import { decodeBmp, isBmp } from "./bmp.js";
 import { decodeByBrowser } from "./browser.js";
 import { transformOf } from "./colour.js";
-import { MAX_BYTES, PictureError, hasText } from "./errors.js";
+import { hasText } from "./bytes.js";
+import { MAX_BYTES, PictureError } from "./errors.js";
 import { isOnItsSide, orientationOf, upright } from "./exif.js";
 import { forBrowser, isIcon, largestOf } from "./formats.js";
 import { decodeGif, isGif } from "./gif.js";
