@@ -1,4 +1,4 @@
-// Formats that are left to the browser's own decoders: WebP, AVIF, icons, HEIC where it has one.
+// Formats that are left to the browser's own decoders: WebP, AVIF; HEIC, TIFF and JPEG 2000 where it has one.
 
 import { PictureError, damaged, requireFewPixels } from "./errors.js";
 
