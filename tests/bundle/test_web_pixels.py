@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 WEB = Path(whatsit.bundle.__file__).parent / "web"
 HOST = "http://pixels.test/"
-OWN = ("jpg", "png", "gif", "bmp", "ppm", "pgm", "pbm", "pfm", "tga")  # what is decoded without the browser: to the bit
+OWN = ("jpg", "png", "bmp", "ppm", "tga")  # what is decoded without the browser: to the bit
 WIDTH, HEIGHT = 57, 45
 ORIENTATION = 0x0112
 SAMPLINGS = (
@@ -306,11 +306,12 @@ def test_bitmaps_are_decoded_to_the_bit(page: Page) -> None:
     assert not differences(page, cases)
 
 
-def test_gifs_targas_and_portable_maps_are_decoded_to_the_bit(page: Page) -> None:
+def test_gifs_targas_icons_and_portable_maps_are_decoded_to_the_bit(page: Page) -> None:
     rng = np.random.default_rng(5)
     image, few = picture(), picture().quantize(100)
     clear = image.convert("RGBA")
     clear.putalpha(Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)))
+    icon = clear.resize((40, 40))
     numbers = rng.integers(0, 101, WIDTH * HEIGHT)
     files = {
         "gif": saved(few, "GIF"),
@@ -326,6 +327,10 @@ def test_gifs_targas_and_portable_maps_are_decoded_to_the_bit(page: Page) -> Non
         "pgm, deep": b"P5 57 45 1000\n" + (numbers * 10).astype(">u2").tobytes(),
         "ppm": saved(image, "PPM"),
         "ico": saved(picture(0, (64, 64)), "ICO", sizes=[(16, 16), (64, 64), (32, 32)]),
+        **{
+            f"ico, {mode} bitmap": saved(icon.convert(mode), "ICO", sizes=[(40, 40)], bitmap_format="bmp")
+            for mode in ("RGBA", "P", "L")
+        },
         "pfm": b"Pf\n57 45\n-1.0\n" + (numbers / 100).astype("<f4").tobytes(),
     }
     assert not differences(

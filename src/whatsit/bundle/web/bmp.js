@@ -1,6 +1,7 @@
 // BMP (Windows bitmaps), decoded to RGB as Pillow reads them.
 
-import { damaged, hasText, requireFewPixels, unsupported } from "./errors.js";
+import { hasText } from "./bytes.js";
+import { damaged, requireFewPixels, unsupported } from "./errors.js";
 import { onWhite } from "./paper.js";
 
 const MOST_SIDE = 65_535;

@@ -1,9 +1,11 @@
-// Formats that are left to the browser's own decoders: WebP, AVIF, icons, HEIC where it has one.
+// Formats that are left to the browser's own decoders: WebP, AVIF; HEIC, TIFF and JPEG 2000 where it has one.
 
-import { PictureError, requireFewPixels } from "./errors.js";
+import { PictureError, damaged, requireFewPixels } from "./errors.js";
 
 // Neither changed by a colour profile, nor multiplied by their opacity; but upright.
 const OPTIONS = { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image" };
+
+const BAND = 1 << 22; // pixels that are taken at once: phones have no large canvases
 
 /**
  * Decode a file by the browser, on white. Raises `PictureError`.
@@ -13,26 +15,31 @@ const OPTIONS = { colorSpaceConversion: "none", premultiplyAlpha: "none", imageO
  *   where the browser turns it
  */
 export async function decodeByBrowser(bytes, type) {
-  const words = `this browser cannot read ${type.replace("image/", "").toUpperCase()} pictures, or the picture is damaged`;
-  const cannot = new PictureError("format", `${words}; save the picture as JPEG or PNG`);
+  const name = type.replace(/image\/(x-)?/, "").toUpperCase();
+  const words = `this browser cannot read ${name} pictures, or this one is damaged; save it as JPEG or PNG`;
+  const cannot = new PictureError("format", words);
   if (typeof createImageBitmap !== "function") throw cannot;
   const blob = new Blob([/** @type {any} */ (bytes)], { type });
   const isUpright = type !== "image/webp"; // of which nothing is left that says how it is turned
   const bitmap = (await tried(blob, OPTIONS)) || (await tried(blob, {})); // for browsers that do not know the options
+  if (!bitmap && type === "image/webp") throw damaged("the browser cannot decode it"); // which every browser knows
   if (!bitmap) throw cannot;
   const { width, height } = bitmap;
   try {
     requireFewPixels(width, height);
-    const context = contextOf(width, height);
-    context.fillStyle = "white";
-    context.fillRect(0, 0, width, height);
-    context.drawImage(bitmap, 0, 0);
-    const rgba = context.getImageData(0, 0, width, height).data;
     const data = new Uint8Array(width * height * 3);
-    for (let from = 0, to = 0; to < data.length; from += 4, to += 3) {
-      data[to] = rgba[from];
-      data[to + 1] = rgba[from + 1];
-      data[to + 2] = rgba[from + 2];
+    const rows = Math.min(height, Math.max(1, Math.floor(BAND / width)));
+    const context = contextOf(width, rows);
+    context.fillStyle = "white";
+    for (let top = 0, to = 0; top < height; top += rows) {
+      context.fillRect(0, 0, width, rows);
+      context.drawImage(bitmap, 0, -top);
+      const rgba = context.getImageData(0, 0, width, Math.min(rows, height - top)).data;
+      for (let from = 0; from < rgba.length; from += 4, to += 3) {
+        data[to] = rgba[from];
+        data[to + 1] = rgba[from + 1];
+        data[to + 2] = rgba[from + 2];
+      }
     }
     return { width, height, channels: 3, data, isUpright };
   } finally {

@@ -1,7 +1,7 @@
 // Colours of a camera's, a screen's or a press's colour profile to sRGB, as whatsit converts them (src/whatsit/images/colour.py):
 // relative colorimetric with compensation of the black point, at the precision of LittleCMS, which does it there.
 
-import { hasText } from "./errors.js";
+import { hasText } from "./bytes.js";
 import { D50, Grid, Profile, lightnessOf, multiplied, tabulated, xyzOfLab } from "./icc.js";
 
 const MOST_BYTES = 1 << 22;
@@ -22,6 +22,23 @@ const ONE = 16384; // 14 bits after the point
 export function transformOf(bytes, kind) {
   if (bytes.length <= 128 || bytes.length > MOST_BYTES || !hasText(bytes, "acsp", 36)) return null;
   if (!hasText(bytes, SPACES[kind], 16)) return null;
+  if (last?.bytes.length !== bytes.length || !last.bytes.every((byte, at) => byte === bytes[at])) {
+    last = { bytes: bytes.slice(), transform: made(bytes, kind) };
+  }
+  return last.transform;
+}
+
+/**
+ * What was made last: pictures of a camera or a scanner have the same profile.
+ * @type {{ bytes: Uint8Array, transform: Transform | null } | null}
+ */
+let last = null;
+
+/**
+ * @param {Uint8Array} bytes
+ * @param {'RGB' | 'L' | 'CMYK'} kind
+ */
+function made(bytes, kind) {
   try {
     const profile = new Profile(bytes);
     if (kind === "CMYK") return ofPress(profile);
@@ -287,7 +304,7 @@ const PERCEPTUAL_BLACK = [0.00336, 0.0034731, 0.00287];
  * @param {Profile} profile
  */
 function pressBlack(profile) {
-  if (!profile.tags.has("B2A0")) return null;
+  if (!profile.tags.has("B2A0") || !/^(mft[12]|mBA )$/.test(profile.word(profile.place("B2A0")))) return null;
   const black = profile.version >= 4 ? PERCEPTUAL_BLACK : [0, 0, 0];
   if (!profile.isLab) return profile.table("B2A0")(black.map((level) => level / (1 + 32767 / 32768)));
   const isOld = profile.word(profile.place("B2A0")) === "mft2"; // with its own way of writing Lab

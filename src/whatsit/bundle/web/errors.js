@@ -43,17 +43,3 @@ export function requireFewPixels(width, height) {
     );
   }
 }
-
-/**
- * Return whether text stands at a place in bytes.
- * @param {Uint8Array} bytes
- * @param {string} text ASCII
- * @param {number} at
- */
-export function hasText(bytes, text, at = 0) {
-  if (at + text.length > bytes.length) return false;
-  for (let index = 0; index < text.length; index++) {
-    if (bytes[at + index] !== text.charCodeAt(index)) return false;
-  }
-  return true;
-}

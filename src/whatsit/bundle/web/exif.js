@@ -1,6 +1,6 @@
 // How a picture is turned, by its EXIF or XMP (CIPA DC-008, tag 0x0112).
 
-import { hasText } from "./errors.js";
+import { hasText } from "./bytes.js";
 
 const TAG = 0x0112;
 const MARKS = ["II*\0", "MM\0*", "II\0*", "MM*\0"];

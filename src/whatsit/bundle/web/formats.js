@@ -1,6 +1,14 @@
 // What a file is, by its first bytes; and what the browser's own decoders need to be told or asked of.
 
-import { PictureError, damaged, hasText, requireFewPixels, unsupported } from "./errors.js";
+import { hasText } from "./bytes.js";
+import { PictureError, damaged, requireFewPixels } from "./errors.js";
+
+// What some browsers read.
+const SOME = [
+  ["image/tiff", "II*\0"],
+  ["image/tiff", "MM\0*"],
+  ["image/jp2", "\0\0\0\x0cjP  "],
+];
 
 const OUTSIDE = [
   ["a PDF document", 0, "%PDF"],
@@ -14,10 +22,6 @@ const OUTSIDE = [
   ["a video", 0, "\x1aE\xdf\xa3"],
   ["a video", 8, "AVI "],
   ["a zip archive or an office document", 0, "PK\x03\x04"],
-  ["a TIFF picture", 0, "II*\0"],
-  ["a TIFF picture", 0, "MM\0*"],
-  ["a JPEG 2000 picture", 0, "\0\0\0\x0cjP  "],
-  ["a JPEG 2000 picture", 0, "\xff\x4f\xff\x51"],
 ];
 
 /**
@@ -39,7 +43,8 @@ export function forBrowser(bytes) {
   const none = { exif: null, xmp: null, profile: null };
   if (hasText(bytes, "RIFF") && hasText(bytes, "WEBP", 8)) return { type: "image/webp", ...partsOfWebp(bytes) };
   if (hasText(bytes, "ftyp", 4)) return { type: boxType(bytes), bytes, ...none, ...partsOfBoxes(bytes) };
-  if (isIcon(bytes)) return { type: "image/x-icon", bytes, ...none };
+  const some = SOME.find(([, start]) => hasText(bytes, start));
+  if (some) return { type: some[0], bytes, ...none };
   for (const [what, at, start] of OUTSIDE) {
     if (hasText(bytes, /** @type {string} */ (start), Number(at))) {
       throw new PictureError("format", `this is ${what}, which is not read here; save the picture as JPEG or PNG`);
@@ -49,40 +54,6 @@ export function forBrowser(bytes) {
     "format",
     "the file is not a picture in a format that is read here, such as JPEG, PNG or WebP",
   );
-}
-
-/** @param {Uint8Array} bytes */
-export function isIcon(bytes) {
-  return hasText(bytes, "\0\0\x01\0");
-}
-
-/**
- * Return the largest picture of an icon: a PNG, or a bitmap as an icon of its own. Raises `PictureError`.
- * @param {Uint8Array} bytes
- */
-export function largestOf(bytes) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const count = bytes.length < 6 ? 0 : view.getUint16(4, true);
-  if (count < 1 || count > 256 || bytes.length < 6 + 16 * count) throw damaged("its list of pictures is incomplete");
-  let [best, most] = [6, -1];
-  for (let at = 6; at < 6 + 16 * count; at += 16) {
-    const size = (bytes[at] || 256) * (bytes[at + 1] || 256) * 256 + bytes[at + 6];
-    if (size > most) [best, most] = [at, size];
-  }
-  const [length, start] = [view.getUint32(best + 8, true), view.getUint32(best + 12, true)];
-  const body = bytes.subarray(start, start + length);
-  if (body.length < Math.max(length, 40)) throw damaged("its largest picture is incomplete");
-  if (hasText(body, "\x89PNG\r\n\x1a\n")) return body;
-  const head = new DataView(body.buffer, body.byteOffset, 40);
-  const [width, height, bits] = [head.getInt32(4, true), head.getInt32(8, true), head.getUint16(14, true)];
-  const isUsual = head.getUint32(0, true) === 40 && [1, 4, 8, 16, 24, 32].includes(bits) && !head.getUint32(16, true);
-  if (!isUsual || width < 1 || width > 1024 || height < 1 || height > 2048) {
-    throw unsupported(`an icon of ${width} x ${height / 2} pixels with ${bits} bits`);
-  }
-  const alone = new Uint8Array(22 + length);
-  alone.set([0, 0, 1, 0, 1, 0, ...bytes.subarray(best, best + 12), 22]);
-  alone.set(body, 22);
-  return alone;
 }
 
 /**

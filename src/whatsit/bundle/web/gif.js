@@ -1,6 +1,7 @@
 // GIF (version 89a), its first picture, decoded to RGB as Pillow reads it.
 
-import { damaged, hasText, requireFewPixels } from "./errors.js";
+import { hasText } from "./bytes.js";
+import { damaged, requireFewPixels } from "./errors.js";
 
 /** @param {Uint8Array} bytes */
 export function isGif(bytes) {

@@ -9,6 +9,8 @@ export const D50 = [0.9642, 1, 0.8249];
  * @typedef {(level: number) => number} Curve
  */
 
+const DEVICES = ["scnr", "mntr", "prtr", "spac", "\0\0\0\0"];
+
 /** A profile's tags. */
 export class Profile {
   /** @param {Uint8Array} bytes */
@@ -16,13 +18,21 @@ export class Profile {
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.version = bytes[8];
+    if (this.version > 5) throw new RangeError("an unknown version");
     this.isLab = this.word(20) === "Lab ";
     this.isPress = this.word(12) === "prtr";
+    if (!this.isLab && this.word(20) !== "XYZ ") throw new RangeError("an unknown connection space");
+    if (!DEVICES.includes(this.word(12))) throw new RangeError("no profile of a device");
     /** @type {Map<string, number>} */
     this.tags = new Map();
     const count = this.view.getUint32(128);
+    const end = Math.min(this.view.getUint32(0), bytes.length);
     if (count > 100) throw new RangeError("too many tags");
-    for (let at = 132; at < 132 + 12 * count; at += 12) this.tags.set(this.word(at), this.view.getUint32(at + 4));
+    for (let at = 132; at < 132 + 12 * count; at += 12) {
+      const start = this.view.getUint32(at + 4);
+      if (this.tags.has(this.word(at))) throw new RangeError("a tag is there twice");
+      if (start + this.view.getUint32(at + 8) <= end) this.tags.set(this.word(at), start);
+    }
   }
 
   /** @param {number} at */
@@ -95,7 +105,7 @@ export class Profile {
     const at = this.place(tag);
     const kind = this.word(at);
     if (kind === "mft1" || kind === "mft2") return this.oldTable(at, kind === "mft1" ? 1 : 2);
-    if (kind === "mAB ") return this.newTable(at);
+    if (kind === "mAB " || kind === "mBA ") return this.newTable(at, kind === "mBA ");
     throw new RangeError("an unknown table");
   }
 
@@ -131,43 +141,62 @@ export class Profile {
 
   /**
    * @param {number} at
+   * @param {boolean} isBack from XYZ or Lab to a device
    * @returns {Convert}
    */
-  newTable(at) {
+  newTable(at, isBack) {
     const [ins, outs] = this.bytes.subarray(at + 8, at + 10);
     const [bAt, matrixAt, mAt, gridAt, aAt] = [12, 16, 20, 24, 28].map((offset) => this.view.getUint32(at + offset));
-    const curves = (/** @type {number} */ offset, /** @type {number} */ count) => {
-      let place = at + offset;
-      return Array.from({ length: count }, () => {
-        const { curve, end } = this.curveAt(place);
-        place = (end + 3) & ~3;
-        return curve;
-      });
-    };
+    const [device, connected] = isBack ? [outs, ins] : [ins, outs];
     /** @type {Convert[]} */
     const steps = [];
-    const bend = (/** @type {Curve[]} */ by) => steps.push((colour) => colour.map((level, index) => by[index](level)));
-    if (aAt) bend(curves(aAt, ins));
-    if (gridAt) {
-      const points = [...this.bytes.subarray(at + gridAt, at + gridAt + ins)];
-      const size = this.bytes[at + gridAt + 16];
-      const count = points.reduce((product, each) => product * each, outs);
-      const grid = new Grid(points, outs, this.numbers(at + gridAt + 20, count, size));
-      steps.push((colour) => grid.at(colour));
-    }
-    if (mAt) bend(curves(mAt, outs));
-    if (matrixAt) {
-      const numbers = Array.from({ length: 12 }, (_, index) => this.fixed(at + matrixAt + 4 * index));
-      steps.push((colour) => multiplied(numbers, colour).map((sum, index) => sum + numbers[9 + index]));
-    }
-    if (bAt) bend(curves(bAt, outs));
+    if (aAt) steps.push(this.curvesAt(at + aAt, device));
+    if (gridAt) steps.push(this.gridAt(at + gridAt, ins, outs));
+    if (mAt) steps.push(this.curvesAt(at + mAt, connected));
+    if (matrixAt) steps.push(this.matrixAt(at + matrixAt));
+    if (bAt) steps.push(this.curvesAt(at + bAt, connected));
+    if (isBack) steps.reverse();
     const isLab = this.isLab;
-    return (colour) =>
-      toXyz(
-        steps.reduce((found, step) => step(found), colour),
-        isLab,
-        1,
-      );
+    return (colour) => {
+      const found = steps.reduce((passed, step) => step(passed), colour);
+      return isBack ? found : toXyz(found, isLab, 1);
+    };
+  }
+
+  /**
+   * @param {number} at
+   * @param {number} count
+   * @returns {Convert}
+   */
+  curvesAt(at, count) {
+    const curves = Array.from({ length: count }, () => {
+      const { curve, end } = this.curveAt(at);
+      at = (end + 3) & ~3;
+      return curve;
+    });
+    return (colour) => colour.map((level, index) => curves[index](level));
+  }
+
+  /**
+   * @param {number} at
+   * @param {number} ins
+   * @param {number} outs
+   * @returns {Convert}
+   */
+  gridAt(at, ins, outs) {
+    const points = [...this.bytes.subarray(at, at + ins)];
+    const count = points.reduce((product, each) => product * each, outs);
+    const grid = new Grid(points, outs, this.numbers(at + 20, count, this.bytes[at + 16]));
+    return (colour) => grid.at(colour);
+  }
+
+  /**
+   * @param {number} at
+   * @returns {Convert}
+   */
+  matrixAt(at) {
+    const numbers = Array.from({ length: 12 }, (_, index) => this.fixed(at + 4 * index));
+    return (colour) => multiplied(numbers, colour).map((sum, index) => sum + numbers[9 + index]);
   }
 }
 
@@ -259,21 +288,29 @@ export class Grid {
   tetrahedral(colour, axis, start) {
     const { points, steps, values, outs } = this;
     let place = start;
-    const parts = [0, 1, 2].map((offset) => {
-      const along = axis + offset;
-      const whole = Math.min(Math.max(colour[along], 0), 1) * (points[along] - 1);
-      const low = Math.min(Math.floor(whole), Math.max(points[along] - 2, 0));
-      place += low * steps[along];
-      return { part: whole - low, step: points[along] > 1 ? steps[along] : 0 };
-    });
-    parts.sort((one, other) => other.part - one.part); // from corner to corner, along the longest way first
+    const parts = [0, 0, 0];
+    const ways = [0, 0, 0];
+    for (let offset = 0; offset < 3; offset++) {
+      const count = points[axis + offset];
+      const whole = Math.min(Math.max(colour[axis + offset], 0), 1) * (count - 1);
+      const low = Math.min(Math.floor(whole), Math.max(count - 2, 0));
+      place += low * steps[axis + offset];
+      // From corner to corner, along the longest way first.
+      let rank = offset;
+      for (; rank > 0 && parts[rank - 1] < whole - low; rank--) {
+        parts[rank] = parts[rank - 1];
+        ways[rank] = ways[rank - 1];
+      }
+      parts[rank] = whole - low;
+      ways[rank] = count > 1 ? steps[axis + offset] : 0;
+    }
     const result = Array(outs);
     for (let out = 0; out < outs; out++) {
       let at = place + out;
       let value = values[at];
-      for (const { part, step } of parts) {
-        value += (values[at + step] - values[at]) * part;
-        at += step;
+      for (let rank = 0; rank < 3; rank++) {
+        value += (values[at + ways[rank]] - values[at]) * parts[rank];
+        at += ways[rank];
       }
       result[out] = value;
     }

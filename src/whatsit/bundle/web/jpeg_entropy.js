@@ -208,8 +208,9 @@ function extended(bits, size) {
  * Decode a block of a sequential JPEG (T.81, F.2.2).
  * @param {BitReader} reader
  * @param {import("./jpeg_frame.js").Component} part
- * @param {Int16Array} block that takes the coefficients times their divisors; all zero before
+ * @param {Int16Array | Int32Array} block that takes the coefficients times their divisors; all zero before
  * @param {boolean} onlyDc whether the others are not needed
+ * @returns {number} a number that is at least as large as the largest coefficient, by less than twice
  */
 export function readBlock(reader, part, block, onlyDc) {
   const divisors = /** @type {Int32Array} */ (part.divisors);
@@ -217,6 +218,7 @@ export function readBlock(reader, part, block, onlyDc) {
   const size = reader.symbol(part.dcTable);
   if (size) part.lastDc += extended(reader.take(size), size);
   block[0] = Math.imul((part.lastDc << 16) >> 16, divisors[0]);
+  let most = block[0] ^ (block[0] >> 31);
   const lookup = acTable.lookup;
   let buffer = reader.buffer;
   let count = reader.count;
@@ -251,7 +253,10 @@ export function readBlock(reader, part, block, onlyDc) {
       count -= bits;
       if (onlyDc) continue;
       const value = (buffer >>> count) & ((1 << bits) - 1);
-      block[ZIGZAG[index]] = Math.imul(value < 1 << (bits - 1) ? value - (1 << bits) + 1 : value, divisors[index]);
+      const signed = value < 1 << (bits - 1) ? value - (1 << bits) + 1 : value;
+      const coefficient = (Math.imul(signed, divisors[index]) << 16) >> 16;
+      block[ZIGZAG[index]] = coefficient;
+      most |= coefficient ^ (coefficient >> 31);
     } else if (symbol === 0xf0) {
       index += 15;
     } else {
@@ -261,6 +266,7 @@ export function readBlock(reader, part, block, onlyDc) {
   reader.buffer = buffer;
   reader.count = count;
   if (reader.zeros) reader.checkEnd();
+  return most;
 }
 
 /**

@@ -3,7 +3,7 @@
 import { damaged } from "./errors.js";
 import { ZIGZAG, readBlock, readFirstAc, readFirstDc, refineAc, refineDc } from "./jpeg_entropy.js";
 import { nextInside } from "./jpeg_header.js";
-import { TRANSFORMS } from "./jpeg_idct.js";
+import { TRANSFORMS, WILD } from "./jpeg_idct.js";
 
 const MOST_WORK = 1 << 29; // blocks times scans: files that only cost time
 
@@ -173,13 +173,15 @@ function forBlocks(header, scan, band, decode) {
  */
 function decodeSequential(header, scan) {
   const { reader } = header;
-  const block = new Int16Array(64);
+  const narrow = new Int16Array(64);
+  const wide = new Int32Array(64);
   forBlocks(header, scan, { run: 0 }, (part, place) => {
     const { side, stride, line, samples } = part;
+    const block = side === 1 ? wide : narrow;
     block.fill(0);
-    readBlock(reader, part, block, side === 1);
+    const isWild = readBlock(reader, part, block, side === 1) >= WILD;
     const row = (place / stride) | 0;
-    TRANSFORMS[side](block, 0, samples, row * side * line + (place - row * stride) * side, line);
+    TRANSFORMS[side](block, 0, samples, row * side * line + (place - row * stride) * side, line, isWild);
   });
   reader.drop();
 }
@@ -240,15 +242,19 @@ function transform(part) {
   const { side, stride, rows, line, span, coefficients, divisors } = part;
   part.samples = new Uint8Array(line * rows * side).fill(128);
   if (!divisors) return; // no scan was of it
-  const block = new Int16Array(64);
+  const block = side === 1 ? new Int32Array(64) : new Int16Array(64);
   const order = ZIGZAG.subarray(0, 64);
   const natural = new Int32Array(64);
   for (let index = 0; index < 64; index++) natural[order[index]] = divisors[index];
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < stride; column++) {
       const at = (row * stride + column) * span;
-      for (let index = 0; index < span; index++) block[index] = Math.imul(coefficients[at + index], natural[index]);
-      TRANSFORMS[side](block, 0, part.samples, row * side * line + column * side, line);
+      let most = 0;
+      for (let index = 0; index < span; index++) {
+        block[index] = Math.imul(coefficients[at + index], natural[index]);
+        most |= block[index] ^ (block[index] >> 31);
+      }
+      TRANSFORMS[side](block, 0, part.samples, row * side * line + column * side, line, most >= WILD);
     }
   }
   part.coefficients = new Int16Array(0);

@@ -1,6 +1,7 @@
 // What the markers before the first scan of a JPEG say (ITU T.81, annex B).
 
-import { damaged, hasText, unsupported } from "./errors.js";
+import { hasText, joined } from "./bytes.js";
+import { damaged, unsupported } from "./errors.js";
 import { BitReader, HuffmanTable, ZIGZAG } from "./jpeg_entropy.js";
 
 const KINDS = {
@@ -259,17 +260,6 @@ function isYcc(parts, jfif, adobe) {
   if (jfif) return true;
   if (adobe >= 0) return adobe !== 0;
   return String(parts.map((part) => part.id)) !== "82,71,66"; // RGB
-}
-
-/** @param {Uint8Array[]} pieces */
-function joined(pieces) {
-  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
 }
 
 /** @param {Uint8Array[]} pieces */

@@ -1,15 +1,17 @@
 // A picture's file to the pixels that a model takes: the same as whatsit's own decoder gives (src/whatsit/images/decode.py).
 //
-// JPEG, PNG, BMP, GIF, PNM and TGA are decoded here, to the bit; WebP, AVIF and others by the browser. It runs in a page, in
+// JPEG, PNG, BMP, GIF, PNM, TGA and ICO are decoded here, to the bit; WebP, AVIF and others by the browser. It runs in a page, in
 // a worker and, but for what needs the browser, under Node.
 
 import { decodeBmp, isBmp } from "./bmp.js";
 import { decodeByBrowser } from "./browser.js";
+import { hasText } from "./bytes.js";
 import { transformOf } from "./colour.js";
-import { MAX_BYTES, PictureError, hasText } from "./errors.js";
+import { MAX_BYTES, PictureError } from "./errors.js";
 import { isOnItsSide, orientationOf, upright } from "./exif.js";
-import { forBrowser, isIcon, largestOf } from "./formats.js";
+import { forBrowser } from "./formats.js";
 import { decodeGif, isGif } from "./gif.js";
+import { decodeIcon, isIcon, largestOf } from "./ico.js";
 import { checkJpeg, decodeJpeg } from "./jpeg.js";
 import { onWhite } from "./paper.js";
 import { checkPng, decodePng, isPng } from "./png.js";
@@ -116,12 +118,14 @@ function checked(bytes, guess) {
   if (isGif(bytes)) return { orientation: 1, decode: () => decodeGif(bytes) };
   if (isBmp(bytes)) return { orientation: 1, decode: () => decodeBmp(bytes) };
   if (isPnm(bytes)) return { orientation: 1, decode: () => decodePnm(bytes, guess) };
-  const icon = isIcon(bytes) ? largestOf(bytes) : null;
-  if (icon && isPng(icon)) return checked(icon, guess);
-  if (!icon && !hasText(bytes, "ftyp", 4) && mayBeTga(bytes)) {
+  if (isIcon(bytes)) {
+    const icon = largestOf(bytes);
+    return isPng(icon.body) ? checked(icon.body, guess) : { orientation: 1, decode: () => decodeIcon(icon) };
+  }
+  if (!hasText(bytes, "ftyp", 4) && mayBeTga(bytes)) {
     return { orientation: 1, decode: () => decodeTga(bytes) };
   }
-  const { type, bytes: plainBytes, exif, xmp, profile } = forBrowser(icon || bytes);
+  const { type, bytes: plainBytes, exif, xmp, profile } = forBrowser(bytes);
   const decode = async () => ({ ...(await decodeByBrowser(plainBytes, type)), kind: "RGB", profile });
   return { orientation: orientationOf(exif, xmp), decode };
 }

@@ -1,6 +1,7 @@
 // PNG (W3C Recommendation, third edition), decoded to 8-bit RGB as whatsit does it.
 
-import { damaged, hasText, requireFewPixels } from "./errors.js";
+import { hasText, joined } from "./bytes.js";
+import { damaged, requireFewPixels } from "./errors.js";
 import { inflate, inflateSmall } from "./inflate.js";
 import { opaque } from "./paper.js";
 
@@ -194,17 +195,6 @@ function unpacked({ width, height, bits, kind, interlaced, pixels }) {
     }
   }
   return result;
-}
-
-/** @param {Uint8Array[]} pieces */
-function joined(pieces) {
-  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
 }
 
 /**
