@@ -246,7 +246,7 @@ def test_a_file_that_answers_otherwise_is_thrown_away(
     with pytest.raises(EngineError):
         whatsit.export(baseline_run.folder, "onnx", out=tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr("whatsit.verbs.export.TOLERANCE", -1.0)
+    monkeypatch.setattr("whatsit.evaluation.exported.TOLERANCE", -1.0)
     with pytest.raises(ModelError, match="away from the model, where -1 is allowed; it was thrown away"):
         whatsit.export(baseline_run.folder, "onnx,openvino", out=tmp_path)
     assert good.path.read_bytes() == before
