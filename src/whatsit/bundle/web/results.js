@@ -94,7 +94,7 @@ function fill({ card, picture, answer, name, drawn, found, milliseconds }) {
     const footer = create('div', 'foot');
     footer.append(create('span', 'small-print', [name, text('took', { ms: Math.max(1, Math.round(milliseconds)) })].filter(Boolean).join(' · ')), removal(card));
     const buttons = create('div', 'row');
-    if (evidence !== null && !(drawn.sent instanceof ImageBitmap && evidence === undefined)) buttons.append(toggle);
+    if (evidence !== null) buttons.append(toggle);
     if (found.top.length > FEW) buttons.append(more);
     answer.replaceChildren(
       headingOf(found),
