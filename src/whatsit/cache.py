@@ -31,8 +31,12 @@ KINDS = {
     "audit": "what explore measured of images",
     "networks": "networks ready to run",
     "datasets": "downloaded data sets",
+    "runtimes": "what exported pages run models by, downloaded",
 }
-DOWNLOADED = ("datasets",)  # may be impossible to get again: only the user removes them, the limit is for the others
+DOWNLOADED = (
+    "datasets",
+    "runtimes",
+)  # may be impossible to get again: only the user removes them, the limit is for the others
 LIMIT = 6 * 10**9  # bytes
 LIMIT_VARIABLE = "WHATSIT_CACHE_LIMIT"
 

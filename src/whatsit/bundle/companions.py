@@ -26,14 +26,14 @@ _EXAMPLES = Path(__file__).parent / "examples"
 
 def companions(bundle: Bundle) -> dict[str, str]:
     """Return the text files that accompany every export, by file name."""
-    rule = json.dumps(_preprocessing(bundle), ensure_ascii=False, indent=1)
+    rule = json.dumps(preprocessing(bundle), ensure_ascii=False, indent=1)
     return {LABELS: "\n".join(bundle.classes) + "\n", RULE: rule + "\n"}
 
 
 def write_companions(bundle: Bundle, target: Format, folder: Path) -> list[str]:
     """Write the companions of a format; return their names. Raises `OSError`."""
     texts = {name: text.encode() for name, text in companions(bundle).items()}
-    texts |= {name: (_EXAMPLES / name).read_bytes() for name in (READER, target.example)}
+    texts |= {name: (_EXAMPLES / name).read_bytes() for name in _scripts(target)}
     for name, text in texts.items():
         (folder / name).write_bytes(text)
     return sorted(texts, key=lambda name: name != RULE)  # that one says whose folder it is
@@ -45,15 +45,20 @@ def require_own(bundle: Bundle, folder: Path, targets: Sequence[Format]) -> None
         model = json.loads((folder / RULE).read_text(encoding="utf-8"))["model"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         model = None
-    if model == _fingerprint(bundle):
+    if model == fingerprint(bundle):
         return
-    names = [RULE, LABELS, READER, *(name for target in targets for name in (target.top, target.example))]
+    names = [RULE, LABELS, *(name for target in targets for name in (target.top, *_scripts(target)))]
     if there := next((name for name in names if os.path.lexists(folder / name)), None):
         what = "is there already, and whatsit did not write it" if model is None else "is of another model"
         raise UsageError(f"{folder / there} {what}; choose another folder with --out, or remove it first")
 
 
-def _fingerprint(bundle: Bundle) -> str:
+def _scripts(target: Format) -> tuple[str, ...]:
+    return (READER, target.example) if target.example else ()
+
+
+def fingerprint(bundle: Bundle) -> str:
+    """Return the SHA-256 of the graph, which names a model."""
     return hashlib.sha256(bundle.graph).hexdigest()
 
 
@@ -63,11 +68,12 @@ def _filter(resize: str) -> str:
     return "Pillow's BILINEAR"
 
 
-def _preprocessing(bundle: Bundle) -> dict[str, Any]:
+def preprocessing(bundle: Bundle) -> dict[str, Any]:
+    """Return what `preprocess.json` says."""
     height, width, resize = bundle.input.height, bundle.input.width, bundle.input.resize
     shape = [None, height, width, 3]
     return {
-        "model": _fingerprint(bundle),
+        "model": fingerprint(bundle),
         "input": {"name": "image", "dtype": "uint8", "shape": shape, "channels": "RGB"},
         "output": {"name": "probabilities", "dtype": "float32", "shape": [None, len(bundle.classes)]},
         "size": [width, height],

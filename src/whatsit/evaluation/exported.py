@@ -10,17 +10,31 @@ import numpy.typing as npt
 from whatsit.bundle.format import Bundle
 from whatsit.engines import Images, open_engine
 from whatsit.engines.exported import Probabilities, open_exported
+from whatsit.errors import ModelError
 from whatsit.evaluation.gate import LEAST_AGREEMENT, MOST_LOSS, Gate, answers_of, compare
+from whatsit.evaluation.parity import TOLERANCE
 from whatsit.events import Reporter
 from whatsit.images.scan import Dataset
 
 FEW = 100  # test images, of which one is a point
+HALF_TOLERANCE = 0.01  # of a probability, where weights are stored in 16 bits
 
 
 def largest_difference(path: Path, pixels: Images, expected: npt.NDArray[np.float64]) -> float:
     """Return the largest difference of the file's probabilities `[N, K]`."""
     probabilities = open_exported(path)(pixels).astype(np.float64)
     return float(np.abs(probabilities - expected).max()) if probabilities.shape == expected.shape else 1.0
+
+
+def require_same(name: str, difference: float, precision: str = "float32") -> None:
+    """Raise `ModelError` where an exported file gives other probabilities."""
+    allowed = HALF_TOLERANCE if precision == "float16" else TOLERANCE
+    if not difference <= allowed:
+        hint = "; try --precision float32" if precision == "float16" else ""
+        raise ModelError(
+            f"{name}: the exported file gives the reference pictures of the model probabilities up to {difference:.2g} "
+            f"away from the model, where {allowed:g} is allowed; it was thrown away{hint}"
+        )
 
 
 def gate_of(bundle: Bundle, path: Path, dataset: Dataset, name: str, reporter: Reporter) -> Gate:

@@ -47,11 +47,20 @@ class Proof:
     wanted: tuple[Answer, ...]
     bundle: Bundle
 
-    def compare(self, way: str, answers: Sequence[Answer], *, int8: bool = False, scores: bool = True) -> Parity:
+    def compare(
+        self,
+        way: str,
+        answers: Sequence[Answer],
+        *,
+        int8: bool = False,
+        scores: bool = True,
+        tolerance: float = TOLERANCE,
+    ) -> Parity:
         """Compare a way's predictions with the known ones.
 
-        An int8 format may change one label, or 2 % of them. Pass `scores=False` for a way that has no out-of-distribution
-        scores by its nature; any other must have them where the bundle has.
+        Probabilities may differ by the tolerance. An int8 format may change one label, or 2 % of them.
+        Pass `scores=False` for a way that has no out-of-distribution scores by its nature; any other must have them where
+        the bundle has.
         """
         count = len(self.wanted)
         shapes = [[answer.probabilities.shape for answer in side] for side in (answers, self.wanted)]
@@ -67,7 +76,7 @@ class Proof:
         if int8:
             passed = math.isfinite(difference) and agreement >= min(LEAST_AGREEMENT, 1.0 - 1.5 / count)
         else:
-            passed = difference <= TOLERANCE and agreement == 1.0 and (apart or 0.0) <= SCORE_TOLERANCE
+            passed = difference <= tolerance and agreement == 1.0 and (apart or 0.0) <= SCORE_TOLERANCE
         return Parity(way, count, difference, agreement, apart, bool(passed))
 
     def compare_predictions(self, way: str, predictions: Sequence[Prediction]) -> Parity:
@@ -79,12 +88,12 @@ class Proof:
         answers = [Answer(np.array([top[label] for label in classes], np.float32), math.nan) for top in tops]
         result = self.compare(way, answers, scores=False)
         alike = all(
-            self._unknown(known) in (None, prediction.unknown)
+            self.is_unknown(known) in (None, prediction.unknown)
             for prediction, known in zip(predictions, self.wanted, strict=True)
         )
         return result if alike else replace(result, passed=False)
 
-    def _unknown(self, answer: Answer) -> bool | None:
+    def is_unknown(self, answer: Answer) -> bool | None:
         """Return whether it is unknown; None near the threshold, where runtimes differ."""
         rule = self.bundle.unknown
         if rule is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,9 +21,11 @@ import numpy as np
 
 from whatsit.engines.base import Images
 from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitError, suggest
-from whatsit.files import written_by_others
+from whatsit.files import move_into_place, written_by_others
 from whatsit.graph.builder import FOREIGN, PROBABILITIES, origin_of
+from whatsit.graph.check import output_names
 from whatsit.graph.extract import extract
+from whatsit.graph.precision import store_weights
 from whatsit.process import silent_descriptor
 
 REJECTED = "-REJECTED"
@@ -37,6 +40,7 @@ class Converter:
     resize: str  # the rule
     # Training images as pixels, uint8 [N, H, W, 3], by which the int8 formats are quantized.
     samples: Callable[[], Images] | None = None
+    precision: str = "float32"  # of the weights of the web format, one of `precision.PRECISIONS`
 
     def write(self, target: Format, folder: Path, shown: Path | None = None) -> Path:
         """Write a format into a folder that exists; return the path to open.
@@ -82,8 +86,9 @@ class Converter:
         return self.rebuild("uint8")
 
     def possible(self) -> list[Format]:
-        """Return the formats that this graph can be turned into."""
-        return [target for target in FORMATS.values() if not (self.foreign and "tensorflow" in target.needs)]
+        """Return the formats that this graph can be turned into and that run here."""
+        measurable = (target for target in FORMATS.values() if target.name != WEB)
+        return [target for target in measurable if not (self.foreign and "tensorflow" in target.needs)]
 
     @property
     def foreign(self) -> bool:
@@ -113,6 +118,19 @@ class Converter:
 
 def _write_onnx(converter: Converter, path: Path) -> None:
     path.write_bytes(converter.onnx)
+
+
+def _write_web(converter: Converter, path: Path) -> None:
+    """Write the graph of a website: predictions, unknown pictures, evidence."""
+    import onnx
+
+    has = output_names(converter.graph)
+    shown = _EVIDENCE if {*_EVIDENCE} <= {*has} else ("logits",)
+    model = extract(converter.graph, PROBABILITIES, *(name for name in ("ood_score", *shown) if name in has))
+    store_weights(model, converter.precision)
+    onnx.checker.check_model(model, full_check=True)
+    path.parent.mkdir()
+    path.write_bytes(model.SerializeToString())
 
 
 def _write_keras(converter: Converter, path: Path) -> None:
@@ -212,10 +230,19 @@ class Format:
 
     name: str
     file: str  # in the export folder; of a format that is a folder, that folder or the file to open in it
-    example: str  # the script that shows its use
+    example: str  # the script that shows its use; empty where it brings its own
     needs: tuple[str, ...]  # packages that write and run it
     write: Callable[[Converter, Path], None]
     int8: bool = False  # whether weights and activations are rounded to 8 bits, by the range of some training images
+
+    def as_int8(self, precision: str) -> bool:
+        """Return whether this is the web format with weights of 8 bits."""
+        return self.name == WEB and precision == "int8"
+
+    @property
+    def gated(self) -> bool:
+        """Whether the test pictures may refuse it."""
+        return self.int8 or self.name == WEB
 
     @property
     def top(self) -> str:
@@ -228,6 +255,8 @@ class Format:
         return replace(self, file=self.file.replace(self.top, f"{top.stem}{REJECTED}{top.suffix}", 1))
 
 
+WEB, SINGLE_PAGE = "web", "web.html"
+_EVIDENCE = ("feature_map", "gradcam_weights")  # outputs of graphs with Grad-CAM
 _TENSORFLOW = ("onnx", "keras", "tensorflow")
 _LITERT = (*_TENSORFLOW, "ai_edge_litert")
 FORMATS = {
@@ -242,6 +271,7 @@ FORMATS = {
         Format("openvino-int8", "openvino_int8/model.xml", "predict_openvino.py", ("onnx", "openvino", "nncf"),
                functools.partial(_write_openvino, int8=True), int8=True),
         Format("saved-model", "saved_model", "predict_saved_model.py", _TENSORFLOW, _write_saved_model),
+        Format(WEB, "web/model.onnx", "", ("onnx",), _write_web),  # the page around it: bundle/website.py
     )
 }  # fmt: skip
 
@@ -274,6 +304,25 @@ def find_exported(folder: Path) -> Iterator[tuple[Format, Path]]:
         path = folder / target.file
         if path.is_file() or (target.top == target.file and path.is_dir()):  # a pipe would keep its reader waiting
             yield target, path
+    if (page := folder / SINGLE_PAGE).is_file():
+        yield FORMATS[WEB], page
+
+
+def move_exported(target: Format, source: Path, folder: Path, *, rejected: bool) -> Path:
+    """Move a tested file to its name; return its path.
+
+    An earlier one of the other name, rejected or not, is removed.
+
+    Raises `DiskError`, `OSError`.
+    """
+    named, other = (target.rejected(), target) if rejected else (target, target.rejected())
+    move_into_place(source / target.top, folder / named.top)
+    left = folder / other.top
+    if target.gated and left.is_dir() and not left.is_symlink():
+        shutil.rmtree(left)
+    elif target.gated:
+        left.unlink(missing_ok=True)
+    return folder / named.file
 
 
 def megabytes_of(path: Path) -> float:

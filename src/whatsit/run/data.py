@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from whatsit.bundle.read import run_folder
 from whatsit.engines import Images
 from whatsit.errors import DataError, UsageError
 from whatsit.events import Reporter
+from whatsit.graph.formats import Format
 from whatsit.images.batches import decode_batches
 from whatsit.images.data import open_data, require_classes, split_data
 from whatsit.images.pictures import Pictures, find_keys
@@ -55,6 +57,24 @@ def open_as_in_run(model: str | Path, bundle: Bundle, data: str | Path | None, r
     if not found:
         raise DataError(f"{data}: none of these are test pictures of {folder}; give those with --data DATA")
     return replace(dataset, pictures=pictures)
+
+
+def test_images(
+    model: str | Path, bundle: Bundle, data: str | Path | None, targets: Sequence[Format], reporter: Reporter
+) -> Dataset | None:
+    """Return the data set whose test split the gate of some formats looks at, or None.
+
+    int8 must pass the gate, so its images must be there. The page of a model with weights of 16 bits passes it where they are.
+
+    Raises:
+        UsageError: where the images are is not known. DataError: they are gone or have changed.
+    """
+    if any(target.int8 for target in targets) or (data and any(target.gated for target in targets)):
+        return open_as_in_run(model, bundle, data, reporter)
+    if any(target.gated for target in targets):
+        with contextlib.suppress(UsageError, DataError):
+            return open_as_in_run(model, bundle, data, reporter)
+    return None
 
 
 def _split_again(dataset: Dataset, bundle: Bundle, reporter: Reporter) -> Dataset:

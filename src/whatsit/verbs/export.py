@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whatsit.bundle.companions import require_own, write_companions
 from whatsit.bundle.read import find_bundle, read_bundle, run_folder
-from whatsit.errors import ModelError, UsageError
-from whatsit.evaluation.exported import gate_of, largest_difference
+from whatsit.bundle.website import WebOptions, website_name, write_website
+from whatsit.errors import UsageError
+from whatsit.evaluation.exported import gate_of, largest_difference, require_same
 from whatsit.evaluation.gate import Gate
-from whatsit.evaluation.parity import TOLERANCE, reference_pixels
+from whatsit.evaluation.parity import reference_pixels
 from whatsit.events import SILENT, Reporter
 from whatsit.files import disk_error, move_into_place, unfinished_folder
-from whatsit.graph.formats import Converter, Format, megabytes_of, parse_formats
-from whatsit.run.data import calibration_pixels, open_as_in_run
+from whatsit.graph.formats import WEB, Converter, megabytes_of, move_exported, parse_formats
+from whatsit.run.data import calibration_pixels, test_images
 
 FOLDER = "export"
 
@@ -48,37 +48,43 @@ def export(
     *,
     out: str | Path | None = None,
     data: str | Path | None = None,
+    web: WebOptions | None = None,
     reporter: Reporter = SILENT,
 ) -> list[Exported]:
     """Write a model in other formats (see `graph/formats.py`).
 
-    A file gets its name when it was tested: float formats must repeat the reference predictions of the bundle to 1e-4. An
-    int8 format is rejected, and named so, where it loses more than a point of accuracy on the test images or changes more
-    than 2 % of the predicted classes.
+    A file gets its name when it was tested: float formats must repeat the reference predictions of the bundle to 1e-4 (with
+    weights of 16 bits, 0.01). An int8 format, or a web page whose weights are not float32, is rejected, and named so, where it
+    loses more than a point of accuracy on the test images or changes more than 2 % of the predicted classes.
 
     Args:
         model: a run folder or a `.whatsit` file.
         formats: names out of `FORMATS`, separated by commas.
         out: the folder to write into; `export` in the run folder by default.
-        data: where the images of the run are now, for the int8 formats; by default where they were.
+        data: where the images of the run are now, for the gate; by default where they were.
+        web: how the format `web` is written.
         reporter: receives progress and warnings.
 
     Raises:
         UsageError: a format is unknown, or an int8 one needs images and nobody says where they are.
         MissingExtraError: a format needs a package that is not installed.
         ModelError: the graph cannot be turned into a format, or the result gives other probabilities.
+        RuntimeMissingError: what a web page runs on cannot be downloaded.
         DiskError: the folder cannot be written.
     """
-    targets = parse_formats(formats)
+    options = web or WebOptions()
+    targets = [
+        replace(target, int8=target.int8 or target.as_int8(options.precision)) for target in parse_formats(formats)
+    ]
     bundle = read_bundle(model)
     references = reference_pixels(bundle)
-    dataset = open_as_in_run(model, bundle, data, reporter) if any(target.int8 for target in targets) else None
+    dataset = test_images(model, bundle, data, targets, reporter)
     folder = Path(out) if out else export_folder(model)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; choose another place with --out")
     require_own(bundle, folder, targets)
     samples = (lambda: calibration_pixels(dataset, bundle.input)) if dataset else None
-    converter = Converter(bundle.graph, bundle.classes, bundle.input.resize, samples)
+    converter = Converter(bundle.graph, bundle.classes, bundle.input.resize, samples, options.precision)
     progress = reporter.stage("Exporting")
     exported = []
     try:
@@ -87,34 +93,19 @@ def export(
             with unfinished_folder(folder) as temporary:
                 path = converter.write(target, temporary, shown=folder)
                 difference = largest_difference(path, *references)
-                gate = gate_of(bundle, path, dataset, target.name, reporter) if dataset and target.int8 else None
-                if gate is None:
-                    _require_same(target, difference)
+                is_tested = target.int8 or (target.name == WEB and options.precision != "float32")
+                gate = gate_of(bundle, path, dataset, target.name, reporter) if dataset and is_tested else None
+                if not target.int8:
+                    require_same(target.name, difference, options.precision if target.name == WEB else "float32")
+                if target.name == WEB:
+                    name = website_name(find_bundle(model))
+                    site = write_website(bundle, path.parent, options, name=name, gate=vars(gate) if gate else None)
+                    target = replace(target, file=site.relative_to(temporary).as_posix())
                 for name in write_companions(bundle, target, temporary):
                     move_into_place(temporary / name, folder / name)
-                named = _move(target, temporary, folder, rejected=gate is not None and not gate.passed)
+                named = move_exported(target, temporary, folder, rejected=gate is not None and not gate.passed)
             exported.append(Exported(target.name, named, megabytes_of(named), difference, gate))
     except OSError as error:
         raise disk_error(folder, error) from None
     progress(len(targets), len(targets))
     return exported
-
-
-def _require_same(target: Format, difference: float) -> None:
-    if not difference <= TOLERANCE:
-        raise ModelError(
-            f"{target.name}: the exported file gives the reference pictures of the model probabilities up to {difference:.2g} "
-            f"away from the model, where {TOLERANCE:g} is allowed; it was thrown away"
-        )
-
-
-def _move(target: Format, source: Path, folder: Path, *, rejected: bool) -> Path:
-    """Move a tested file to its name; remove an earlier one of the other name."""
-    named, other = (target.rejected(), target) if rejected else (target, target.rejected())
-    move_into_place(source / target.top, folder / named.top)
-    left = folder / other.top
-    if target.int8 and left.is_dir() and not left.is_symlink():
-        shutil.rmtree(left)
-    elif target.int8:
-        left.unlink(missing_ok=True)
-    return folder / named.file

@@ -12,10 +12,11 @@ from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import find_bundle, read_bundle
 from whatsit.engines.exported import open_exported
 from whatsit.errors import MissingExtraError, UsageError, WhatsitError
+from whatsit.evaluation.browser import NoBrowserError, check_website
 from whatsit.evaluation.parity import Parity, Proof, check_exported, check_runtimes, make_proof
 from whatsit.events import SILENT, Reporter
 from whatsit.files import write_bytes
-from whatsit.graph.formats import find_exported, require
+from whatsit.graph.formats import WEB, find_exported, require
 from whatsit.runtime.predictor import Prediction
 from whatsit.verbs.export import export_folder
 
@@ -36,7 +37,7 @@ def verify(
     """Prove parity: `passed` must be true for every way.
 
     The reference pictures, and the same as turned, grey, CMYK, transparent, 16-bit, large and other files, go through every
-    installed runtime, every exported file and every entry point.
+    installed runtime, every exported file (a web page in headless Chromium) and every entry point.
 
     Args:
         model: a run folder or a `.whatsit` file.
@@ -80,8 +81,11 @@ def _check_exports(folder: Path, proof: Proof, reporter: Reporter) -> Iterator[P
     for target, path in find_exported(folder):
         try:
             require(target)
+            if target.name == WEB:
+                yield from check_website(path, proof, reporter)
+                continue
             yield from check_exported(target.file, open_exported(path), proof, int8=target.int8)
-        except MissingExtraError as error:
+        except (MissingExtraError, NoBrowserError) as error:
             reporter.warn(f"{path} was not verified. {error}")
         except WhatsitError as error:
             reporter.warn(str(error))

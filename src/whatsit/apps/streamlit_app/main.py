@@ -63,7 +63,7 @@ def _pages(state: AppState, opened: OpenModel | None, text: Texts) -> dict[str, 
     if opened:
         pages["classify"] = partial(page_classify.show, opened, state.feedback, text)
         pages["live"] = partial(page_live.show, opened, text)
-        pages["model"] = partial(page_model.show, opened, text)
+        pages["model"] = partial(page_model.show, opened, text, can_share=state.can_share)
     elif not (state.review or state.teaching):  # empty pages: why there is no model stands beside the chooser
         pages |= dict.fromkeys(("classify", "live", "model"), lambda: None)
     if state.teaching and opened:

@@ -7,17 +7,18 @@ import streamlit as st
 
 from whatsit.apps import markup
 from whatsit.apps.predictions import data_url, pixels_to_show
-from whatsit.apps.streamlit_app import charts
+from whatsit.apps.streamlit_app import charts, sharing
 from whatsit.apps.streamlit_app.model_registry import SPLITS, OpenModel
 from whatsit.apps.texts import TEXTS, Texts
+from whatsit.bundle.read import find_bundle
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.metrics import Metrics
 from whatsit.run.summary import MistakeRecord, RunRecord
 
 
-def show(opened: OpenModel, text: Texts) -> None:
-    """Draw the page."""
+def show(opened: OpenModel, text: Texts, *, can_share: bool = False) -> None:
+    """Draw the page; `can_share` offers the model as a web page."""
     metrics, record = opened.summary.metrics, opened.record
     st.title(text("facts.title"))
     if metrics is None:
@@ -37,6 +38,8 @@ def show(opened: OpenModel, text: Texts) -> None:
     if not record.history:
         st.info(text("worst.elsewhere"))
     _provenance(opened, record, text)
+    if can_share:
+        sharing.show(find_bundle(opened.entry.path), opened.entry.name, text)
 
 
 def _overview(metrics: Metrics, opened: OpenModel, text: Texts) -> None:

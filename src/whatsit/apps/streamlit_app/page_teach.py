@@ -11,7 +11,7 @@ from urllib.parse import quote
 import streamlit as st
 
 from whatsit.apps import markup
-from whatsit.apps.streamlit_app import skipped_files
+from whatsit.apps.streamlit_app import sharing, skipped_files
 from whatsit.apps.streamlit_app.teaching import FEWEST, Teaching
 from whatsit.apps.streamlit_app.widgets import attempt, picture_url, pop_error
 from whatsit.apps.texts import Texts
@@ -221,3 +221,4 @@ def _result(teaching: Teaching, result: TrainingResult, is_changed: bool, text: 
             icon=":material/download:",
             on_click="ignore",
         )
+    sharing.show(result.run / MODEL, name, text)

@@ -99,6 +99,7 @@ def run(
     STATE.teaching = teaching
     STATE.review = None if data is None else DataReview(data)
     site = site_at(host or HOST, root_path)
+    STATE.can_share = site.is_private
     STATE.feedback = None if feedback is None else Feedback(feedback, is_private=site.is_private)
     from streamlit import App
 

@@ -21,6 +21,7 @@ class AppState:
     review: DataReview | None = None
     teaching: Teaching | None = None
     feedback: Feedback | None = None
+    can_share: bool = False  # whether visitors may take the model with them, as a web page: where they are the owner
 
 
 STATE = AppState()  # the server fills it before the first visitor comes; Streamlit's script cannot be handed anything

@@ -1,0 +1,146 @@
+// The texts of the page, in two languages with the same keys; `{name}` stands for a value.
+
+export const TEXTS = {
+  en: {
+    'language': 'ไทย',
+    'title': 'What is it?',
+    'knows': 'Knows {n} kinds:',
+    'more': 'and {n} more',
+    'choose': 'Choose pictures',
+    'drop': 'or drop or paste them here',
+    'camera': 'Camera',
+    'install': 'Install as an app',
+    'loading': 'Loading the model ... {done} of {all} MB',
+    'starting': 'Starting the model ...',
+    'ready.offline': 'Ready, also without a network from now on.',
+    'reading': 'Looking ...',
+    'sure': '{share} sure',
+    'unknown': 'Unknown',
+    'unknown.why': 'This resembles none of the kinds that it has learned; {label} comes closest.',
+    'evidence.show': 'Show where it looked',
+    'evidence.hide': 'Show the picture',
+    'evidence.help': 'Bright yellow: there lies the evidence for {label}.',
+    'evidence.none': 'No part of this picture speaks for {label}.',
+    'picture': 'The picture {name}',
+    'all': 'Show all {n} kinds',
+    'fewer': 'Show fewer',
+    'remove': 'Remove',
+    'clear': 'Remove all',
+    'took': '{ms} ms on this device',
+    'frame': 'Photo {n}',
+    'pasted': 'Pasted picture',
+    'live.title': 'Live camera',
+    'live.rate': '{n} answers a second',
+    'live.photo': 'Take a photo',
+    'live.turn': 'Other camera',
+    'live.close': 'Close the camera',
+    'live.wait': 'Waiting for the camera ...',
+    'good.title': 'How good it is',
+    'good': 'Right in {right} of 100 test pictures that it had never seen before (likely between {low} and {high}; measured on {n}).',
+    'good.gate': 'In this smaller form ({precision}) it names the same kind in {same} of 100 test pictures.',
+    'good.unmeasured': 'Nobody has measured how often it is right.',
+    'good.unknown': 'It says "unknown" for what resembles nothing it has learned, and wrongly for about {n} in 100 pictures of its kinds.',
+    'private.title': 'Your pictures stay with you',
+    'private': 'Everything is computed on this device: no picture leaves it, nothing is stored, and this page asks no other host for anything.',
+    'made': 'Made with whatsit {version}{date}',
+    'error.title': 'This does not work here',
+    'error.network': 'The connection broke while {detail} was being loaded; check the network and load the page again.',
+    'error.missing': 'The folder on the host is incomplete: {detail} is not there; put the whole exported folder online again.',
+    'error.old-browser': 'This browser is too old for the model; update it, or use a current Chrome, Edge, Firefox or Safari.',
+    'error.simd': 'This browser cannot compute with WebAssembly SIMD, which the model needs; use a current Chrome, Edge, Firefox or Safari.',
+    'error.memory': 'This device has too little free memory for the model; close other tabs and load the page again.',
+    'error.worker': 'The host serves the scripts of this page with a wrong type, or forbids them: .js files must be text/javascript.',
+    'error.model': "The browser's runtime cannot run this model ({detail}).",
+    'error.closed': 'The model was closed; load the page again.',
+    'error.picture-format': 'This is no picture, or a format that this browser cannot read; save it as JPEG or PNG.',
+    'error.picture-damaged': 'This picture is damaged or cut short, so it cannot be read.',
+    'error.picture-too-large': 'This picture is too large for this device; make it smaller first.',
+    'error.picture-empty': 'This file is empty.',
+    'error.camera-none': 'No camera was found on this device; choose pictures instead.',
+    'error.camera-refused': 'The camera was refused; allow it for this page in the browser (the symbol beside the address), then try again.',
+    'error.camera-busy': 'Another program is using the camera; close it and try again.',
+    'error.camera-insecure': 'Browsers give the camera only to pages with https:// (or on this very computer); open the page by https://.',
+  },
+  th: {
+    'language': 'English',
+    'title': 'นี่คืออะไร?',
+    'knows': 'รู้จัก {n} ประเภท:',
+    'more': 'และอีก {n} ประเภท',
+    'choose': 'เลือกรูป',
+    'drop': 'หรือลากมาวาง หรือวางจากคลิปบอร์ดที่นี่',
+    'camera': 'กล้อง',
+    'install': 'ติดตั้งเป็นแอป',
+    'loading': 'กำลังโหลดโมเดล ... {done} จาก {all} MB',
+    'starting': 'กำลังเริ่มโมเดล ...',
+    'ready.offline': 'พร้อมใช้ จากนี้ไปใช้ได้แม้ไม่มีเน็ต',
+    'reading': 'กำลังดู ...',
+    'sure': 'มั่นใจ {share}',
+    'unknown': 'ไม่รู้จัก',
+    'unknown.why': 'รูปนี้ไม่เหมือนประเภทใดที่เคยเรียนรู้ ใกล้ที่สุดคือ {label}',
+    'evidence.show': 'แสดงว่าดูตรงไหน',
+    'evidence.hide': 'แสดงรูปเดิม',
+    'evidence.help': 'สีเหลืองสว่างคือส่วนที่บอกว่าเป็น {label}',
+    'evidence.none': 'ไม่มีส่วนใดในรูปนี้ที่บอกว่าเป็น {label}',
+    'picture': 'รูป {name}',
+    'all': 'แสดงครบ {n} ประเภท',
+    'fewer': 'แสดงน้อยลง',
+    'remove': 'เอาออก',
+    'clear': 'เอาออกทั้งหมด',
+    'took': 'ใช้เวลา {ms} มิลลิวินาทีบนเครื่องนี้',
+    'frame': 'ภาพถ่าย {n}',
+    'pasted': 'รูปจากคลิปบอร์ด',
+    'live.title': 'กล้องสด',
+    'live.rate': '{n} คำตอบต่อวินาที',
+    'live.photo': 'ถ่ายรูป',
+    'live.turn': 'สลับกล้อง',
+    'live.close': 'ปิดกล้อง',
+    'live.wait': 'กำลังรอกล้อง ...',
+    'good.title': 'แม่นแค่ไหน',
+    'good': 'ตอบถูก {right} จาก 100 รูปทดสอบที่ไม่เคยเห็นมาก่อน (ค่าจริงน่าจะอยู่ระหว่าง {low} ถึง {high} วัดจาก {n} รูป)',
+    'good.gate': 'ในแบบย่อขนาดนี้ ({precision}) ตอบตรงกับโมเดลเต็ม {same} จาก 100 รูปทดสอบ',
+    'good.unmeasured': 'ยังไม่มีใครวัดว่าโมเดลนี้ตอบถูกบ่อยแค่ไหน',
+    'good.unknown': 'ถ้ารูปไม่เหมือนสิ่งที่เคยเรียนรู้จะตอบว่า "ไม่รู้จัก" ซึ่งอาจพลาดกับรูปของประเภทที่รู้จักราว {n} ใน 100 รูป',
+    'private.title': 'รูปอยู่กับคุณเท่านั้น',
+    'private': 'ทุกอย่างคำนวณบนเครื่องนี้ รูปไม่ถูกส่งออกไปไหน ไม่มีการบันทึก และหน้านี้ไม่ติดต่อเว็บอื่นใดเลย',
+    'made': 'สร้างด้วย whatsit {version}{date}',
+    'error.title': 'ใช้ที่นี่ไม่ได้',
+    'error.network': 'การเชื่อมต่อขาดระหว่างโหลด {detail} ตรวจสอบเน็ตแล้วโหลดหน้านี้ใหม่',
+    'error.missing': 'โฟลเดอร์บนโฮสต์ไม่ครบ: ไม่พบ {detail} ให้นำโฟลเดอร์ที่ส่งออกทั้งโฟลเดอร์ขึ้นไปใหม่',
+    'error.old-browser': 'เบราว์เซอร์นี้เก่าเกินไปสำหรับโมเดล ให้อัปเดต หรือใช้ Chrome, Edge, Firefox หรือ Safari รุ่นปัจจุบัน',
+    'error.simd': 'เบราว์เซอร์นี้ไม่รองรับ WebAssembly SIMD ซึ่งโมเดลต้องใช้ ให้ใช้ Chrome, Edge, Firefox หรือ Safari รุ่นปัจจุบัน',
+    'error.memory': 'หน่วยความจำว่างของเครื่องนี้ไม่พอสำหรับโมเดล ปิดแท็บอื่นแล้วโหลดหน้านี้ใหม่',
+    'error.worker': 'โฮสต์ส่งสคริปต์ของหน้านี้ด้วยชนิดไฟล์ที่ผิด หรือไม่อนุญาต: ไฟล์ .js ต้องเป็น text/javascript',
+    'error.model': 'ตัวรันในเบราว์เซอร์รันโมเดลนี้ไม่ได้ ({detail})',
+    'error.closed': 'โมเดลถูกปิดแล้ว โหลดหน้านี้ใหม่',
+    'error.picture-format': 'ไฟล์นี้ไม่ใช่รูป หรือเป็นรูปแบบที่เบราว์เซอร์นี้อ่านไม่ได้ ให้บันทึกเป็น JPEG หรือ PNG',
+    'error.picture-damaged': 'รูปนี้เสียหายหรือไม่ครบ จึงอ่านไม่ได้',
+    'error.picture-too-large': 'รูปนี้ใหญ่เกินไปสำหรับเครื่องนี้ ให้ย่อขนาดก่อน',
+    'error.picture-empty': 'ไฟล์นี้ว่างเปล่า',
+    'error.camera-none': 'ไม่พบกล้องในเครื่องนี้ ให้เลือกรูปแทน',
+    'error.camera-refused': 'กล้องไม่ได้รับอนุญาต ให้อนุญาตกล้องสำหรับหน้านี้ในเบราว์เซอร์ (สัญลักษณ์ข้างที่อยู่เว็บ) แล้วลองใหม่',
+    'error.camera-busy': 'โปรแกรมอื่นกำลังใช้กล้องอยู่ ปิดโปรแกรมนั้นแล้วลองใหม่',
+    'error.camera-insecure': 'เบราว์เซอร์ให้ใช้กล้องได้เฉพาะหน้าที่เป็น https:// (หรือบนเครื่องนี้เอง) ให้เปิดหน้านี้ด้วย https://',
+  },
+};
+
+const KEY = 'whatsit-language';
+
+/** The language of the page: the one chosen before, else the browser's. */
+export function languageOf() {
+  try {
+    const kept = localStorage.getItem(KEY);
+    if (kept in TEXTS) return kept;
+  } catch (error) { /* a browser that keeps nothing */ }
+  return navigator.languages?.[0]?.toLowerCase().startsWith('th') ? 'th' : 'en';
+}
+
+export function keepLanguage(language) {
+  try {
+    localStorage.setItem(KEY, language);
+  } catch (error) { /* for this visit, then */ }
+}
+
+/** Return a text with its `{placeholders}` filled in. */
+export function textOf(language, key, values = {}) {
+  return TEXTS[language][key].replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
+}

@@ -1,0 +1,73 @@
+"""Store the weights of a graph in fewer bits; it still computes in float32.
+
+A weight becomes a constant of 16 or 8 bits and the operators that make it float32 again. Runtimes compute those once, when they
+open the graph (ONNX Runtime folds constants), so a smaller file is no slower, and only the rounding of weights changes answers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from whatsit.arrays import Array
+
+if TYPE_CHECKING:
+    import onnx
+
+PRECISIONS = ("float32", "float16", "int8")
+FEWEST = 1024  # numbers of a weight that is worth it; smaller ones are biases, scales and means
+# From this size int8; smaller weights hold little, and to round those of depthwise convolutions doubles the error.
+FEWEST_INT8 = 1 << 16
+_UNKNOWN = "unknown."  # begins the weights of the out-of-distribution score, which decide by a threshold: never int8
+_LARGEST = float(np.finfo(np.float16).max)
+
+
+def store_weights(model: onnx.ModelProto, precision: str) -> None:
+    """Store the large float32 weights of a graph in fewer bits, in place.
+
+    `precision` is one of `PRECISIONS`. In int8 only the largest weights are stored, the others in float16. They have a scale for
+    each output channel of their operator: of a convolution the first axis, of a product the one that is not summed. Weights that
+    float16 cannot hold stay float32.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    if precision == "float32":
+        return
+    kept, nodes = [], []
+    axes = _channel_axes(model)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor) if tensor.data_type == TensorProto.FLOAT else None
+        if values is None or values.ndim < 2 or values.size < FEWEST or not np.abs(values).max() < _LARGEST:
+            kept.append(tensor)
+        elif precision == "int8" and values.size >= FEWEST_INT8 and not tensor.name.startswith(_UNKNOWN):
+            steps, scale = _rounded(values, axes.get(tensor.name, 0))
+            names = [f"{tensor.name}.int8", f"{tensor.name}.steps", f"{tensor.name}.scale"]
+            kept += [numpy_helper.from_array(steps, names[0]), numpy_helper.from_array(scale, names[2])]
+            nodes.append(helper.make_node("Cast", [names[0]], [names[1]], to=TensorProto.FLOAT))
+            nodes.append(helper.make_node("Mul", names[1:], [tensor.name]))
+        else:
+            name = f"{tensor.name}.float16"
+            kept.append(numpy_helper.from_array(values.astype(np.float16), name))
+            nodes.append(helper.make_node("Cast", [name], [tensor.name], to=TensorProto.FLOAT))
+    nodes += model.graph.node
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.extend(nodes)
+
+
+def _channel_axes(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the axis of the output channels of each weight of a product."""
+    axes = {}
+    for node in model.graph.node:
+        if node.op_type in ("MatMul", "Gemm") and len(node.input) > 1:
+            transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+            axes[node.input[1]] = 0 if transposed else -1
+    return axes
+
+
+def _rounded(values: Array, axis: int) -> tuple[Array, Array]:
+    """Round weights to int8; return them and their scale, which multiplies them."""
+    others = tuple(number for number in range(values.ndim) if number != axis % values.ndim)
+    scale = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-12).astype(np.float32) / 127.0
+    return np.rint(values / scale).clip(-127, 127).astype(np.int8), scale
