@@ -26,6 +26,7 @@ _HOMES = {
     "benchmark": "whatsit.verbs.benchmark:benchmark",
     "check": "whatsit.verbs.check:check",
     "checks": "whatsit.verbs.checks:checks",
+    "compare": "whatsit.verbs.compare:compare",
     "demo": "whatsit.verbs.demo:demo",
     "ensemble": "whatsit.verbs.ensemble:ensemble",
     "evaluate": "whatsit.verbs.evaluate:evaluate",

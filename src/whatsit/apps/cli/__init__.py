@@ -67,6 +67,7 @@ for command in (
         exports.export,
         exports.verify,
         exports.benchmark,
+        models.compare,
         models.rename,
         models.ensemble,
         foreign.import_model,

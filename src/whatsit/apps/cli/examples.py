@@ -18,6 +18,10 @@ EXAMPLES = {
     "export": ("whatsit export runs/food --format tflite", "whatsit export runs/food --format onnx,openvino-int8"),
     "verify": ("whatsit verify runs/food", "whatsit verify runs/food --json"),
     "benchmark": ("whatsit benchmark runs/food", "whatsit benchmark runs/food --json"),
+    "compare": (
+        "whatsit compare runs/old runs/new new-photos/",
+        "whatsit compare runs/old runs/new new-photos/ --out compare.html",
+    ),
     "rename": (
         "whatsit rename runs/pets cat=แมว dog=หมา -o pets.whatsit",
         "whatsit rename runs/fruit fuji=apple gala=apple -o fruit.whatsit",

@@ -1,4 +1,4 @@
-"""Commands about finished models: evaluate, check, rename, ensemble."""
+"""Commands about finished models: evaluate, check, compare, rename, ensemble."""
 
 from __future__ import annotations
 
@@ -88,6 +88,52 @@ def criteria_words(checks: Sequence[Check]) -> str:
             f"{untested}{'' if parts else f' of {len(checks)} criteria'} cannot be told for want of test pictures"
         )
     return "; ".join(parts)
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="MODEL", help="A .whatsit file or a run folder.")],
+    second: Annotated[str, typer.Argument(metavar="MODEL", help="What is compared with it.")],
+    data: Data,
+    out_: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A page to write, with the pictures that they name differently.")
+    ] = None,
+    runtime: Runtime = "auto",
+    as_json: Json = False,
+) -> None:
+    """Compare two models on the same pictures, one by one."""
+    from whatsit.verbs.compare import compare
+
+    with TerminalReporter() as reporter:
+        found = compare(first, second, data, out=out_, runtime=runtime, reporter=reporter)
+    if as_json:
+        print_json(found.to_json())
+        return
+    rows = [
+        (
+            label,
+            f"{one.n:,}",
+            f"{one.first:.1%}",
+            f"{one.second:.1%}",
+            str(one.won),
+            str(one.lost),
+            f"{one.p_value:.2g}",
+        )
+        for label, one in (("(all)", found.overall), *found.per_class.items())
+    ]
+    table(("class", "pictures", "first", "second", "won", "lost", "p"), rows)
+    out()
+    out(f"They name {found.agreement:.1%} of the pictures the same")
+    for one in found.differing[:5]:
+        out(
+            f"  {one.name} ({one.label}): {one.first} {one.first_probability:.0%}, {one.second} {one.second_probability:.0%}"
+        )
+    if len(found.differing) > 5:
+        out(f"  and {len(found.differing) - 5:,} more")
+    out(found.verdict)
+    if out_:
+        out(f"Page: {out_}")
+    else:
+        out(f"Next: whatsit compare {first} {second} {data} --out compare.html, a page with these pictures")
 
 
 def rename(

@@ -1,0 +1,69 @@
+"""Two models on the same labelled pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import whatsit
+from tests.command import whatsit as command_line
+from tests.conftest import CLASSES, encode, shapes
+from whatsit.errors import DataError
+from whatsit.run.record import Run
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures that no model has seen."""
+    folder = tmp_path_factory.mktemp("new")
+    for number in range(12):
+        path = folder / CLASSES[number % 3] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(encode(shapes(CLASSES[number % 3], 5000 + number)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def swapped(baseline_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes columns for rows and rows for columns."""
+    out = tmp_path_factory.mktemp("swapped") / "swapped.whatsit"
+    return whatsit.rename(baseline_run.folder, {"columns": "rows", "rows": "columns"}, out).model
+
+
+def test_model_does_not_differ_from_itself(baseline_run: Run, new: Path) -> None:
+    found = whatsit.compare(baseline_run.folder, baseline_run.folder, new)
+    assert (found.overall.won, found.overall.lost, found.agreement, found.differing) == (0, 0, 1.0, [])
+    assert found.verdict.startswith("No clear difference on these 12 pictures")
+
+
+def test_pictures_that_they_name_differently_are_shown(
+    baseline_run: Run, swapped: Path, new: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "compare.html"
+    done = command_line("compare", swapped, baseline_run.folder, new, "--out", page, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["per_class"]["disc"]["won"] == found["per_class"]["disc"]["lost"] == 0
+    assert found["overall"]["won"] == len([one for one in found["differing"] if one["kind"] == "won"]) > 0
+    html = page.read_text("utf-8")
+    assert html.count("<figure>") == len(found["differing"])
+    assert "data:image/jpeg;base64," in html
+
+
+def test_pictures_that_one_was_trained_on_are_left_out(
+    baseline_run: Run, shapes_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = command_line("compare", baseline_run.folder, baseline_run.folder, shapes_folder)
+    assert "pictures that" in done.stderr
+    assert "was trained on are left out" in done.stderr
+
+
+def test_classes_that_one_does_not_know_are_left_out(baseline_run: Run, new: Path, tmp_path: Path) -> None:
+    other = whatsit.rename(baseline_run.folder, {"disc": "circle"}, tmp_path / "other.whatsit").model
+    found = whatsit.compare(baseline_run.folder, other, new)
+    assert [*found.per_class] == ["columns", "rows"]
+    none = whatsit.rename(other, {"rows": "r", "columns": "c"}, tmp_path / "none.whatsit").model
+    with pytest.raises(DataError, match="no picture of a class that both models know"):
+        whatsit.compare(baseline_run.folder, none, new)
