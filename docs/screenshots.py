@@ -21,7 +21,7 @@ from tests.drawn import KINDS, draw, photos  # noqa: E402
 import whatsit  # noqa: E402
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, FilePayload, Page
 
 SHOWN = {"en": "en-US", "th": "th-TH"}
 
@@ -44,6 +44,7 @@ def main() -> None:
                 take(browser, address, target, language, f"fruit-{language}")
             report(browser, f"{address}/model?model=digits", target / "app-model.webp")
             gradio(browser, work, runs, target)
+            website(browser, work, runs, target)
             port = free_port()
             command = ["whatsit.apps.cli", "app", "--data", data, "--teach", taught, "--no-browser", "--port", port]
             with serving(command, port, work) as address:
@@ -125,6 +126,26 @@ def gradio(browser: Browser, work: Path, runs: list[Path], target: Path) -> None
             settle(page, target / f"gradio-{language}.webp")
 
 
+def website(browser: Browser, work: Path, runs: list[Path], target: Path) -> None:
+    """The exported page, on a computer in English and on a phone in Thai, in the dark."""
+    for language, run, width, height, colours in (
+        ("en", runs[0], 1280, 900, "light"),
+        ("th", runs[1], 390, 844, "dark"),
+    ):
+        [exported] = whatsit.export(run, "web", out=work / f"web-{language}")
+        port = free_port()
+        command = ["http.server", port, "--bind", "127.0.0.1", "--directory", exported.path]
+        with serving(command, port, work, health="/") as address:
+            page = visit(browser, address, language, width, height, colours)
+            page.wait_for_selector("html[data-ready]", state="attached")
+            files = [("teapot.jpg", "teapot", 3), ("mango.jpg", "mango", 9)][1 if width < 600 else 0 :]
+            page.set_input_files("#files", [jpeg(*one) for one in reversed(files)])
+            page.wait_for_selector(f".result:nth-child({len(files)})[data-done=true]")
+            page.locator(".result .row button").first.click()
+            page.evaluate("scrollTo(0, innerWidth < 600 ? 140 : 0)")
+            settle(page, target / f"web-{language}.webp")
+
+
 def take(browser: Browser, address: str, target: Path, language: str, model: str) -> None:
     """A single picture (also on a phone, in the dark), many pictures, and the live camera."""
     for name, width, height, colours in (("", 1280, 860, "light"), ("-phone", 390, 844, "dark")):
@@ -165,12 +186,14 @@ def visit(browser: Browser, address: str, language: str, width: int, height: int
 
 def bring(page: Page, files: list[tuple[str, str, int]], place: int = 0) -> None:
     """Drop drawn pictures, given as name, kind and seed, on one of the fields."""
-    payload = []
-    for name, kind, seed in files:
-        data = io.BytesIO()
-        draw(kind, seed, (640, 480)).save(data, "JPEG", quality=90)
-        payload.append({"name": name, "mimeType": "image/jpeg", "buffer": data.getvalue()})
-    page.get_by_test_id("stFileUploaderDropzoneInput").nth(place).set_input_files(payload)
+    page.get_by_test_id("stFileUploaderDropzoneInput").nth(place).set_input_files([jpeg(*one) for one in files])
+
+
+def jpeg(name: str, kind: str, seed: int) -> FilePayload:
+    """A drawn picture as a file."""
+    data = io.BytesIO()
+    draw(kind, seed, (640, 480)).save(data, "JPEG", quality=90)
+    return {"name": name, "mimeType": "image/jpeg", "buffer": data.getvalue()}
 
 
 def settle(page: Page, path: Path) -> None:

@@ -48,12 +48,18 @@ class Host(SimpleHTTPRequestHandler):
     types: Mapping[str, str] = MappingProxyType({})  # by the end of a name
     missing: tuple[str, ...] = ()
     below = "/"
+    headers_too: Mapping[str, str] = MappingProxyType({})
 
     def do_GET(self) -> None:
         if not self.path.startswith(self.below) or self.path.endswith(self.missing or ("\0",)):
             return self.send_error(404)
         self.path = self.path.removeprefix(self.below.rstrip("/"))
         return super().do_GET()
+
+    def end_headers(self) -> None:
+        for name, value in self.headers_too.items():
+            self.send_header(name, value)
+        super().end_headers()
 
     def guess_type(self, path: Any) -> str:
         return next((kind for end, kind in self.types.items() if str(path).endswith(end)), super().guess_type(path))

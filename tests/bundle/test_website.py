@@ -124,6 +124,16 @@ def test_a_single_file_holds_the_model(baseline_run, runtime: Any, tmp_path: Pat
     assert len(graph) == about["files"]["model.onnx"]
 
 
+@pytest.mark.parametrize("single_file", [False, True])
+def test_pages_that_whatsit_did_not_write_stay(baseline_run, tmp_path: Path, single_file: bool) -> None:
+    mine = tmp_path / "web.html" if single_file else tmp_path / "web" / "index.html"
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    with pytest.raises(UsageError, match="is there already, and whatsit did not write it"):
+        whatsit.export(baseline_run.model, "web", out=tmp_path, web=WebOptions(single_file=single_file))
+    assert mine.read_text() == "mine"
+
+
 def test_a_page_without_its_model_is_no_website(website: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"this is no page of a model, or it is incomplete"):
         read_website(tmp_path / "model.onnx")

@@ -269,6 +269,16 @@ def test_a_browser_that_computes_otherwise_is_not_trusted(website: Path, host, v
         assert "(it gives other probabilities here)" in failure(visit(address))
 
 
+def test_threads_are_used_where_the_host_isolates_the_page(website: Path, host, visit) -> None:
+    isolated = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+    with host(website, headers_too=isolated) as address:
+        page = visit(address)
+        assert page.evaluate("whatsit.model.threads === Math.min(4, navigator.hardwareConcurrency)")
+        page.set_input_files("#files", [file()])
+        page.wait_for_selector(DONE)
+        assert page.inner_text(".label") == "disc"
+
+
 # In place of the runtime for graphics processors, whose imitation takes half a minute; it computes on the processor.
 GRAPHICS = """
 import * as ort from './ort.js';
@@ -378,6 +388,19 @@ def test_the_module_takes_what_a_page_shows(website: Path, host, visit) -> None:
             list(file()["buffer"]),
         )
     assert labels == 7 * ["disc"] + ["closed"]
+
+
+def test_the_model_of_another_host_is_used_with_its_permission(website: Path, host, visit) -> None:
+    with host(website) as address, host(website, headers_too={"Access-Control-Allow-Origin": "*"}) as other:
+        page = visit(f"{address}examples/plain.html", wait="html[data-ready]")
+        label = page.evaluate(
+            """async ([other, bytes]) => {
+                const { load } = await import('../whatsit.js');
+                return (await (await load(other)).predict(Uint8Array.from(bytes))).label;
+            }""",
+            [other, list(file()["buffer"])],
+        )
+    assert label == "disc"
 
 
 def test_a_page_of_another_host_is_told_what_is_wrong(website: Path, host, visit) -> None:

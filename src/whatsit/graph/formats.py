@@ -235,6 +235,10 @@ class Format:
     write: Callable[[Converter, Path], None]
     int8: bool = False  # whether weights and activations are rounded to 8 bits, by the range of some training images
 
+    def final(self, *, single_file: bool) -> Format:
+        """Return the format as it lies in the export folder: a page may be a single file."""
+        return replace(self, file=SINGLE_PAGE) if single_file and self.name == WEB else self
+
     def as_int8(self, precision: str) -> bool:
         """Return whether this is the web format with weights of 8 bits."""
         return self.name == WEB and precision == "int8"

@@ -82,7 +82,7 @@ def export(
     folder = Path(out) if out else export_folder(model)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; choose another place with --out")
-    require_own(bundle, folder, targets)
+    require_own(bundle, folder, [target.final(single_file=options.single_file) for target in targets])
     samples = (lambda: calibration_pixels(dataset, bundle.input)) if dataset else None
     converter = Converter(bundle.graph, bundle.classes, bundle.input.resize, samples, options.precision)
     progress = reporter.stage("Exporting")

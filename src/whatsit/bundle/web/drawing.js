@@ -45,24 +45,39 @@ export function drawEvidence(canvas, evidence) {
   return over;
 }
 
-/** The cells spread over the whole picture, with smooth steps between their centres. */
+/** The cells spread over the whole picture by cubic convolution (Keys 1981), as whatsit's drawings have it, 0 to 1. */
 function smoothed({ width: columns, height: rows, values }, width, height) {
+  const [across, down] = [sharesOf(width, columns), sharesOf(height, rows)];
+  const wide = new Float32Array(rows * width);
+  for (let row = 0; row < rows; row += 1) {
+    for (let x = 0; x < width; x += 1) {
+      let sum = 0;
+      for (const [cell, share] of across[x]) sum += share * values[row * columns + cell];
+      wide[row * width + x] = sum;
+    }
+  }
   const spread = new Float32Array(width * height);
   for (let y = 0; y < height; y += 1) {
-    const [top, bottom, down] = between(y, height, rows);
     for (let x = 0; x < width; x += 1) {
-      const [left, right, across] = between(x, width, columns);
-      const above = values[top * columns + left] * (1 - across) + values[top * columns + right] * across;
-      const below = values[bottom * columns + left] * (1 - across) + values[bottom * columns + right] * across;
-      spread[y * width + x] = above * (1 - down) + below * down;
+      let sum = 0;
+      for (const [cell, share] of down[y]) sum += share * wide[cell * width + x];
+      spread[y * width + x] = Math.min(Math.max(sum, 0), 1);
     }
   }
   return spread;
 }
 
-function between(place, length, cells) {
-  const exact = Math.min(Math.max(((place + 0.5) * cells) / length - 0.5, 0), cells - 1);
-  const first = Math.floor(exact);
-  const share = exact - first;
-  return [first, Math.min(first + 1, cells - 1), share * share * (3 - 2 * share)];
+/** For each pixel along an axis, the cells that it is made of, each with its share. */
+function sharesOf(length, cells) {
+  return Array.from({ length }, (_, place) => {
+    const exact = ((place + 0.5) * cells) / length - 0.5;
+    const first = Math.floor(exact);
+    return [-1, 0, 1, 2].map((step) => [Math.min(Math.max(first + step, 0), cells - 1), cubic(first + step - exact)]);
+  });
+}
+
+function cubic(distance) {
+  const x = Math.abs(distance);
+  if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
+  return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
 }
