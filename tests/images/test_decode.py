@@ -320,3 +320,20 @@ def test_errors_have_a_reason_for_programs(data: bytes, reason: str) -> None:
     with pytest.raises(ImageError) as caught:
         decode(data)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("oddity", ["nothing", "revision", "profile", "bytes"])
+def test_cut_off_jpeg_is_refused_whatever_else_is_odd_in_it(oddity: str) -> None:
+    """The codec names its first warning only."""
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)).save(file, "JPEG")
+    whole = file.getvalue()
+    odd = {
+        "nothing": lambda data: data,
+        "revision": lambda data: data.replace(b"JFIF\0\1", b"JFIF\0\x09", 1),
+        "profile": lambda data: data[:2] + b"\xff\xe2\0\x20ICC_PROFILE\0\5\2" + bytes(16) + data[2:],
+        "bytes": lambda data: data[:20] + bytes(2) + data[20:],
+    }[oddity]
+    decode(odd(whole))
+    with pytest.raises(ImageError, match="the file ends before the picture does"):
+        decode(odd(whole[: len(whole) // 2] + b"\xff\xd9"))

@@ -99,10 +99,23 @@ def is_cut_off(data: bytes) -> bool:
         return False
     try:  # at an eighth of the size: all of the data is read, and little is computed
         kind = {1: "GRAY", 3: "RGB"}.get(frame[5], "CMYK")
-        simplejpeg.decode_jpeg(data, kind, min_height=1, min_width=1, min_factor=8)
+        simplejpeg.decode_jpeg(_without_extras(data), kind, min_height=1, min_width=1, min_factor=8)
     except ValueError as error:
         return "premature end" in str(error).lower()
     return False
+
+
+def _without_extras(data: bytes) -> bytes:
+    """Return a JPEG without what a decoder only warns of, as the codec names no warning but the first.
+
+    Those are damaged parts of applications, comments, and bytes between the markers of the header.
+    """
+    kept, after = [b"\xff\xd8"], 2
+    for marker, at, end in _markers(data):
+        after = end
+        if marker < 0xE0 or marker == 0xEE:  # the latter says how colours are stored
+            kept.append(bytes((0xFF, marker)) + data[at - 2 : end])
+    return b"".join([*kept, data[after:]])
 
 
 def check_frames(data: bytes) -> None:
