@@ -135,6 +135,7 @@ function ready(model) {
 async function keepOffline(find) {
   const worker = find('sw.js');
   if (!('serviceWorker' in navigator) || !worker) return; // a single file has none
+  await new Promise((resolve) => { setTimeout(resolve, 1500); }); // the first answer comes first
   try {
     await navigator.serviceWorker.register(worker);
     await navigator.serviceWorker.ready;
