@@ -5,8 +5,10 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,7 +40,8 @@ INT8 = [name for name, target in FORMATS.items() if target.int8]
 @pytest.fixture(scope="module")
 def exported(baseline_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     """The tiny model in every format, by the format's name."""
-    found = whatsit.export(baseline_run.folder, ",".join(FORMATS), out=tmp_path_factory.mktemp("export"))
+    out = tmp_path_factory.mktemp("export")
+    found = whatsit.export(baseline_run.folder, ",".join(FORMATS), out=out, author="Somchai", license_="CC-BY-4.0")
     return {one.format: one for one in found}
 
 
@@ -136,6 +139,103 @@ def test_the_phone_file_has_whole_numbers_throughout(exported: dict[str, Exporte
     assert (source["dtype"], source["quantization"], source["name"].endswith("image:0")) == (np.uint8, (1.0, 0), True)
     floats = [tensor["index"] for tensor in model.get_tensor_details() if tensor["dtype"] == np.float32]
     assert floats == [result["index"]]
+
+
+PHONE = ["tflite", "tflite-int8"]
+
+
+@pytest.mark.parametrize("name", PHONE)
+def test_the_phone_file_tells_what_it_is(name: str, exported: dict[str, Exported], baseline_run: Run) -> None:
+    """By the numbers of the schema of TensorFlow Lite Metadata."""
+    bundle = read_bundle(baseline_run.model)
+    with zipfile.ZipFile(exported[name].path) as archive:
+        assert archive.read("labels.txt").decode().split("\n") == list(bundle.classes)
+        assert [member.compress_type for member in archive.infolist()] == [zipfile.ZIP_STORED]
+    root = metadata_of(exported[name].path.read_bytes())
+    assert (root.text(4), root.text(5)) == ("Somchai", "CC-BY-4.0")
+    assert f"{len(bundle.classes)} classes apart: {', '.join(bundle.classes)}" in root.text(1)
+    graph = root.tables(3)[0]
+    image, probabilities = graph.tables(2)[0], graph.tables(3)[0]
+    assert image.text(0) == "image"
+    assert image.table(3).number(0, "Uint8") == 2  # an image
+    assert image.table(3).table(1).number(0, "Uint8") == 1  # in RGB
+    size = image.table(3).table(1).table(1)
+    assert (size.number(0, "Uint32"), size.number(1, "Uint32")) == (bundle.input.width, bundle.input.height)
+    [unit] = image.tables(4)
+    assert unit.number(0, "Uint8") == 1  # normalization
+    assert (unit.table(1).floats(0), unit.table(1).floats(1)) == ([0.0], [1.0])
+    [labels] = probabilities.tables(6)
+    assert (labels.text(0), labels.number(2, "Int8")) == ("labels.txt", 2)
+
+
+@pytest.mark.parametrize("name", PHONE)
+def test_mediapipe_takes_the_phone_file_as_it_is(name: str, exported: dict[str, Exported], baseline_run: Run) -> None:
+    mediapipe = pytest.importorskip("mediapipe", reason="MediaPipe (400 MB with OpenCV) is not installed")
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    bundle = read_bundle(baseline_run.model)
+    pixels, _ = reference_pixels(bundle)
+    options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=str(exported[name].path)))
+    with vision.ImageClassifier.create_from_options(options) as classifier:
+        for image, known in zip(pixels, whatsit.load(baseline_run.model).predict([*pixels]), strict=True):
+            found = classifier.classify(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image))
+            [result] = found.classifications
+            assert result.head_name == "probabilities"
+            scores = {category.category_name: category.score for category in result.categories}
+            assert scores == pytest.approx(dict(known.top), abs=0.1 if FORMATS[name].int8 else 1e-4)
+
+
+def test_data_in_the_phone_file_lie_where_a_processor_can_read_them(exported: dict[str, Exported]) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(exported["tflite"].path.read_bytes(), 0)
+    whole = np.frombuffer(model._tab.Bytes, np.uint8)
+    buffers = [model.Buffers(i).DataAsNumpy() for i in range(model.BuffersLength()) if model.Buffers(i).DataLength()]
+    assert {(data.ctypes.data - whole.ctypes.data) % 16 for data in buffers} == {0}
+
+
+class Table:
+    """A table of a FlatBuffer, read by the numbers of its slots."""
+
+    def __init__(self, content: bytes, place: int) -> None:
+        self._table = flatbuffers.table.Table(content, place)
+
+    def _field(self, slot: int) -> int:
+        place = self._table.Offset(4 + 2 * slot)
+        assert place, f"there is no slot {slot}"
+        return place
+
+    def number(self, slot: int, kind: str) -> int:
+        flags = getattr(flatbuffers.number_types, f"{kind}Flags")
+        return int(self._table.Get(flags, self._table.Pos + self._field(slot)))
+
+    def text(self, slot: int) -> str:
+        return self._table.String(self._table.Pos + self._field(slot)).decode()
+
+    def table(self, slot: int) -> Table:
+        return Table(self._table.Bytes, self._table.Indirect(self._table.Pos + self._field(slot)))
+
+    def _vector(self, slot: int) -> list[int]:
+        start = self._table.Vector(self._field(slot))
+        return [start + 4 * number for number in range(self._table.VectorLen(self._field(slot)))]
+
+    def tables(self, slot: int) -> list[Table]:
+        return [Table(self._table.Bytes, self._table.Indirect(place)) for place in self._vector(slot)]
+
+    def floats(self, slot: int) -> list[float]:
+        return [self._table.Get(flatbuffers.number_types.Float32Flags, place) for place in self._vector(slot)]
+
+
+def metadata_of(content: bytes) -> Table:
+    """The table ModelMetadata of a TFLite file."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    entries = [model.Metadata(number) for number in range(model.MetadataLength())]
+    [number] = [entry.Buffer() for entry in entries if entry.Name() == b"TFLITE_METADATA"]
+    data = model.Buffers(number).DataAsNumpy().tobytes()
+    assert data[4:8] == b"M001"
+    return Table(data, int.from_bytes(data[:4], "little"))
 
 
 def test_labels_and_the_rule_lie_beside_the_files(exported: dict[str, Exported], baseline_run: Run) -> None:

@@ -16,16 +16,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from whatsit.engines.base import Images
 from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitError, suggest
 from whatsit.files import written_by_others
 from whatsit.graph.builder import FOREIGN, PROBABILITIES, origin_of
 from whatsit.graph.extract import extract
+from whatsit.graph.tflite_file import Description, with_metadata
+from whatsit.graph.to_tflite import save_model, to_tflite, to_tflite_int8
 from whatsit.process import silent_descriptor
+from whatsit.version import __version__
 
 REJECTED = "-REJECTED"
+NAMED = 10  # classes, in the description of a model
 
 
 @dataclass
@@ -37,6 +39,8 @@ class Converter:
     resize: str  # the rule
     # Training images as pixels, uint8 [N, H, W, 3], by which the int8 formats are quantized.
     samples: Callable[[], Images] | None = None
+    author: str = ""  # of the model, and the terms of its use, for formats that say so
+    license: str = ""
 
     def write(self, target: Format, folder: Path, shown: Path | None = None) -> Path:
         """Write a format into a folder that exists; return the path to open.
@@ -81,6 +85,21 @@ class Converter:
         """The graph as a Keras model that takes uint8 pixels."""
         return self.rebuild("uint8")
 
+    @functools.cached_property
+    def description(self) -> Description:
+        """What a file that is used without whatsit says about the model."""
+        import onnx
+
+        shape = onnx.load_from_string(self.onnx).graph.input[0].type.tensor_type.shape.dim
+        height, width = int(shape[1].dim_value), int(shape[2].dim_value)
+        some = ", ".join(self.labels[:NAMED]) + (", ..." if len(self.labels) > NAMED else "")
+        text = (
+            f"Tells {len(self.labels)} classes apart: {some}. It takes pictures stretched to {width} x {height} pixels, by the "
+            f"rule {self.resize}."
+        )
+        author = self.author or f"whatsit {__version__}, for somebody who gave no name"
+        return Description(text, self.labels, (width, height), author, self.license or "not stated")
+
     def possible(self) -> list[Format]:
         """Return the formats that this graph can be turned into."""
         return [target for target in FORMATS.values() if not (self.foreign and "tensorflow" in target.needs)]
@@ -120,62 +139,16 @@ def _write_keras(converter: Converter, path: Path) -> None:
 
 
 def _write_saved_model(converter: Converter, path: Path) -> None:
-    _save(converter.keras, path)
-
-
-def _save(model: Any, path: Path) -> None:
-    """Write a TensorFlow SavedModel whose signature names its input and output."""
-    import keras
-    import tensorflow as tf
-
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        "serve",
-        lambda image: {PROBABILITIES: model(image, training=False)},
-        input_signature=[tf.TensorSpec(model.input.shape, model.input.dtype, name="image")],
-    )
-    archive.write_out(path, verbose=False)
+    save_model(converter.keras, path)
 
 
 def _write_tflite(converter: Converter, path: Path) -> None:
-    path.write_bytes(_to_tflite(converter.keras))
-
-
-def _to_tflite(model: Any, **settings: Any) -> bytes:
-    import tensorflow as tf
-
-    with tempfile.TemporaryDirectory() as temporary:
-        _save(model, Path(temporary))
-        converter = tf.lite.TFLiteConverter.from_saved_model(temporary)
-        for name, value in settings.items():
-            setattr(converter, name, value)
-        content: bytes = converter.convert()
-    return content
+    path.write_bytes(with_metadata(to_tflite(converter.keras), converter.description))
 
 
 def _write_tflite_int8(converter: Converter, path: Path) -> None:
-    """Quantize to whole numbers throughout.
-
-    The input's step is one level of a pixel, so that raw pixels go in as they are.
-    """
-    import tensorflow as tf
-
-    from whatsit.engines.litert import input_step
-
-    samples = converter.pixels.astype(np.float32)
-    samples[0, 0, 0] = 0.0  # the whole range of pixels, even if the images do not have it
-    samples[0, -1, -1] = 255.0
-    content = _to_tflite(
-        converter.rebuild("float32"),
-        optimizations=[tf.lite.Optimize.DEFAULT],
-        representative_dataset=lambda: ({"image": sample[None]} for sample in samples),
-        inference_input_type=tf.uint8,
-        target_spec=tf.lite.TargetSpec(supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8]),
-    )
-    if input_step(content) != (1.0, 0):
-        raise ModelError(f"the int8 file would read pixels in steps of {input_step(content)}, not as they are")
-    path.write_bytes(content)
+    content = to_tflite_int8(converter.rebuild("float32"), converter.pixels)
+    path.write_bytes(with_metadata(content, converter.description))
 
 
 def _write_openvino(converter: Converter, path: Path, *, int8: bool = False) -> None:

@@ -48,6 +48,8 @@ def export(
     *,
     out: str | Path | None = None,
     data: str | Path | None = None,
+    author: str = "",
+    license_: str = "",
     reporter: Reporter = SILENT,
 ) -> list[Exported]:
     """Write a model in other formats (see `graph/formats.py`).
@@ -61,6 +63,8 @@ def export(
         formats: names out of `FORMATS`, separated by commas.
         out: the folder to write into; `export` in the run folder by default.
         data: where the images of the run are now, for the int8 formats; by default where they were.
+        author: of the model, and
+        license_: the terms of its use, for files that say so (TFLite, Core ML).
         reporter: receives progress and warnings.
 
     Raises:
@@ -78,7 +82,7 @@ def export(
         raise UsageError(f"{folder} is not a folder; choose another place with --out")
     require_own(bundle, folder, targets)
     samples = (lambda: calibration_pixels(dataset, bundle.input)) if dataset else None
-    converter = Converter(bundle.graph, bundle.classes, bundle.input.resize, samples)
+    converter = Converter(bundle.graph, bundle.classes, bundle.input.resize, samples, author, license_)
     progress = reporter.stage("Exporting")
     exported = []
     try:

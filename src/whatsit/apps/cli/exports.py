@@ -32,6 +32,8 @@ def export(
         Path | None, typer.Option("--out", help="The folder to write into; export in the run folder by default.")
     ] = None,
     data: RunData = None,
+    author: Annotated[str, typer.Option(help="Who made the model, for files that say so (tflite, coreml).")] = "",
+    license_: Annotated[str, typer.Option("--license", help="The terms of its use, for the same files.")] = "",
     as_json: Json = False,
 ) -> None:
     """Write the model for other tools.
@@ -42,7 +44,7 @@ def export(
     from whatsit.verbs.export import export
 
     with TerminalReporter() as reporter:
-        exported = export(model, formats, out=out_, data=data, reporter=reporter)
+        exported = export(model, formats, out=out_, data=data, author=author, license_=license_, reporter=reporter)
     rejected = [one for one in exported if one.rejected]
     if as_json:
         print_json([_exported_json(one) for one in exported])
