@@ -1,4 +1,4 @@
-"""Rewrite a `.tflite` file: add metadata for phones, or leave out what a microcontroller does not need.
+"""Rewrite a `.tflite` file: add metadata, or leave out what is not needed.
 
 The metadata (TensorFlow Lite Metadata, schema 1.5, as MediaPipe has it) are a small FlatBuffer of their own among the file's
 buffers; the labels are a zip behind the file, which readers of the model do not see.
@@ -40,9 +40,9 @@ class Description:
 
 
 def with_metadata(content: bytes, about: Description) -> bytes:
-    """Return a classifier's file with metadata, and with its labels in a zip behind it.
+    """Return a classifier's file with metadata, and with its labels.
 
-    The file takes pixels of 0 to 255 and has one output.
+    The labels are in a zip behind it. The file takes pixels of 0 to 255 and has one output.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -155,7 +155,10 @@ def _metadata(about: Description) -> bytes:
 
 
 class _Writer:
-    """A writer of FlatBuffers by the numbers of their schema; what is inside a table is written before it."""
+    """A writer of FlatBuffers by the numbers of their schema.
+
+    What is inside a table is written before it.
+    """
 
     def __init__(self, builder: Any) -> None:
         self._builder = builder

@@ -29,7 +29,10 @@ def save_model(model: Any, path: Path) -> None:
 
 
 def to_tflite(model: Any, **settings: Any) -> bytes:
-    """Return the contents of a TFLite file; `settings` are attributes of TensorFlow's converter."""
+    """Return the contents of a TFLite file.
+
+    `settings` are attributes of TensorFlow's converter.
+    """
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -42,7 +45,7 @@ def to_tflite(model: Any, **settings: Any) -> bytes:
 
 
 def to_tflite_int8(model: Any, pixels: Images, *, whole: bool = False) -> bytes:
-    """Return the contents of a TFLite file that is quantized to whole numbers throughout.
+    """Return the contents of a TFLite file of whole numbers throughout.
 
     The input's step is one level of a pixel, so that raw pixels go in as they are.
 
