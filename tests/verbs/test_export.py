@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tests.verbs.test_train import Listener
 from whatsit.bundle.read import read_bundle
 from whatsit.engines import EngineError
 from whatsit.engines.exported import open_exported
+from whatsit.engines.litert import model_in_header
 from whatsit.errors import DataError, MissingExtraError, ModelError, UsageError
 from whatsit.evaluation.exported import why_rejected
 from whatsit.evaluation.gate import Gate
@@ -27,6 +29,8 @@ from whatsit.evaluation.parity import reference_pixels
 from whatsit.evaluation.variants import variants
 from whatsit.files import DiskError
 from whatsit.graph.formats import FORMATS, Converter
+from whatsit.graph.tflite_file import Description
+from whatsit.graph.to_c import to_header
 from whatsit.images.decode import decode
 from whatsit.models.backend import load_keras
 from whatsit.run.record import Run
@@ -60,7 +64,7 @@ def test_every_format_answers_like_the_model(
     assert not exported[name].rejected
 
 
-EXAMPLES = sorted({target.example for target in FORMATS.values()})
+EXAMPLES = sorted({target.example for target in FORMATS.values() if target.example.endswith(".py")})
 WITH_TENSORFLOW = ["predict_keras.py", "predict_saved_model.py"]
 
 
@@ -236,6 +240,74 @@ def metadata_of(content: bytes) -> Table:
     data = model.Buffers(number).DataAsNumpy().tobytes()
     assert data[4:8] == b"M001"
     return Table(data, int.from_bytes(data[:4], "little"))
+
+
+def test_the_microcontroller_answers_like_the_phone(exported: dict[str, Exported], baseline_run: Run) -> None:
+    micro = pytest.importorskip("tflite_micro", reason="tflite-micro is not installed (there is none for this system)")
+    pixels, wanted = reference_pixels(read_bundle(baseline_run.model))
+    header = exported["c"].path.read_text()
+    arena = int(re.findall(r"WHATSIT_ARENA_SIZE (\d+)", header)[0])
+    model = micro.runtime.Interpreter.from_bytes(model_in_header(header), arena_size=arena)
+    found = []
+    for image in pixels:
+        model.set_input((image[None] ^ np.uint8(128)).view(np.int8), 0)
+        model.invoke()
+        found.append((model.get_output(0)[0].astype(np.float32) + 128) / 256)
+    by_litert = open_exported(exported["c"].path)(pixels)
+    assert np.abs(np.array(found) - by_litert).max() <= 0.05
+    assert (np.argmax(found, axis=1) == by_litert.argmax(axis=1)).all()
+    assert (np.argmax(found, axis=1) == wanted.argmax(axis=1)).all()
+
+
+def test_the_arena_is_little_more_than_is_needed(exported: dict[str, Exported]) -> None:
+    micro = pytest.importorskip("tflite_micro", reason="tflite-micro is not installed (there is none for this system)")
+    header = exported["c"].path.read_text()
+    arena = int(re.findall(r"WHATSIT_ARENA_SIZE (\d+)", header)[0])
+    with pytest.raises(RuntimeError):
+        micro.runtime.Interpreter.from_bytes(model_in_header(header), arena_size=int(0.8 * arena))
+
+
+HOSTILE = ("ส้มตำ ไทย", '"); system("rm', "a\\", "/* ??/ */", "1")
+
+
+@pytest.mark.parametrize(("compiler", "name"), [("gcc", "x.c"), ("g++", "x.cc")])
+def test_the_header_is_c_and_cpp(compiler: str, name: str, exported: dict[str, Exported], tmp_path: Path) -> None:
+    if not shutil.which(compiler):
+        pytest.skip(f"there is no {compiler} here")
+    content = model_in_header(exported["c"].path.read_text())
+    (tmp_path / "whatsit_model.h").write_text(to_header(content, Description("", HOSTILE, (64, 64))))
+    (tmp_path / name).write_text("""#include <stdio.h>
+#include "whatsit_model.h"
+int main(void) {
+  int place;
+  for (place = 0; place < WHATSIT_CLASSES; ++place) puts(whatsit_labels[place]);
+  fwrite(whatsit_model, 1, whatsit_model_size, stdout);
+  return (int)((unsigned long)whatsit_model % 16);
+}
+""")
+    command = [compiler, "-Wall", "-Wextra", "-Werror", str(tmp_path / name), "-o", str(tmp_path / "program")]
+    subprocess.run(command, check=True)
+    said = subprocess.run([str(tmp_path / "program")], capture_output=True, check=True).stdout
+    assert said == "\n".join([*HOSTILE, ""]).encode() + content
+
+
+def test_an_operator_that_microcontrollers_have_not_is_named() -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    code, model, builder = schema.OperatorCodeT(), schema.ModelT(), flatbuffers.Builder()
+    code.builtinCode = schema.BuiltinOperator.STABLEHLO_SORT
+    model.operatorCodes = [code]
+    builder.Finish(model.Pack(builder))
+    with pytest.raises(ModelError, match="the operator STABLEHLO_SORT, which is not among those for microcontrollers"):
+        to_header(bytes(builder.Output()), Description("", ("a", "b"), (96, 96)))
+
+
+@pytest.mark.parametrize("text", ["", "whatsit_model[3] = {0x00,0x01};"])
+def test_a_header_without_a_whole_model_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "whatsit_model.h"
+    path.write_text(text)
+    with pytest.raises(EngineError, match="no exported model of this kind"):
+        open_exported(path)
 
 
 def test_labels_and_the_rule_lie_beside_the_files(exported: dict[str, Exported], baseline_run: Run) -> None:

@@ -17,11 +17,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from whatsit.engines.base import Images
+from whatsit.engines.litert import model_in_header
 from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitError, suggest
 from whatsit.files import written_by_others
 from whatsit.graph.builder import FOREIGN, PROBABILITIES, origin_of
 from whatsit.graph.extract import extract
-from whatsit.graph.tflite_file import Description, with_metadata
+from whatsit.graph.tflite_file import Description, slimmed, with_metadata
+from whatsit.graph.to_c import to_header
 from whatsit.graph.to_tflite import save_model, to_tflite, to_tflite_int8
 from whatsit.process import silent_descriptor
 from whatsit.version import __version__
@@ -101,8 +103,13 @@ class Converter:
         return Description(text, self.labels, (width, height), author, self.license or "not stated")
 
     def possible(self) -> list[Format]:
-        """Return the formats that this graph can be turned into."""
-        return [target for target in FORMATS.values() if not (self.foreign and "tensorflow" in target.needs)]
+        """Return the formats that this graph can be turned into.
+
+        Only those that this machine runs as their users do.
+        """
+        return [
+            target for target in FORMATS.values() if target.here and not (self.foreign and "tensorflow" in target.needs)
+        ]
 
     @property
     def foreign(self) -> bool:
@@ -151,6 +158,11 @@ def _write_tflite_int8(converter: Converter, path: Path) -> None:
     path.write_bytes(with_metadata(content, converter.description))
 
 
+def _write_c(converter: Converter, path: Path) -> None:
+    content = slimmed(to_tflite_int8(converter.rebuild("float32"), converter.pixels, whole=True))
+    path.write_text(to_header(content, converter.description), encoding="ascii")
+
+
 def _write_openvino(converter: Converter, path: Path, *, int8: bool = False) -> None:
     import openvino
 
@@ -188,6 +200,7 @@ class Format:
     example: str  # the script that shows its use
     needs: tuple[str, ...]  # packages that write and run it
     write: Callable[[Converter, Path], None]
+    here: bool = True  # whether this machine runs it as its users do
     int8: bool = False  # whether weights and activations are rounded to 8 bits, by the range of some training images
 
     @property
@@ -211,6 +224,7 @@ FORMATS = {
         Format("h5", "best_model.h5", "predict_keras.py", (*_TENSORFLOW, "h5py"), _write_keras),
         Format("tflite", "model.tflite", "predict_tflite.py", _LITERT, _write_tflite),
         Format("tflite-int8", "model_quantized.tflite", "predict_tflite.py", _LITERT, _write_tflite_int8, int8=True),
+        Format("c", "whatsit_model.h", "main_tflm.cc", _LITERT, _write_c, here=False, int8=True),
         Format("openvino", "openvino/model.xml", "predict_openvino.py", ("onnx", "openvino"), _write_openvino),
         Format("openvino-int8", "openvino_int8/model.xml", "predict_openvino.py", ("onnx", "openvino", "nncf"),
                functools.partial(_write_openvino, int8=True), int8=True),
@@ -254,6 +268,8 @@ def megabytes_of(path: Path) -> float:
     files = path.rglob("*") if path.is_dir() else [path]
     if path.suffix == ".xml":
         files = [path, path.with_suffix(".bin")]
+    if path.suffix == ".h":  # the text of a C header is five times as long as the model in it
+        return len(model_in_header(path.read_text(encoding="ascii"))) / 1e6
     with contextlib.suppress(OSError):
         return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
     return 0.0

@@ -13,8 +13,11 @@ from whatsit.errors import ModelError
 from whatsit.graph.builder import PROBABILITIES
 
 
-def save_model(model: Any, path: Path) -> None:
-    """Write a TensorFlow SavedModel whose signature names its input and output."""
+def save_model(model: Any, path: Path, *, batch: int | None = None) -> None:
+    """Write a TensorFlow SavedModel whose signature names its input and output.
+
+    `batch` is the number of images that it takes at a time; None: any.
+    """
     import keras
     import tensorflow as tf
 
@@ -23,20 +26,20 @@ def save_model(model: Any, path: Path) -> None:
     archive.add_endpoint(
         "serve",
         lambda image: {PROBABILITIES: model(image, training=False)},
-        input_signature=[tf.TensorSpec(model.input.shape, model.input.dtype, name="image")],
+        input_signature=[tf.TensorSpec((batch, *model.input.shape[1:]), model.input.dtype, name="image")],
     )
     archive.write_out(path, verbose=False)
 
 
-def to_tflite(model: Any, **settings: Any) -> bytes:
+def to_tflite(model: Any, *, batch: int | None = None, **settings: Any) -> bytes:
     """Return the contents of a TFLite file.
 
-    `settings` are attributes of TensorFlow's converter.
+    `batch` is as `save_model` has it; `settings` are attributes of TensorFlow's converter.
     """
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as temporary:
-        save_model(model, Path(temporary))
+        save_model(model, Path(temporary), batch=batch)
         converter = tf.lite.TFLiteConverter.from_saved_model(temporary)
         for name, value in settings.items():
             setattr(converter, name, value)
@@ -52,7 +55,8 @@ def to_tflite_int8(model: Any, pixels: Images, *, whole: bool = False) -> bytes:
     Args:
         model: takes pixels as float32 `[N, H, W, 3]`, 0 to 255.
         pixels: training images uint8 `[N, H, W, 3]`, by whose range values are rounded.
-        whole: give int8 probabilities in steps of 1/256 too, and take int8 pixels, 128 less; else float32 and uint8.
+        whole: take one image at a time, of int8 pixels, 128 less, and give int8 probabilities in steps of 1/256; else take any
+            number of them as uint8, and give float32.
 
     Raises:
         ModelError: the file would read pixels in other steps.
@@ -66,6 +70,7 @@ def to_tflite_int8(model: Any, pixels: Images, *, whole: bool = False) -> bytes:
     samples[0, -1, -1] = 255.0
     content = to_tflite(
         model,
+        batch=1 if whole else None,
         optimizations=[tf.lite.Optimize.DEFAULT],
         representative_dataset=lambda: ({"image": sample[None]} for sample in samples),
         inference_input_type=tf.int8 if whole else tf.uint8,
