@@ -17,7 +17,8 @@ def open_exported(path: Path, runtime: str | None = None) -> Infer:
     The function raises `EngineError` where it fails on the images.
 
     Args:
-        path: `.onnx`, `.xml` (OpenVINO), `.tflite`, `.h` (a C header), `.keras`, `.h5`, or the folder of a SavedModel.
+        path: `.onnx`, `.xml` (OpenVINO), `.tflite`, `.h` (a C header), `.mlpackage` (Core ML, whose
+            program is computed by ONNX Runtime), `.keras`, `.h5`, or the folder of a SavedModel.
         runtime: for `.onnx` `onnxruntime` (the default) or `openvino`; every other file has one runtime.
 
     Raises:
@@ -43,6 +44,10 @@ def _open(path: Path, runtime: str | None) -> Infer:
         return LiteRT(
             path.read_bytes() if path.suffix == ".tflite" else model_in_header(path.read_text(encoding="ascii"))
         ).run
+    if path.suffix == ".mlpackage":
+        from whatsit.engines.coreml import CoreMLProgram
+
+        return CoreMLProgram(path).run
     from whatsit.engines.tensorflow import open_saved_model, read_keras
 
     if path.suffix in (".keras", ".h5"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +20,12 @@ from typing import Any
 from whatsit.engines.base import Images
 from whatsit.engines.litert import model_in_header
 from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitError, suggest
-from whatsit.files import written_by_others
+from whatsit.files import move_into_place, written_by_others
 from whatsit.graph.builder import FOREIGN, PROBABILITIES, origin_of
 from whatsit.graph.extract import extract
 from whatsit.graph.tflite_file import Description, slimmed, with_metadata
 from whatsit.graph.to_c import to_header
+from whatsit.graph.to_coreml import write_coreml
 from whatsit.graph.to_tflite import save_model, to_tflite, to_tflite_int8
 from whatsit.process import silent_descriptor
 from whatsit.version import __version__
@@ -108,7 +110,9 @@ class Converter:
         Only those that this machine runs as their users do.
         """
         return [
-            target for target in FORMATS.values() if target.here and not (self.foreign and "tensorflow" in target.needs)
+            target
+            for target in FORMATS.values()
+            if not target.stand_in and not (self.foreign and "tensorflow" in target.needs)
         ]
 
     @property
@@ -163,6 +167,10 @@ def _write_c(converter: Converter, path: Path) -> None:
     path.write_text(to_header(content, converter.description), encoding="ascii")
 
 
+def _write_coreml(converter: Converter, path: Path) -> None:
+    write_coreml(converter.onnx, converter.description, path)
+
+
 def _write_openvino(converter: Converter, path: Path, *, int8: bool = False) -> None:
     import openvino
 
@@ -200,8 +208,13 @@ class Format:
     example: str  # the script that shows its use
     needs: tuple[str, ...]  # packages that write and run it
     write: Callable[[Converter, Path], None]
-    here: bool = True  # whether this machine runs it as its users do
+    stand_in: str = ""  # what computes it here, where its own runtime is for other machines
     int8: bool = False  # whether weights and activations are rounded to 8 bits, by the range of some training images
+
+    @property
+    def title(self) -> str:
+        """Its name, with what computes it here where that is not its own runtime."""
+        return f"{self.name} (by {self.stand_in})" if self.stand_in else self.name
 
     @property
     def top(self) -> str:
@@ -224,7 +237,8 @@ FORMATS = {
         Format("h5", "best_model.h5", "predict_keras.py", (*_TENSORFLOW, "h5py"), _write_keras),
         Format("tflite", "model.tflite", "predict_tflite.py", _LITERT, _write_tflite),
         Format("tflite-int8", "model_quantized.tflite", "predict_tflite.py", _LITERT, _write_tflite_int8, int8=True),
-        Format("c", "whatsit_model.h", "main_tflm.cc", _LITERT, _write_c, here=False, int8=True),
+        Format("c", "whatsit_model.h", "main_tflm.cc", _LITERT, _write_c, "LiteRT", int8=True),
+        Format("coreml", "model.mlpackage", "predict_coreml.py", ("onnx", "coremltools"), _write_coreml, "ONNX Runtime"),
         Format("openvino", "openvino/model.xml", "predict_openvino.py", ("onnx", "openvino"), _write_openvino),
         Format("openvino-int8", "openvino_int8/model.xml", "predict_openvino.py", ("onnx", "openvino", "nncf"),
                functools.partial(_write_openvino, int8=True), int8=True),
@@ -251,7 +265,7 @@ def require(target: Format) -> None:
     """Raise `MissingExtraError` where the format needs a package that is missing."""
     for package in target.needs:
         if importlib.util.find_spec(package) is None:
-            extra = "export" if package in ("ai_edge_litert", "nncf") else "train"
+            extra = {"ai_edge_litert": "export", "coremltools": "coreml", "nncf": "export"}.get(package, "train")
             raise MissingExtraError(f"The format {target.name}", extra, package.replace("_", "-"))
 
 
@@ -261,6 +275,21 @@ def find_exported(folder: Path) -> Iterator[tuple[Format, Path]]:
         path = folder / target.file
         if path.is_file() or (target.top == target.file and path.is_dir()):  # a pipe would keep its reader waiting
             yield target, path
+
+
+def put_in_place(target: Format, source: Path, folder: Path, *, rejected: bool) -> Path:
+    """Move a tested file to its name; remove an earlier one of the other name.
+
+    Raises `OSError`.
+    """
+    named, other = (target.rejected(), target) if rejected else (target, target.rejected())
+    move_into_place(source / target.top, folder / named.top)
+    left = folder / other.top
+    if target.int8 and left.is_dir() and not left.is_symlink():
+        shutil.rmtree(left)
+    elif target.int8:
+        left.unlink(missing_ok=True)
+    return folder / named.file
 
 
 def megabytes_of(path: Path) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from whatsit.evaluation.gate import Gate
 from whatsit.evaluation.parity import TOLERANCE, reference_pixels
 from whatsit.events import SILENT, Reporter
 from whatsit.files import disk_error, move_into_place, unfinished_folder
-from whatsit.graph.formats import Converter, Format, megabytes_of, parse_formats
+from whatsit.graph.formats import Converter, Format, megabytes_of, parse_formats, put_in_place
 from whatsit.run.data import calibration_pixels, open_as_in_run
 
 FOLDER = "export"
@@ -96,7 +95,9 @@ def export(
                     _require_same(target, difference)
                 for name in write_companions(bundle, target, temporary):
                     move_into_place(temporary / name, folder / name)
-                named = _move(target, temporary, folder, rejected=gate is not None and not gate.passed)
+                named = put_in_place(target, temporary, folder, rejected=gate is not None and not gate.passed)
+            if target.stand_in:
+                reporter.say(f"{target.name}: compared by {target.stand_in}; its own runtime is for other machines")
             exported.append(Exported(target.name, named, megabytes_of(named), difference, gate))
     except OSError as error:
         raise disk_error(folder, error) from None
@@ -110,15 +111,3 @@ def _require_same(target: Format, difference: float) -> None:
             f"{target.name}: the exported file gives the reference pictures of the model probabilities up to {difference:.2g} "
             f"away from the model, where {TOLERANCE:g} is allowed; it was thrown away"
         )
-
-
-def _move(target: Format, source: Path, folder: Path, *, rejected: bool) -> Path:
-    """Move a tested file to its name; remove an earlier one of the other name."""
-    named, other = (target.rejected(), target) if rejected else (target, target.rejected())
-    move_into_place(source / target.top, folder / named.top)
-    left = folder / other.top
-    if target.int8 and left.is_dir() and not left.is_symlink():
-        shutil.rmtree(left)
-    elif target.int8:
-        left.unlink(missing_ok=True)
-    return folder / named.file
