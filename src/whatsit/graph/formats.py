@@ -23,6 +23,7 @@ from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitErr
 from whatsit.files import move_into_place, written_by_others
 from whatsit.graph.builder import FOREIGN, PROBABILITIES, origin_of
 from whatsit.graph.extract import extract
+from whatsit.graph.for_int8 import for_int8
 from whatsit.graph.tflite_file import Description, slimmed, with_metadata
 from whatsit.graph.to_c import to_header
 from whatsit.graph.to_coreml import write_coreml
@@ -120,8 +121,16 @@ class Converter:
         """Whether the network came as an ONNX file, so that it has no Keras layers."""
         return origin_of(self.graph) == FOREIGN
 
-    def rebuild(self, pixels: str) -> Any:
-        """Return the graph as a Keras model that takes pixels of this dtype."""
+    @functools.cached_property
+    def keras_for_int8(self) -> Any:
+        """The graph as a Keras model that takes float32 pixels, to be quantized."""
+        return self.rebuild("float32", int8=True)
+
+    def rebuild(self, pixels: str, *, int8: bool = False) -> Any:
+        """Return the graph as a Keras model that takes pixels of this dtype.
+
+        With `int8` its dense layers are made for being quantized.
+        """
         from whatsit.engines.tensorflow import load_keras
         from whatsit.graph.to_keras import to_keras
 
@@ -131,7 +140,7 @@ class Converter:
                 "openvino-int8"
             )
         load_keras()
-        return to_keras(self.onnx, pixels=pixels)
+        return to_keras(for_int8(self.onnx, self.pixels) if int8 else self.onnx, pixels=pixels)
 
     @functools.cached_property
     def pixels(self) -> Images:
@@ -158,12 +167,12 @@ def _write_tflite(converter: Converter, path: Path) -> None:
 
 
 def _write_tflite_int8(converter: Converter, path: Path) -> None:
-    content = to_tflite_int8(converter.rebuild("float32"), converter.pixels)
+    content = to_tflite_int8(converter.keras_for_int8, converter.pixels)
     path.write_bytes(with_metadata(content, converter.description))
 
 
 def _write_c(converter: Converter, path: Path) -> None:
-    content = slimmed(to_tflite_int8(converter.rebuild("float32"), converter.pixels, whole=True))
+    content = slimmed(to_tflite_int8(converter.keras_for_int8, converter.pixels, whole=True))
     path.write_text(to_header(content, converter.description), encoding="ascii")
 
 
