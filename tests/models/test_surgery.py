@@ -36,7 +36,7 @@ def folded_once(depths: str) -> keras.Model:
     return folded(network(depths=depths))
 
 
-@pytest.mark.parametrize("name", ["efficientnet-lite0", "mobilenetv2", "resnet50", "vgg16"])
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite0-tiny", "mobilenetv2", "resnet50", "vgg16"])
 def test_folding_changes_nothing_and_leaves_no_batch_norm(name: str) -> None:
     model = network(name)
     plain = folded(model)

@@ -61,7 +61,7 @@ def test_recipe_that_a_run_wrote_down_can_be_used_again(tmp_path: Path, recipe: 
         assert {**vars(again), "name": recipe} == vars(done)
 
 
-@pytest.mark.parametrize("recipe", names())
+@pytest.mark.parametrize("recipe", sorted({*names()} - {"tiny"}))  # which is newer
 def test_recipe_that_a_run_of_version_0_1_0_wrote_down_can_be_used_again(tmp_path: Path, recipe: str) -> None:
     done = plan(recipe)
     tuned = recipe == "finetune"
@@ -70,6 +70,15 @@ def test_recipe_that_a_run_of_version_0_1_0_wrote_down_can_be_used_again(tmp_pat
     lines = [f"{key} = {json.dumps(value)}" for key, value in old.items()]
     again = plan(written(tmp_path, "\n".join(lines)))
     assert {**vars(again), "name": recipe} == vars(done)
+
+
+@pytest.mark.parametrize(
+    ("images", "most", "epochs"),
+    [(0, 400_000, 30), (979, 400_000, 30), (45_000, 400_000, 8), (10**6, 400_000, 3), (45_000, 0, 30)],
+)
+def test_many_images_are_seen_in_fewer_epochs(images: int, most: int, epochs: int) -> None:
+    recipe = plan("finetune", finetune_epochs=30, finetune_images=most)
+    assert tuned_epochs(recipe, whole=True, images=images) == epochs
 
 
 def test_epochs_and_shift_are_those_of_the_whole_network_too() -> None:

@@ -13,7 +13,7 @@ from whatsit.training.resolve import tuned_epochs, working_batch_size, working_s
 
 
 def test_named_recipes_load() -> None:
-    assert set(names()) == {"baseline", "best", "fast", "finetune", "scratch"}
+    assert set(names()) == {"baseline", "best", "fast", "finetune", "scratch", "tiny"}
     assert load("fast").model == "efficientnet-lite0"
     assert load("baseline") == change(
         load("baseline"), {"model": "simple-cnn", "epochs": 24, "batch_norm": True}, "test"

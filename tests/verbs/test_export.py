@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
+import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,7 +21,9 @@ from tests.drawn import draw
 from tests.verbs.test_train import Listener
 from whatsit.bundle.read import read_bundle
 from whatsit.engines import EngineError
+from whatsit.engines.coreml import CoreMLProgram
 from whatsit.engines.exported import open_exported
+from whatsit.engines.litert import model_in_header
 from whatsit.errors import DataError, MissingExtraError, ModelError, UsageError
 from whatsit.evaluation.exported import why_rejected
 from whatsit.evaluation.gate import Gate
@@ -26,6 +32,8 @@ from whatsit.evaluation.variants import variants
 from whatsit.files import DiskError
 from whatsit.graph.formats import FORMATS as ALL
 from whatsit.graph.formats import Converter
+from whatsit.graph.tflite_file import Description
+from whatsit.graph.to_c import to_header
 from whatsit.images.decode import decode
 from whatsit.models.backend import load_keras
 from whatsit.run.record import Run
@@ -33,6 +41,7 @@ from whatsit.verbs.export import Exported
 
 load_keras()
 FORMATS = {name: target for name, target in ALL.items() if name != "web"}  # a page: tests/bundle/test_website.py
+HERE = [name for name in FORMATS if name != "coreml" or find_spec("coremltools")]  # that is not built for every system
 FLOAT = [name for name, target in FORMATS.items() if not target.int8]
 INT8 = [name for name, target in FORMATS.items() if target.int8]
 
@@ -40,7 +49,8 @@ INT8 = [name for name, target in FORMATS.items() if target.int8]
 @pytest.fixture(scope="module")
 def exported(baseline_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     """The tiny model in every format, by the format's name."""
-    found = whatsit.export(baseline_run.folder, ",".join(FORMATS), out=tmp_path_factory.mktemp("export"))
+    out = tmp_path_factory.mktemp("export")
+    found = whatsit.export(baseline_run.folder, ",".join(HERE), out=out, author="Somchai", license_="CC-BY-4.0")
     return {one.format: one for one in found}
 
 
@@ -51,6 +61,8 @@ def exported(baseline_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dic
 def test_every_format_answers_like_the_model(
     name: str, count: int, exported: dict[str, Exported], baseline_run: Run
 ) -> None:
+    if name not in exported:
+        pytest.skip("coremltools is not installed")
     pixels, wanted = reference_pixels(read_bundle(baseline_run.model))
     places = np.resize(np.arange(len(pixels)), count)
     found = open_exported(exported[name].path)(pixels[places])
@@ -59,7 +71,7 @@ def test_every_format_answers_like_the_model(
     assert not exported[name].rejected
 
 
-EXAMPLES = sorted({target.example for target in FORMATS.values()})
+EXAMPLES = sorted({target.example for target in FORMATS.values() if not target.stand_in})
 WITH_TENSORFLOW = ["predict_keras.py", "predict_saved_model.py"]
 
 
@@ -138,6 +150,191 @@ def test_the_phone_file_has_whole_numbers_throughout(exported: dict[str, Exporte
     assert (source["dtype"], source["quantization"], source["name"].endswith("image:0")) == (np.uint8, (1.0, 0), True)
     floats = [tensor["index"] for tensor in model.get_tensor_details() if tensor["dtype"] == np.float32]
     assert floats == [result["index"]]
+
+
+PHONE = ["tflite", "tflite-int8"]
+
+
+@pytest.mark.parametrize("name", PHONE)
+def test_the_phone_file_tells_what_it_is(name: str, exported: dict[str, Exported], baseline_run: Run) -> None:
+    """By the numbers of the schema of TensorFlow Lite Metadata."""
+    bundle = read_bundle(baseline_run.model)
+    with zipfile.ZipFile(exported[name].path) as archive:
+        assert archive.read("labels.txt").decode().split("\n") == list(bundle.classes)
+        assert [member.compress_type for member in archive.infolist()] == [zipfile.ZIP_STORED]
+    root = metadata_of(exported[name].path.read_bytes())
+    assert (root.text(4), root.text(5)) == ("Somchai", "CC-BY-4.0")
+    assert f"{len(bundle.classes)} classes apart: {', '.join(bundle.classes)}" in root.text(1)
+    graph = root.tables(3)[0]
+    image, probabilities = graph.tables(2)[0], graph.tables(3)[0]
+    assert image.text(0) == "image"
+    assert image.table(3).number(0, "Uint8") == 2  # an image
+    assert image.table(3).table(1).number(0, "Uint8") == 1  # in RGB
+    size = image.table(3).table(1).table(1)
+    assert (size.number(0, "Uint32"), size.number(1, "Uint32")) == (bundle.input.width, bundle.input.height)
+    [unit] = image.tables(4)
+    assert unit.number(0, "Uint8") == 1  # normalization
+    assert (unit.table(1).floats(0), unit.table(1).floats(1)) == ([0.0], [1.0])
+    [labels] = probabilities.tables(6)
+    assert (labels.text(0), labels.number(2, "Int8")) == ("labels.txt", 2)
+
+
+@pytest.mark.parametrize("name", PHONE)
+def test_mediapipe_takes_the_phone_file_as_it_is(name: str, exported: dict[str, Exported], baseline_run: Run) -> None:
+    mediapipe = pytest.importorskip("mediapipe", reason="MediaPipe (400 MB with OpenCV) is not installed")
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    bundle = read_bundle(baseline_run.model)
+    pixels, _ = reference_pixels(bundle)
+    options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=str(exported[name].path)))
+    with vision.ImageClassifier.create_from_options(options) as classifier:
+        for image, known in zip(pixels, whatsit.load(baseline_run.model).predict([*pixels]), strict=True):
+            found = classifier.classify(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image))
+            [result] = found.classifications
+            assert result.head_name == "probabilities"
+            scores = {category.category_name: category.score for category in result.categories}
+            assert scores == pytest.approx(dict(known.top), abs=0.1 if FORMATS[name].int8 else 1e-4)
+
+
+def test_data_in_the_phone_file_lie_where_a_processor_can_read_them(exported: dict[str, Exported]) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(exported["tflite"].path.read_bytes(), 0)
+    whole = np.frombuffer(model._tab.Bytes, np.uint8)
+    buffers = [model.Buffers(i).DataAsNumpy() for i in range(model.BuffersLength()) if model.Buffers(i).DataLength()]
+    assert {(data.ctypes.data - whole.ctypes.data) % 16 for data in buffers} == {0}
+
+
+class Table:
+    """A table of a FlatBuffer, read by the numbers of its slots."""
+
+    def __init__(self, content: bytes, place: int) -> None:
+        self._table = flatbuffers.table.Table(content, place)
+
+    def _field(self, slot: int) -> int:
+        place = self._table.Offset(4 + 2 * slot)
+        assert place, f"there is no slot {slot}"
+        return place
+
+    def number(self, slot: int, kind: str) -> int:
+        flags = getattr(flatbuffers.number_types, f"{kind}Flags")
+        return int(self._table.Get(flags, self._table.Pos + self._field(slot)))
+
+    def text(self, slot: int) -> str:
+        return self._table.String(self._table.Pos + self._field(slot)).decode()
+
+    def table(self, slot: int) -> Table:
+        return Table(self._table.Bytes, self._table.Indirect(self._table.Pos + self._field(slot)))
+
+    def _vector(self, slot: int) -> list[int]:
+        start = self._table.Vector(self._field(slot))
+        return [start + 4 * number for number in range(self._table.VectorLen(self._field(slot)))]
+
+    def tables(self, slot: int) -> list[Table]:
+        return [Table(self._table.Bytes, self._table.Indirect(place)) for place in self._vector(slot)]
+
+    def floats(self, slot: int) -> list[float]:
+        return [self._table.Get(flatbuffers.number_types.Float32Flags, place) for place in self._vector(slot)]
+
+
+def metadata_of(content: bytes) -> Table:
+    """The table ModelMetadata of a TFLite file."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    entries = [model.Metadata(number) for number in range(model.MetadataLength())]
+    [number] = [entry.Buffer() for entry in entries if entry.Name() == b"TFLITE_METADATA"]
+    data = model.Buffers(number).DataAsNumpy().tobytes()
+    assert data[4:8] == b"M001"
+    return Table(data, int.from_bytes(data[:4], "little"))
+
+
+def test_the_core_ml_package_says_what_it_is(exported: dict[str, Exported], baseline_run: Run) -> None:
+    coremltools = pytest.importorskip("coremltools", reason="coremltools is not installed")
+    bundle = read_bundle(baseline_run.model)
+    about = coremltools.utils.load_spec(str(exported["coreml"].path)).description
+    [image] = about.input
+    kind = image.type.imageType
+    assert (image.name, kind.width, kind.height) == ("image", bundle.input.width, bundle.input.height)
+    assert kind.colorSpace == kind.ColorSpace.Value("RGB")
+    assert (about.predictedFeatureName, about.predictedProbabilitiesName) == ("classLabel", "classLabel_probs")
+    assert (about.metadata.author, about.metadata.license) == ("Somchai", "CC-BY-4.0")
+    assert CoreMLProgram(exported["coreml"].path).labels == bundle.classes
+
+
+def test_what_does_not_run_here_is_said(baseline_run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("coremltools", reason="coremltools is not installed")
+    listener = Listener()
+    whatsit.export(baseline_run.folder, "coreml", out=tmp_path, reporter=listener)
+    assert listener.said == ["coreml: compared by ONNX Runtime; its own runtime is for other machines"]
+
+
+def test_the_microcontroller_answers_like_the_phone(exported: dict[str, Exported], baseline_run: Run) -> None:
+    micro = pytest.importorskip("tflite_micro", reason="tflite-micro is not installed (there is none for this system)")
+    pixels, wanted = reference_pixels(read_bundle(baseline_run.model))
+    header = exported["c"].path.read_text()
+    arena = int(re.findall(r"WHATSIT_ARENA_SIZE (\d+)", header)[0])
+    model = micro.runtime.Interpreter.from_bytes(model_in_header(header), arena_size=arena)
+    found = []
+    for image in pixels:
+        model.set_input((image[None] ^ np.uint8(128)).view(np.int8), 0)
+        model.invoke()
+        found.append((model.get_output(0)[0].astype(np.float32) + 128) / 256)
+    by_litert = open_exported(exported["c"].path)(pixels)
+    assert np.abs(np.array(found) - by_litert).max() <= 0.05
+    assert (np.argmax(found, axis=1) == by_litert.argmax(axis=1)).all()
+    assert (np.argmax(found, axis=1) == wanted.argmax(axis=1)).all()
+
+
+def test_the_arena_is_little_more_than_is_needed(exported: dict[str, Exported]) -> None:
+    micro = pytest.importorskip("tflite_micro", reason="tflite-micro is not installed (there is none for this system)")
+    header = exported["c"].path.read_text()
+    arena = int(re.findall(r"WHATSIT_ARENA_SIZE (\d+)", header)[0])
+    with pytest.raises(RuntimeError):
+        micro.runtime.Interpreter.from_bytes(model_in_header(header), arena_size=int(0.8 * arena))
+
+
+HOSTILE = ("ส้มตำ ไทย", '"); system("rm', "a\\", "/* ??/ */", "1")
+
+
+@pytest.mark.parametrize(("compiler", "name"), [("gcc", "x.c"), ("g++", "x.cc")])
+def test_the_header_is_c_and_cpp(compiler: str, name: str, exported: dict[str, Exported], tmp_path: Path) -> None:
+    if not shutil.which(compiler):
+        pytest.skip(f"there is no {compiler} here")
+    content = model_in_header(exported["c"].path.read_text())
+    (tmp_path / "whatsit_model.h").write_text(to_header(content, Description("", HOSTILE, (64, 64))))
+    (tmp_path / name).write_text("""#include <stdio.h>
+#include "whatsit_model.h"
+int main(void) {
+  int place;
+  for (place = 0; place < WHATSIT_CLASSES; ++place) puts(whatsit_labels[place]);
+  fwrite(whatsit_model, 1, whatsit_model_size, stdout);
+  return (int)((unsigned long)whatsit_model % 16);
+}
+""")
+    command = [compiler, "-Wall", "-Wextra", "-Werror", str(tmp_path / name), "-o", str(tmp_path / "program")]
+    subprocess.run(command, check=True)
+    said = subprocess.run([str(tmp_path / "program")], capture_output=True, check=True).stdout
+    assert said == "\n".join([*HOSTILE, ""]).encode() + content
+
+
+def test_an_operator_that_microcontrollers_have_not_is_named() -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    code, model, builder = schema.OperatorCodeT(), schema.ModelT(), flatbuffers.Builder()
+    code.builtinCode = schema.BuiltinOperator.STABLEHLO_SORT
+    model.operatorCodes = [code]
+    builder.Finish(model.Pack(builder))
+    with pytest.raises(ModelError, match="the operator STABLEHLO_SORT, which is not among those for microcontrollers"):
+        to_header(bytes(builder.Output()), Description("", ("a", "b"), (96, 96)))
+
+
+@pytest.mark.parametrize("text", ["", "whatsit_model[3] = {0x00,0x01};"])
+def test_a_header_without_a_whole_model_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "whatsit_model.h"
+    path.write_text(text)
+    with pytest.raises(EngineError, match="no exported model of this kind"):
+        open_exported(path)
 
 
 def test_labels_and_the_rule_lie_beside_the_files(exported: dict[str, Exported], baseline_run: Run) -> None:
@@ -230,8 +427,6 @@ def test_an_unknown_format_gets_a_suggestion(baseline_run: Run) -> None:
 def test_a_missing_package_is_named_with_its_extra(
     name: str, package: str, extra: str, baseline_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from importlib.util import find_spec
-
     monkeypatch.setattr("importlib.util.find_spec", lambda module: None if module == package else find_spec(module))
     with pytest.raises(MissingExtraError, match=rf"{package.replace('_', '-')}.*pip install 'whatsit\[{extra}\]'"):
         whatsit.export(baseline_run.folder, name)

@@ -17,7 +17,8 @@ def open_exported(path: Path, runtime: str | None = None) -> Infer:
     The function raises `EngineError` where it fails on the images.
 
     Args:
-        path: `.onnx`, `.xml` (OpenVINO), `.tflite`, `.keras`, `.h5`, or the folder of a SavedModel.
+        path: `.onnx`, `.xml` (OpenVINO), `.tflite`, `.h` (a C header), `.mlpackage` (Core ML, whose
+            program is computed by ONNX Runtime), `.keras`, `.h5`, or the folder of a SavedModel.
         runtime: for `.onnx` `onnxruntime` (the default) or `openvino`; every other file has one runtime.
 
     Raises:
@@ -37,10 +38,16 @@ def open_exported(path: Path, runtime: str | None = None) -> Infer:
 def _open(path: Path, runtime: str | None) -> Infer:
     if path.suffix in (".onnx", ".xml"):
         return _open_graph(path, runtime or ("openvino" if path.suffix == ".xml" else "onnxruntime"))
-    if path.suffix == ".tflite":
-        from whatsit.engines.litert import LiteRT
+    if path.suffix in (".tflite", ".h"):
+        from whatsit.engines.litert import LiteRT, model_in_header
 
-        return LiteRT(path.read_bytes()).run
+        return LiteRT(
+            path.read_bytes() if path.suffix == ".tflite" else model_in_header(path.read_text(encoding="ascii"))
+        ).run
+    if path.suffix == ".mlpackage":
+        from whatsit.engines.coreml import CoreMLProgram
+
+        return CoreMLProgram(path).run
     from whatsit.engines.tensorflow import open_saved_model, read_keras
 
     if path.suffix in (".keras", ".h5"):

@@ -1,37 +1,66 @@
-"""Run `.tflite` files by LiteRT (formerly TensorFlow Lite)."""
+"""Run `.tflite` files, also in C headers, by LiteRT (formerly TensorFlow Lite)."""
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
+
+import numpy as np
 
 from whatsit.engines.base import Images, Probabilities, raising_engine_errors
 from whatsit.process import silent_descriptor
 
 
 class LiteRT:
-    """A `.tflite` file from uint8 `[N, height, width, 3]` to float32 `[N, K]`."""
+    """A `.tflite` file from uint8 `[N, height, width, 3]` to float32 `[N, K]`.
+
+    One that is int8 throughout, as microcontrollers have it, takes one image at a time, and its whole numbers are converted.
+    """
 
     def __init__(self, content: bytes) -> None:
         """Open a file by its contents. Raises `EngineError` where LiteRT refuses it."""
         with raising_engine_errors("LiteRT refuses the file"):
             self._interpreter = _interpreter(content)
         self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]
         self._batch = int(self._input["shape"][0])
+        self._single = int(self._input["shape_signature"][0]) == 1
         self._lock = threading.Lock()
 
     def run(self, images: Images) -> Probabilities:
         """Return the probabilities of any number of images. Thread-safe."""
         with self._lock:
+            if self._single:
+                return np.concatenate([self._run(image[None]) for image in images])
             if len(images) != self._batch:
                 self._interpreter.resize_tensor_input(self._input["index"], images.shape)
                 self._interpreter.allocate_tensors()
                 self._batch = len(images)
-            self._interpreter.set_tensor(self._input["index"], images)
-            self._interpreter.invoke()
-            probabilities: Probabilities = self._interpreter.get_tensor(self._output)
+            return self._run(images)
+
+    def _run(self, images: Images) -> Probabilities:
+        if self._input["dtype"] == np.int8:
+            images = (images ^ np.uint8(128)).view(np.int8)  # 128 less
+        self._interpreter.set_tensor(self._input["index"], images)
+        self._interpreter.invoke()
+        probabilities: Probabilities = self._interpreter.get_tensor(self._output["index"])
+        if probabilities.dtype == np.float32:
             return probabilities
+        step, zero = self._output["quantization"]
+        return np.float32(step) * (probabilities.astype(np.float32) - np.float32(zero))
+
+
+def model_in_header(text: str) -> bytes:
+    """Return the `.tflite` file that a C header of whatsit holds.
+
+    Raises `ValueError` where it holds no such.
+    """
+    found = re.search(r"whatsit_model\[(\d+)\] = \{([0-9a-fx,\s]*)\};", text)
+    content = bytes.fromhex("".join(re.findall(r"0x([0-9a-f]{2})", found.group(2)))) if found else b""
+    if not found or len(content) != int(found.group(1)):
+        raise ValueError("this is no C header with a model")
+    return content
 
 
 def input_step(content: bytes) -> tuple[float, int]:

@@ -92,7 +92,7 @@ def exported_ways(
             for runtime in available():
                 yield Way(f"{target.name} ({runtime})", EXPORTED, path, runtime)
         else:
-            yield Way(target.name, EXPORTED, path, int8=target.int8)
+            yield Way(target.title, EXPORTED, path, int8=target.int8)
         if target.name == "keras":
             yield Way("keras, stock model.predict", STOCK, path)
     progress(len(targets), len(targets))

@@ -17,18 +17,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from whatsit.engines.base import Images
+from whatsit.engines.litert import model_in_header
 from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitError, suggest
 from whatsit.files import move_into_place, written_by_others
 from whatsit.graph.builder import FOREIGN, PROBABILITIES, origin_of
 from whatsit.graph.check import output_names
 from whatsit.graph.extract import extract
+from whatsit.graph.for_int8 import for_int8
 from whatsit.graph.precision import store_weights
+from whatsit.graph.tflite_file import Description, slimmed, with_metadata
+from whatsit.graph.to_c import to_header
+from whatsit.graph.to_coreml import write_coreml
+from whatsit.graph.to_tflite import save_model, to_tflite, to_tflite_int8
 from whatsit.process import silent_descriptor
+from whatsit.version import __version__
 
 REJECTED = "-REJECTED"
+NAMED = 10  # classes, in the description of a model
 
 
 @dataclass
@@ -41,6 +47,8 @@ class Converter:
     # Training images as pixels, uint8 [N, H, W, 3], by which the int8 formats are quantized.
     samples: Callable[[], Images] | None = None
     precision: str = "float32"  # of the weights of the web format, one of `precision.PRECISIONS`
+    author: str = ""  # of the model, and the terms of its use, for formats that say so
+    license: str = ""
 
     def write(self, target: Format, folder: Path, shown: Path | None = None) -> Path:
         """Write a format into a folder that exists; return the path to open.
@@ -85,18 +93,47 @@ class Converter:
         """The graph as a Keras model that takes uint8 pixels."""
         return self.rebuild("uint8")
 
+    @functools.cached_property
+    def description(self) -> Description:
+        """What a file that is used without whatsit says about the model."""
+        import onnx
+
+        shape = onnx.load_from_string(self.onnx).graph.input[0].type.tensor_type.shape.dim
+        height, width = int(shape[1].dim_value), int(shape[2].dim_value)
+        some = ", ".join(self.labels[:NAMED]) + (", ..." if len(self.labels) > NAMED else "")
+        text = (
+            f"Tells {len(self.labels)} classes apart: {some}. It takes pictures stretched to {width} x {height} pixels, by the "
+            f"rule {self.resize}."
+        )
+        author = self.author or f"whatsit {__version__}, for somebody who gave no name"
+        return Description(text, self.labels, (width, height), author, self.license or "not stated")
+
     def possible(self) -> list[Format]:
-        """Return the formats that this graph can be turned into and that run here."""
-        measurable = (target for target in FORMATS.values() if target.name != WEB)
-        return [target for target in measurable if not (self.foreign and "tensorflow" in target.needs)]
+        """Return the formats that this graph can be turned into.
+
+        Only those that this machine runs as their users do.
+        """
+        return [
+            target
+            for target in FORMATS.values()
+            if target.name != WEB and not target.stand_in and not (self.foreign and "tensorflow" in target.needs)
+        ]
 
     @property
     def foreign(self) -> bool:
         """Whether the network came as an ONNX file, so that it has no Keras layers."""
         return origin_of(self.graph) == FOREIGN
 
-    def rebuild(self, pixels: str) -> Any:
-        """Return the graph as a Keras model that takes pixels of this dtype."""
+    @functools.cached_property
+    def keras_for_int8(self) -> Any:
+        """The graph as a Keras model that takes float32 pixels, to be quantized."""
+        return self.rebuild("float32", int8=True)
+
+    def rebuild(self, pixels: str, *, int8: bool = False) -> Any:
+        """Return the graph as a Keras model that takes pixels of this dtype.
+
+        With `int8` its dense layers are made for being quantized.
+        """
         from whatsit.engines.tensorflow import load_keras
         from whatsit.graph.to_keras import to_keras
 
@@ -106,7 +143,7 @@ class Converter:
                 "openvino-int8"
             )
         load_keras()
-        return to_keras(self.onnx, pixels=pixels)
+        return to_keras(for_int8(self.onnx, self.pixels) if int8 else self.onnx, pixels=pixels)
 
     @functools.cached_property
     def pixels(self) -> Images:
@@ -138,62 +175,25 @@ def _write_keras(converter: Converter, path: Path) -> None:
 
 
 def _write_saved_model(converter: Converter, path: Path) -> None:
-    _save(converter.keras, path)
-
-
-def _save(model: Any, path: Path) -> None:
-    """Write a TensorFlow SavedModel whose signature names its input and output."""
-    import keras
-    import tensorflow as tf
-
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        "serve",
-        lambda image: {PROBABILITIES: model(image, training=False)},
-        input_signature=[tf.TensorSpec(model.input.shape, model.input.dtype, name="image")],
-    )
-    archive.write_out(path, verbose=False)
+    save_model(converter.keras, path)
 
 
 def _write_tflite(converter: Converter, path: Path) -> None:
-    path.write_bytes(_to_tflite(converter.keras))
-
-
-def _to_tflite(model: Any, **settings: Any) -> bytes:
-    import tensorflow as tf
-
-    with tempfile.TemporaryDirectory() as temporary:
-        _save(model, Path(temporary))
-        converter = tf.lite.TFLiteConverter.from_saved_model(temporary)
-        for name, value in settings.items():
-            setattr(converter, name, value)
-        content: bytes = converter.convert()
-    return content
+    path.write_bytes(with_metadata(to_tflite(converter.keras), converter.description))
 
 
 def _write_tflite_int8(converter: Converter, path: Path) -> None:
-    """Quantize to whole numbers throughout.
+    content = to_tflite_int8(converter.keras_for_int8, converter.pixels)
+    path.write_bytes(with_metadata(content, converter.description))
 
-    The input's step is one level of a pixel, so that raw pixels go in as they are.
-    """
-    import tensorflow as tf
 
-    from whatsit.engines.litert import input_step
+def _write_c(converter: Converter, path: Path) -> None:
+    content = slimmed(to_tflite_int8(converter.keras_for_int8, converter.pixels, whole=True))
+    path.write_text(to_header(content, converter.description), encoding="ascii")
 
-    samples = converter.pixels.astype(np.float32)
-    samples[0, 0, 0] = 0.0  # the whole range of pixels, even if the images do not have it
-    samples[0, -1, -1] = 255.0
-    content = _to_tflite(
-        converter.rebuild("float32"),
-        optimizations=[tf.lite.Optimize.DEFAULT],
-        representative_dataset=lambda: ({"image": sample[None]} for sample in samples),
-        inference_input_type=tf.uint8,
-        target_spec=tf.lite.TargetSpec(supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8]),
-    )
-    if input_step(content) != (1.0, 0):
-        raise ModelError(f"the int8 file would read pixels in steps of {input_step(content)}, not as they are")
-    path.write_bytes(content)
+
+def _write_coreml(converter: Converter, path: Path) -> None:
+    write_coreml(converter.onnx, converter.description, path)
 
 
 def _write_openvino(converter: Converter, path: Path, *, int8: bool = False) -> None:
@@ -233,6 +233,7 @@ class Format:
     example: str  # the script that shows its use; empty where it brings its own
     needs: tuple[str, ...]  # packages that write and run it
     write: Callable[[Converter, Path], None]
+    stand_in: str = ""  # what computes it here, where its own runtime is for other machines
     int8: bool = False  # whether weights and activations are rounded to 8 bits, by the range of some training images
 
     def final(self, *, single_file: bool) -> Format:
@@ -247,6 +248,11 @@ class Format:
     def gated(self) -> bool:
         """Whether the test pictures may refuse it."""
         return self.int8 or self.name == WEB
+
+    @property
+    def title(self) -> str:
+        """Its name, with what computes it here where that is not its own runtime."""
+        return f"{self.name} (by {self.stand_in})" if self.stand_in else self.name
 
     @property
     def top(self) -> str:
@@ -271,6 +277,8 @@ FORMATS = {
         Format("h5", "best_model.h5", "predict_keras.py", (*_TENSORFLOW, "h5py"), _write_keras),
         Format("tflite", "model.tflite", "predict_tflite.py", _LITERT, _write_tflite),
         Format("tflite-int8", "model_quantized.tflite", "predict_tflite.py", _LITERT, _write_tflite_int8, int8=True),
+        Format("c", "whatsit_model.h", "main_tflm.cc", _LITERT, _write_c, "LiteRT", int8=True),
+        Format("coreml", "model.mlpackage", "predict_coreml.py", ("onnx", "coremltools"), _write_coreml, "ONNX Runtime"),
         Format("openvino", "openvino/model.xml", "predict_openvino.py", ("onnx", "openvino"), _write_openvino),
         Format("openvino-int8", "openvino_int8/model.xml", "predict_openvino.py", ("onnx", "openvino", "nncf"),
                functools.partial(_write_openvino, int8=True), int8=True),
@@ -298,7 +306,7 @@ def require(target: Format) -> None:
     """Raise `MissingExtraError` where the format needs a package that is missing."""
     for package in target.needs:
         if importlib.util.find_spec(package) is None:
-            extra = "export" if package in ("ai_edge_litert", "nncf") else "train"
+            extra = {"ai_edge_litert": "export", "coremltools": "coreml", "nncf": "export"}.get(package, "train")
             raise MissingExtraError(f"The format {target.name}", extra, package.replace("_", "-"))
 
 
@@ -334,6 +342,8 @@ def megabytes_of(path: Path) -> float:
     files = path.rglob("*") if path.is_dir() else [path]
     if path.suffix == ".xml":
         files = [path, path.with_suffix(".bin")]
+    if path.suffix == ".h":  # the text of a C header is five times as long as the model in it
+        return len(model_in_header(path.read_text(encoding="ascii"))) / 1e6
     with contextlib.suppress(OSError):
         return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
     return 0.0

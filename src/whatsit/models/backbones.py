@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "efficientnet-lite0"
 STRONGER = "efficientnet-lite2"  # that takes 1.4 times as long
+TINY = "efficientnet-lite0-tiny"  # the first seven blocks of the default one, for microcontrollers
 CAFFE_MEANS_BGR = (103.939, 116.779, 123.68)  # the ImageNet means that VGG and ResNet were trained with
 
 
@@ -50,6 +51,7 @@ BACKBONES = {
         Backbone("efficientnet-lite2", ("block7_expand_relu", "block11_expand_relu", "block15_expand_relu",
                                         "block19_expand_relu", "head_relu"), "lite", 64, repeats=(1, 3, 3, 4, 4, 5, 1),
                  widths=(16, 24, 48, 88, 120, 208, 352)),
+        Backbone(TINY, ("block6_depthwise_relu",), "lite", 20, repeats=(1, 2, 2, 2), widths=(16, 24, 40, 80)),
         Backbone("mobilenetv2", ("block_6_expand_relu", "block_10_expand_relu", "block_13_expand_relu",
                                  "block_16_expand_relu", "out_relu"), "tf", 52, "MobileNetV2"),
         Backbone("vgg16", ("block3_pool", "block4_pool", "block5_conv3"), "caffe", 13, "VGG16",
@@ -169,7 +171,7 @@ def _efficientnet_lite(x: Any, backbone: Backbone) -> Any:
     x = layers.Conv2D(32, 3, 2, "same", use_bias=False, name="stem_conv")(x)
     x = normalize(x, "stem")
     block = 0
-    stages = zip(backbone.repeats, backbone.widths, _STAGES, strict=True)
+    stages = zip(backbone.repeats, backbone.widths, _STAGES, strict=False)
     for repeats, channels, (kernel, first_stride, expansion) in stages:
         for repeat in range(repeats):
             stride = first_stride if repeat == 0 else 1
@@ -184,6 +186,8 @@ def _efficientnet_lite(x: Any, backbone: Backbone) -> Any:
             if stride == 1 and shortcut.shape[-1] == channels:
                 x = layers.Add(name=f"{name}_add")([shortcut, x])
             block += 1
+    if len(backbone.repeats) < len(_STAGES):
+        return x
     x = layers.Conv2D(1280, 1, use_bias=False, name="head_conv")(x)
     return normalize(x, "head")
 

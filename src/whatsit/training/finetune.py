@@ -55,7 +55,7 @@ def tune(head: FrozenHead) -> Trained:
     """Fine-tune a network with its fitted head."""
     context = head.context
     count = tuned_layers(context.recipe, len(head.train_labels))
-    second = replace(context, recipe=fine_tuning(context.recipe, whole=count == ALL))
+    second = replace(context, recipe=fine_tuning(context.recipe, whole=count == ALL, images=len(head.train_labels)))
     shipped = folded(head.features)
     context.reserve(shipped, len(head.validation_labels) + min(MAX_PICTURES, len(head.train_labels)))
     network = folded(head.features, dtype=layer_policy(), for_training=True)

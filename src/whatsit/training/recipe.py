@@ -121,6 +121,8 @@ class Recipe:
         within=(0, 2**31 - 1), when=(PRETRAINED, TUNES))
     finetune_epochs: int = key(0, f"Epochs of fine-tuning; 0: {SOME_EPOCHS} of some layers, which few images are soon learned "
         f"by heart with, and {WHOLE_EPOCHS} of all.", "finetune", within=(0, 10_000), when=(PRETRAINED, TUNES))
+    finetune_images: int = key(0, "Images seen in fine-tuning at most, over all epochs, of which there are 3 at least; 0: any "
+        "number.", "finetune", within=(0, 2**31 - 1), when=(PRETRAINED, TUNES))
     finetune_batch_size: int = key(64, "Batch size of fine-tuning.", "finetune", within=(1, 4096), when=(PRETRAINED, TUNES),
         search={"finetune": Choice((32, 64, 128))})
     finetune_learning_rate: float = key(0.0002, "Highest learning rate of fine-tuning, always one-cycle.", "finetune",

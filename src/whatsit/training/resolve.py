@@ -9,25 +9,33 @@ from whatsit.models.cnn import SCRATCH_MODELS, SIMPLE_CNN
 from whatsit.training.knobs import ALL, AUTO
 from whatsit.training.recipe import SOME_EPOCHS, WHOLE_EPOCHS, WHOLE_SHIFT, Recipe
 
+FEWEST_EPOCHS = 3  # of fine-tuning whose images are limited
+
 
 def tuned_layers(recipe: Recipe, images: int) -> int | str:
     """Return the number of layers tuned with this many training images, or "all"."""
     return ALL if recipe.finetune_all_from and images >= recipe.finetune_all_from else recipe.finetune_layers
 
 
-def tuned_epochs(recipe: Recipe, *, whole: bool) -> int:
-    """Return the epochs of fine-tuning, of the whole network or of some layers."""
-    return recipe.finetune_epochs or (WHOLE_EPOCHS if whole else SOME_EPOCHS)
+def tuned_epochs(recipe: Recipe, *, whole: bool, images: int = 0) -> int:
+    """Return the epochs of fine-tuning, of the whole network or of some layers.
+
+    `images` is the number of training images; 0: not known, and few.
+    """
+    epochs = recipe.finetune_epochs or (WHOLE_EPOCHS if whole else SOME_EPOCHS)
+    if not recipe.finetune_images or not images:
+        return epochs
+    return min(epochs, max(FEWEST_EPOCHS, recipe.finetune_images // images))
 
 
-def fine_tuning(recipe: Recipe, *, whole: bool) -> Recipe:
+def fine_tuning(recipe: Recipe, *, whole: bool, images: int = 0) -> Recipe:
     """Return the recipe of the second stage of fine-tuning.
 
-    `whole` is for the whole network, else for some layers.
+    `whole` is for the whole network, else for some layers; `images` is as `tuned_epochs` has it.
     """
     return replace(
         recipe,
-        epochs=tuned_epochs(recipe, whole=whole),
+        epochs=tuned_epochs(recipe, whole=whole, images=images),
         shift=working_shift(recipe, whole=whole),
         batch_size=recipe.finetune_batch_size,
         learning_rate=recipe.finetune_learning_rate,

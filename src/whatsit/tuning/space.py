@@ -94,6 +94,9 @@ def to_tune(recipe: Recipe, images: int, settings: Container[str] = ()) -> Recip
         recipe = replace(recipe, features="all")
     if recipe.finetune_layers and tuned_layers(recipe, images) == ALL:
         recipe = replace(recipe, finetune_layers=ALL, finetune_all_from=0)
+    if recipe.finetune_images:
+        epochs = tuned_epochs(recipe, whole=recipe.finetune_layers == ALL, images=images)
+        recipe = replace(recipe, finetune_epochs=epochs, finetune_images=0)
     return recipe
 
 

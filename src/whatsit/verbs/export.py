@@ -49,6 +49,8 @@ def export(
     out: str | Path | None = None,
     data: str | Path | None = None,
     web: WebOptions | None = None,
+    author: str = "",
+    license_: str = "",
     reporter: Reporter = SILENT,
 ) -> list[Exported]:
     """Write a model in other formats (see `graph/formats.py`).
@@ -63,6 +65,8 @@ def export(
         out: the folder to write into; `export` in the run folder by default.
         data: where the images of the run are now, for the gate; by default where they were.
         web: how the format `web` is written.
+        author: of the model, and
+        license_: the terms of its use, for files that say so (TFLite, Core ML).
         reporter: receives progress and warnings.
 
     Raises:
@@ -84,7 +88,9 @@ def export(
         raise UsageError(f"{folder} is not a folder; choose another place with --out")
     require_own(bundle, folder, [target.final(single_file=options.single_file) for target in targets])
     samples = (lambda: calibration_pixels(dataset, bundle.input)) if dataset else None
-    converter = Converter(bundle.graph, bundle.classes, bundle.input.resize, samples, options.precision)
+    converter = Converter(
+        bundle.graph, bundle.classes, bundle.input.resize, samples, options.precision, author, license_
+    )
     progress = reporter.stage("Exporting")
     exported = []
     try:
@@ -104,6 +110,8 @@ def export(
                 for name in write_companions(bundle, target, temporary):
                     move_into_place(temporary / name, folder / name)
                 named = move_exported(target, temporary, folder, rejected=gate is not None and not gate.passed)
+            if target.stand_in:
+                reporter.say(f"{target.name}: compared by {target.stand_in}; its own runtime is for other machines")
             exported.append(Exported(target.name, named, megabytes_of(named), difference, gate))
     except OSError as error:
         raise disk_error(folder, error) from None

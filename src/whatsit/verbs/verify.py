@@ -16,7 +16,7 @@ from whatsit.evaluation.browser import NoBrowserError, check_website
 from whatsit.evaluation.parity import Parity, Proof, check_exported, check_runtimes, make_proof
 from whatsit.events import SILENT, Reporter
 from whatsit.files import write_bytes
-from whatsit.graph.formats import WEB, find_exported, require
+from whatsit.graph.formats import WEB, Format, find_exported, require
 from whatsit.runtime.predictor import Prediction
 from whatsit.verbs.export import export_folder
 
@@ -84,12 +84,16 @@ def _check_exports(folder: Path, proof: Proof, reporter: Reporter) -> Iterator[P
             if target.name == WEB:
                 yield from check_website(path, proof, reporter)
                 continue
-            yield from check_exported(target.file, open_exported(path), proof, int8=target.int8)
+            yield from check_exported(_way(target), open_exported(path), proof, int8=target.int8)
         except (MissingExtraError, NoBrowserError) as error:
             reporter.warn(f"{path} was not verified. {error}")
         except WhatsitError as error:
             reporter.warn(str(error))
             yield proof.failed(target.file)
+
+
+def _way(target: Format) -> str:
+    return f"{target.file} (by {target.stand_in})" if target.stand_in else target.file
 
 
 def _check_companions(bundle: Bundle, folder: Path, proof: Proof, reporter: Reporter) -> Iterator[Parity]:

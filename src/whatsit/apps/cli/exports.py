@@ -51,6 +51,8 @@ def export(
     webgpu: Annotated[
         bool, typer.Option("--webgpu", help="Of web: also the runtime for graphics processors, 7 MB more.")
     ] = False,
+    author: Annotated[str, typer.Option(help="Who made the model, for files that say so (tflite, coreml).")] = "",
+    license_: Annotated[str, typer.Option("--license", help="The terms of its use, for the same files.")] = "",
     as_json: Json = False,
 ) -> None:
     """Write the model for other tools, for phones, or as a web page.
@@ -66,6 +68,8 @@ def export(
     openvino-int8  the same, smaller and faster                 5  OpenVINO, the gate
     tflite         phones and boards                           17  LiteRT
     tflite-int8    the same, smaller                            5  LiteRT, the gate
+    coreml         iPhones, iPads, Macs                        17  its weights; a Mac runs it
+    c              microcontrollers, of the recipe tiny         1  LiteRT, the gate
     keras, h5      training on in Keras                        18  Keras
     saved-model    TensorFlow Serving                          35  TensorFlow
     """  # noqa: D301 - a backspace, by which Click leaves lines as they are
@@ -77,7 +81,9 @@ def export(
         formats, precision=precision, runtime=runtime, base_path=base_path, single_file=single_file, webgpu=webgpu
     )
     with TerminalReporter() as reporter:
-        exported = export(model, formats, out=out_, data=data, web=web, reporter=reporter)
+        exported = export(
+            model, formats, out=out_, data=data, author=author, license_=license_, web=web, reporter=reporter
+        )
     rejected = [one for one in exported if one.rejected]
     if as_json:
         print_json([_exported_json(one) for one in exported])
