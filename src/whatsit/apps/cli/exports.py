@@ -25,7 +25,8 @@ def export(
         typer.Option(
             "--format",
             metavar="FMT[,FMT...]",
-            help="onnx, keras, h5, tflite, tflite-int8, openvino, openvino-int8, saved-model; several with commas.",
+            help="onnx, keras, h5, tflite and tflite-int8 (phones), coreml (iPhone, Mac), c (microcontrollers), openvino, "
+            "openvino-int8, saved-model; several with commas.",
         ),
     ],
     out_: Annotated[
