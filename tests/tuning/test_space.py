@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from whatsit.errors import RecipeError
+from whatsit.models.backbones import TINY, backbones_at_hand
 from whatsit.training.knobs import Choice, Span
 from whatsit.training.recipe import Recipe, change, load, names
 from whatsit.training.recipe_checks import changed
@@ -80,6 +81,16 @@ def test_pictures_that_the_mirror_changes_are_mirrored_in_no_trial() -> None:
 def test_backbones_are_searched_where_their_weights_are_at_hand() -> None:
     assert "model" not in default_space(load("fast"), 32, 100, ["efficientnet-lite0"])
     assert default_space(load("fast"), 32, 100, ["vgg16"])["model"] == Choice(("efficientnet-lite0", "vgg16"))
+
+
+def test_a_network_for_microcontrollers_stays_one() -> None:
+    assert "model" not in default_space(load("tiny"), 32, 100, ["efficientnet-lite0", "vgg16"])
+    assert TINY not in backbones_at_hand()
+
+
+def test_a_trial_knows_in_how_many_epochs_many_images_are_seen() -> None:
+    recipe = to_tune(load("tiny"), 45_000)
+    assert (recipe.finetune_epochs, recipe.finetune_images) == (8, 0)
 
 
 def test_layers_are_tuned_where_there_are_many_pictures() -> None:

@@ -41,9 +41,9 @@ def _open(path: Path, runtime: str | None) -> Infer:
     if path.suffix in (".tflite", ".h"):
         from whatsit.engines.litert import LiteRT, model_in_header
 
-        return LiteRT(
-            path.read_bytes() if path.suffix == ".tflite" else model_in_header(path.read_text(encoding="ascii"))
-        ).run
+        if path.suffix == ".h":
+            return LiteRT(model_in_header(path.read_text(encoding="ascii")), reference=True).run
+        return LiteRT(path.read_bytes()).run
     if path.suffix == ".mlpackage":
         from whatsit.engines.coreml import CoreMLProgram
 

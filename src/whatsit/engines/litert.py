@@ -18,10 +18,14 @@ class LiteRT:
     One that is int8 throughout, as microcontrollers have it, takes one image at a time, and its whole numbers are converted.
     """
 
-    def __init__(self, content: bytes) -> None:
-        """Open a file by its contents. Raises `EngineError` where LiteRT refuses it."""
+    def __init__(self, content: bytes, *, reference: bool = False) -> None:
+        """Open a file by its contents.
+
+        With `reference` it is run by the reference kernels, slow ones that round as those of microcontrollers do.
+        Raises `EngineError` where LiteRT refuses the file.
+        """
         with raising_engine_errors("LiteRT refuses the file"):
-            self._interpreter = _interpreter(content)
+            self._interpreter = _interpreter(content, reference=reference)
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
         self._batch = int(self._input["shape"][0])
@@ -69,10 +73,11 @@ def input_step(content: bytes) -> tuple[float, int]:
     return float(step), int(zero)
 
 
-def _interpreter(content: bytes) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
+def _interpreter(content: bytes, *, reference: bool = False) -> Any:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+    kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
     with silent_descriptor(2):  # it prints the name of its delegate
-        interpreter = Interpreter(model_content=content)
+        interpreter = Interpreter(model_content=content, experimental_op_resolver_type=kernels)
         interpreter.allocate_tensors()
     return interpreter

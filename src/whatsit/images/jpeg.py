@@ -108,7 +108,8 @@ def is_cut_off(data: bytes) -> bool:
 def _without_extras(data: bytes) -> bytes:
     """Return a JPEG without what a decoder only warns of.
 
-    The codec names its first warning only. Left out are damaged parts of applications, comments, and bytes between the markers of the header.
+    The codec names its first warning only. Left out are damaged parts of applications, comments, and bytes between the
+    markers of the header.
     """
     kept, after = [b"\xff\xd8"], 2
     for marker, at, end in _markers(data):

@@ -63,10 +63,15 @@ BACKBONES = {
 
 
 def backbones_at_hand() -> list[str]:
-    """Return the backbones whose weights are at hand: packaged, or once downloaded."""
+    """Return the backbones whose weights are at hand: packaged, or once downloaded.
+
+    The one for microcontrollers is not among them: it is not for comparing with others.
+    """
     kept = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")) / "models"  # noqa: PTH111 - never raises
     return [
-        name for name, backbone in BACKBONES.items() if backbone.repeats or (kept / (backbone.file or "-")).is_file()
+        name
+        for name, backbone in BACKBONES.items()
+        if name != TINY and (backbone.repeats or (kept / (backbone.file or "-")).is_file())
     ]
 
 

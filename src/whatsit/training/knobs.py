@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from whatsit.images.views import FLIP
-from whatsit.models.backbones import BACKBONES
+from whatsit.models.backbones import BACKBONES, TINY
 from whatsit.models.onnx_about import is_onnx
 
 ALL = "all"
@@ -67,7 +67,7 @@ class Situation:
 def backbones(now: Situation) -> Knob | None:
     """Return other backbones whose weights are at hand."""
     own = now.recipe.model
-    if is_onnx(own):  # of a size of its own
+    if is_onnx(own) or own == TINY:  # of a size of its own, or of another purpose
         return None
     found = (own, *(name for name in now.ready if name != own)) if now.recipe.weights == AUTO else ()
     return Choice(found) if len(found) > 1 else None

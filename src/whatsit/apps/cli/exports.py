@@ -25,7 +25,8 @@ def export(
         typer.Option(
             "--format",
             metavar="FMT[,FMT...]",
-            help="web, onnx, keras, h5, tflite, tflite-int8, openvino, openvino-int8, saved-model; several with commas.",
+            help="web, onnx, keras, h5, tflite, tflite-int8, coreml, c, openvino, openvino-int8, saved-model; several with "
+            "commas.",
         ),
     ],
     out_: Annotated[
@@ -68,7 +69,7 @@ def export(
     openvino-int8  the same, smaller and faster                 5  OpenVINO, the gate
     tflite         phones and boards                           17  LiteRT
     tflite-int8    the same, smaller                            5  LiteRT, the gate
-    coreml         iPhones, iPads, Macs                        17  its weights; a Mac runs it
+    coreml         iPhones, iPads, Macs                        17  its program, by ONNX Runtime
     c              microcontrollers, of the recipe tiny         1  LiteRT, the gate
     keras, h5      training on in Keras                        18  Keras
     saved-model    TensorFlow Serving                          35  TensorFlow

@@ -60,7 +60,8 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="fast (the default), best (the default with --time-limit), finetune, baseline, scratch, or a TOML file."
+            help="fast (the default), best (the default with --time-limit), finetune, baseline, scratch, tiny (for "
+            "microcontrollers), or a TOML file."
         ),
     ] = None,
     backbone: Backbone = None,
