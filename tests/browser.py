@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _QUIET = (
@@ -51,17 +51,33 @@ def chromium(video: Path) -> Iterator[Browser]:
         if os.environ.get("CI"):
             pytest.fail("Chromium is not installed; .ci/run is to install it")
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
-
     camera = [
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-video-capture={video}",
     ]
-    with sync_playwright() as playwright:
+    with _driver() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*_QUIET, *camera])
         yield browser
         browser.close()
+
+
+_USERS: list[
+    Playwright
+] = []  # the driver of this process, once for each browser that is open: it can be started only once
+
+
+@contextmanager
+def _driver() -> Iterator[Playwright]:
+    from playwright.sync_api import sync_playwright
+
+    _USERS.append(_USERS[0] if _USERS else sync_playwright().start())
+    try:
+        yield _USERS[0]
+    finally:
+        driver = _USERS.pop()
+        if not _USERS:
+            driver.stop()
 
 
 def free_port() -> int:

@@ -27,6 +27,7 @@ _HOMES = {
     "check": "whatsit.verbs.check:check",
     "checks": "whatsit.verbs.checks:checks",
     "compare": "whatsit.verbs.compare:compare",
+    "cross_validate": "whatsit.verbs.cross_validate:cross_validate",
     "demo": "whatsit.verbs.demo:demo",
     "ensemble": "whatsit.verbs.ensemble:ensemble",
     "evaluate": "whatsit.verbs.evaluate:evaluate",

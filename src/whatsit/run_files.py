@@ -17,6 +17,7 @@ SPLIT = "split.csv"
 HISTORY = "history.csv"
 LEAKAGE = "leakage.csv"  # only where test images leak
 UNREADABLE = "unreadable.csv"  # only where images were left out
+CROSS_VALIDATION = "cross-validation.json"  # only where it was asked for
 REPORT = "report.html"
 PLOTS = "plots"
 MISTAKES = "mistakes"

@@ -81,6 +81,14 @@ def test_the_page_answers_every_file_as_the_model_does(website: Path, baseline_r
     assert warnings == []
 
 
+@pytest.mark.usefixtures("browser")
+def test_a_page_is_proven_where_an_event_loop_runs(website: Path, baseline_run) -> None:
+    """As in a notebook: the browser of these tests runs one."""
+    proof = make_proof(read_bundle(baseline_run.model)).every(12)
+    *_, page = check_website(website / "model.onnx", proof, None)  # type: ignore[arg-type]
+    assert page.passed, page
+
+
 def test_a_single_file_answers_without_a_host(baseline_run, runtime: Any, tmp_path: Path) -> None:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")

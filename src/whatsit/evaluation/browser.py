@@ -10,6 +10,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -69,17 +70,30 @@ def check_website(page: Path, proof: Proof, reporter: Reporter) -> Iterator[Pari
     answers = _answers_of(graph, about, proof.pixels)
     tolerance = HALF_TOLERANCE if about["precision"] == "float16" else TOLERANCE
     yield proof.compare(name, answers, int8=about["precision"] == "int8", scores=False, tolerance=tolerance)
-    with open_page(page) as (opened, foreign):
-        found = [opened.evaluate(_ASK, base64.b64encode(data).decode()) for data in proof.files]
-        browser = f"{name}, {opened.context.browser.browser_type.name if opened.context.browser else 'browser'}"
+    with ThreadPoolExecutor(1) as beside:  # Playwright refuses a thread with an event loop, as a notebook's has
+        found, browser, foreign = beside.submit(_predict_files, page, proof.files).result()
     unread = [file for file, answer in zip(proof.names, found, strict=True) if answer.get("code") == _UNREADABLE]
     if unread:
         reporter.warn(f"{name}: this browser cannot read {', '.join(unread)}; the page says so")
     if foreign:
         reporter.warn(f"{name}: the page asked another host: {foreign[0]}")
     yield _compare(
-        f"{browser}, {len(found) - len(unread)} files", replace(proof, wanted=tuple(answers)), found, bool(foreign)
+        f"{name}, {browser}, {len(found) - len(unread)} files",
+        replace(proof, wanted=tuple(answers)),
+        found,
+        bool(foreign),
     )
+
+
+def _predict_files(page: Path, files: Sequence[bytes]) -> tuple[list[dict[str, Any]], str, list[str]]:
+    """Return what the page says to each file, and the browser's name.
+
+    Also the addresses of other hosts that it asks.
+    """
+    with open_page(page) as (opened, foreign):
+        found = [opened.evaluate(_ASK, base64.b64encode(data).decode()) for data in files]
+        browser = opened.context.browser
+        return found, browser.browser_type.name if browser else "browser", foreign
 
 
 def _answers_of(graph: bytes, about: Mapping[str, Any], pixels: Images) -> list[Answer]:
@@ -123,8 +137,7 @@ def find_chromium() -> str | None:
 def open_page(page: Path) -> Iterator[tuple[Page, list[str]]]:
     """Open an exported page in headless Chromium.
 
-    Yields it, and the list of the addresses of other hosts that it asks.
-
+    Yields it, and the list of the addresses of other hosts that it asks. For a thread without an event loop.
 
     A folder is served on a port of this computer, a single file is opened as a file.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.cache import working
-from whatsit.errors import DataError
-from whatsit.evaluation.metrics import Interval, wilson_interval
-from whatsit.events import SILENT, Reporter
+from whatsit.errors import DataError, UsageError
+from whatsit.evaluation.cross_validation import CrossValidation
+from whatsit.events import SILENT, Reporter, Work
+from whatsit.files import write_text
 from whatsit.images.batches import decode_batches
 from whatsit.images.data import open_data, split_data
 from whatsit.images.folds import deal_folds
 from whatsit.images.pictures import SPLITS, label_numbers
 from whatsit.images.scan import Dataset
+from whatsit.images.split import limit as limit_pictures
 from whatsit.run.plan import make_plan
 from whatsit.training.clock import Clock
 from whatsit.training.recipe import Recipe
@@ -27,48 +30,18 @@ from whatsit.training.start import train_dataset
 FOLDS = 3
 
 
-@dataclass(frozen=True)
-class CrossValidation:
-    """The predictions of all folds; no model had seen an image it was tested on."""
-
-    classes: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...]  # [true][predicted]
-    folds: int
-
-    @property
-    def n(self) -> int:
-        """The number of tested images."""
-        return sum(map(sum, self.confusion))
-
-    @property
-    def right(self) -> int:
-        """The number of right predictions."""
-        return sum(row[place] for place, row in enumerate(self.confusion))
-
-    @property
-    def accuracy(self) -> float:
-        """The share of right predictions."""
-        return self.right / self.n
-
-    @property
-    def accuracy_ci95(self) -> Interval:
-        """The interval by Wilson (1927), as if all were tested by one model."""
-        return wilson_interval(self.right, self.n)
-
-    def recall(self) -> dict[str, float]:
-        """Return, for each class, the share of its images that was predicted as it."""
-        rows = zip(self.classes, self.confusion, strict=True)
-        return {label: row[place] / sum(row) for place, (label, row) in enumerate(rows) if sum(row)}
-
-
 @working()
 def cross_validate(
     folder: str | Path,
     *,
     folds: int = FOLDS,
     recipe: str = "fast",
+    backbone: str | None = None,
+    weights: str | Path | None = None,
     settings: dict[str, Any] | None = None,
-    seed: int = 0,
+    limit: int | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
     reporter: Reporter = SILENT,
 ) -> CrossValidation:
     """Train as `train` does, once for each fold, and test on that fold.
@@ -76,28 +49,46 @@ def cross_validate(
     Args:
         folder: of class folders, without splits of its own.
         folds: every class needs as many different images, and two more for training and validation.
-        recipe: as for `train`.
+        recipe: as for `train`, but for `best`, which fits into a time limit.
+        backbone: as for `train`.
+        weights: as for `train`.
         settings: as for `train`.
+        limit: as for `train`.
         seed: as for `train`.
+        out: a file to write the result into, as JSON.
         reporter: gets progress and warnings.
 
     Raises:
+        UsageError: there are fewer than two folds, or the recipe is `best`.
         DataError: a class has too few images, or the folder comes with splits; otherwise as `train` does.
     """
-    dataset = open_data(folder, reporter)
+    if folds < 2:
+        raise UsageError(f"cross-validation takes 2 folds at least, received {folds}")
+    plan = make_plan(recipe, backbone, weights, seed, settings or {})
+    if plan.ladder:
+        raise UsageError(
+            f"the recipe '{plan.name}' fits into a time limit; cross-validate one such as fast or finetune"
+        )
+    dataset = open_data(folder, SILENT)
+    dataset = dataset if limit is None else limit_pictures(dataset, limit, plan.seed)
     if not dataset.pictures.where(None).all():
         raise DataError(
             f"{folder}: these pictures come with splits; cross-validation makes its own; give class folders"
         )
-    plan = make_plan(recipe, None, None, seed, settings or {})
     parts = deal_folds(dataset, folds, reporter)
     total = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
     with tempfile.TemporaryDirectory(prefix="whatsit-") as scratch:
+        advance = reporter.stage(f"Cross-validating ({folds} folds)", Work.CROSS_VALIDATION)
         for fold in range(folds):
+            advance(fold, folds)
             splits = np.where(parts == fold, SPLITS.index("test"), SPLITS.index("train"))
             fresh = split_data(replace(dataset, pictures=dataset.pictures.with_splits(splits)), plan.seed, SILENT)
             total += _confusion(fresh, plan, Path(scratch) / str(fold))
-    return CrossValidation(dataset.classes, tuple(tuple(map(int, row)) for row in total), folds)
+        advance(folds, folds)
+    found = CrossValidation(dataset.classes, tuple(tuple(map(int, row)) for row in total), folds)
+    if out is not None:
+        write_text(Path(out), json.dumps(found.to_json(), ensure_ascii=False, indent=1) + "\n")
+    return found
 
 
 def _confusion(dataset: Dataset, plan: Recipe, folder: Path) -> npt.NDArray[np.int64]:

@@ -25,10 +25,11 @@ from whatsit.apps.cli.options import (
 )
 from whatsit.apps.cli.output import accuracy_words, answer_line, print_classes, print_json, print_pairs, tested_json
 from whatsit.apps.terminal import TerminalReporter, out, table
-from whatsit.errors import WhatsitError
-from whatsit.run_files import BEST, PLOTS, RECIPE, REPORT
+from whatsit.errors import UsageError, WhatsitError
+from whatsit.run_files import BEST, CROSS_VALIDATION, PLOTS, RECIPE, REPORT
 
 if TYPE_CHECKING:
+    from whatsit.evaluation.cross_validation import CrossValidation
     from whatsit.run.record import Run
     from whatsit.verbs.tune import Tuning
 
@@ -86,6 +87,10 @@ def train(
     tracked: Annotated[bool, typer.Option("--track", help="Also keep the run in MLflow; see: whatsit track")] = False,
     workers: Workers = None,
     ray: Ray = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Also cross-validate: test every picture once, by models that never saw it."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a classifier on pictures, and measure it on pictures that it never saw."""
@@ -97,6 +102,9 @@ def train(
         from whatsit.apps.tracking import track as track_run
 
         require_mlflow()
+    parsed = parse_settings(settings or [])
+    if folds is not None and (data is None or time_limit or from_run or workers or ray):
+        raise UsageError("--folds needs DATA, and excludes --time-limit, --from-run, --workers and --ray")
     with TerminalReporter() as reporter:
         run = train(
             data,
@@ -108,7 +116,7 @@ def train(
             limit=limit,
             time_limit=time_limit,
             resume=resume,
-            settings=parse_settings(settings or []),
+            settings=parsed,
             from_run=from_run,
             tensorboard=tensorboard,
             report=report,
@@ -117,11 +125,17 @@ def train(
             ray=ray,
             reporter=reporter,
         )
+        tested = None
+        if folds is not None and data is not None:
+            asked = {"recipe": recipe or "fast", "backbone": backbone, "weights": weights, "settings": parsed}
+            tested = _cross_validate(run, data, folds, reporter, limit=limit, seed=seed, **asked)
     if as_json:
-        print_json(_run_json(run))
+        print_json(_run_json(run) | ({"cross_validation": tested.to_json()} if tested else {}))
     else:
         print_run(run)
         out()
+        if tested:
+            print_cross_validation(tested)
         if run.examination:
             out(f"Next: open {run.folder / REPORT} in a browser")
         out(f"Next: whatsit predict {run.folder} PICTURE...")
@@ -136,6 +150,31 @@ def train(
         except WhatsitError as error:
             error.add_note(f"the run is whole, in {run.folder}; try again with: whatsit track {run.folder}")
             raise
+
+
+def _cross_validate(run: Run, data: str, folds: int, reporter: TerminalReporter, **asked: Any) -> CrossValidation:
+    from whatsit.verbs.cross_validate import cross_validate
+
+    try:
+        return cross_validate(data, folds=folds, out=run.folder / CROSS_VALIDATION, reporter=reporter, **asked)
+    except WhatsitError as error:
+        error.add_note(f"the run is whole, in {run.folder}; only its cross-validation is missing")
+        raise
+
+
+def print_cross_validation(tested: CrossValidation) -> None:
+    """Print the table of a cross-validation."""
+    low, high = tested.accuracy_ci95
+    out(
+        f"Cross-validation, {tested.folds} folds: {tested.accuracy:.2%} of {tested.n:,} pictures, each tested by a model that "
+        f"never saw it (95 % interval {low:.1%} to {high:.1%})"
+    )
+    counts = {label: sum(row) for label, row in zip(tested.classes, tested.confusion, strict=True)}
+    table(
+        ("class", "pictures", "recall"),
+        [(label, f"{counts[label]:,}", f"{share:.1%}") for label, share in tested.recall().items()],
+    )
+    out()
 
 
 def _run_json(run: Run) -> dict[str, Any]:
