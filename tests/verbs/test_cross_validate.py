@@ -1,0 +1,42 @@
+"""Every picture tested once, by a model that has not seen it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import whatsit
+from tests.command import whatsit as command_line
+from whatsit.errors import UsageError
+
+QUICK = ["--no-report", "--set", "epochs=2", "--set", "size=32", "--set", "features=last", "--set", "views=original"]
+
+
+def test_table_holds_every_picture_once(shapes_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = command_line("train", shapes_folder, "--folds", "3", "--out", run, *QUICK, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["cross_validation"]
+    counts = {folder.name: len(list(folder.glob("*.png"))) for folder in shapes_folder.iterdir()}
+    assert dict(zip(found["classes"], np.sum(found["confusion"], axis=1).tolist(), strict=True)) == counts
+    assert found["accuracy"] == np.trace(found["confusion"]) / found["n"]
+    assert json.loads((run / "cross-validation.json").read_text("utf-8")) == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [({"folds": 1}, "2 folds at least, received 1"), ({"recipe": "best"}, "the recipe 'best' fits into a time limit")],
+)
+def test_what_cannot_be_cross_validated_is_refused_before_any_work(
+    shapes_folder: Path, asked: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        whatsit.cross_validate(shapes_folder, **asked)
+
+
+def test_folds_need_data_of_their_own(shapes_folder: Path) -> None:
+    done = command_line("train", shapes_folder, "--folds", "3", "--time-limit", "5m")
+    assert (done.returncode, "excludes --time-limit" in done.stderr) == (2, True)
