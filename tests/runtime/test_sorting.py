@@ -117,6 +117,27 @@ def test_files_in_the_folder_itself_are_left_alone(photos: Path) -> None:
         assert not sorter.wants(str(photos.parent / "out" / "cat" / "a.jpg"))
 
 
+def test_file_that_is_named_twice_is_sorted_once(photos: Path) -> None:
+    with Sorter(photos.parent / "out", Rules("m"), CLASSES) as sorter:
+        assert sorter.wants(str(photos / "one" / "a.jpg"))
+        assert not sorter.wants(str(photos / "two" / ".." / "one" / "a.jpg"))
+
+
+def test_links_are_not_moved_as_they_may_lead_nowhere_then(photos: Path) -> None:
+    (photos / "one" / "a.jpg").unlink()
+    (photos / "one" / "a.jpg").symlink_to("../two/b.jpg")
+    done = sort(photos, "move", only=slice(1))
+    assert (done.files, done.missing, (photos / "one" / "a.jpg").read_text()) == (0, 1, "two/b.jpg")
+
+
+def test_half_written_copies_of_a_killed_run_are_removed(photos: Path) -> None:
+    (photos.parent / "out" / "cat").mkdir(parents=True)
+    (photos.parent / "out" / "cat" / f".{'0' * 16}.part").write_text("half")
+    (photos.parent / "out" / "cat" / ".mine.part").write_text("mine")
+    sort(photos)
+    assert [path.name for path in (photos.parent / "out" / "cat").glob(".*")] == [".mine.part"]
+
+
 def test_another_model_or_way_is_refused(photos: Path) -> None:
     sort(photos)
     for model, way in (("other", "copy"), ("m", "move")):

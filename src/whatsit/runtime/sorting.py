@@ -32,6 +32,7 @@ UNKNOWN, UNSURE, UNREADABLE = "unknown", "unsure", "unreadable"
 WAYS = ("copy", "move", "link")
 _LOCK = ".sorting.lock"
 _REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]')  # in names of folders, by one system or another
+_PART = re.compile(r"\.[0-9a-f]{16}\.part")  # of a copy that is being written
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -86,7 +87,7 @@ class Sorted:
     files: int = 0
     earlier: int = 0  # files that an earlier run had sorted
     folders: Counter[str] = field(default_factory=Counter)
-    missing: int = 0  # files that are gone, or may not be read or moved
+    missing: int = 0  # files that are gone, or may not be read or moved, and links that were to be moved
 
 
 class Sorter:
@@ -103,7 +104,7 @@ class Sorter:
         self.done = Sorted()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self.folder)
+            self._lock, self._place = _locked(self.folder), self.folder.resolve()
             with _released_on_error(self._lock):
                 head, entries = read_log(self.folder)
                 if head is not None and head != asdict(rules):
@@ -111,6 +112,8 @@ class Sorter:
                         f"{self.folder}: it was sorted by {_said(head)}, now {_said(asdict(rules))} is asked for; choose another "
                         f"folder, or undo it first with --undo"
                     )
+                self._remove_parts()
+                self._seen: set[str] = set()
                 self._earlier = {entry["from"] for entry in entries if os.path.lexists(self.folder / entry["to"])}
                 self._log = (self.folder / LOG).open("ab")
                 if head is None:
@@ -128,14 +131,22 @@ class Sorter:
     def wants(self, name: str) -> bool:
         """Return whether a file is to be sorted.
 
-        Not what lies in the folder already, and not what an earlier run has sorted.
+        Not what lies in the folder already, what an earlier run has sorted, or what was asked for already.
         """
         path = _resolved(name)
-        if path.is_relative_to(self.folder.resolve()):
+        if path.is_relative_to(self._place) or str(path) in self._seen:
             return False
+        self._seen.add(str(path))
         earlier = str(path) in self._earlier
         self.done.earlier += earlier
         return not earlier
+
+    def _remove_parts(self) -> None:
+        """Remove half-written copies, of a run that was killed."""
+        for name in self._names.values():
+            for path in (self.folder / name).glob(".*.part"):
+                if _PART.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
 
     def sort(self, found: Sequence[tuple[str, Prediction | ImageError]]) -> None:
         """Sort some files. Raises `DiskError`."""
@@ -278,15 +289,20 @@ def _take_back(source: Path, target: Path, way: str) -> str:
 
 
 def _put(source: Path, target: Path, way: str) -> bool:
-    """Sort one file; return False where it is gone or may not be read or moved."""
+    """Sort one file; return False where it is gone, or may not be read or moved.
+
+    Links are not moved.
+    """
     target.parent.mkdir(exist_ok=True)
     try:
         if way == "link":
             target.symlink_to(source)
-        elif way == "move":
-            _move(source, target)
-        else:
+        elif way == "copy":
             _copy(source, target)
+        elif source.is_symlink():
+            return False  # it may lead nowhere from another folder
+        else:
+            _move(source, target)
     except OSError:
         there = os.access(source, os.R_OK) and (way != "move" or os.access(source.parent, os.W_OK))
         if there or os.path.lexists(target):
@@ -347,10 +363,7 @@ def _released_on_error(lock: FileLock) -> Iterator[None]:
 
 
 def _resolved(name: str) -> Path:
-    """Return the absolute path of a file.
-
-    A link is not followed, as it is what is moved.
-    """
+    """Return the absolute path of a file; a link is not followed."""
     path = Path(name)
     return path.parent.resolve() / path.name
 
