@@ -135,7 +135,7 @@ def cache(
         f"Limit:  {_size(limit)} for all but {', '.join(kept.DOWNLOADED)} (another one: set {kept.LIMIT_VARIABLE}, such as 2GB); "
         "what was used longest ago is removed first"
     )
-    out("Remove: whatsit cache --clear, or of one kind: whatsit cache features --clear")
+    out("Next: whatsit cache --clear removes it, or of one kind: whatsit cache features --clear")
 
 
 def _files(count: int) -> str:

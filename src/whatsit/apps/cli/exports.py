@@ -90,6 +90,10 @@ def export(
         print_json([_exported_json(one) for one in exported])
     else:
         _print_exported(exported)
+        out()
+        out(
+            f"Next: whatsit verify {model}{f' --exports {out_}' if out_ else ''}, which proves every file and way to an answer"
+        )
     for one in rejected:
         assert one.gate
         err(f"whatsit: {one.format} was rejected: {why_rejected(one.gate)}")
@@ -166,6 +170,11 @@ def verify(
             f"{'PASS' if passed else 'FAIL'}: differences up to {TOLERANCE:g} are allowed; int8 must give the same labels, "
             f"but for one or 2 %; a page in a browser may differ by {PAGE_TOLERANCE:g} from its own graph"
         )
+        out(
+            f"Next: whatsit app {model}, or whatsit serve {model}"
+            if passed
+            else "Next: whatsit checks, for a report of the fault"
+        )
     if not passed:
         sys.exit(1)
 
@@ -197,6 +206,7 @@ def benchmark(
     draw(result, drawing)  # after the metrics, which are not to be lost for it
     if not as_json:
         out(f"Drawing: {drawing}")
+        out(f"Next: whatsit export {model} --format FMT")
 
 
 def _benchmark_json(result: Benchmark) -> dict[str, Any]:

@@ -34,6 +34,8 @@ def evaluate(model: Model, data: Data, runtime: Runtime = "auto", as_json: Json 
         print_json({**evaluation.metrics.to_json(), "unknown": unknown})
     else:
         _print_figures(evaluation.metrics, unknown)
+        out()
+        out(f"Next: whatsit explain {model} PICTURE, to see where it looks")
 
 
 def _print_figures(metrics: Metrics, unknown: float) -> None:
@@ -75,6 +77,10 @@ def check(
         table(("criterion", "wanted", "found", "", ""), rows)
         out()
         out("PASS: every criterion is met" if passed else f"FAIL: {criteria_words(checks)}")
+        better = (
+            "whatsit explore DATA shows what is wrong in the data; whatsit train DATA --time-limit 20m takes more time"
+        )
+        out(f"Next: whatsit export {model} --format web" if passed else f"Next: {better}")
     if not passed:
         sys.exit(1)
 

@@ -137,6 +137,7 @@ def explain(
     if explanation.label != explanation.prediction.label:
         out(f"Shown is what speaks for {explanation.label} ({explanation.probability:.1%})")
     out(f"Drawing: {path}")
+    out(f"Next: whatsit similar {model} {image} FOLDER, the pictures that look most like it")
 
 
 def similar(
@@ -156,6 +157,8 @@ def similar(
         print_json([vars(one) for one in found])
         return
     table(("similarity", "picture"), [(f"{one.similarity:.3f}", one.image) for one in found])
+    out()
+    out(f"Next: whatsit explain {model} {picture}, to see where the model looks")
 
 
 def _service(url: str, runtime: str) -> Client:

@@ -61,6 +61,8 @@ def runs(
         for run in found
     ]
     table(("run", "recipe", "model", "accuracy", "95 % interval", "loss", "n", "time", "finished (UTC)"), rows)
+    out()
+    out("Next: whatsit runs diff RUN RUN" if len(found) > 1 else "Next: whatsit train DATA")
 
 
 def _diff(first: str, second: str, as_json: bool) -> None:
@@ -81,6 +83,8 @@ def _print_diff(found: Comparison) -> None:
             table((name, *found.runs), [(key, _text(a), _text(b)) for key, (a, b) in rows.items()])
         out()
     out(found.verdict)
+    first, second = map(shlex.quote, found.runs)
+    out(f"Next: whatsit compare {first} {second} DATA, picture by picture")
 
 
 def _text(value: Any) -> str:

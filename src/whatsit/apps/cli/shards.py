@@ -59,6 +59,8 @@ def answers(
 
     summary = answers(place, csv)
     _print_summary(summary, place, as_json)
+    if not as_json:
+        out(f"Next: open {csv} in a spreadsheet" if csv else f"Next: whatsit answers {place} --csv answers.csv")
     if not summary.complete:
         sys.exit(1)
 
