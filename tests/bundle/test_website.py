@@ -52,12 +52,12 @@ def test_the_module_for_other_pages_is_small(website: Path) -> None:
 
 
 def test_weights_of_16_bits_take_half_the_space(website: Path, baseline_run, tmp_path: Path) -> None:
-    [exported] = whatsit.export(baseline_run.model, "web", out=tmp_path)  # float16
+    [exported] = whatsit.export(baseline_run.model, "web", out=tmp_path)  # int16
     half, whole = ((folder / "model.onnx").stat().st_size for folder in (exported.path, website))
     assert half < 0.75 * whole
     pixels, expected = reference_pixels(read_bundle(baseline_run.model))
     found = open_exported(exported.path / "model.onnx")(pixels)
-    assert np.abs(found - expected).max() == pytest.approx(0, abs=0.01)
+    assert np.abs(found - expected).max() < 1e-3
     assert exported.gate is not None
 
 

@@ -59,7 +59,7 @@ class WebOptions:
     adds the runtime for graphics processors, which a page uses where it gives the same answers.
     """
 
-    precision: str = "float16"
+    precision: str = "int16"
     runtime: Path | None = None
     base_path: str | None = None
     single_file: bool = False

@@ -23,7 +23,7 @@ from whatsit.arrays import Images
 from whatsit.bundle.website import read_website
 from whatsit.engines import open_engine
 from whatsit.errors import MissingExtraError, ModelError, WhatsitError
-from whatsit.evaluation.exported import HALF_TOLERANCE
+from whatsit.evaluation.exported import TOLERANCES
 from whatsit.evaluation.parity import TOLERANCE, Parity, Proof
 from whatsit.events import Reporter
 from whatsit.runtime.predictor import Answer, to_answers
@@ -68,7 +68,7 @@ def check_website(page: Path, proof: Proof, reporter: Reporter) -> Iterator[Pari
     about, graph = read_website(page)
     name = f"{page.parent.name}/{page.name}" if page.suffix != ".html" else page.name
     answers = _answers_of(graph, about, proof.pixels)
-    tolerance = HALF_TOLERANCE if about["precision"] == "float16" else TOLERANCE
+    tolerance = TOLERANCES.get(about["precision"], TOLERANCE)
     yield proof.compare(name, answers, int8=about["precision"] == "int8", scores=False, tolerance=tolerance)
     with ThreadPoolExecutor(1) as beside:  # Playwright refuses a thread with an event loop, as a notebook's has
         found, browser, foreign = beside.submit(_predict_files, page, proof.files).result()

@@ -17,7 +17,7 @@ from whatsit.events import Reporter
 from whatsit.images.scan import Dataset
 
 FEW = 100  # test images, of which one is a point
-HALF_TOLERANCE = 0.01  # of a probability, where weights are stored in 16 bits
+TOLERANCES = {"int16": 1e-3, "float16": 0.01}  # of a probability, where weights are stored in 16 bits
 
 
 def largest_difference(path: Path, pixels: Images, expected: npt.NDArray[np.float64]) -> float:
@@ -28,9 +28,9 @@ def largest_difference(path: Path, pixels: Images, expected: npt.NDArray[np.floa
 
 def require_same(name: str, difference: float, precision: str = "float32") -> None:
     """Raise `ModelError` where an exported file gives other probabilities."""
-    allowed = HALF_TOLERANCE if precision == "float16" else TOLERANCE
+    allowed = TOLERANCES.get(precision, TOLERANCE)
     if not difference <= allowed:
-        hint = "; try --precision float32" if precision == "float16" else ""
+        hint = "; try --precision float32" if precision in TOLERANCES else ""
         raise ModelError(
             f"{name}: the exported file gives the reference pictures of the model probabilities up to {difference:.2g} "
             f"away from the model, where {allowed:g} is allowed; it was thrown away{hint}"

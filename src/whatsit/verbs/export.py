@@ -56,8 +56,8 @@ def export(
     """Write a model in other formats (see `graph/formats.py`).
 
     A file gets its name when it was tested: float formats must repeat the reference predictions of the bundle to 1e-4 (with
-    weights of 16 bits, 0.01). An int8 format, or a web page whose weights are not float32, is rejected, and named so, where it
-    loses more than a point of accuracy on the test images or changes more than 2 % of the predicted classes.
+    weights in int16 1e-3, in float16 0.01). An int8 format, or a web page whose weights are not float32, is rejected, and named
+    so, where it loses more than a point of accuracy on the test images or changes more than 2 % of the predicted classes.
 
     Args:
         model: a run folder or a `.whatsit` file.

@@ -35,7 +35,7 @@ def export(
     data: RunData = None,
     precision: Annotated[
         str | None,
-        typer.Option(metavar="P", help="Of web: weights as float32, float16 (the default) or int8."),
+        typer.Option(metavar="P", help="Of web: weights as float32, int16 (the default), float16 or int8."),
     ] = None,
     single_file: Annotated[
         bool,
