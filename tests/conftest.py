@@ -204,6 +204,15 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     return value
 
 
+def draw_shapes(folder: Path, count: int, *, first: int = 0) -> Path:
+    """A folder of class folders with drawn shapes of all classes, the seeds from `first` on."""
+    for number in range(count):
+        path = folder / CLASSES[number % 3] / f"{number:03d}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(encode(shapes(CLASSES[number % 3], first + number)))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def shapes_folder(shape_files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`shape_files` as a folder of class folders."""

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import helper, load_from_string, numpy_helper
+from onnx import helper, load_from_string
 
-from tests.graph.test_to_keras import VIEWS, graph_of, made_once
+from tests.graph.test_to_keras import VIEWS, graph_of, made_once, mirrored_by_slice
 from tests.models.test_classifier import PIXELS
 from whatsit.engines import EngineError, open_engine
 from whatsit.engines.coreml import CoreMLProgram
@@ -56,15 +56,8 @@ def test_backbones_are_written_too(name: str, upscale: int, tmp_path: Path) -> N
 
 
 def test_a_mirror_image_made_by_a_slice_is_written_too(tmp_path: Path) -> None:
-    """As bundles of older versions have it."""
     graph = graph_of(made_once("simple-cnn"), ("original", "flip"))
-    model = load_from_string(graph)
-    [gather] = [node for node in model.graph.node if node.op_type == "Gather"]
-    names = ["starts", "ends", "axes", "steps"]
-    gather.CopyFrom(helper.make_node("Slice", [gather.input[0], *names], list(gather.output)))
-    for name, value in zip(names, (-1, -33, 2, -1), strict=True):
-        model.graph.initializer.append(numpy_helper.from_array(np.array([value]), name))
-    program = written(model.SerializeToString(), tmp_path)
+    program = written(mirrored_by_slice(graph), tmp_path)
     assert np.abs(program.run(PIXELS) - answer(graph)).max() <= 1e-5
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CLASSES, encode, shapes
+from tests.conftest import draw_shapes
 from whatsit.run.record import Run
 from whatsit.verbs.predict_shards import predict_shards
 from whatsit.verbs.shard import shard
@@ -15,11 +15,7 @@ from whatsit.verbs.shard import shard
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 images in class folders, one of them damaged."""
-    folder = tmp_path_factory.mktemp("images")
-    for number in range(60):
-        path = folder / CLASSES[number % 3] / f"{number:03d}.png"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(encode(shapes(CLASSES[number % 3], number)))
+    folder = draw_shapes(tmp_path_factory.mktemp("images"), 60)
     (folder / "disc" / "broken.png").write_bytes(b"\x89PNG\r\n")
     return folder
 

@@ -9,7 +9,7 @@ import pytest
 
 import whatsit
 from tests.command import whatsit as command_line
-from tests.conftest import CLASSES, encode, shapes
+from tests.conftest import draw_shapes
 from whatsit.errors import DataError
 from whatsit.run.record import Run
 
@@ -17,12 +17,7 @@ from whatsit.run.record import Run
 @pytest.fixture(scope="module")
 def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures that no model has seen."""
-    folder = tmp_path_factory.mktemp("new")
-    for number in range(12):
-        path = folder / CLASSES[number % 3] / f"{number}.png"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(encode(shapes(CLASSES[number % 3], 5000 + number)))
-    return folder
+    return draw_shapes(tmp_path_factory.mktemp("new"), 12, first=5000)
 
 
 @pytest.fixture(scope="module")

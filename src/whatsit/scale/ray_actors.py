@@ -8,7 +8,6 @@ still at, so that one slow machine does not hold up all.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, replace
@@ -18,8 +17,6 @@ from typing import Any
 from whatsit.images.manifest import ImageRow, Manifest
 from whatsit.images.places import Place, absolute, open_place
 from whatsit.scale.ray_cluster import (
-    LOOK,
-    START,
     Actors,
     Slot,
     cause_of,
@@ -107,23 +104,16 @@ class RayActors:
         """Yield the result for each item once, in any order."""
         with joined(self._address) as ray:
             task = asdict(replace(self._task, settings=dict(self._task.settings)))
-            actors = Actors(ray, Worker, (__version__, task, ray.put(self._model)))
+            actors = Actors(ray, self._address, Worker, (__version__, task, ray.put(self._model)))
             try:
-                todo, looked, heard = _Items(items), -LOOK, time.monotonic()
+                todo = _Items(items)
                 while True:
-                    if time.monotonic() - looked >= LOOK:
-                        looked = time.monotonic()
-                        actors.grow()
+                    actors.look()
                     _give(actors, todo, ask)
                     if all(slot.item is None or todo.is_done(slot.item) for slot in actors.slots) and todo.is_empty():
                         return  # though a machine may be frozen with one
-                    waiting = {slot.reference: slot for slot in actors.slots if slot.reference is not None}
-                    ready = ray.wait(list(waiting), timeout=1.0, fetch_local=False)[0]
-                    heard = time.monotonic() if ready else heard
-                    if time.monotonic() - heard > START and not any(slot.is_there for slot in actors.slots):
-                        raise WorkerError(f"{self._address}: no worker of the cluster started within {START:.0f} s")
-                    for reference in ready:
-                        yield from self._finish(ray, actors, todo, waiting[reference])
+                    for slot in actors.wait():
+                        yield from self._finish(ray, actors, todo, slot)
             finally:
                 actors.end()
 

@@ -6,6 +6,7 @@ Actors and not tasks: a plain task on a machine that froze stays pending for eve
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,13 +76,33 @@ class Slot:
 class Actors:
     """The actors of one kind, as many as the cluster has processors for."""
 
-    def __init__(self, ray: Any, kind: type, arguments: tuple[Any, ...], processors: int = 1) -> None:
+    def __init__(self, ray: Any, address: str, kind: type, arguments: tuple[Any, ...], processors: int = 1) -> None:
         """Take the class of the actors, which has `ready` and `close`, and its arguments.
 
         Each has this number of `processors`, or all of a machine that has fewer.
         """
         self.slots: list[Slot] = []
-        self._ray, self._kind, self._arguments, self._processors = ray, kind, arguments, processors
+        self._ray, self._address = ray, address
+        self._kind, self._arguments, self._processors = kind, arguments, processors
+        self._looked, self._heard = -LOOK, time.monotonic()  # at the size of the cluster; from an actor
+
+    def look(self) -> None:
+        """Have actors on machines that came, from time to time."""
+        if time.monotonic() - self._looked >= LOOK:
+            self._looked = time.monotonic()
+            self.grow()
+
+    def wait(self) -> list[Slot]:
+        """Return those that have answered, within a second.
+
+        Raises `WorkerError` where no actor is there after minutes.
+        """
+        waiting = {slot.reference: slot for slot in self.slots if slot.reference is not None}
+        ready = self._ray.wait(list(waiting), timeout=1.0, fetch_local=False)[0]
+        self._heard = time.monotonic() if ready else self._heard
+        if time.monotonic() - self._heard > START and not any(slot.is_there for slot in self.slots):
+            raise WorkerError(f"{self._address}: no worker of the cluster started within {START:.0f} s")
+        return [waiting[reference] for reference in ready]
 
     def grow(self) -> None:
         """Have actors for all processors of the cluster."""

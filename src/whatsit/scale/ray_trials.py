@@ -16,8 +16,6 @@ from typing import Any
 
 from whatsit.scale.pipe import ChildEnded
 from whatsit.scale.ray_cluster import (
-    LOOK,
-    START,
     Actors,
     Slot,
     cause_of,
@@ -26,7 +24,6 @@ from whatsit.scale.ray_cluster import (
     require_cluster,
     require_version,
 )
-from whatsit.scale.supervise import WorkerError
 from whatsit.scale.trial_worker import Said, TrialData, TrialWorker
 from whatsit.tuning.trial import Job, TrialSource
 from whatsit.version import __version__
@@ -95,23 +92,15 @@ class RayCrew:
     def work(self, source: TrialSource) -> None:
         """See `Crew`. Raises `WorkerError`."""
         with joined(self._address) as ray:
-            actors = Actors(ray, TrialActor, (__version__, asdict(self._data), PROCESSORS), PROCESSORS)
+            actors = Actors(ray, self._address, TrialActor, (__version__, asdict(self._data), PROCESSORS), PROCESSORS)
             try:
-                looked, heard = -LOOK, time.monotonic()
                 while True:
-                    if time.monotonic() - looked >= LOOK:
-                        looked = time.monotonic()
-                        actors.grow()
+                    actors.look()
                     self._give(source, actors.slots)
                     if not self._jobs and any(slot.is_there for slot in actors.slots):
                         return
-                    waiting = {slot.reference: slot for slot in actors.slots if slot.reference is not None}
-                    ready = ray.wait(list(waiting), timeout=1.0, fetch_local=False)[0]
-                    heard = time.monotonic() if ready else heard
-                    if time.monotonic() - heard > START and not any(slot.is_there for slot in actors.slots):
-                        raise WorkerError(f"{self._address}: no worker of the cluster started within {START:.0f} s")
-                    for reference in ready:
-                        self._hear(ray, actors, source, waiting[reference])
+                    for slot in actors.wait():
+                        self._hear(ray, actors, source, slot)
                     for slot in [one for one in actors.slots if self._is_silent(one)]:
                         self._replace(actors, source, slot)
             finally:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from whatsit.images.manifest import ImageRow, Manifest
 from whatsit.images.places import Place
 from whatsit.scale.answers import encode
 from whatsit.scale.job import part_name
 from whatsit.scale.supervise import STALL, Answered, Supervisor, Task
+from whatsit.scale.threads import Stop, run_in_threads
 
 Item = TypeVar("Item")
 
@@ -89,45 +90,21 @@ class LocalPool:
         self._run(range(len(lots)), make)
 
     def _run(self, items: Iterable[Item], make: Callable[[Item, Supervisor], None]) -> None:
-        todo = _Todo(items)
-        supervisors = [Supervisor(self._task, stall=STALL) for _ in range(self._workers)]
-        threads = [threading.Thread(target=todo.do, args=(make, one), daemon=True) for one in supervisors]
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(0.2)  # Ctrl-C is heard between
-        finally:
-            todo.stop.set()
-            for supervisor in supervisors:
-                supervisor.close()
-            for thread in threads:
-                if thread.ident:
-                    thread.join()
-        if todo.error:
-            raise todo.error
+        todo, lock, stop = iter(items), threading.Lock(), Stop()
 
-
-class _Todo(Generic[Item]):
-    """Items that threads share, until one of them fails."""
-
-    def __init__(self, items: Iterable[Item]) -> None:
-        self.stop = threading.Event()
-        self.error: BaseException | None = None
-        self._items, self._lock = iter(items), threading.Lock()
-
-    def do(self, make: Callable[[Item, Supervisor], None], supervisor: Supervisor) -> None:
-        """Make one item after another."""
-        try:
-            while not self.stop.is_set():
-                with self._lock:
-                    item = next(self._items)
+        def work(supervisor: Supervisor) -> None:
+            while not stop:
+                with lock:
+                    item = next(todo, _END)
+                if isinstance(item, _End):
+                    return
                 make(item, supervisor)
-        except StopIteration:
-            pass
-        except BaseException as error:
-            with self._lock:
-                if not self.stop.is_set():
-                    self.error = error
-            self.stop.set()
+
+        run_in_threads([Supervisor(self._task, stall=STALL) for _ in range(self._workers)], work, stop)
+
+
+class _End:
+    """What comes behind the last item."""
+
+
+_END = _End()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from whatsit.process import processors
 from whatsit.scale.pipe import ChildEnded
+from whatsit.scale.threads import Stop, run_in_threads
 from whatsit.scale.trial_worker import TrialData, TrialWorker
 from whatsit.tuning.trial import Job, Outcome, TrialSource
 
@@ -23,61 +24,38 @@ class LocalCrew:
         self._size, self._folder = size, folder
         self._data = replace(data, processors=max(1, processors() // size))
         self._turn = threading.Condition()  # of the source
-        self._stopped = threading.Event()
-        self._error: BaseException | None = None
+        self._stop = Stop()
         self._running = 0
 
     def work(self, source: TrialSource) -> None:
         """See `Crew`. Raises `WorkerError`."""
         workers = [TrialWorker(self._data) for _ in range(self._size)]
-        threads = [threading.Thread(target=self._work, args=(source, one), daemon=True) for one in workers]
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(0.2)  # Ctrl-C is heard between
-        finally:
-            self._stopped.set()
-            for worker in workers:
-                worker.close()
-            for thread in threads:
-                if thread.ident:
-                    thread.join()
-        if self._error:
-            raise self._error
+        run_in_threads(workers, lambda worker: self._work(source, worker), self._stop)
 
     def _work(self, source: TrialSource, worker: TrialWorker) -> None:
-        try:
-            while (job := self._next(source)) is not None:
-                outcome = self._run(source, worker, job)
-                with self._turn:
-                    self._running -= 1
-                    if self._stopped.is_set():
-                        return  # the study puts back what was at work
-                    if outcome is None:
-                        source.lose(job, is_to_blame=True)
-                    else:
-                        source.finish(job, outcome)
-                    self._turn.notify_all()
-        except BaseException as error:
+        while (job := self._next(source)) is not None:
+            outcome = self._run(source, worker, job)
             with self._turn:
-                if not self._stopped.is_set():
-                    self._error = self._error or error
-                self._stopped.set()
+                self._running -= 1
+                if self._stop:
+                    return  # the study puts back what was at work
+                if outcome is None:
+                    source.lose(job, is_to_blame=True)
+                else:
+                    source.finish(job, outcome)
                 self._turn.notify_all()
 
     def _next(self, source: TrialSource) -> Job | None:
         """Return the next trial, or None where there is none and none can come."""
         with self._turn:
-            while not self._stopped.is_set():
+            while not self._stop:
                 job = source.next()
                 if job is not None:
                     self._running += 1
                     return job
                 if not self._running:
                     return None
-                self._turn.wait(5.0)
+                self._turn.wait(1.0)
         return None
 
     def _run(self, source: TrialSource, worker: TrialWorker, job: Job) -> Outcome | None:
