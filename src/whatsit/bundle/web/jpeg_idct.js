@@ -2,7 +2,8 @@
 //
 // The transform of 8 x 8 is that of Loeffler, Ligtenberg and Moschytz ("Practical fast 1-D DCT algorithms with 11
 // multiplications", ICASSP 1989), with constants of 13 bits; after the columns 2 bits more than the samples have are
-// left. Those of 4 x 4 and 2 x 2 use the same algorithm for the lowest frequencies alone (scaled decoding).
+// left. Those of 4 x 4 and 2 x 2 use the same algorithm for the lowest frequencies alone (scaled decoding). Columns and rows
+// are written out: one function for both took twice as long.
 
 // Where coefficients are out of the range that pictures give, as in damaged files, sums of 16 bits overflow in libjpeg on
 // most processors; here too.
