@@ -105,6 +105,23 @@ def test_interrupted_sorting_continues(photos: Path, way: str, monkeypatch: pyte
     assert tree(photos) == before
 
 
+def test_name_that_was_planned_and_then_given_away_hides_no_file(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sorting, "_put", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            sort(photos, only=slice(1))  # one/a.jpg is planned as cat/a.jpg
+    sort(photos, only=slice(1, 2))  # two/a.jpg gets that name
+    assert sort(photos).files == 5
+    assert set(tree(photos.parent / "out").values()) == set(tree(photos).values())
+
+
+def test_long_names_of_classes_fit_into_a_folder_name() -> None:
+    names = folder_names(("ก" * 200, "ก" * 199 + "ข", "a" * 199 + ". x"))
+    assert all(len(name.encode()) <= 210 for name in names.values())
+    assert len({*names.values()}) == len(names)
+    assert not any(name.endswith(".") for name in names.values())
+
+
 def test_what_was_sorted_is_not_sorted_again(photos: Path) -> None:
     sort(photos, only=slice(4))
     done = sort(photos)

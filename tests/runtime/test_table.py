@@ -71,6 +71,21 @@ def test_interrupted_table_is_continued_without_a_torn_row(tmp_path: Path, kind:
     assert part.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_names_with_other_ends_of_lines_are_found_again(tmp_path: Path, kind: str) -> None:
+    found = [("a\u2028b.jpg", CAT), ("c\x85d.jpg", CAT), ("e\rf.jpg", CAT)]
+    write(tmp_path / f"a.{kind}", found)
+    assert write(tmp_path / f"a.{kind}", [], resume=True) == {name for name, _ in found}
+
+
+def test_interrupted_parquet_file_is_not_left(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    table = open_table(tmp_path / "a.parquet", 2, resume=False)
+    table.add(*FOUND[0])
+    table.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_rows_are_there_while_others_are_to_come(tmp_path: Path) -> None:
     with open_table(tmp_path / "a.csv", 2, resume=False) as table:
         table.add(*FOUND[0])

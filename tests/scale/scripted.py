@@ -31,7 +31,7 @@ class Scripted:
         """`judge` takes a trial and its epoch."""
         self.todo = [Job(number, trial_recipe(), limit=600.0) for number in range(count)]
         self.done: dict[int, Outcome] = {}
-        self.lost: list[tuple[int, bool]] = []
+        self.lost: list[tuple[int, str]] = []  # numbers, and why the trial may be to blame
         self.judged: list[tuple[int, int]] = []
         self._judge = judge
         self.running = 0
@@ -49,9 +49,9 @@ class Scripted:
         self.running -= 1
         self.done[job.number] = outcome
 
-    def lose(self, job: Job, *, is_to_blame: bool) -> None:
+    def lose(self, job: Job, why: str = "") -> None:
         self.running -= 1
-        self.lost.append((job.number, is_to_blame))
+        self.lost.append((job.number, why))
         self.todo.append(job)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ from tests.scale.scripted import SMALL, Scripted, once, trial_data
 from whatsit.errors import UsageError
 from whatsit.scale.supervise import WorkerError
 from whatsit.scale.trial_crew import LocalCrew
+from whatsit.scale.trial_worker import TrialWorker
 
 
 def children() -> list[int]:
@@ -31,7 +33,9 @@ def crew(images: Path, folder: Path, size: int = 1, **other: object) -> LocalCre
 def test_trial_whose_process_dies_is_made_again(images: Path, tmp_path: Path) -> None:
     source = Scripted(2, once(lambda: os.kill(children()[0], signal.SIGKILL)))
     crew(images, tmp_path).work(source)
-    assert source.lost == [(0, True)]
+    [(number, why)] = source.lost
+    assert number == 0
+    assert "killed (signal 9)" in why
     assert sorted(source.done) == [0, 1]
     assert all(
         one.loss and one.accuracy and one.costs and "val_accuracy" in one.history for one in source.done.values()
@@ -64,3 +68,33 @@ def test_workers_are_here_or_on_a_cluster(images: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not go with --ray"):
         whatsit.tune(images, out=tmp_path / "study", workers=2, ray="auto")
     assert not (tmp_path / "study").exists()
+
+
+def test_process_that_dies_while_it_is_idle_costs_no_trial(images: Path, tmp_path: Path) -> None:
+    worker = TrialWorker(trial_data(images))
+    jobs = Scripted(2).todo
+    try:
+        for job in jobs:
+            worker.begin(job, tmp_path / str(job.number))
+            while not ((said := worker.hear(120.0)) and said.outcome):
+                worker.answer(stop=False)
+            assert said.outcome.loss
+            [pid] = children()
+            os.kill(pid, signal.SIGKILL)
+            psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
+    finally:
+        worker.close()
+
+
+def test_error_of_one_worker_ends_the_others_at_once(images: Path, tmp_path: Path) -> None:
+    class Failing(Scripted):
+        def judge(self, number: int, epoch: int, loss: float) -> bool:
+            if self.running < 2:
+                return False
+            raise WorkerError("the study is gone")
+
+    source = Failing(2)
+    source.todo = [replace(job, recipe=replace(job.recipe, epochs=10_000)) for job in source.todo]
+    with pytest.raises(WorkerError, match="the study is gone"):
+        crew(images, tmp_path, size=2).work(source)
+    assert children() == []

@@ -13,7 +13,7 @@ from whatsit.verbs import checks as verb
 
 @pytest.fixture(autouse=True)
 def few_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verb, "_PARTS", (("optuna", "optuna", "tune"), ("nowhere", "whatsit-nowhere", "extra")))
+    monkeypatch.setattr(verb, "PARTS", (("optuna", "optuna", "tune"), ("nowhere", "whatsit-nowhere", "extra")))
 
 
 def test_machine_is_described_in_a_block() -> None:
@@ -34,6 +34,6 @@ def test_package_that_is_broken_is_named_and_the_code_is_1(tmp_path: Path, monke
 
 
 def test_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verb.os, "access", lambda path, mode: False)
+    monkeypatch.setattr("whatsit.evaluation.machine.os.access", lambda path, mode: False)
     faults = {one.name: one.fault for one in verb.checks() if one.fault}
     assert faults["cache"] == "it cannot be written; choose another place, or change its rights"

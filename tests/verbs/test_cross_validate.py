@@ -37,6 +37,12 @@ def test_what_cannot_be_cross_validated_is_refused_before_any_work(
         whatsit.cross_validate(shapes_folder, **asked)
 
 
+def test_too_few_pictures_are_noticed_before_any_training(shapes_folder: Path, tmp_path: Path) -> None:
+    done = command_line("train", shapes_folder, "--folds", "50", "--out", tmp_path / "run")
+    assert (done.returncode, "at least 50 are needed" in done.stderr) == (1, True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_folds_need_data_of_their_own(shapes_folder: Path) -> None:
     done = command_line("train", shapes_folder, "--folds", "3", "--time-limit", "5m")
     assert (done.returncode, "excludes --time-limit" in done.stderr) == (2, True)

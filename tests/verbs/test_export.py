@@ -411,9 +411,10 @@ def test_the_gate_says_what_was_lost_and_what_to_try() -> None:
     assert not gate.passed
     assert (
         "right for 89.00% of 10,000 test pictures (the float model: 91.00%; at most 1 point may be lost)"
-        in why_rejected(gate)
+        in why_rejected(gate, "tflite-int8")
     )
-    assert "agrees on 97.50% (at least 98% wanted); try" in why_rejected(gate)
+    assert "agrees on 97.50% (at least 98% wanted); try" in why_rejected(gate, "tflite-int8")
+    assert "try --precision float32" in why_rejected(gate, "web")
 
 
 def test_an_unknown_format_gets_a_suggestion(baseline_run: Run) -> None:

@@ -53,6 +53,11 @@ def test_folder_without_pictures_is_an_error(baseline_run: Run, tmp_path: Path) 
         whatsit.predict_files(baseline_run.folder, [str(tmp_path / "empty")], sort_into=tmp_path / "out")
 
 
+def test_sorting_a_folder_into_itself_is_refused(baseline_run: Run, photos: Path) -> None:
+    with pytest.raises(UsageError, match="itself; sort into another folder"):
+        whatsit.predict_files(baseline_run.folder, [str(photos)], sort_into=photos)
+
+
 def test_same_command_with_undo_takes_it_back(baseline_run: Run, photos: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in photos.iterdir()}
     command = ["predict", str(baseline_run.folder), str(photos), "--sort-into", str(tmp_path / "out"), "--move"]

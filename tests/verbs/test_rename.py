@@ -11,6 +11,7 @@ import whatsit
 from tests.command import whatsit as command_line
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import UsageError
+from whatsit.images.decode import decode
 from whatsit.run.record import Run
 
 
@@ -69,6 +70,39 @@ def test_merged_model_is_explained_verified_and_exported(merged: Path, pictures:
     done = command_line("export", merged, "--format", "onnx,keras,tflite,openvino", "--out", tmp_path / "export")
     assert done.returncode == 0, done.stderr
     assert command_line("verify", merged, "--exports", tmp_path / "export").returncode == 0
+
+
+def test_merged_model_takes_the_pictures_under_their_former_names(
+    merged: Path, shapes_folder: Path, tmp_path: Path
+) -> None:
+    found = whatsit.evaluate(merged, shapes_folder)
+    assert found.classes == ("เส้น", "disc")
+    assert found.metrics.accuracy > 0.6
+    again = whatsit.rename(merged, {"disc": "วงกลม"}, tmp_path / "again.whatsit").model
+    assert whatsit.evaluate(again, shapes_folder).metrics.accuracy == found.metrics.accuracy
+    assert read_bundle(again).provenance["renamed"] == {"columns": "เส้น", "rows": "เส้น", "disc": "วงกลม"}
+    done = command_line("export", again, "--format", "c", "--data", shapes_folder, "--out", tmp_path / "export")
+    assert done.returncode == 0, done.stderr
+
+
+def test_logits_of_merged_classes_are_those_of_their_probabilities(merged: Path, pictures: list[Path]) -> None:
+    predictor = whatsit.load(merged)
+    pixels = np.stack([decode(picture, predictor.size, rule=predictor.rule) for picture in pictures])
+    probabilities, logits = predictor.open_engine("probabilities", "logits").run(pixels)
+    exps = np.exp(logits / read_bundle(merged).temperature)
+    assert exps / exps.sum(axis=1, keepdims=True) == pytest.approx(probabilities, abs=1e-5)
+
+
+def test_interrupted_merging_leaves_no_model(
+    baseline_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("whatsit.evaluation.shipping.evaluate_pictures", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        whatsit.rename(baseline_run.folder, {"columns": "x", "rows": "x"}, tmp_path / "m.whatsit")
+    assert list(tmp_path.glob("*.whatsit")) == []
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,6 @@ MOST_SINGLE = 25  # MB of a graph within a single file, which a browser holds th
 _STATIC = Path(__file__).parent / "web"
 _FONTS = Path(__file__).parent.parent / "fonts"
 _RUNTIME = "runtime"
-# What the page itself never asks for, or can do without.
 _NOT_OFFLINE = (
     "examples/",
     "README.txt",

@@ -14,6 +14,7 @@ from whatsit.errors import ModelError
 from whatsit.evaluation.gate import LEAST_AGREEMENT, MOST_LOSS, Gate, answers_of, compare
 from whatsit.evaluation.parity import TOLERANCE
 from whatsit.events import Reporter
+from whatsit.graph.formats import WEB
 from whatsit.images.scan import Dataset
 
 FEW = 100  # test images, of which one is a point
@@ -54,10 +55,13 @@ def gate_of(bundle: Bundle, path: Path, dataset: Dataset, name: str, reporter: R
     return compare(labels, found["int8"], found["float"])
 
 
-def why_rejected(gate: Gate) -> str:
-    """Return the gate's reason, and what to try."""
+def why_rejected(gate: Gate, name: str) -> str:
+    """Return the gate's reason, and what to try instead of the format of that name."""
+    other = (
+        "--precision float32" if name == WEB else "the other int8 format (tflite-int8, openvino-int8), the float one"
+    )
     return (
         f"it is right for {gate.accuracy:.2%} of {gate.n:,} test pictures (the float model: {gate.float_accuracy:.2%}; at most "
         f"{100 * MOST_LOSS:g} point may be lost) and agrees on {gate.agreement:.2%} (at least {LEAST_AGREEMENT:.0%} wanted); try "
-        f"the other int8 format (tflite-int8, openvino-int8), the float one, or training efficientnet-lite0 where it is not that"
+        f"{other}, or training efficientnet-lite0 where it is not that"
     )

@@ -18,7 +18,7 @@ from whatsit.arrays import Int64, Labels, Probabilities
 Interval = tuple[float, float]
 
 BINS = 15  # of equal width, of the reliability diagram and the calibration error
-_Z95 = 1.959963984540054
+Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def f1_correlations(confusion: Int64) -> npt.NDArray[np.float64]:
     return correlations
 
 
-def wilson_interval(right: int, total: int, z: float = _Z95) -> Interval:
+def wilson_interval(right: int, total: int, z: float = Z95) -> Interval:
     """Return the 95 % interval of a share (Wilson 1927), sound also near 0 and 1."""
     if not total:
         return 0.0, 1.0

@@ -10,9 +10,7 @@ import numpy as np
 
 from whatsit.arrays import Bools
 from whatsit.evaluation.evaluate import Evaluation
-from whatsit.evaluation.metrics import Interval
-
-_Z95 = 1.959963984540054
+from whatsit.evaluation.metrics import Z95, Interval
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Paired:
         """The 95 % interval of the difference (Bonett and Price 2012)."""
         won, lost, n = self.won + 1, self.lost + 1, self.n + 2
         middle = (won - lost) / n
-        half = _Z95 * math.sqrt(max((won + lost) / n - middle**2, 0.0) / n)
+        half = Z95 * math.sqrt(max((won + lost) / n - middle**2, 0.0) / n)
         return max(middle - half, -1.0), min(middle + half, 1.0)
 
     @property

@@ -57,6 +57,8 @@ def _correct_biases(model: onnx.ModelProto, pixels: Images) -> None:
         for node in model.graph.node
         if node.op_type == "Conv" and len(node.input) == 3 and {*node.input[1:]} <= constants.keys()
     ]
+    if not convolutions:
+        return
     beside = onnx.ModelProto()
     beside.CopyFrom(model)
     del beside.graph.output[:]

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from whatsit.arrays import Array
+from whatsit.graph.builder import PROBABILITIES
+from whatsit.graph.check import output_names
+from whatsit.graph.extract import extract
 
 if TYPE_CHECKING:
     import onnx
@@ -19,7 +22,7 @@ PRECISIONS = ("float32", "int16", "float16", "int8")
 FEWEST = 1024  # numbers of a weight that is worth it; smaller ones are biases, scales and means
 # From this size int8; smaller weights hold little, and to round those of depthwise convolutions doubles the error.
 FEWEST_INT8 = 1 << 16
-_UNKNOWN = "unknown."  # begins the weights of the out-of-distribution score, which decide by a threshold: never int8
+SCORE = "ood_score"
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -36,13 +39,13 @@ def store_weights(model: onnx.ModelProto, precision: str) -> None:
     if precision == "float32":
         return
     kept, nodes = [], []
-    axes = _channel_axes(model)
+    axes, exact = _channel_axes(model), _of_score_alone(model)
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor) if tensor.data_type == TensorProto.FLOAT else None
         if values is None or values.ndim < 2 or values.size < FEWEST or not np.abs(values).max() < _LARGEST:
             kept.append(tensor)
         elif precision != "float16":
-            is_large = values.size >= FEWEST_INT8 and not tensor.name.startswith(_UNKNOWN)
+            is_large = values.size >= FEWEST_INT8 and tensor.name not in exact
             kind = np.int8 if precision == "int8" and is_large else np.int16
             steps, scale = _rounded(values, axes.get(tensor.name, 0), kind)
             names = [f"{tensor.name}.{steps.dtype}", f"{tensor.name}.steps", f"{tensor.name}.scale"]
@@ -57,6 +60,20 @@ def store_weights(model: onnx.ModelProto, precision: str) -> None:
     del model.graph.initializer[:], model.graph.node[:]
     model.graph.initializer.extend(kept)
     model.graph.node.extend(nodes)
+
+
+def _of_score_alone(model: onnx.ModelProto) -> set[str]:
+    """Return the weights that only the out-of-distribution score needs.
+
+    It decides by a threshold, so they are never int8.
+    """
+    graph = model.SerializeToString()
+    if SCORE not in output_names(graph):
+        return set()
+    score, answer = (
+        {tensor.name for tensor in extract(graph, output).graph.initializer} for output in (SCORE, PROBABILITIES)
+    )
+    return score - answer
 
 
 def _channel_axes(model: onnx.ModelProto) -> dict[str, int]:

@@ -24,7 +24,7 @@ _HEADER = """\
 
    Include it in one source file; main_tflm.cc beside it shows how. The model takes a picture of WHATSIT_WIDTH x WHATSIT_HEIGHT
    pixels, red, green and blue, row by row from the top left; each value is the pixel (0 to 255) minus 128, as int8_t. It gives an
-   int8_t for each class: the probability is (value + 128) / 256.
+   int8_t for each class: the probability is (value - WHATSIT_OUTPUT_ZERO_POINT) * WHATSIT_OUTPUT_SCALE.
 
    The arena is computed for the reference kernels; those that are made for a processor may want some kilobytes more
    (MicroInterpreter's arena_used_bytes() tells what it took).
@@ -40,8 +40,8 @@ _HEADER = """\
 #define WHATSIT_ARENA_SIZE {arena}
 #define WHATSIT_INPUT_SCALE 1.0f
 #define WHATSIT_INPUT_ZERO_POINT (-128)
-#define WHATSIT_OUTPUT_SCALE (1.0f / 256.0f)
-#define WHATSIT_OUTPUT_ZERO_POINT (-128)
+#define WHATSIT_OUTPUT_SCALE {scale!r}f
+#define WHATSIT_OUTPUT_ZERO_POINT ({zero})
 
 /* The operators of the model, for tflite::MicroMutableOpResolver<WHATSIT_OP_COUNT>. */
 #define WHATSIT_OP_COUNT {operators}
@@ -77,6 +77,7 @@ def to_header(content: bytes, about: Description) -> str:
     """
     width, height = about.size
     operators = sorted(_micro_names(content))
+    scale, zero = _output_scale(content)
     rows = [content[start : start + _ROW] for start in range(0, len(content), _ROW)]
     return _HEADER.format(
         width=width,
@@ -84,11 +85,22 @@ def to_header(content: bytes, about: Description) -> str:
         classes=len(about.labels),
         arena=arena_bytes(content),
         model=len(content),
+        scale=scale,
+        zero=zero,
         operators=len(operators),
         adding="\n".join(f"    (resolver).Add{name}(); \\" for name in operators),
         labels="\n".join(f'  "{_escaped(label)}",' for label in about.labels),
         data="\n".join(f"  {','.join(f'0x{value:02x}' for value in row)}," for row in rows),
     )
+
+
+def _output_scale(content: bytes) -> tuple[float, int]:
+    """Return what makes probabilities of the model's results, and the result for 0."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
+    quantization = graph.Tensors(graph.Outputs(0)).Quantization()
+    return float(quantization.Scale(0)), int(quantization.ZeroPoint(0))
 
 
 def _micro_names(content: bytes) -> set[str]:

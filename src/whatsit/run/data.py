@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from whatsit.bundle.format import Bundle, InputSpec
 from whatsit.bundle.read import run_folder
+from whatsit.bundle.renamed import earlier_names
 from whatsit.engines import Images
 from whatsit.errors import DataError, UsageError
 from whatsit.events import Reporter
@@ -43,7 +44,7 @@ def open_as_in_run(model: str | Path, bundle: Bundle, data: str | Path | None, r
     data = data or (_data_of(folder) if folder else None)
     if data is None:
         raise UsageError(f"{model}: this needs the pictures that the model was trained on; give them with --data DATA")
-    dataset = open_data(data, reporter)
+    dataset = with_new_names(open_data(data, reporter), bundle)
     require_classes(dataset, bundle.classes)
     dataset = replace(dataset, classes=bundle.classes)
     recorded = read_split(folder) if folder else Pictures.of(())
@@ -75,6 +76,27 @@ def test_images(
         with contextlib.suppress(UsageError, DataError):
             return open_as_in_run(model, bundle, data, reporter)
     return None
+
+
+def with_new_names(dataset: Dataset, bundle: Bundle) -> Dataset:
+    """Return data whose classes have the names of a renamed model's.
+
+    Data that know the model's own names only stay as they are.
+    """
+    new = earlier_names(bundle)
+    if not new or set(dataset.classes) <= set(bundle.classes):
+        return dataset
+    names = {label: new.get(label, label) for label in dataset.classes}
+    return relabelled(dataset, names, tuple(sorted({*names.values()})))
+
+
+def relabelled(dataset: Dataset, names: Mapping[str, str], classes: tuple[str, ...]) -> Dataset:
+    """Return a data set with other names of classes, of which several may be one.
+
+    `names` has them by the former ones.
+    """
+    pictures = Pictures.of(replace(one, label=names[one.label]) for one in dataset.pictures)
+    return replace(dataset, pictures=pictures, classes=classes)
 
 
 def _split_again(dataset: Dataset, bundle: Bundle, reporter: Reporter) -> Dataset:

@@ -30,6 +30,7 @@ from whatsit.runtime.predictor import Prediction
 LOG = "sorted.jsonl"
 UNKNOWN, UNSURE, UNREADABLE = "unknown", "unsure", "unreadable"
 WAYS = ("copy", "move", "link")
+MOST = 200  # bytes of a folder's name, of which systems take 255
 _LOCK = ".sorting.lock"
 _REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]')  # in names of folders, by one system or another
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")  # of a copy that is being written
@@ -69,7 +70,7 @@ def folder_names(classes: Sequence[str]) -> dict[str, str]:
     """
     taken, names = set(), {}
     for key in (*(f"={label}" for label in classes), UNKNOWN, UNSURE, UNREADABLE):
-        name = _REFUSED.sub("_", key.removeprefix("=")).rstrip(". ")[:100] or "_"
+        name = _REFUSED.sub("_", key.removeprefix("=")).encode()[:MOST].decode(errors="ignore").rstrip(". ") or "_"
         name = f"_{name}" if _DEVICES.fullmatch(name) or name.startswith(".") else name
         base, number = name, 1
         while name.casefold() in taken:
@@ -114,7 +115,9 @@ class Sorter:
                     )
                 self._remove_parts()
                 self._seen: set[str] = set()
-                self._earlier = {entry["from"] for entry in entries if os.path.lexists(self.folder / entry["to"])}
+                # What an interrupted run planned and did not do may be another file's by now: the last one holds.
+                sources = {entry["to"]: entry["from"] for entry in entries}
+                self._earlier = {source for target, source in sources.items() if os.path.lexists(self.folder / target)}
                 self._log = (self.folder / LOG).open("ab")
                 if head is None:
                     self._note([asdict(rules)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -34,6 +35,7 @@ class Table(ABC):
             self._add(name, found)
         except OSError as error:
             raise disk_error(self.path, error) from None
+        self.done.add(name)
 
     @abstractmethod
     def _add(self, name: str, found: Prediction | ImageError) -> None: ...
@@ -86,7 +88,7 @@ class _Text(Table):
         super().__init__(path, top)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            there = path.read_text(encoding="utf-8-sig") if path.exists() else ""
+            there = path.read_bytes().decode("utf-8-sig") if path.exists() else ""
             kept = self._kept(there)
             if kept != there:  # the last line was cut short
                 with replacing(path) as file:
@@ -170,9 +172,7 @@ class _Lines(_Text):
         return json.dumps({"image": name, **as_json(found)}, ensure_ascii=False) + "\n"
 
     def _kept(self, text: str) -> str:
-        lines = text.splitlines(keepends=True)
-        if lines and not lines[-1].endswith("\n"):
-            lines.pop()
+        lines = [f"{line}\n" for line in text.split("\n")[:-1]]  # names may hold other ends of lines
         try:
             self.done = {str(json.loads(line)["image"]) for line in lines}
         except (ValueError, LookupError, TypeError, RecursionError):
@@ -211,10 +211,18 @@ class _Parquet(Table):
         try:
             self._flush()
             self._writer.close()
+            if not complete:
+                raise _IncompleteError
         except BaseException as error:
-            self._whole.__exit__(type(error), error, error.__traceback__)
-            raise
+            with contextlib.suppress(_IncompleteError):
+                self._whole.__exit__(type(error), error, error.__traceback__)
+                raise
+            return
         self._whole.__exit__(None, None, None)
+
+
+class _IncompleteError(Exception):
+    """Tell `replacing` that a file is not to be kept."""
 
 
 def as_json(found: Prediction | ImageError) -> dict[str, Any]:
@@ -224,5 +232,5 @@ def as_json(found: Prediction | ImageError) -> dict[str, Any]:
 
 def _line(cells: Sequence[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # so that either sign in a name is quoted
     return text.getvalue()

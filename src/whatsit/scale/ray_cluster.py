@@ -79,7 +79,7 @@ class Actors:
     def __init__(self, ray: Any, address: str, kind: type, arguments: tuple[Any, ...], processors: int = 1) -> None:
         """Take the class of the actors, which has `ready` and `close`, and its arguments.
 
-        Each has this number of `processors`, or all of a machine that has fewer.
+        Each has this number of `processors`, or where no machine has as many, as many as the largest has.
         """
         self.slots: list[Slot] = []
         self._ray, self._address = ray, address
@@ -98,7 +98,8 @@ class Actors:
         Raises `WorkerError` where no actor is there after minutes.
         """
         waiting = {slot.reference: slot for slot in self.slots if slot.reference is not None}
-        ready = self._ray.wait(list(waiting), timeout=1.0, fetch_local=False)[0]
+        some = self._ray.wait(list(waiting), timeout=1.0, fetch_local=False)[0]  # one, the first in the list
+        ready = some and self._ray.wait(list(waiting), num_returns=len(waiting), timeout=0, fetch_local=False)[0]
         self._heard = time.monotonic() if ready else self._heard
         if time.monotonic() - self._heard > START and not any(slot.is_there for slot in self.slots):
             raise WorkerError(f"{self._address}: no worker of the cluster started within {START:.0f} s")

@@ -16,6 +16,7 @@ from typing import Any
 
 from whatsit.scale.pipe import ChildEnded
 from whatsit.scale.ray_cluster import (
+    LOOK,
     Actors,
     Slot,
     cause_of,
@@ -32,7 +33,6 @@ PROCESSORS = 2  # of an actor; more hardly make a trial faster
 SILENCE = 90.0  # seconds, after which an actor is given up
 TURN = 2.0  # seconds that an actor waits for its trial to say something
 LOSSES = 3  # of actors with the same trial, after which it may be to blame
-LOST = "lost"
 
 
 class TrialActor:
@@ -53,11 +53,11 @@ class TrialActor:
         self._folder.cleanup()
 
     def begin(self, job: Job) -> Said | str | None:
-        """Begin a trial."""
+        """Begin a trial; return how its process died, where it did."""
         try:
             self._worker.begin(job, Path(self._folder.name, f"{job.number:04d}"))
-        except ChildEnded:
-            return LOST
+        except ChildEnded as ended:
+            return str(ended)
         return None
 
     def hear(self, stop: bool | None) -> Said | str | None:
@@ -69,8 +69,8 @@ class TrialActor:
             if stop is not None:
                 self._worker.answer(stop=stop)
             return self._worker.hear(TURN)
-        except ChildEnded:
-            return LOST
+        except ChildEnded as ended:
+            return str(ended)
 
 
 class RayCrew:
@@ -88,6 +88,7 @@ class RayCrew:
         self._jobs: dict[int, Job] = {}  # that actors are at, by their numbers
         self._asked: dict[Any, float] = {}  # when an actor was asked, by the reference of the answer
         self._losses: Counter[int] = Counter()
+        self._changed, self._given = True, 0.0  # since there was no trial to give; when that was
 
     def work(self, source: TrialSource) -> None:
         """See `Crew`. Raises `WorkerError`."""
@@ -96,8 +97,9 @@ class RayCrew:
             try:
                 while True:
                     actors.look()
-                    self._give(source, actors.slots)
-                    if not self._jobs and any(slot.is_there for slot in actors.slots):
+                    if self._may_give():
+                        self._give(source, actors.slots)
+                    if not self._jobs and not self._changed and any(slot.is_there for slot in actors.slots):
                         return
                     for slot in actors.wait():
                         self._hear(ray, actors, source, slot)
@@ -106,12 +108,20 @@ class RayCrew:
             finally:
                 actors.end()
 
+    def _may_give(self) -> bool:
+        """Return whether there may be another trial.
+
+        Asking takes a while, which others wait for.
+        """
+        return self._changed or time.monotonic() - self._given >= LOOK
+
     def _give(self, source: TrialSource, slots: Iterable[Slot]) -> None:
         """Give every idle actor a trial, as far as there are any."""
         for slot in slots:
             if slot.reference is None and slot.item is None:
                 job = source.next()
                 if job is None:
+                    self._changed, self._given = False, time.monotonic()
                     return
                 self._jobs[job.number], slot.item = job, job.number
                 self._ask(slot, slot.actor.begin.remote(job))
@@ -142,10 +152,10 @@ class RayCrew:
             return
         if isinstance(said, Said) and said.outcome:
             source.finish(self._jobs.pop(slot.item), said.outcome)
-            slot.item = None
-        elif said == LOST:
-            source.lose(self._jobs.pop(slot.item), is_to_blame=True)
-            slot.item = None
+            slot.item, self._changed = None, True
+        elif isinstance(said, str):
+            source.lose(self._jobs.pop(slot.item), said)
+            slot.item, self._changed = None, True
         else:
             stop = source.judge(slot.item, said.epoch, said.loss) if isinstance(said, Said) else None
             self._ask(slot, slot.actor.hear.remote(stop))
@@ -155,5 +165,7 @@ class RayCrew:
         self._asked.pop(slot.reference, None)
         if slot.item is not None:
             self._losses[slot.item] += 1
-            source.lose(self._jobs.pop(slot.item), is_to_blame=self._losses[slot.item] >= LOSSES)
+            often = f"{LOSSES} machines were lost with it" if self._losses[slot.item] >= LOSSES else ""
+            source.lose(self._jobs.pop(slot.item), often)
+            self._changed = True
         actors.replace(slot)

@@ -53,7 +53,7 @@ def run_in_threads(members: Sequence[Member], work: Callable[[Member], None], st
         for thread in threads:
             thread.start()
         for thread in threads:
-            while thread.is_alive():
+            while thread.is_alive() and not stop:
                 thread.join(0.2)  # Ctrl-C is heard between
     finally:
         stop.set()

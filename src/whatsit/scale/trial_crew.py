@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from whatsit.scale.pipe import ChildEnded
 from whatsit.scale.threads import Stop, run_in_threads
 from whatsit.scale.trial_worker import TrialData, TrialWorker
 from whatsit.tuning.trial import Job, Outcome, TrialSource
+
+ASK = 10.0  # seconds, after which the source is asked again: other processes may work on the study
 
 
 class LocalCrew:
@@ -26,6 +29,7 @@ class LocalCrew:
         self._turn = threading.Condition()  # of the source
         self._stop = Stop()
         self._running = 0
+        self._changes = 0  # trials that are finished or lost
 
     def work(self, source: TrialSource) -> None:
         """See `Crew`. Raises `WorkerError`."""
@@ -37,12 +41,13 @@ class LocalCrew:
             outcome = self._run(source, worker, job)
             with self._turn:
                 self._running -= 1
+                self._changes += 1
                 if self._stop:
                     return  # the study puts back what was at work
-                if outcome is None:
-                    source.lose(job, is_to_blame=True)
-                else:
+                if isinstance(outcome, Outcome):
                     source.finish(job, outcome)
+                else:
+                    source.lose(job, outcome)
                 self._turn.notify_all()
 
     def _next(self, source: TrialSource) -> Job | None:
@@ -55,11 +60,17 @@ class LocalCrew:
                     return job
                 if not self._running:
                     return None
-                self._turn.wait(1.0)
+                self._wait_for_change()
         return None
 
-    def _run(self, source: TrialSource, worker: TrialWorker, job: Job) -> Outcome | None:
-        """Return what came of a trial, or None where its process died."""
+    def _wait_for_change(self) -> None:
+        """Wait until a trial is over; asking the source takes it a while."""
+        changes, until = self._changes, time.monotonic() + ASK
+        while changes == self._changes and not self._stop and time.monotonic() < until:
+            self._turn.wait(1.0)
+
+    def _run(self, source: TrialSource, worker: TrialWorker, job: Job) -> Outcome | str:
+        """Return what came of a trial, or how its process died."""
         try:
             worker.begin(job, self._folder(job.number))
             while True:
@@ -70,5 +81,5 @@ class LocalCrew:
                     with self._turn:
                         stop = source.judge(job.number, said.epoch, said.loss)
                     worker.answer(stop=stop)
-        except ChildEnded:
-            return None
+        except ChildEnded as ended:
+            return str(ended)

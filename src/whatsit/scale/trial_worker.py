@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -54,24 +55,38 @@ class TrialWorker:
         self._child: ChildProcess | None = None
         self._is_closed = False
         self._starts = 0  # without a word since
+        self._why = ""  # how the process ended last
 
     def begin(self, job: Job, folder: Path) -> None:
         """Begin a trial, in a folder that keeps its checkpoints.
 
         Raises `ChildEnded`, `WorkerError`.
         """
+        asked = {**vars(job), "recipe": vars(job.recipe), "folder": str(folder)}
+        if self._child is not None:
+            try:
+                self._child.send(asked)
+                return
+            except ChildEnded:  # while it was idle
+                self._end_child()
         if self._is_closed:
             raise WorkerError("the work was ended")
-        if self._child is None:
-            if self._starts >= STARTS:
-                raise WorkerError("the process that runs trials ended several times before it said anything")
-            self._starts += 1
-            self._child = ChildProcess(_COMMAND)
-            self._child.send(asdict(self._data))
-        child = self._child
+        if self._starts >= STARTS:
+            raise WorkerError(f"the process that runs trials ended {STARTS} times before it said anything: {self._why}")
+        self._starts += 1
+        child = self._child = ChildProcess(_COMMAND)
         if self._is_closed:  # meanwhile
             child.end()
-        child.send({**vars(job), "recipe": vars(job.recipe), "folder": str(folder)})
+        self._say(child, asdict(self._data))
+        self._say(child, asked)
+
+    def _say(self, child: ChildProcess, message: object) -> None:
+        try:
+            child.send(message)
+        except ChildEnded as ended:
+            self._why = str(ended)
+            self._end_child()
+            raise
 
     def hear(self, seconds: float) -> Said | None:
         """Return what the process says next; None where that is nothing in time.
@@ -85,7 +100,8 @@ class TrialWorker:
             raise ChildEnded("its process is gone")
         try:
             heard = child.receive(seconds)
-        except ChildEnded:
+        except ChildEnded as ended:
+            self._why = str(ended)
             self._end_child()
             raise
         if heard is None:
@@ -100,7 +116,7 @@ class TrialWorker:
         """Answer the loss of an epoch. Raises `ChildEnded`."""
         if (child := self._child) is None:
             raise ChildEnded("its process is gone")
-        child.send({"stop": stop})
+        self._say(child, {"stop": stop})
 
     def close(self) -> None:
         """End the process for good, from any thread."""
@@ -127,6 +143,7 @@ def main() -> None:
     from whatsit.process import own_process, take_processors
 
     own_process()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; this process ends with its parent
     source, target = own_pipes()
     asked: queue.Queue[dict[str, Any]] = queue.Queue()
 

@@ -55,6 +55,11 @@ class Budget:
         """Return whether there is time for another trial."""
         return self.left() > (0.0 if first else self._longest)
 
+    @property
+    def knows_best(self) -> bool:
+        """Whether it is known what the best run will need."""
+        return self._reserved > 0
+
     def learn(self, outcome: Outcome, recipe: Recipe, *, is_best: bool) -> None:
         """Note how long a trial took; of the best one also the time of its whole run.
 

@@ -165,11 +165,18 @@ class Study:
                 self._requeue(trial, deaths=1)
         return busy
 
-    def put_back(self, asked: Asked, *, is_to_blame: bool) -> None:
-        """Queue a trial again whose worker was lost; where it may be to blame, only once."""
+    def put_back(self, asked: Asked, why: str = "") -> None:
+        """Queue a trial again whose worker was lost.
+
+        With a reason, how its process ended, the trial may be to blame, and is queued only once.
+        """
         with self._turn:
             [trial] = [one for one in self._study.trials if one.number == asked.trial.number]
-            self._requeue(trial, deaths=int(is_to_blame))
+            self._requeue(trial, deaths=int(bool(why)), why=why)
+
+    def drop(self, asked: Asked) -> None:
+        """Forget a trial that is not to run."""
+        self._study.tell(asked.trial, state=_optuna().trial.TrialState.FAIL)
 
     def _requeue_own(self) -> None:
         """Queue the trials that this process is working on, for others."""
@@ -179,7 +186,7 @@ class Study:
                 if trial.user_attrs.get("worker") == self._worker:
                     self._requeue(trial, deaths=0)
 
-    def _requeue(self, trial: Any, *, deaths: int) -> None:
+    def _requeue(self, trial: Any, *, deaths: int, why: str = "") -> None:
         self._study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
         known = trial.user_attrs
         attempt = {"number": known.get("number", trial.number), "deaths": known.get("deaths", 0) + deaths}
@@ -188,7 +195,8 @@ class Study:
             self._study.enqueue_trial(wanted, user_attrs=attempt)
             return
         optuna = _optuna()
-        error = f"the process died {MOST_DEATHS} times in this trial; there may be too little memory for it"
+        reason = f": {why}" if why else "; there may be too little memory for it"
+        error = f"the process died {MOST_DEATHS} times in this trial{reason}"
         known = {key: knob for key, knob in self._distributions().items() if key in trial.params}
         self._study.add_trial(
             optuna.trial.create_trial(
@@ -230,13 +238,13 @@ class Study:
             str(about.get("error", "")),
         )
 
-    def has_all(self, rows: Sequence[Row]) -> bool:
-        """Return whether every combination of a space of choices was tried."""
+    def has_all(self, tried: Sequence[Mapping[str, Any]]) -> bool:
+        """Return whether these are all combinations of a space of choices."""
         knobs = list(self._space.values())
         if not all(isinstance(knob, Choice) for knob in knobs):
             return False
         most = math.prod(len(knob.values) for knob in knobs if isinstance(knob, Choice))
-        return len({repr(sorted(row.values.items())) for row in rows}) >= most
+        return len({repr(sorted(values.items())) for values in tried}) >= most
 
     def importance(self) -> dict[str, float]:
         """Return the share of the variance of the loss that each key explains.

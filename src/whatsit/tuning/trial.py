@@ -85,8 +85,11 @@ class TrialSource(Protocol):
         """Take what came of a trial."""
         ...
 
-    def lose(self, job: Job, *, is_to_blame: bool) -> None:
-        """Put a trial back whose worker was lost; one that may be to blame only once."""
+    def lose(self, job: Job, why: str = "") -> None:
+        """Put a trial back whose worker was lost.
+
+        With a reason, how its process ended, the trial may be to blame; it is put back only once then.
+        """
         ...
 
 

@@ -81,9 +81,19 @@ class Trials:
                         f"Trials learn from {some:,} of the {all_:,} training pictures, the chosen recipe from all"
                     )
                 self._advance = self._reporter.stage("Trials", Work.TRIALS)
-                self._crew.work(self)
+                self._work()
             others = self._study.requeue_dead()
         return self._study.rows(), others
+
+    def _work(self) -> None:
+        """Have the crew make trials; where it cannot work, its trials are not to blame."""
+        try:
+            self._crew.work(self)
+        except Exception:
+            if not isinstance(self._crew, _Alone):
+                for asked in self._asked.values():
+                    self._study.put_back(asked)
+            raise
 
     def next(self) -> Job | None:
         """See `TrialSource`."""
@@ -95,12 +105,16 @@ class Trials:
             if self._has_enough(rows, busy) or self._must_wait(rows):
                 return None
             asked, losses = self._study.ask(), _losses(rows)
+            if any(other.values == asked.values for other in self._asked.values()):
+                self._study.drop(asked)  # it runs already
+                return None
             same = next((row for row in rows if row.values == asked.values), None)
             self._repeats = self._repeats + 1 if same else 0
             if same is None:
                 self._asked[asked.number] = asked
                 recipe = spaces.for_trial(self.recipe_of(asked.values))
-                return Job(asked.number, recipe, self.budget.of_trial(first=not losses), min(losses, default=None))
+                lowest = min(losses, default=None) if self.budget.knows_best else None
+                return Job(asked.number, recipe, self.budget.of_trial(first=not losses), lowest)
             self._study.tell(asked, same.loss, 0.0, accuracy=same.accuracy, error=same.error)
             self._note()
 
@@ -109,7 +123,8 @@ class Trials:
         enough = (self._wanted is not None and len(rows) + busy >= self._wanted) or self._repeats >= MOST_REPEATS
         all_fail = len(rows) >= MOST_FAILURES and all(row.state == "failed" for row in rows)
         no_time = not self.budget.has_time(first=not _losses(rows))
-        return enough or all_fail or no_time or self._study.has_all(rows)
+        values = [*(row.values for row in rows), *(asked.values for asked in self._asked.values())]
+        return enough or all_fail or no_time or self._study.has_all(values)
 
     def _must_wait(self, rows: Sequence[Row]) -> bool:
         """Return whether the first trial computes features that others need too."""
@@ -149,9 +164,9 @@ class Trials:
             )
         self._note()
 
-    def lose(self, job: Job, *, is_to_blame: bool) -> None:
+    def lose(self, job: Job, why: str = "") -> None:
         """See `TrialSource`."""
-        self._study.put_back(self._asked.pop(job.number), is_to_blame=is_to_blame)
+        self._study.put_back(self._asked.pop(job.number), why)
         self._note()
 
     def _note(self) -> None:

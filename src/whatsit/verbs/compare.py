@@ -32,7 +32,8 @@ def compare(
     """Compare two models on the test split of DATA, or on all of it without one.
 
     Both predict the same pictures, so the difference is that of pairs: its interval is narrower than those of two accuracies.
-    Pictures of classes that one of the models does not know are left out, and those that either was trained on.
+    Pictures of classes that one of the models does not know are left out, and those that either was trained on, as far as run
+    folders say so.
 
     Args:
         first: a `.whatsit` file or a run folder.
@@ -69,11 +70,17 @@ def _fair(
     if not there.all():
         odd = sorted({*pictures.take(~there).counts()})
         reporter.warn(
-            f"{(~there).sum():,} pictures of classes that only one model knows are left out, such as {odd[0]}"
+            f"{(~there).sum():,} pictures of classes that not both models know are left out, such as {odd[0]}"
         )
     pictures = pictures.take(there)
     for model in models:
-        recorded = read_split(folder) if (folder := run_folder(model)) else Pictures.of(())
+        folder = run_folder(model)
+        if folder is None:
+            reporter.warn(
+                f"{model}: which pictures it was trained on is not known; give its run folder, or pictures that are new to both"
+            )
+            continue
+        recorded = read_split(folder)
         seen = np.isin(pictures.keys, recorded.take(~recorded.where("test")).keys)
         if seen.any():
             reporter.warn(f"{seen.sum():,} pictures that {model} was trained on are left out")

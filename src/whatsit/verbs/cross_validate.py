@@ -12,17 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.cache import working
-from whatsit.errors import DataError, UsageError
 from whatsit.evaluation.cross_validation import CrossValidation
 from whatsit.events import SILENT, Reporter, Work
 from whatsit.files import write_text
 from whatsit.images.batches import decode_batches
-from whatsit.images.data import open_data, split_data
-from whatsit.images.folds import deal_folds
+from whatsit.images.data import split_data
 from whatsit.images.pictures import SPLITS, label_numbers
 from whatsit.images.scan import Dataset
-from whatsit.images.split import limit as limit_pictures
-from whatsit.run.plan import make_plan
+from whatsit.run.folds import FoldsAsked, deal
 from whatsit.training.clock import Clock
 from whatsit.training.recipe import Recipe
 from whatsit.training.start import train_dataset
@@ -62,20 +59,8 @@ def cross_validate(
         UsageError: there are fewer than two folds, or the recipe is `best`.
         DataError: a class has too few images, or the folder comes with splits; otherwise as `train` does.
     """
-    if folds < 2:
-        raise UsageError(f"cross-validation takes 2 folds at least, received {folds}")
-    plan = make_plan(recipe, backbone, weights, seed, settings or {})
-    if plan.ladder:
-        raise UsageError(
-            f"the recipe '{plan.name}' fits into a time limit; cross-validate one such as fast or finetune"
-        )
-    dataset = open_data(folder, SILENT)
-    dataset = dataset if limit is None else limit_pictures(dataset, limit, plan.seed)
-    if not dataset.pictures.where(None).all():
-        raise DataError(
-            f"{folder}: these pictures come with splits; cross-validation makes its own; give class folders"
-        )
-    parts = deal_folds(dataset, folds, reporter)
+    asked = FoldsAsked(recipe, backbone, weights, settings or {}, limit, seed)
+    dataset, plan, parts = deal(folder, folds, asked, reporter)
     total = np.zeros((len(dataset.classes), len(dataset.classes)), np.int64)
     with tempfile.TemporaryDirectory(prefix="whatsit-") as scratch:
         advance = reporter.stage(f"Cross-validating ({folds} folds)", Work.CROSS_VALIDATION)

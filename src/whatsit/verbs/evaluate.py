@@ -11,6 +11,7 @@ from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
 from whatsit.events import SILENT, Reporter
 from whatsit.images.data import open_data, report_data, report_unreadable, require_classes
 from whatsit.images.pictures import Pictures
+from whatsit.run.data import with_new_names
 from whatsit.run.record import read_split
 from whatsit.run_files import METRICS
 from whatsit.runtime.predictor import Predictor
@@ -27,6 +28,7 @@ def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", repo
     predictor = Predictor(model, runtime=runtime)
     dataset = open_data(data, reporter)
     report_data(dataset, reporter)
+    dataset = with_new_names(dataset, predictor.bundle)
     require_classes(dataset, predictor.classes)
     pictures = dataset.of("test") or dataset.pictures
     folder = run_folder(model)

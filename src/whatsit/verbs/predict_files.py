@@ -76,7 +76,11 @@ def predict_files(
         sorter = None if sort_into is None else opened.enter_context(_sorter(predictor, sort_into, way, sure))
         names = list(find_pictures(pictures, left_out, reporter))
         todo = [name for name in names if _is_to_do(name, rows, sorter)]
-        done.earlier = len(names) - len(todo)
+        done.earlier = sorter.done.earlier if sorter else len(names) - len(todo)
+        if names and not todo and not done.earlier:
+            raise UsageError(
+                f"all pictures in {', '.join(pictures)[:200]} lie in {sort_into} itself; sort into another folder"
+            )
         advance = reporter.stage("Predicting")
         advance(0, len(todo))
         lot: list[tuple[str, Prediction | ImageError]] = []

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import read_bundle
+from whatsit.bundle.renamed import grouped, with_names
 from whatsit.bundle.write import write_bundle
-from whatsit.errors import MissingExtraError, UsageError, suggest
+from whatsit.errors import MissingExtraError, UsageError
 from whatsit.evaluation.card import model_card
 from whatsit.evaluation.shipping import set_thresholds, ship
 from whatsit.events import SILENT, Reporter
+from whatsit.files import disk_error, move_into_place, unfinished_folder
 from whatsit.graph.classes import with_classes
-from whatsit.images.names import label_fault
-from whatsit.images.pictures import Pictures
-from whatsit.images.scan import Dataset
-from whatsit.run.data import open_as_in_run
+from whatsit.run.data import open_as_in_run, relabelled
 from whatsit.runtime.predictor import Predictor
 
 
@@ -64,57 +62,22 @@ def rename(
         raise UsageError(f"{out}: the new model is a .whatsit file, such as {out.with_suffix('.whatsit')}")
     if out.exists():
         raise UsageError(f"{out} exists already; choose another name with -o, or remove it first")
-    classes, groups = _grouped(bundle.classes, names)
+    classes, groups = grouped(bundle.classes, names)
     renamed = replace(bundle, classes=classes, graph=with_classes(bundle.graph, classes, groups))
     if len(groups) == len(bundle.classes):
         new = dict(zip(bundle.classes, classes, strict=True))
-        renamed = _with_names(renamed, new)
+        renamed = with_names(renamed, new)
         write_bundle(replace(renamed, card=model_card(renamed)), out)
         return Renamed(out, classes, False, renamed.test)
     new = {bundle.classes[number]: classes[place] for place, group in enumerate(groups) for number in group}
-    dataset = _relabelled(open_as_in_run(model, bundle, data, reporter), new, classes)
-    renamed = replace(_with_names(renamed, new), references=(), test=None)
-    shipped = ship(set_thresholds(Predictor(renamed), dataset, reporter), out, dataset, reporter)
+    dataset = relabelled(open_as_in_run(model, bundle, data, reporter), new, classes)
+    # The new logits are logarithms of calibrated probabilities.
+    renamed = replace(with_names(renamed, new), references=(), test=None, temperature=1.0)
+    predictor = set_thresholds(Predictor(renamed), dataset, reporter)
+    try:
+        with unfinished_folder(out.parent) as temporary:
+            shipped = ship(predictor, temporary / out.name, dataset, reporter)
+            move_into_place(temporary / out.name, out)
+    except OSError as error:
+        raise disk_error(out, error) from None
     return Renamed(out, classes, True, shipped.test.metrics.to_json())
-
-
-def _grouped(classes: Sequence[str], names: Mapping[str, str]) -> tuple[tuple[str, ...], list[list[int]]]:
-    """Return the new classes and, for each, the numbers of the former ones."""
-    if not names:
-        raise UsageError("no class is renamed; give OLD=NEW, such as cat=kitten")
-    for old, new in names.items():
-        if old not in classes:
-            raise UsageError(f"the model has no class '{old}'{suggest(old, classes)}")
-        if fault := label_fault(new):
-            raise UsageError(f"the name '{new}' {fault}")
-    groups: dict[str, list[int]] = {}
-    for number, label in enumerate(classes):
-        groups.setdefault(names.get(label, label), []).append(number)
-    if len(groups) < 2:
-        raise UsageError(f"only the class '{next(iter(groups))}' would be left; a model needs two at least")
-    return tuple(groups), list(groups.values())
-
-
-def _with_names(bundle: Bundle, new: Mapping[str, str]) -> Bundle:
-    """Return a bundle whose metrics, references and counts have the new names."""
-    made = dict(bundle.provenance)
-    if isinstance(made.get("data"), dict):
-        counts: dict[str, dict[str, int]] = {}
-        for split, labels in made["data"].get("pictures", {}).items():
-            counts[split] = {}
-            for label, count in labels.items():
-                name = new.get(label, label)
-                counts[split][name] = counts[split].get(name, 0) + count
-        made["data"] = made["data"] | {"pictures": counts}
-    made["renamed"] = {old: name for old, name in new.items() if old != name}
-    test = bundle.test and {
-        **bundle.test,
-        "per_class": {new[old]: row for old, row in bundle.test["per_class"].items()},
-    }
-    references = tuple(replace(one, label=new.get(one.label, one.label)) for one in bundle.references)
-    return replace(bundle, test=test, references=references, provenance=made)
-
-
-def _relabelled(dataset: Dataset, new: Mapping[str, str], classes: tuple[str, ...]) -> Dataset:
-    pictures = Pictures.of(replace(one, label=new[one.label]) for one in dataset.pictures)
-    return replace(dataset, pictures=pictures, classes=classes)

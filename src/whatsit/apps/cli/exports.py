@@ -58,8 +58,8 @@ def export(
 ) -> None:
     """Write the model for other tools, for phones, or as a web page.
 
-    Float formats must repeat the model's answers to 1e-4. int8 must pass a gate on the test pictures; the exit code is 1 if it
-    does not. Sizes are of EfficientNet-Lite0 at 224 px, with three feature maps.
+    Float formats must repeat the model's answers to 1e-4, a page with weights of 16 bits to 1e-3. int8 must pass a gate on the
+    test pictures; the exit code is 1 if it does not. Sizes are of EfficientNet-Lite0 at 224 px, with three feature maps.
 
     \b
     FMT            for                                         MB  proven by
@@ -70,7 +70,7 @@ def export(
     tflite         phones and boards                           17  LiteRT
     tflite-int8    the same, smaller                            5  LiteRT, the gate
     coreml         iPhones, iPads, Macs                        17  its program, by ONNX Runtime
-    c              microcontrollers, of the recipe tiny         1  LiteRT, the gate
+    c              microcontrollers; of the recipe tiny 0.2      4  LiteRT, the gate
     keras, h5      training on in Keras                        18  Keras
     saved-model    TensorFlow Serving                          35  TensorFlow
     """  # noqa: D301 - a backspace, by which Click leaves lines as they are
@@ -96,7 +96,7 @@ def export(
         )
     for one in rejected:
         assert one.gate
-        err(f"whatsit: {one.format} was rejected: {why_rejected(one.gate)}")
+        err(f"whatsit: {one.format} was rejected: {why_rejected(one.gate, one.format)}")
     if rejected:
         sys.exit(1)
 

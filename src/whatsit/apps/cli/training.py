@@ -30,6 +30,7 @@ from whatsit.run_files import BEST, CROSS_VALIDATION, PLOTS, RECIPE, REPORT
 
 if TYPE_CHECKING:
     from whatsit.evaluation.cross_validation import CrossValidation
+    from whatsit.run.folds import FoldsAsked
     from whatsit.run.record import Run
     from whatsit.verbs.tune import Tuning
 
@@ -94,6 +95,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a classifier on pictures, and measure it on pictures that it never saw."""
+    from whatsit.run.folds import FoldsAsked
     from whatsit.training.recipe import parse_settings
     from whatsit.verbs.train import train
 
@@ -103,8 +105,9 @@ def train(
 
         require_mlflow()
     parsed = parse_settings(settings or [])
-    if folds is not None and (data is None or time_limit or from_run or workers or ray):
-        raise UsageError("--folds needs DATA, and excludes --time-limit, --from-run, --workers and --ray")
+    asked = FoldsAsked(recipe or "fast", backbone, weights, parsed, limit, seed)
+    if folds is not None:
+        _require_folds(data, folds, asked, alone=not (time_limit or from_run or workers or ray or resume))
     with TerminalReporter() as reporter:
         run = train(
             data,
@@ -127,8 +130,7 @@ def train(
         )
         tested = None
         if folds is not None and data is not None:
-            asked = {"recipe": recipe or "fast", "backbone": backbone, "weights": weights, "settings": parsed}
-            tested = _cross_validate(run, data, folds, reporter, limit=limit, seed=seed, **asked)
+            tested = _cross_validate(run, data, folds, asked, reporter)
     if as_json:
         print_json(_run_json(run) | ({"cross_validation": tested.to_json()} if tested else {}))
     else:
@@ -152,11 +154,20 @@ def train(
             raise
 
 
-def _cross_validate(run: Run, data: str, folds: int, reporter: TerminalReporter, **asked: Any) -> CrossValidation:
+def _require_folds(data: str | None, folds: int, asked: FoldsAsked, *, alone: bool) -> None:
+    """Raise what would stop a cross-validation, before any training."""
+    from whatsit.run.folds import deal
+
+    if data is None or not alone:
+        raise UsageError("--folds needs DATA, and excludes --time-limit, --from-run, --resume, --workers and --ray")
+    deal(data, folds, asked)
+
+
+def _cross_validate(run: Run, data: str, folds: int, asked: FoldsAsked, reporter: TerminalReporter) -> CrossValidation:
     from whatsit.verbs.cross_validate import cross_validate
 
     try:
-        return cross_validate(data, folds=folds, out=run.folder / CROSS_VALIDATION, reporter=reporter, **asked)
+        return cross_validate(data, folds=folds, out=run.folder / CROSS_VALIDATION, reporter=reporter, **vars(asked))
     except WhatsitError as error:
         error.add_note(f"the run is whole, in {run.folder}; only its cross-validation is missing")
         raise
