@@ -88,9 +88,12 @@ class _Text(Table):
         super().__init__(path, top)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            there = path.read_bytes().decode("utf-8-sig") if path.exists() else ""
-            kept = self._kept(there)
-            if kept != there:  # the last line was cut short
+            there = path.read_bytes() if path.exists() else b""
+            whole = (
+                there[: there.rfind(b"\n") + 1] or there
+            )  # the last line may be cut short, in the middle of a letter
+            kept = self._kept(whole.decode("utf-8-sig"))
+            if kept.encode() != there.removeprefix(_BOM.encode()):
                 with replacing(path) as file:
                     file.write((_BOM * (path.suffix.lower() == ".csv") + kept).encode())
             self._file = path.open("ab")
