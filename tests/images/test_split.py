@@ -304,3 +304,51 @@ def test_class_whose_pictures_are_all_nearly_those_of_another_is_in_every_split(
     for seed in range(12):
         found = Counter((p.label, p.split) for p in split(data, seed, alike=alike).pictures)
         assert all(found[label, name] for label in "ab" for name in SPLITS)
+
+
+def test_what_was_split_before_stays_where_it_was_whatever_its_label() -> None:
+    before = split(dataset({"a": 40, "b": 40}), 1).pictures
+    relabelled = tuple(replace(picture, label="b", split=None) for picture in before[:5])
+    rest = tuple(replace(picture, split=None) for picture in before[5:])
+    new = [
+        Picture(f"{label}/n{i}", label, None, f"{label}n{i}".encode().ljust(32)) for label in "ac" for i in range(20)
+    ]
+    done = split(joined_of(*relabelled, *rest, *new), 2, earlier=before)
+    splits = {picture.digest: picture.split for picture in before}
+    assert all(picture.split == splits[picture.digest] for picture in done.pictures if picture.digest in splits)
+    found = Counter((p.label, p.split) for p in done.pictures)
+    assert [found["c", name] for name in SPLITS] == [14, 3, 3]
+    assert [found["a", name] for name in SPLITS] == pytest.approx([0.7 * 55, 0.15 * 55, 0.15 * 55], abs=1.5)
+
+
+def joined_of(*pictures: Picture) -> Dataset:
+    """Data of these pictures."""
+    return Dataset("data", FolderStore(Path()), pictures, tuple(sorted({picture.label for picture in pictures})))
+
+
+def test_new_picture_goes_where_the_one_it_resembles_was() -> None:
+    before = split(dataset({"a": 40, "b": 40})).pictures
+    old = tuple(replace(picture, split=None) for picture in before)
+    twins = tuple(Picture(f"twin/{p.name}", p.label, None, (p.digest[:31] + b"t")) for p in old)
+    alike = {twin.digest: picture.digest for twin, picture in zip(twins, old, strict=True)}
+    alike |= {picture.digest: picture.digest for picture in old}
+    done = split(joined_of(*old, *twins), 5, alike=alike, earlier=before)
+    splits = {picture.name: picture.split for picture in done.pictures}
+    assert all(splits[f"twin/{picture.name}"] == picture.split == splits[picture.name] for picture in before)
+
+
+def test_column_group_joins_what_an_earlier_split_parted_in_the_later_split() -> None:
+    before = split(dataset({"a": 40, "b": 40})).pictures
+    one = {name: next(p.name for p in before if p.split == name and p.label == "a") for name in SPLITS}
+    now = tuple(replace(p, split=None, group="g" if p.name in one.values() else None) for p in before)
+    splits = {picture.name: picture.split for picture in split(joined_of(*now), earlier=before).pictures}
+    assert {splits[name] for name in one.values()} == {"test"}
+
+
+def test_split_that_comes_with_the_data_counts_more_than_an_earlier_one() -> None:
+    before = split(dataset({"a": 40, "b": 40})).pictures
+    now = tuple(replace(p, split="test" if p.split == "train" else "train") for p in before)
+    done = split(joined_of(*now), earlier=before).pictures
+    splits, was = {p.name: p.split for p in done}, {p.name: p.split for p in before}
+    assert all(splits[name] == "test" for name in was if was[name] == "train")
+    assert all(splits[name] == "validation" for name in was if was[name] == "validation")

@@ -67,7 +67,7 @@ def test_nothing_else_is_asked_for(baseline_run: Run, options: dict[str, object]
 
 
 def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="this is no run folder to repeat"):
+    with pytest.raises(UsageError, match="this is no run folder; --from-run takes"):
         whatsit.train(from_run=tmp_path)
 
 

@@ -8,7 +8,7 @@ from filelock import FileLock
 
 import whatsit
 from whatsit.errors import DataError, UsageError
-from whatsit.run.workspace import new_run, unfinished_run
+from whatsit.run.workspace import beside, new_run, unfinished_run
 
 
 def test_place_of_a_process_killed_before_it_began_is_taken_over(tmp_path: Path) -> None:
@@ -101,3 +101,29 @@ def test_resuming_what_another_process_has_just_begun_says_so(tmp_path: Path) ->
         unfinished_run(tmp_path / "run", "data", None),
     ):
         pass
+
+
+def test_run_that_is_replaced_is_kept_beside_the_new_one(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.whatsit").write_text("old")
+    (tmp_path / "run-before").mkdir()
+    with new_run(tmp_path / "run", "data", "fast", replaces=True) as place:
+        (place.path / "model.whatsit").write_text("new")
+        place.before = beside(place.folder, "before")
+    assert (tmp_path / "run" / "model.whatsit").read_text() == "new"
+    assert (tmp_path / "run-before-2" / "model.whatsit").read_text() == "old"
+
+
+def test_run_stays_where_its_replacement_fails(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.whatsit").write_text("old")
+    with pytest.raises(DataError):
+        _fail_to_replace(tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert (tmp_path / "run" / "model.whatsit").read_text() == "old"
+
+
+def _fail_to_replace(run: Path) -> None:
+    with new_run(run, "data", "fast", replaces=True) as place:
+        place.before = beside(place.folder, "before")
+        raise DataError("bad pictures")

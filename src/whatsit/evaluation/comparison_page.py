@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from whatsit.errors import ImageError
 from whatsit.evaluation.page import base64_of, jpeg_of, render_page
-from whatsit.evaluation.paired import ModelComparison
+from whatsit.evaluation.paired import Differing, ModelComparison
 from whatsit.images.decode import decode_within
 from whatsit.images.scan import Dataset
 
 TEMPLATE = Path(__file__).parent / "comparison.html.jinja"
 SHOWN = 24  # pictures of a kind
 SIDE = 200  # pixels
+
+
+Section = tuple[str, list[tuple[Differing, str]], int]  # title, pictures with their JPEG in base64, and how many more
 
 
 def render(found: ModelComparison, dataset: Dataset) -> str:
@@ -23,12 +27,21 @@ def render(found: ModelComparison, dataset: Dataset) -> str:
         "won": f"Only {second} is right",
         "both wrong": "Both are wrong, each in its own way",
     }
+    sections = sections_of(found, dataset, SHOWN, titles)
+    return render_page(TEMPLATE, found=found, data=Path(dataset.source).name, sections=sections)
+
+
+def sections_of(found: ModelComparison, dataset: Dataset, most: int, titles: Mapping[str, str]) -> list[Section]:
+    """Return the pictures that two models name differently.
+
+    At most `most` of each kind. `titles` has that of each kind (`Differing.kind`).
+    """
     sections = []
     for kind, title in titles.items():
         ones = [one for one in found.differing if one.kind == kind]
-        shown = [(one, _picture(dataset, one.name)) for one in ones[:SHOWN]]
+        shown = [(one, _picture(dataset, one.name)) for one in ones[:most]]
         sections.append((title, shown, len(ones) - len(shown)))
-    return render_page(TEMPLATE, found=found, data=Path(dataset.source).name, sections=sections)
+    return sections
 
 
 def _picture(dataset: Dataset, name: str) -> str:

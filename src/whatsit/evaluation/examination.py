@@ -19,6 +19,7 @@ from whatsit.evaluation.more_pictures import Gain, gains
 from whatsit.evaluation.out_of_distribution import OodResult
 from whatsit.evaluation.shortcuts import Shortcuts
 from whatsit.evaluation.speed import Speed
+from whatsit.evaluation.update import Update
 
 if TYPE_CHECKING:
     from whatsit.training.learning_curve import LearningCurve
@@ -46,6 +47,7 @@ class Examination:
     leakage: LeakageMetrics  # test pictures that resemble training pictures
     unreadable: Sequence[tuple[str, str]]  # (name, reason)
     seconds: float  # from the first picture read to here
+    update: Update | None = None  # what changed against the run that it was made from
 
     @property
     def majority_accuracy(self) -> float:

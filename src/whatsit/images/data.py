@@ -19,7 +19,7 @@ from whatsit.images.leakage import copies_in_test, with_leakage
 from whatsit.images.manifest import holds_manifest
 from whatsit.images.manifest_data import ManifestStore, list_manifest, measure_by
 from whatsit.images.near import near_pairs_of
-from whatsit.images.pictures import SPLITS
+from whatsit.images.pictures import SPLITS, Pictures
 from whatsit.images.places import is_address
 from whatsit.images.scan import Dataset, Named, scan, take_fingerprints, without_unreadable
 from whatsit.images.sequences import find_sequences
@@ -87,11 +87,11 @@ def open_split(data: str | Path, reporter: Reporter, limit: int | None, seed: in
     return split_data(dataset if limit is None else limit_images(dataset, limit, seed), seed, reporter)
 
 
-def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
+def split_data(dataset: Dataset, seed: int, reporter: Reporter, earlier: Pictures | None = None) -> Dataset:
     """Split with near-duplicates on one side, where DATA came without splits.
 
-    Those that lie on both sides of splits that DATA came with are found too (`Dataset.leakage`), and noted. Images that
-    cannot be decoded are left out.
+    Images of an `earlier` split stay where they were, as `split` says. Near-duplicates that lie on both sides of splits that
+    DATA came with are found too (`Dataset.leakage`), and noted. Images that cannot be decoded are left out.
 
     Raises:
         DataError: there is only one class, a class folder has no image, or no image of a split that DATA came with can be
@@ -103,10 +103,10 @@ def split_data(dataset: Dataset, seed: int, reporter: Reporter) -> Dataset:
     pairs = near_pairs_of(measured, reporter.warn)
     alike = connect(pairs)
     copies: Named = {**dataset.leakage.copies, **copies_in_test(readable.pictures)}
-    return with_leakage(_split(readable, seed, alike, measured), pairs, alike, copies)
+    return with_leakage(_split(readable, seed, alike, measured, earlier), pairs, alike, copies)
 
 
-def _split(dataset: Dataset, seed: int, near: Alike, measured: Audit) -> Dataset:
+def _split(dataset: Dataset, seed: int, near: Alike, measured: Audit, earlier: Pictures | None) -> Dataset:
     """Split with near-duplicates and, where possible, sequences on one side."""
     dealt = dataset.pictures.take(dataset.pictures.splits <= 0)
     if np.array_equal(np.unique(dataset.pictures.splits), range(len(SPLITS))):
@@ -123,17 +123,17 @@ def _split(dataset: Dataset, seed: int, near: Alike, measured: Audit) -> Dataset
     found = [] if has_column else find_sequences(measured.pictures, measured.thumbs)
     sequences = [group for group in found if measured.pictures[group[0]].split in (None, "train")]
     if not sequences:
-        return split(dataset, seed, alike=alike)
+        return split(dataset, seed, alike=alike, earlier=earlier)
     frames = [[measured.pictures[place] for place in group] for group in sequences]
     pairs = [(group[0].digest, picture.digest) for group in frames for picture in group[1:]]
     example = f"{frames[0][0].name} and {frames[0][1].name}"
     note = f"{len(sequences):,} groups of pictures, such as {example}, are frames of one sequence by names and contents"
     together = connect([*pairs, *((group, digest) for digest, group in alike.items())])
     try:
-        done = split(dataset, seed, alike=together)
+        done = split(dataset, seed, alike=together, earlier=earlier)
         note += "; each stays on one side of a split (the column 'group' of a CSV decides otherwise)"
     except DataError:  # a class of too few sequences; image by image it may do
-        done = split(dataset, seed, alike=alike)
+        done = split(dataset, seed, alike=alike, earlier=earlier)
         note += (
             "; a class has too few of them to keep each on one side of the split, so the accuracy may flatter: add "
             "pictures of other occasions"

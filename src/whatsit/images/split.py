@@ -12,7 +12,7 @@ from whatsit.arrays import Array, Int64
 from whatsit.errors import DataError
 from whatsit.images.groups import Alike, group_numbers
 from whatsit.images.names import join_words
-from whatsit.images.pictures import SPLITS, Pictures
+from whatsit.images.pictures import SPLITS, Pictures, find_keys
 from whatsit.images.scan import Dataset
 from whatsit.images.shortage import require_enough, require_trainable, require_training_pictures, with_untested_noted
 
@@ -50,6 +50,7 @@ def split(
     seed: int = 0,
     fractions: tuple[float, float, float] = FRACTIONS,
     alike: Alike | None = None,
+    earlier: Pictures | None = None,
 ) -> Dataset:
     """Give every image its split: the same one to all that belong together.
 
@@ -57,6 +58,15 @@ def split(
     stays as it is, and validation, if missing, is taken from train in the proportion of `fractions`, at most
     `MOST_VALIDATION` images. An image under two labels is left out; a training image whose exact copy is also in a later
     split is left out of the earlier one. Both are noted.
+
+    Args:
+        dataset: the images.
+        seed: of the order in which they are dealt.
+        fractions: of train, validation and test.
+        alike: what belongs together beside copies and groups.
+        earlier: images of a split that was made before. Those, known by their contents, stay where they were, whatever their
+            label is now; new ones go where others of their group are, and else to what is short of them. What DATA came with
+            counts more.
 
     Raises:
         DataError: a class has no training images, or too few different images to be in every split.
@@ -73,10 +83,11 @@ def split(
     require_training_pictures(dataset)
     fractions = _with_less_validation(dataset, fractions)
     if _splits_of(dataset.pictures):
-        dataset = _keep_given_splits(dataset, seed, fractions, alike or {})
+        dataset = _keep_given_splits(dataset, seed, fractions, alike or {}, earlier)
     else:
         numbers = group_numbers(dataset.pictures, alike or {}, column=True)
-        splits = _allot(dataset, np.arange(len(numbers)), SPLITS, fractions, seed, numbers)
+        dealt = _dealt(dataset.pictures, numbers, earlier)
+        splits = _allot(dataset, np.arange(len(dealt)), SPLITS, fractions, seed, dealt)
         dataset = replace(dataset, pictures=dataset.pictures.with_splits(splits))
     return with_untested_noted(dataset)
 
@@ -133,7 +144,9 @@ def _without_conflicts(dataset: Dataset) -> Dataset:
     return replace(dataset, pictures=pictures.take(~torn), notes=(*dataset.notes, note))
 
 
-def _keep_given_splits(dataset: Dataset, seed: int, fractions: tuple[float, float, float], alike: Alike) -> Dataset:
+def _keep_given_splits(
+    dataset: Dataset, seed: int, fractions: tuple[float, float, float], alike: Alike, earlier: Pictures | None
+) -> Dataset:
     # The later split keeps the picture: a test set is not to be touched.
     pictures = dataset.pictures
     _, contents = np.unique(pictures.keys, return_inverse=True)
@@ -153,13 +166,41 @@ def _keep_given_splits(dataset: Dataset, seed: int, fractions: tuple[float, floa
             shares = [1.0 - fractions[1], fractions[1]]
         numbers = group_numbers(pictures, alike, column=True)[ranks == latest[contents]]
         splits, train = kept.splits.copy(), kept.where("train")
-        splits[train] = _allot(replace(dataset, pictures=kept), np.flatnonzero(train), wanted, shares, seed, numbers)
+        dealt = _dealt(kept, numbers, earlier)
+        splits[train] = _allot(replace(dataset, pictures=kept), np.flatnonzero(train), wanted, shares, seed, dealt)
         kept = kept.with_splits(splits)
     return replace(dataset, pictures=kept, notes=notes)
 
 
+@dataclass(frozen=True)
+class _Dealt:
+    """Groups of images, and what was dealt before."""
+
+    numbers: Int64  # of each image's group
+    splits: Array  # of each image, as its place in SPLITS; -1 where it is to be dealt. The same in all of a group
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def _dealt(pictures: Pictures, numbers: Int64, earlier: Pictures | None) -> _Dealt:
+    """Return the groups, divided where an earlier split divided them.
+
+    An image of the column `group` is with its group always: in the latest split of any of it.
+    """
+    if earlier is None or not len(earlier):
+        return _Dealt(numbers, np.full(len(numbers), -1, np.int8))
+    places = find_keys(pictures.keys, earlier.keys)
+    before = np.where(places >= 0, earlier.splits[places], -1).astype(np.int8)
+    latest = np.full(int(numbers.max(initial=0)) + 1, -1, np.int8)
+    np.maximum.at(latest, numbers, before)
+    splits = np.where((before >= 0) & (pictures.groups < 0), before, latest[numbers])
+    _, divided = np.unique(numbers * (len(SPLITS) + 1) + splits, return_inverse=True)
+    return _Dealt(divided, splits)
+
+
 def _allot(
-    dataset: Dataset, rows: Int64, names: Sequence[str], shares: Sequence[float], seed: int, numbers: Int64
+    dataset: Dataset, rows: Int64, names: Sequence[str], shares: Sequence[float], seed: int, dealt: _Dealt
 ) -> Array:
     """Deal each class's groups by the shares, at least one to every split.
 
@@ -169,24 +210,28 @@ def _allot(
         names: of the splits.
         shares: of each.
         seed: of the order.
-        numbers: int `[N]`, the same for all that belong together.
+        dealt: which belong together, and what stays where it is; of all images.
 
     Returns:
         The split of each row, as its place in SPLITS.
     """
     pictures = dataset.pictures.take(rows)
-    by_class = {label: _OfClass.of(own, numbers[rows]) for label, own in pictures.rows_by_label().items()}
+    numbers = dealt.numbers[rows]
+    by_class = {label: _OfClass.of(own, numbers) for label, own in pictures.rows_by_label().items()}
     for label in dataset.classes:
         if label not in by_class or len(by_class[label].keys) < len(names):
             groups = by_class[label].pictures(pictures) if label in by_class else {}
             require_enough(dataset.source, label, groups, names)
+    place_of = np.array([names.index(name) if name in names else -1 for name in SPLITS] + [-1], np.int8)
+    before = np.full(int(numbers.max()) + 1, -1, np.int8)
+    before[numbers] = place_of[dealt.splits[rows]]
     rng = np.random.default_rng(seed)
     best: dict[str, Array] = {}
     torn: Int64 | None = None
     for _ in range(ATTEMPTS):
-        dealt, now = _deal_classes(by_class, names, shares, rng)
-        if torn is None or len(now) < len(torn):
-            best, torn = dealt, now
+        now, torn_now = _deal_classes(by_class, names, shares, before.copy(), rng)
+        if torn is None or len(torn_now) < len(torn):
+            best, torn = now, torn_now
         if not len(torn):
             break
     if torn is not None and len(torn):
@@ -199,16 +244,23 @@ def _allot(
 
 
 def _deal_classes(
-    by_class: Mapping[str, _OfClass], names: Sequence[str], shares: Sequence[float], rng: np.random.Generator
+    by_class: Mapping[str, _OfClass],
+    names: Sequence[str],
+    shares: Sequence[float],
+    dealt: Array,
+    rng: np.random.Generator,
 ) -> tuple[dict[str, Array], Int64]:
-    """Return the split of each group of each class, and the groups on several sides."""
-    most = 1 + max(int(own.keys.max()) for own in by_class.values())
+    """Return the split of each group of each class, and the groups on several sides.
+
+    `dealt` has the split of each group, as its place in `names`, or -1 where it is to be dealt; it is written to.
+    """
+    most = len(dealt)
     orders = {label: rng.permutation(len(own.keys)) for label, own in by_class.items()}
     labels_of = np.zeros(most, np.int32)
     for own in by_class.values():
         labels_of[own.keys] += 1
     alone = {label: int((labels_of[own.keys] == 1).sum()) for label, own in by_class.items()}
-    dealt = np.full(most, -1, np.int8)  # a group under several labels goes where the first of them went
+    # A group under several labels goes where the first of them went.
     torn = np.zeros(most, bool)
     where = {}
     # Those that can choose least come first.

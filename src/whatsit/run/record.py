@@ -17,6 +17,7 @@ from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.metrics import Metrics
 from whatsit.evaluation.shipping import Shipped
 from whatsit.evaluation.speed import Speed
+from whatsit.evaluation.update import Update
 from whatsit.files import from_spreadsheet, write_csv, write_text
 from whatsit.images.datasets import FILES
 from whatsit.images.pictures import SPLITS, Picture, Pictures
@@ -55,6 +56,7 @@ class Run:
     leakage: LeakageMetrics  # the test accuracy without the images that resemble training images
     examination: Examination | None = None  # what the report is made of
     more_time: MoreTime | None = None  # what more time is likely to give
+    update: Update | None = None  # what changed against the run that it was made from
 
     def load(self) -> Predictor:
         """Open the model for predictions."""
@@ -68,6 +70,7 @@ def write_record(
     examination: Examination | None,
     seconds: float,
     time_limit: float | None,
+    update: Update | None = None,
 ) -> Run:
     """Write the recipe, the lists of images and the metrics beside the model.
 
@@ -78,7 +81,7 @@ def write_record(
     unreadable = [*dataset.unreadable, *test.failed]
     more = trained.more_time
     speed, leakage, size = shipped.speed, shipped.leakage, shipped.megabytes
-    run = Run(folder, folder / MODEL, test.metrics, speed, size, seconds, recipe, leakage, examination, more)
+    run = Run(folder, folder / MODEL, test.metrics, speed, size, seconds, recipe, leakage, examination, more, update)
     write_text(place / RECIPE, to_toml(recipe, f"whatsit train DATA, {seconds:.0f} s"))
     write_split(place, dataset)
     ways = (("near-duplicate", "near"), ("exact copy", "copies"), ("same group", "grouped"))
@@ -103,6 +106,7 @@ def write_record(
         "warnings": trained.warnings,
         "more_time": vars(more) if more else None,
         "examination": examination.to_json() if examination else None,
+        "update": update.to_json() if update else None,
     }
     write_metrics(place, metrics)
     return run

@@ -82,19 +82,20 @@ class RunToRepeat:
             )
 
 
-def run_to_repeat(run: str | Path, data: str | Path | None) -> RunToRepeat:
+def run_to_repeat(run: str | Path, data: str | Path | None, option: str = "--from-run") -> RunToRepeat:
     """Return what the run in a folder was made of.
 
     Args:
         run: the folder, or the model in it.
         data: where its images are now; None for where they were.
+        option: that the user gave it with.
 
     Raises:
         UsageError: the folder holds no run that was trained, or where its images are is not known.
     """
     folder = run_folder(run)
     if folder is None or not (folder / METRICS).is_file() or not (folder / SPLIT).is_file():
-        raise UsageError(f"{run}: this is no run folder to repeat; --from-run takes a folder that whatsit train made")
+        raise UsageError(f"{run}: this is no run folder; {option} takes a folder that whatsit train made")
     metrics = read_metrics(folder)
     with reading(folder / METRICS):
         limit = metrics.get("time_limit")
@@ -104,11 +105,11 @@ def run_to_repeat(run: str | Path, data: str | Path | None) -> RunToRepeat:
     try:
         recipe = make_plan(str(folder / RECIPE), None, None, None, _of_some_layers(folder))
     except UsageError as error:
-        raise UsageError(f"{folder}: this run cannot be repeated: {error}") from None
+        raise UsageError(f"{folder}: the recipe of this run cannot be used: {error}") from None
     where = data or metrics.get("data")
     if not isinstance(where, str | Path):
         raise UsageError(
-            f"{folder}: the run does not say where its pictures are; give them: whatsit train DATA --from-run {run}"
+            f"{folder}: the run does not say where its pictures are; give them: whatsit train DATA {option} {run}"
         )
     return RunToRepeat(folder, str(where), recipe, seconds)
 

@@ -11,6 +11,7 @@ from whatsit.evaluation.card import model_card
 from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.examine import examine
 from whatsit.evaluation.shipping import THRESHOLD_PICTURES, Shipped
+from whatsit.evaluation.update import Update
 from whatsit.events import Reporter
 from whatsit.images.scan import Dataset
 from whatsit.training.clock import Afterwards
@@ -22,7 +23,12 @@ PREDICTIONS = 2000  # that the report asks for
 
 
 def write_examination(
-    shipped: Shipped, trained: Trained, criteria: Mapping[str, float], seconds: float, reporter: Reporter
+    shipped: Shipped,
+    trained: Trained,
+    criteria: Mapping[str, float],
+    seconds: float,
+    reporter: Reporter,
+    update: Update | None = None,
 ) -> Examination | None:
     """Examine the model, write the report beside it, and add the findings to its card.
 
@@ -32,6 +38,7 @@ def write_examination(
         criteria: as `load_criteria` gives them.
         seconds: that the run has taken so far.
         reporter: gets the stages and the warnings.
+        update: what changed against an earlier model.
 
     Returns:
         What the report is made of; None, with a warning, where it could not be made.
@@ -41,6 +48,7 @@ def write_examination(
     path, predictor = shipped.path, shipped.predictor
     try:
         exam = examine(predictor, path, trained, shipped.test, shipped.speed, criteria, seconds, reporter)
+        exam = replace(exam, update=update)
         drawing = reporter.stage("Writing the report")
         write_report(path.parent, exam)
         drawing(1, 1)

@@ -10,14 +10,19 @@ from typing import Any
 
 from whatsit.errors import RecipeError, UsageError
 from whatsit.evaluation.criteria import load_criteria
+from whatsit.evaluation.shipping import Shipped
+from whatsit.evaluation.update import Update
 from whatsit.events import Reporter
+from whatsit.images.pictures import Pictures
 from whatsit.images.places import absolute
 from whatsit.images.scan import Dataset
 from whatsit.images.shortage import require_trainable
 from whatsit.images.split import limit as limit_pictures
 from whatsit.run.plan import make_plan, said_seed
 from whatsit.run.repeat import RunToRepeat, run_to_repeat
-from whatsit.run.workspace import Workspace, new_run, require_outside, unfinished_run
+from whatsit.run.update import EarlierRun, earlier_run
+from whatsit.run.workspace import Workspace, beside, new_run, require_outside, unfinished_run
+from whatsit.run_files import RECIPE
 from whatsit.training import recipe as recipes
 from whatsit.training.clock import duration, parse_duration
 from whatsit.training.recipe import Recipe
@@ -47,6 +52,8 @@ class Request:
     criteria: str | Path | None = None
     workers: int | None = None
     ray: str | None = None
+    update: str | Path | None = None
+    only_if_better: bool = False
 
     def check(self) -> RunSpec:
         """Return the run that is asked for.
@@ -57,6 +64,12 @@ class Request:
         criteria = load_criteria(self.criteria)
         if self.tensorboard:
             require_tensorboard()
+        if self.only_if_better and self.update is None and not self.resume:
+            raise UsageError("--only-if-better needs --update RUN, the run that the new model is held against")
+        if self.from_run is not None and self.update is not None:
+            raise UsageError("--from-run repeats a run as it was, --update continues from it; give one of them")
+        if self.update is not None:
+            return self._updating(self.update, criteria)
         return self._repeating(criteria) if self.from_run is not None else self._new(criteria)
 
     @property
@@ -72,14 +85,36 @@ class Request:
         as_started = self.resume and not (self.recipe or self.backbone or self.weights or self.settings)
         recipe = None if as_started else make_plan(self._recipe, self.backbone, self.weights, self.seed, self.settings)
         seconds = allowed_seconds(self.time_limit)
-        if self.limit is not None and self.limit < 3:
-            raise UsageError(
-                f"--limit must be at least 3 (one picture each to train, validate and test), received {self.limit}"
-            )
+        self._require_limit()
         if self.data is None:
             raise UsageError("DATA is missing; give a folder, an archive, a CSV file or the name of a data set")
         seed = said_seed(self.seed, self.recipe, self.settings)
         return RunSpec(self, self.data, recipe, seed, self.limit, seconds, criteria)
+
+    def _updating(self, run: str | Path, criteria: dict[str, float]) -> RunSpec:
+        """Return a run with the recipe and time of an earlier one.
+
+        Where others are asked for, those.
+        """
+        self._require_limit()
+        earlier = earlier_run(run, self.data)
+        changed = self.recipe or self.backbone or self.weights or self.settings
+        recipe, seconds = earlier.recipe, allowed_seconds(self.time_limit)
+        if changed:
+            base = self.recipe or str(earlier.folder / RECIPE)
+            recipe = make_plan(base, self.backbone, self.weights, self.seed, self.settings)
+        elif self.seed is not None:
+            recipe = replace(recipe, seed=self.seed)
+        if seconds is None and not self.recipe:
+            seconds = earlier.seconds
+        asked = None if self.resume and not changed else recipe
+        return RunSpec(self, earlier.data, asked, self.seed, self.limit, seconds, criteria, earlier=earlier)
+
+    def _require_limit(self) -> None:
+        if self.limit is not None and self.limit < 3:
+            raise UsageError(
+                f"--limit must be at least 3 (one picture each to train, validate and test), received {self.limit}"
+            )
 
     def _repeating(self, criteria: dict[str, float]) -> RunSpec:
         for name in _REPEATED:
@@ -103,6 +138,12 @@ class RunSpec:
     seconds: float | None  # time limit
     criteria: dict[str, float]  # of the report
     repeated: RunToRepeat | None = None
+    earlier: EarlierRun | None = None  # that it is an update of
+
+    @property
+    def out(self) -> str | Path | None:
+        """The run folder to make, where it is known: an update takes the place of its run."""
+        return self.request.out or (self.earlier.folder if self.earlier else None)
 
     @property
     def recipe(self) -> Recipe:
@@ -117,9 +158,15 @@ class RunSpec:
             DataError: the data set cannot be trained on. UsageError: the folder cannot be used.
         """
         require_trainable(dataset)
-        out, data, name = self.request.out, str(self.data), self.asked.name if self.asked else None
+        out, data, name = self.out, str(self.data), self.asked.name if self.asked else None
         require_outside(data, out)
-        return unfinished_run(out, data, name) if self.request.resume else new_run(out, data, name or "fast")
+        if self.request.resume:
+            return unfinished_run(out, data, name)
+        return new_run(out, data, name or "fast", replaces=self._replaces(out))
+
+    def _replaces(self, out: str | Path | None) -> bool:
+        """Return whether the run folder to make is that of the earlier run."""
+        return bool(out and self.earlier and Path(out).resolve() == self.earlier.folder.resolve())
 
     def resumed(self, workspace: Workspace) -> RunSpec:
         """Return what an interrupted run was started with; itself for a new run.
@@ -132,6 +179,7 @@ class RunSpec:
         try:
             recipe = recipes.change(Recipe(), {**workspace.job["recipe"]}, str(workspace.path))
             limit, seconds = workspace.job["limit"], workspace.job["time_limit"]
+            updated = workspace.job.get("update")
         except (KeyError, TypeError, AttributeError, RecipeError) as error:
             raise UsageError(
                 f"{workspace.path}: this run cannot be resumed ({error}); remove it and train again"
@@ -151,7 +199,20 @@ class RunSpec:
                 f"{workspace.path}: this run was started with {started}, now {now} is asked for; leave it out to resume the run, "
                 "or train again without --resume"
             )
-        return replace(self, asked=recipe, seed=None, limit=limit, seconds=seconds)
+        earlier = self._earlier(updated, workspace)
+        workspace.replaces = replace(self, earlier=earlier)._replaces(workspace.folder)
+        return replace(self, asked=recipe, seed=None, limit=limit, seconds=seconds, earlier=earlier)
+
+    def _earlier(self, updated: str | None, workspace: Workspace) -> EarlierRun | None:
+        """Return the run that an interrupted run is an update of. Raises `UsageError`."""
+        asked = absolute(str(self.earlier.folder)) if self.earlier else None
+        if asked is not None and asked != updated:
+            started = f"as an update of {updated}" if updated else "without --update"
+            raise UsageError(
+                f"{workspace.path}: this run was started {started}, now --update {self.request.update} is asked for; train again "
+                "without --resume"
+            )
+        return self.earlier or (earlier_run(updated, self.data) if updated else None)
 
     def limited(self, dataset: Dataset) -> Dataset:
         """Return the data set with no more images of each class than asked for."""
@@ -175,8 +236,32 @@ class RunSpec:
                 "recipe": vars(self.recipe),
                 "limit": self.limit,
                 "time_limit": self.seconds,
+                "update": absolute(str(self.earlier.folder)) if self.earlier else None,
             }
         )
+
+    @property
+    def split_before(self) -> Pictures | None:
+        """The pictures of the run that this is an update of."""
+        return self.earlier.pictures if self.earlier else None
+
+    def report_changes(self, dataset: Dataset, reporter: Reporter) -> None:
+        """Say what has changed since the run that this is an update of."""
+        if self.earlier:
+            self.earlier.report_changes(dataset, reporter)
+
+    def measure_update(
+        self, shipped: Shipped, dataset: Dataset, reporter: Reporter, workspace: Workspace
+    ) -> Update | None:
+        """Compare an update with its run; decide which of them gets the run's place."""
+        if not self.earlier:
+            return None
+        update = self.earlier.measure(shipped, dataset, reporter)
+        if self.request.only_if_better and not update.better:
+            workspace.folder = beside(workspace.folder, "not-better")
+        elif workspace.replaces:
+            workspace.before = beside(workspace.folder, "before")
+        return replace(update, kept_as=str(workspace.before or self.earlier.folder))
 
     def has_report(self, reporter: Reporter) -> bool:
         """Return whether a report is to be made; warn where the time is too short."""

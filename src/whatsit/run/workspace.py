@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import itertools
 import json
 import math
 import re
@@ -28,13 +29,15 @@ RESUME = "resume with the same command and --resume"
 _NOT_BEGUN = "this run was stopped before it had done anything; start it with the same command without --resume"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Workspace:
     """A folder in which a run is made."""
 
     folder: Path  # the run folder that it becomes, as the user names it
     path: Path  # the folder itself
     job: dict[str, Any]  # what an interrupted run was started with; empty for a new one
+    replaces: bool = False  # whether there may be a run in its place
+    before: Path | None = None  # where that run goes
 
     def save_job(self, job: dict[str, Any]) -> None:
         """Write down what the run is about, for resuming."""
@@ -47,6 +50,13 @@ class Workspace:
         except (RecordError, KeyError):
             return 0.0
         return seconds if math.isfinite(seconds) else 0.0
+
+
+def beside(folder: Path, word: str) -> Path:
+    """Return the first free name of `FOLDER-WORD`, `FOLDER-WORD-2` and so on."""
+    whole = folder.resolve()
+    names = (f"{whole.name}-{word}{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
+    return next(folder.with_name(name) for name in names if not whole.with_name(name).exists())
 
 
 def run_name(data: str, recipe: str) -> str:
@@ -65,11 +75,13 @@ def require_outside(data: str | Path, out: str | Path | None) -> None:
 
 
 @contextmanager
-def new_run(out: str | Path | None, data: str, recipe: str, *, resumable: bool = True) -> Iterator[Workspace]:
+def new_run(
+    out: str | Path | None, data: str, recipe: str, *, resumable: bool = True, replaces: bool = False
+) -> Iterator[Workspace]:
     """Make a workspace for `out`, or for the first free `runs/DATA-RECIPE-NUMBER`.
 
-    When the work is done the workspace becomes the run folder. When it fails the workspace is removed, unless an epoch was
-    finished.
+    When the work is done the workspace becomes the run folder; a run that it `replaces` goes where `Workspace.before` says.
+    When the work fails the workspace is removed, unless an epoch was finished.
 
     Raises:
         UsageError: the name is taken. DiskError: the disk is full or cannot be written.
@@ -78,14 +90,14 @@ def new_run(out: str | Path | None, data: str, recipe: str, *, resumable: bool =
     number = 1
     while True:
         try:
-            path = _claim(folder, resumable)
+            path = _claim(folder, resumable, replaces)
             break
         except UsageError:
             if out:
                 raise
             number += 1
             folder = folder.with_name(f"{run_name(data, recipe)}-{number}")
-    with _working(Workspace(folder, path, {})) as workspace:
+    with _working(Workspace(folder, path, {}, replaces)) as workspace:
         yield workspace
 
 
@@ -144,10 +156,10 @@ def _workspace_of(folder: Path) -> Path:
     return whole.with_name(whole.name + UNFINISHED)
 
 
-def _claim(folder: Path, resumable: bool) -> Path:
+def _claim(folder: Path, resumable: bool, replaces: bool) -> Path:
     path = _workspace_of(folder)
     try:
-        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        if not replaces and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise UsageError(f"{folder} exists already; choose another folder with --out, or remove it first")
         path.mkdir(parents=True)
     except FileExistsError:
@@ -182,6 +194,19 @@ def _is_abandoned(path: Path) -> bool:
         return False
 
 
+def _put(path: Path, folder: Path, before: Path | None) -> None:
+    """Give the workspace its place; a run that is there goes to `before`."""
+    if before is None:
+        path.replace(folder)
+        return
+    folder.replace(before)
+    try:
+        path.replace(folder)
+    except OSError:
+        before.replace(folder)
+        raise
+
+
 @contextmanager
 def _working(workspace: Workspace) -> Iterator[Workspace]:
     path, lock = (
@@ -200,7 +225,7 @@ def _working(workspace: Workspace) -> Iterator[Workspace]:
         with contextlib.suppress(OSError):
             folder.rmdir()  # where an empty folder of that name was made beforehand
         lock.release()
-        path.replace(folder)
+        _put(path, folder, workspace.before)
         for name in (JOB, LOCK):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)

@@ -43,6 +43,8 @@ def train(
     criteria: str | Path | None = None,
     workers: int | None = None,
     ray: str | None = None,
+    update: str | Path | None = None,
+    only_if_better: bool = False,
     reporter: Reporter = SILENT,
 ) -> Run:
     """Train a classifier on DATA and measure it on images that it never saw.
@@ -56,40 +58,43 @@ def train(
         out: the run folder to make; `runs/DATA-RECIPE` by default. It must not exist.
         seed: of the split and of training; how nearly it gives the same run again is in the README.
         limit: the most images of each class.
-        time_limit: how long the whole may take, in seconds or as text such as `10m`; training is fitted to it, as
-            `best` does: it climbs from a frozen network to fine-tuning as far as the time goes.
+        time_limit: how long the whole may take, in seconds or as text such as `10m`: it climbs from a frozen network to
+            fine-tuning as far as the time goes.
         resume: continue the run that was interrupted, as it was started.
         settings: recipe keys and values that replace the recipe's.
         tensorboard: also write each epoch into `tensorboard/` of the run folder.
         report: also examine the model and write `report.html` and `plots/`.
         criteria: a TOML file of criteria for the report, instead of the classic ones.
-        workers: of a manifest (`whatsit shard`): processes on this machine that read the images and run the frozen network.
+        workers: of a manifest: processes on this machine that read the images and run the frozen network.
         ray: of a manifest: the address of a Ray cluster whose machines do that.
+        update: the folder of a run whose pictures have changed since: its split, recipe and time limit are kept, both models are
+            compared, and the new run takes its place; what was there becomes `RUN-before`.
+        only_if_better: else the earlier run keeps its place, and the new one becomes `RUN-not-better`.
         reporter: gets progress and warnings.
 
     Raises:
         UsageError: an argument is wrong. DataError: the data cannot be used. DiskError: the run cannot be written.
     """
-    request = Request(
+    return _train(Request(
         data, from_run, recipe, backbone, weights, out, seed, limit, time_limit, resume, settings or {},
-        tensorboard, report, criteria, workers, ray,
-    )  # fmt: skip
-    return _train(request, reporter)
+        tensorboard, report, criteria, workers, ray, update, only_if_better,
+    ), reporter)  # fmt: skip
 
 
 def _train(request: Request, reporter: Reporter) -> Run:
     started = time.perf_counter()
     spec = request.check()
-    if spec.repeated:  # its labels are the run's, edits since do not matter
+    if spec.repeated:  # its labels are the run's
         dataset = spec.repeated.same_pictures(scan_data(spec.data, reporter))
         spec.repeated.warn(reporter)
     else:
         dataset = open_data(spec.data, reporter, hire(request.ray, request.workers))
     with spec.workspace(dataset) as workspace:
         spec, folder = spec.resumed(workspace), workspace.path
-        dataset = split_data(spec.limited(dataset), spec.recipe.seed, reporter)
+        dataset = split_data(spec.limited(dataset), spec.recipe.seed, reporter, spec.split_before)
         spec.save(workspace, dataset)
         report_data(dataset, reporter)
+        spec.report_changes(dataset, reporter)
         report = spec.has_report(reporter)
         started -= workspace.seconds_used()
         clock = Clock(spec.seconds, reporter.say, started=started, afterwards=afterwards(dataset, report=report))
@@ -104,11 +109,12 @@ def _train(request: Request, reporter: Reporter) -> Run:
         require_what_was_fitted(predictor, trained, saved)
         predictor = set_thresholds(predictor, trained.dataset, reporter)
         shipped = ship(predictor, folder / MODEL, trained.dataset, reporter)
-        exam = None
+        change, exam = spec.measure_update(shipped, trained.dataset, reporter, workspace), None
         if report:
-            exam = write_examination(shipped, trained, spec.criteria, time.perf_counter() - started, reporter)
+            now = time.perf_counter() - started
+            exam = write_examination(shipped, trained, spec.criteria, now, reporter, change)
         seconds = round(time.perf_counter() - started, 2)
-        run = write_record(workspace.folder, trained, shipped, exam, seconds, spec.seconds)
+        run = write_record(workspace.folder, trained, shipped, exam, seconds, spec.seconds, change)
     spec.warn_if_late(seconds, reporter)
     report_unreadable((*trained.dataset.unreadable[len(dataset.unreadable) :], *shipped.test.failed), reporter)
     return run

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 EXAMPLES = {
     "demo": ("whatsit demo", "whatsit demo --out runs/digits"),
-    "train": ("whatsit train photos/", "whatsit train photos/ --time-limit 20m --out runs/food"),
+    "train": (
+        "whatsit train photos/ --time-limit 20m --out runs/food",
+        "whatsit train photos/ --update runs/food --only-if-better",
+    ),
     "evaluate": ("whatsit evaluate runs/food new-photos/", "whatsit evaluate runs/food new-photos/ --json"),
     "check": ("whatsit check runs/food", "whatsit check runs/food --criteria shop.toml"),
     "predict": (

@@ -10,6 +10,7 @@ from whatsit.apps.terminal import out, table
 
 if TYPE_CHECKING:
     from whatsit.evaluation.metrics import Metrics
+    from whatsit.evaluation.paired import ModelComparison
     from whatsit.run.summary import RunSummary
     from whatsit.runtime.predictor import Prediction
 
@@ -53,3 +54,30 @@ def print_classes(metrics: Metrics) -> None:
     for name, f in (("(macro)", metrics.macro), ("(weighted)", metrics.weighted)):
         rows.append((name, f"{f.recall:.1%}", f"{f.precision:.1%}", f"{f.f1:.1%}", f"{metrics.n:,}"))
     table(("class", "accuracy (recall)", "precision", "F1", "pictures"), rows)
+
+
+def print_paired(found: ModelComparison, names: tuple[str, str]) -> None:
+    """Print a table of two models on the same pictures, class by class."""
+    rows = [
+        (
+            label,
+            f"{one.n:,}",
+            f"{one.first:.1%}",
+            f"{one.second:.1%}",
+            str(one.won),
+            str(one.lost),
+            f"{one.p_value:.2g}",
+        )
+        for label, one in (("(all)", found.overall), *found.per_class.items())
+    ]
+    table(("class", "pictures", *names, "won", "lost", "p"), rows)
+
+
+def print_differing(found: ModelComparison, most: int = 5) -> None:
+    """Print the pictures that two models name differently."""
+    for one in found.differing[:most]:
+        out(
+            f"  {one.name} ({one.label}): {one.first} {one.first_probability:.0%}, {one.second} {one.second_probability:.0%}"
+        )
+    if len(found.differing) > most:
+        out(f"  and {len(found.differing) - most:,} more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,13 +24,23 @@ from whatsit.apps.cli.options import (
     Weights,
     Workers,
 )
-from whatsit.apps.cli.output import accuracy_words, answer_line, print_classes, print_json, print_pairs, tested_json
+from whatsit.apps.cli.output import (
+    accuracy_words,
+    answer_line,
+    print_classes,
+    print_differing,
+    print_json,
+    print_paired,
+    print_pairs,
+    tested_json,
+)
 from whatsit.apps.terminal import TerminalReporter, out, table
 from whatsit.errors import UsageError, WhatsitError
 from whatsit.run_files import BEST, CROSS_VALIDATION, PLOTS, RECIPE, REPORT
 
 if TYPE_CHECKING:
     from whatsit.evaluation.cross_validation import CrossValidation
+    from whatsit.evaluation.update import Update
     from whatsit.run.folds import FoldsAsked
     from whatsit.run.record import Run
     from whatsit.verbs.tune import Tuning
@@ -84,6 +95,17 @@ def train(
     from_run: Annotated[
         Path | None, typer.Option("--from-run", help="Repeat this run: its pictures, splits, recipe and seed.")
     ] = None,
+    update: Annotated[
+        Path | None,
+        typer.Option(
+            "--update",
+            metavar="RUN",
+            help="Bring this run up to date with DATA: its test pictures stay, both are compared.",
+        ),
+    ] = None,
+    only_if_better: Annotated[
+        bool, typer.Option("--only-if-better", help="Else the run that is updated stays where it is (exit code 1).")
+    ] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write events for TensorBoard.")] = False,
     tracked: Annotated[bool, typer.Option("--track", help="Also keep the run in MLflow; see: whatsit track")] = False,
     workers: Workers = None,
@@ -107,7 +129,7 @@ def train(
     parsed = parse_settings(settings or [])
     asked = FoldsAsked(recipe or "fast", backbone, weights, parsed, limit, seed)
     if folds is not None:
-        _require_folds(data, folds, asked, alone=not (time_limit or from_run or workers or ray or resume))
+        _require_folds(data, folds, asked, alone=not (time_limit or from_run or workers or ray or resume or update))
     with TerminalReporter() as reporter:
         run = train(
             data,
@@ -126,6 +148,8 @@ def train(
             criteria=criteria,
             workers=workers,
             ray=ray,
+            update=update,
+            only_if_better=only_if_better,
             reporter=reporter,
         )
         tested = None
@@ -134,24 +158,36 @@ def train(
     if as_json:
         print_json(_run_json(run) | ({"cross_validation": tested.to_json()} if tested else {}))
     else:
-        print_run(run)
-        out()
-        if tested:
-            print_cross_validation(tested)
-        if run.examination:
-            out(f"Next: open {run.folder / REPORT} in a browser")
-        out(f"Next: whatsit predict {run.folder} PICTURE...")
-        out(f"Next: whatsit app {run.folder}")
-        if run.more_time and data and not backbone and not weights:
-            out(
-                f"Next: whatsit train {shlex.quote(data)} --time-limit {run.more_time.minutes}m ({run.more_time.sentence})"
-            )
+        _print_trained(run, tested, None if backbone or weights or update else data)
     if tracked:
         try:
             track_run(run.folder)
         except WhatsitError as error:
             error.add_note(f"the run is whole, in {run.folder}; try again with: whatsit track {run.folder}")
             raise
+    if only_if_better and not (run.update and run.update.better):
+        sys.exit(1)
+
+
+def _print_trained(run: Run, tested: CrossValidation | None, climbing: str | None) -> None:
+    """Print a run and what comes next.
+
+    `climbing` is DATA where more time may be proposed.
+    """
+    print_run(run)
+    out()
+    if tested:
+        print_cross_validation(tested)
+    if run.update:
+        print_update(run, run.update)
+    if run.examination:
+        out(f"Next: open {run.folder / REPORT} in a browser")
+    out(f"Next: whatsit predict {run.folder} PICTURE...")
+    out(f"Next: whatsit app {run.folder}")
+    if run.more_time and climbing:
+        out(
+            f"Next: whatsit train {shlex.quote(climbing)} --time-limit {run.more_time.minutes}m ({run.more_time.sentence})"
+        )
 
 
 def _require_folds(data: str | None, folds: int, asked: FoldsAsked, *, alone: bool) -> None:
@@ -159,7 +195,9 @@ def _require_folds(data: str | None, folds: int, asked: FoldsAsked, *, alone: bo
     from whatsit.run.folds import deal
 
     if data is None or not alone:
-        raise UsageError("--folds needs DATA, and excludes --time-limit, --from-run, --resume, --workers and --ray")
+        raise UsageError(
+            "--folds needs DATA, and excludes --time-limit, --from-run, --update, --resume, --workers and --ray"
+        )
     deal(data, folds, asked)
 
 
@@ -197,6 +235,7 @@ def _run_json(run: Run) -> dict[str, Any]:
         "seconds": run.seconds,
         "recipe": run.recipe.name,
         "more_time": vars(run.more_time) if run.more_time else None,
+        **({"update": run.update.to_json()} if run.update else {}),
     }
 
 
@@ -222,6 +261,19 @@ def print_run(run: Run) -> None:
     print_pairs(rows)
     out()
     print_classes(run.test)
+
+
+def print_update(run: Run, update: Update) -> None:
+    """Print what an update changed, and where the earlier run is."""
+    out()
+    out(f"Update of {update.before}; {update.changes.sentence}")
+    if update.known:
+        print_paired(update.known, ("before", "now"))
+        print_differing(update.known)
+    out(update.verdict)
+    out(f"Earlier run: {update.kept_as}")
+    out(f"New run:     {run.folder}")
+    out()
 
 
 def tune(

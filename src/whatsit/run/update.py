@@ -1,0 +1,57 @@
+"""The run that `train --update` starts from: its recipe, split and model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from whatsit.bundle.read import read_bundle
+from whatsit.evaluation.shipping import Shipped
+from whatsit.evaluation.update import Update, data_changes, measure_update
+from whatsit.events import Reporter
+from whatsit.images.pictures import Pictures
+from whatsit.images.scan import Dataset
+from whatsit.run.record import read_split
+from whatsit.run.repeat import run_to_repeat
+from whatsit.runtime.predictor import Predictor
+from whatsit.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """A run folder whose pictures have changed since."""
+
+    folder: Path
+    data: str  # where the pictures are
+    recipe: Recipe
+    seconds: float | None  # of its time limit
+    pictures: Pictures  # with their labels and splits
+
+    def report_changes(self, dataset: Dataset, reporter: Reporter) -> None:
+        """Say how the pictures differ from the run's."""
+        changes = data_changes(self.pictures, dataset.pictures)
+        reporter.say(f"Since {self.folder}: {changes.sentence}")
+        if changes.nothing:
+            reporter.warn(f"the pictures and labels are those of {self.folder}: there is nothing to update")
+        elif not changes.kept:
+            reporter.warn(f"none of these pictures is one of {self.folder}; for new pictures, train without --update")
+
+    def measure(self, shipped: Shipped, dataset: Dataset, reporter: Reporter) -> Update:
+        """Compare the new model with the run's on the new model's test pictures."""
+        before = str(self.folder), Predictor(self.folder)
+        return measure_update(before, shipped.test, dataset, self.pictures, reporter)
+
+
+def earlier_run(run: str | Path, data: str | Path | None) -> EarlierRun:
+    """Return the run in a folder, to be updated.
+
+    Args:
+        run: the folder, or the model in it.
+        data: where its pictures are now; None for where they were.
+
+    Raises:
+        UsageError: the folder holds no run that was trained. DataError: `split.csv` is damaged. BundleError: so is the model.
+    """
+    found = run_to_repeat(run, data, "--update")
+    read_bundle(found.folder)
+    return EarlierRun(found.folder, found.data, found.recipe, found.seconds, read_split(found.folder))
