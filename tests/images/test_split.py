@@ -352,3 +352,11 @@ def test_split_that_comes_with_the_data_counts_more_than_an_earlier_one() -> Non
     splits, was = {p.name: p.split for p in done}, {p.name: p.split for p in before}
     assert all(splits[name] == "test" for name in was if was[name] == "train")
     assert all(splits[name] == "validation" for name in was if was[name] == "validation")
+
+
+def test_limit_takes_the_pictures_that_were_taken_before() -> None:
+    data = dataset({"a": 40, "b": 40})
+    few = limit(data, 10, 1).pictures
+    again = limit(data, 12, 2, earlier=few).pictures
+    assert {*few.names()} <= {*again.names()}
+    assert again.counts() == {"a": 12, "b": 12}

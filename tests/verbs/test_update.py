@@ -12,7 +12,7 @@ import whatsit
 from tests import command
 from tests.conftest import SEED, Listener, draw_shapes, encode, shapes, write_files
 from whatsit.bundle.read import read_bundle
-from whatsit.errors import UsageError
+from whatsit.errors import DataError, UsageError
 from whatsit.run.record import read_split
 
 SETTINGS = {"size": 32, "epochs": 8, "features": "last", "views": ["original"], "hidden": 0}
@@ -73,6 +73,13 @@ def test_another_folder_and_recipe_are_taken_where_they_are_asked_for(place: Pat
     assert run.update
     assert run.update.kept_as == str(place / "run")
     assert not (place / "run-before").exists()
+
+
+def test_wholly_other_pictures_are_refused(place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = draw_shapes(tmp_path_factory.mktemp("other"), 12, first=500)
+    with pytest.raises(DataError, match="so there is nothing to update; train without --update"):
+        whatsit.train(other, update=place / "run")
+    assert not (place / "run.unfinished").exists()
 
 
 def test_interrupted_update_is_resumed_as_one(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,15 +92,21 @@ def split(
     return with_untested_noted(dataset)
 
 
-def limit(dataset: Dataset, per_class: int, seed: int = 0) -> Dataset:
-    """Draw at most `per_class` images of each class at random, splits in proportion."""
+def limit(dataset: Dataset, per_class: int, seed: int = 0, earlier: Pictures | None = None) -> Dataset:
+    """Draw at most `per_class` images of each class at random, splits in proportion.
+
+    Images of an `earlier` data set are drawn first.
+    """
     pictures, rng = dataset.pictures, np.random.default_rng(seed)
+    new = ~np.isin(pictures.keys, earlier.keys) if earlier else np.zeros(len(pictures), bool)
     kept: list[Int64] = []
     for rows in pictures.rows_by_label().values():
         _, first, codes = np.unique(pictures.splits[rows], return_index=True, return_inverse=True)
         parts = [rows[codes == code] for code in np.argsort(first)]
         counts = _share_out([len(part) for part in parts], per_class)
-        kept += [part[rng.permutation(len(part))[:count]] for part, count in zip(parts, counts, strict=True)]
+        for part, count in zip(parts, counts, strict=True):
+            drawn = part[rng.permutation(len(part))]
+            kept.append(drawn[np.argsort(new[drawn], kind="stable")][:count])
     return replace(dataset, pictures=pictures.take(np.sort(np.concatenate(kept))))
 
 

@@ -216,7 +216,9 @@ class RunSpec:
 
     def limited(self, dataset: Dataset) -> Dataset:
         """Return the data set with no more images of each class than asked for."""
-        return dataset if self.limit is None else limit_pictures(dataset, self.limit, self.recipe.seed)
+        return (
+            dataset if self.limit is None else limit_pictures(dataset, self.limit, self.recipe.seed, self.split_before)
+        )
 
     def save(self, workspace: Workspace, dataset: Dataset) -> None:
         """Write down what the run is, for resuming.

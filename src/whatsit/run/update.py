@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whatsit.bundle.read import read_bundle
+from whatsit.errors import DataError
 from whatsit.evaluation.shipping import Shipped
 from whatsit.evaluation.update import Update, data_changes, measure_update
 from whatsit.events import Reporter
@@ -28,13 +29,16 @@ class EarlierRun:
     pictures: Pictures  # with their labels and splits
 
     def report_changes(self, dataset: Dataset, reporter: Reporter) -> None:
-        """Say how the pictures differ from the run's."""
+        """Say how the pictures differ; raise `DataError` for wholly other ones."""
         changes = data_changes(self.pictures, dataset.pictures)
         reporter.say(f"Since {self.folder}: {changes.sentence}")
         if changes.nothing:
             reporter.warn(f"the pictures and labels are those of {self.folder}: there is nothing to update")
         elif not changes.kept:
-            reporter.warn(f"none of these pictures is one of {self.folder}; for new pictures, train without --update")
+            raise DataError(
+                f"{dataset.source}: none of these pictures is one that {self.folder} was made of, so there is nothing to update; "
+                "train without --update"
+            )
 
     def measure(self, shipped: Shipped, dataset: Dataset, reporter: Reporter) -> Update:
         """Compare the new model with the run's on the new model's test pictures."""
