@@ -117,6 +117,16 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode(errors="backslashreplace"))  # file names may hold what is not Unicode
 
 
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, as far as the system can do that."""
+    with contextlib.suppress(OSError):  # such as Windows, which opens no folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def move(source: Path, target: Path) -> None:
     """Move a file or folder within a disk, making its new parents. Raises `DiskError`."""
     try:

@@ -205,6 +205,16 @@ def test_move_goes_to_another_disk(photos: Path, monkeypatch: pytest.MonkeyPatch
     assert (tree(photos.parent / "out"), tree(photos)) == (SORTED, {})
 
 
+def test_file_that_another_program_put_there_meanwhile_is_not_replaced(photos: Path) -> None:
+    with Sorter(photos.parent / "out", Rules("m", "move", 0.9), CLASSES) as sorter:
+        sorter.sort(found(photos)[:1])
+        (photos.parent / "out/cat/a-2.jpg").write_text("another's")
+        sorter.sort(found(photos)[1:2])
+    assert tree(photos.parent / "out") == {
+        "cat/a.jpg": "one/a.jpg", "cat/a-2.jpg": "another's", "cat/a-3.jpg": "two/a.jpg",
+    }  # fmt: skip
+
+
 def test_file_that_is_gone_costs_only_itself(photos: Path) -> None:
     (photos / "one" / "a.jpg").unlink()
     done = sort(photos)

@@ -24,7 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from whatsit.errors import DataError, ImageError, UsageError
-from whatsit.files import disk_error
+from whatsit.files import disk_error, sync_folder
 from whatsit.runtime.predictor import Prediction
 
 LOG = "sorted.jsonl"
@@ -185,7 +185,7 @@ class Sorter:
             there = (self.folder / folder).iterdir() if (self.folder / folder).is_dir() else ()
             self._taken[folder] = {path.name.casefold() for path in there}
         taken, name, number = self._taken[folder], source.name, 1
-        while name.casefold() in taken:
+        while name.casefold() in taken or os.path.lexists(self.folder / folder / name):
             number += 1
             name = f"{source.stem}-{number}{source.suffix}"
         taken.add(name.casefold())
@@ -315,7 +315,12 @@ def _put(source: Path, target: Path, way: str) -> bool:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move a file, also to another disk."""
+    """Move a file, also to another disk.
+
+    Raises `FileExistsError` where there is something: a rename would replace it.
+    """
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     try:
         source.rename(target)
     except OSError as error:
@@ -336,7 +341,11 @@ def _copy(source: Path, target: Path, *, safely: bool = False) -> None:
         if safely:
             with part.open("rb") as file:
                 os.fsync(file.fileno())
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
         part.rename(target)
+        if safely:
+            sync_folder(target.parent)
     finally:
         part.unlink(missing_ok=True)
 
