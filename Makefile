@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 # The versions that were tested. Empty: what the package index has today (see `newest`).
 CONSTRAINTS ?= constraints.txt
 
-.PHONY: demo test test-isa newest fuzz odd check format clean
+.PHONY: demo test test-isa newest fuzz odd check format release-check wheelhouse clean
 
 demo: $(READY)  ## train on embedded digits, measure, predict a picture
 	$(BIN)/whatsit demo
@@ -37,6 +37,13 @@ check: $(READY)  ## format, lint, spelling, strict types
 format: $(READY)  ## mend the format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+release-check: $(READY)  ## the wheel, in an empty environment with each extra; SBOM and licences; into dist/
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group release
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python release/check.py
+
+wheelhouse: $(READY)  ## a zip of whatsit and all that it needs, for machines without a network; tried without an index
+	$(BIN)/python release/wheelhouse.py
 
 $(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "whatsit needs Python 3.11 or newer; say which with: make PYTHON=python3.12")'

@@ -21,11 +21,11 @@ def serve_app(
     *,
     browser: bool = False,
     say: Callable[[str], None] = lambda text: None,
-    largest_message: int = 16 * 1024 * 1024,
+    largest_message: int = 0,
 ) -> None:
     """Serve an app on the first free one of these ports until it is stopped.
 
-    `say` gets the address.
+    `say` gets the address. `largest_message`, in bytes, is that of a web socket; an app without one needs no library for them.
 
     The server of each framework is not used. Streamlit's sockets wait for the other side's acknowledgement (Nagle), 40 ms an
     answer; Gradio's asks itself whether it is there, by whatever proxy the environment names, and knows no IPv6.
@@ -38,7 +38,7 @@ def serve_app(
                 app,
                 log_level="warning",
                 access_log=False,
-                ws="websockets-sansio",
+                ws="websockets-sansio" if largest_message else "none",
                 ws_max_size=largest_message,
                 timeout_graceful_shutdown=3,
             )
