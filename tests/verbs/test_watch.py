@@ -189,6 +189,19 @@ def test_folder_that_goes_and_comes_back_is_waited_for(watch: Watch, put: Any, t
     )  # also where it is not there at the start
 
 
+def test_look_that_was_held_up_once_does_not_make_the_next_wait_for_long(watch: Watch) -> None:
+    times, pauses = iter([0.0, 10.0, 10.0, 10.0]), list[float]()
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            raise EndedError
+
+    with pytest.raises(EndedError):
+        whatsit.watch(watch.run.folder, watch.folder, state=watch.state, pause=pause, clock=lambda: next(times))
+    assert pauses == [10.0, pytest.approx(0.5, abs=0.5)]
+
+
 def test_thousand_at_once_are_all_answered_once(watch: Watch, put: Any, tmp_path: Path) -> None:
     put("0.png")()
     for number in range(1, 1000):

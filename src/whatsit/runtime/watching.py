@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,8 @@ _TAIL = 512  # zero bytes at the end of a file whose space was taken before it w
 _NEVER_ZEROS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF")  # how files begin that do not end in zeros
 _UNKNOWN = ""
 EVERY = 0.5  # seconds between two looks at a small folder
-_SHARE = 20  # a look at a large one takes at most one part in this many of the time
+_SHARE = 20  # looks at a large one take at most one part in this many of a processor's time,
+_MOST_PAUSE = 30.0  # unless the pause would be longer than this
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Watcher:
         """
         is_there, troubles = True, list[str]()
         while True:
-            started, count = clock(), 0
+            started, worked, count = clock(), time.process_time(), 0
             try:
                 count = self.step(started)
                 if not is_there:
@@ -169,7 +171,9 @@ class Watcher:
             troubles = self._arrivals.troubles
             if answered:
                 answered()
-            pause(EVERY if count else max(EVERY, (_SHARE - 1) * (clock() - started)))
+            # By what it works, as a busy machine or a slow network share takes its time now and then.
+            rest = max(clock() - started, (_SHARE - 1) * (time.process_time() - worked))
+            pause(EVERY if count else min(max(EVERY, rest), _MOST_PAUSE))
 
     def step(self, now: float) -> int:
         """Look once; return the number of files that were answered.
@@ -215,11 +219,11 @@ class Watcher:
         if passing and not arrived.is_last:
             self._arrivals.retry(arrived)
             return
-        time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        when = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         for part, found in group:
             crop = part.crop.text if part.crop else ""
             is_new = self._is_new(arrived.name, crop, found)
-            self._answers.append(Told(secrets.token_hex(16), arrived.name, crop, time, found, is_new))
+            self._answers.append(Told(secrets.token_hex(16), arrived.name, crop, when, found, is_new))
         self._files.append((arrived, digest))
         if len(self._files) >= _LOT:
             self._flush()
