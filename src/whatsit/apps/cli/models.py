@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whatsit.apps.cli.options import Data, Json, Model, RunData, Runtime
-from whatsit.apps.cli.output import accuracy_words, print_classes, print_json, tested_json
+from whatsit.apps.cli.output import accuracy_words, print_classes, print_comparison, print_json, tested_json
 from whatsit.apps.terminal import TerminalReporter, out, table
 from whatsit.errors import UsageError
 
@@ -114,28 +114,7 @@ def compare(
     if as_json:
         print_json(found.to_json())
         return
-    rows = [
-        (
-            label,
-            f"{one.n:,}",
-            f"{one.first:.1%}",
-            f"{one.second:.1%}",
-            str(one.won),
-            str(one.lost),
-            f"{one.p_value:.2g}",
-        )
-        for label, one in (("(all)", found.overall), *found.per_class.items())
-    ]
-    table(("class", "pictures", "first", "second", "won", "lost", "p"), rows)
-    out()
-    out(f"They name {found.agreement:.1%} of the pictures the same")
-    for one in found.differing[:5]:
-        out(
-            f"  {one.name} ({one.label}): {one.first} {one.first_probability:.0%}, {one.second} {one.second_probability:.0%}"
-        )
-    if len(found.differing) > 5:
-        out(f"  and {len(found.differing) - 5:,} more")
-    out(found.verdict)
+    print_comparison(found)
     if out_:
         out(f"Page: {out_}")
     else:

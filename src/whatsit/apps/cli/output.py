@@ -10,6 +10,7 @@ from whatsit.apps.terminal import out, table
 
 if TYPE_CHECKING:
     from whatsit.evaluation.metrics import Metrics
+    from whatsit.evaluation.paired import ModelComparison
     from whatsit.run.summary import RunSummary
     from whatsit.runtime.predictor import Prediction
 
@@ -53,3 +54,29 @@ def print_classes(metrics: Metrics) -> None:
     for name, f in (("(macro)", metrics.macro), ("(weighted)", metrics.weighted)):
         rows.append((name, f"{f.recall:.1%}", f"{f.precision:.1%}", f"{f.f1:.1%}", f"{metrics.n:,}"))
     table(("class", "accuracy (recall)", "precision", "F1", "pictures"), rows)
+
+
+def print_comparison(found: ModelComparison) -> None:
+    """Print two models side by side, and pictures that they name differently."""
+    rows = [
+        (
+            label,
+            f"{one.n:,}",
+            f"{one.first:.1%}",
+            f"{one.second:.1%}",
+            str(one.won),
+            str(one.lost),
+            f"{one.p_value:.2g}",
+        )
+        for label, one in (("(all)", found.overall), *found.per_class.items())
+    ]
+    table(("class", "pictures", "first", "second", "won", "lost", "p"), rows)
+    out()
+    out(f"They name {found.agreement:.1%} of the pictures the same")
+    for one in found.differing[:5]:
+        out(
+            f"  {one.name} ({one.label}): {one.first} {one.first_probability:.0%}, {one.second} {one.second_probability:.0%}"
+        )
+    if len(found.differing) > 5:
+        out(f"  and {len(found.differing) - 5:,} more")
+    out(found.verdict)
