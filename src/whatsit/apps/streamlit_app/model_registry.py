@@ -118,7 +118,7 @@ class OpenModel:
 
     @functools.cached_property
     def nearest(self) -> NearestTraining:
-        """The training pictures nearest to others; they are read when that is first asked for."""
+        """The training pictures nearest to others, read when that is first asked for."""
         return NearestTraining(self.entry.path, self.predictor)
 
     @property
