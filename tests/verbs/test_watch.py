@@ -127,6 +127,25 @@ def test_restart_answers_what_came_meanwhile_and_nothing_twice(watch: Watch, put
     assert len(table.read_text("utf-8").splitlines()) == 3
 
 
+def test_old_files_of_a_stick_whose_clock_changed_to_summer_time_are_not_answered(watch: Watch, put: Any) -> None:
+    put("old.png")()
+    put("touched.png", "rows")()
+    watch(1.0)
+    for name, hours in (("old.png", 1.0), ("touched.png", 0.3)):
+        path, info = watch.folder / name, (watch.folder / name).stat()
+        os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns + int(hours * 3600 * 10**9)))
+    assert watch(1.0, 1.0) == [("touched.png", "rows")]
+
+
+def test_user_without_a_home_is_asked_for_a_place(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, baseline_run: Run
+) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", lambda path: (_ for _ in ()).throw(RuntimeError("no home")))
+    with pytest.raises(UsageError, match="--state FILE"):
+        whatsit.watch(baseline_run.folder, watch.folder)
+
+
 def test_file_that_is_written_anew_is_answered_again(watch: Watch, put: Any) -> None:
     assert watch(put("now.png"), 1.0, put("now.png", "rows"), 1.0) == [("now.png", "disc"), ("now.png", "rows")]
 

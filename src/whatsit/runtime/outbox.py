@@ -47,14 +47,15 @@ class Outbox:
         self._wake, self._ended = threading.Event(), threading.Event()
         self._error: WhatsitError | None = None  # that ended the thread
 
-    def wake(self) -> None:
-        """Say that there may be new messages.
+    def wake(self, count: int = 1) -> None:
+        """Say that there may be this number of new messages.
 
         Raises what ended the thread, such as `DiskError`.
         """
         if self._error:
             raise self._error
-        self._wake.set()
+        if count:
+            self._wake.set()
 
     def deliver(self, now: float) -> float:
         """Send what is due; return the seconds until there is something to do again.

@@ -84,7 +84,10 @@ class WatchState:
                 f"{folder}: another whatsit watches it already; end that one first, or keep a record apart with --state FILE"
             ) from None
         except OSError as error:
-            raise DiskError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+            reason = error.strerror or error
+            raise DiskError(
+                f"{self.path}: cannot be written: {reason}; choose another place with --state FILE"
+            ) from None
         try:
             self._open(str(Path(folder).resolve()))
         except BaseException:
@@ -251,11 +254,19 @@ def _message(row: Sequence[Any]) -> Message:
 
 
 def usual_state(folder: str | Path) -> Path:
-    """Return where the record of a folder is kept: among this user's files."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    """Return where the record of a folder is kept: among this user's files.
+
+    Raises `UsageError` for a user without a home.
+    """
+    variable, usual = (
+        ("LOCALAPPDATA", "~/AppData/Local") if sys.platform == "win32" else ("XDG_STATE_HOME", "~/.local/state")
+    )
+    try:
+        base = Path(os.environ.get(variable) or Path(usual).expanduser())
+    except RuntimeError:
+        raise UsageError(
+            "this user has no home folder for the record of answers; say where it is kept with --state FILE"
+        ) from None
     resolved = Path(folder).resolve()
     name = sha256(os.fsencode(str(resolved))).hexdigest()[:16]
     return base / "whatsit" / f"watch-{name}.sqlite"

@@ -33,6 +33,7 @@ _LOT = 32  # files that are recorded at once
 _TAIL = 512  # zero bytes at the end of a file whose space was taken before it was written
 _NEVER_ZEROS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF")  # how files begin that do not end in zeros
 _UNKNOWN = ""
+_HOUR = 3600 * 10**9  # nanoseconds
 EVERY = 0.5  # seconds between two looks at a small folder
 _SHARE = 20  # looks at a large one take at most one part in this many of a processor's time,
 _MOST_PAUSE = 30.0  # unless the pause would be longer than this
@@ -146,12 +147,12 @@ class Watcher:
         self,
         pause: Callable[[float], None],
         clock: Callable[[], float],
-        answered: Callable[[], None] | None,
+        answered: Callable[[int], None] | None,
         reporter: Reporter,
     ) -> None:
         """Look again and again, until an exception ends it.
 
-        `pause` waits some seconds, `clock` never jumps, and `answered` is called after each look.
+        `pause` waits some seconds, `clock` never jumps, and `answered` gets the number of files of each look.
         """
         is_there, troubles = True, list[str]()
         while True:
@@ -170,7 +171,7 @@ class Watcher:
                     reporter.warn(f"{self._arrivals.folder}: {sentence}")
             troubles = self._arrivals.troubles
             if answered:
-                answered()
+                answered(count)
             # By what it works, as a busy machine or a slow network share takes its time now and then.
             rest = max(clock() - started, (_SHARE - 1) * (time.process_time() - worked))
             pause(EVERY if count else min(max(EVERY, rest), _MOST_PAUSE))
@@ -203,7 +204,7 @@ class Watcher:
             if signature_of(path) != arrived.signature:
                 continue  # it changed, or went, meanwhile: the next look sees it
             digest = hashlib.sha256(data).digest() if isinstance(data, bytes) else b""
-            if digest and digest == self._state.digest(arrived.name):  # only its time has changed
+            if digest and self._is_same(arrived, digest):
                 self._state.record([Handled(arrived.name, arrived.signature, digest)])
                 self._arrivals.settle(arrived)
             elif not arrived.is_last and isinstance(data, bytes) and _is_unfilled(data):
@@ -211,6 +212,17 @@ class Watcher:
             else:
                 for crop in self._manner.crops or (None,):
                     yield _Part(arrived, digest, data, crop)
+
+    def _is_same(self, arrived: Arrived, digest: bytes) -> bool:
+        """Return whether only the time of a file has changed."""
+        if before := self._state.digest(arrived.name):
+            return before == digest
+        known = self._state.known(arrived.name)  # of a file that was there before all, and was never read
+        if known is None or known[0] != arrived.signature[0]:
+            return False
+        # Disks that keep local times, such as USB sticks, show others in summer, and in another place.
+        moved = abs(known[1] - arrived.signature[1])
+        return moved % _HOUR == 0 and moved <= 26 * _HOUR
 
     def _take(self, group: Sequence[tuple[_Part, Prediction | ImageError]]) -> None:
         """Take the answers for a file."""
