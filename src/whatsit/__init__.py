@@ -45,6 +45,7 @@ _HOMES = {
     "tune": "whatsit.verbs.tune:tune",
     "undo_sorting": "whatsit.runtime.sorting:undo",
     "verify": "whatsit.apps.entry_points:verify",
+    "watch": "whatsit.verbs.watch:watch",
 }
 
 __all__ = [*_HOMES, "__version__"]

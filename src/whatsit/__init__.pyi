@@ -25,4 +25,5 @@ from whatsit.verbs.rename import rename as rename
 from whatsit.verbs.similar import similar as similar
 from whatsit.verbs.train import train as train
 from whatsit.verbs.tune import tune as tune
+from whatsit.verbs.watch import watch as watch
 from whatsit.version import __version__ as __version__

@@ -44,6 +44,29 @@ def test_two_runs_beside_each_other(baseline_run: Run, hostile_run: Run) -> None
     assert document["same_test_pictures"] is False
 
 
+def test_runs_with_the_same_test_pictures_are_compared_picture_by_picture(baseline_run: Run, tmp_path: Path) -> None:
+    other = shutil.copytree(baseline_run.folder, tmp_path / "other")
+    text = whatsit("runs", "diff", baseline_run.folder, other)
+    assert "They name 100.0% of the pictures the same" in text
+    assert "No clear difference on these 9 pictures: +0.00 points" in text
+    found = json.loads(whatsit("runs", "diff", baseline_run.folder, other, "--json"))
+    assert found["pictures"]["overall"]["n"] == baseline_run.test.n
+    assert found["pictures"]["differing"] == []
+    quick = whatsit("runs", "diff", baseline_run.folder, other, "--no-pictures")
+    assert "They name" not in quick
+
+
+def test_runs_whose_pictures_are_gone_are_compared_by_their_metrics(baseline_run: Run, tmp_path: Path) -> None:
+    folders = []
+    for name in ("one", "two"):
+        folders.append(shutil.copytree(baseline_run.folder, tmp_path / name))
+        metrics = json.loads((folders[-1] / "metrics.json").read_text())
+        (folders[-1] / "metrics.json").write_text(json.dumps({**metrics, "data": str(tmp_path / "gone")}))
+    text = whatsit("runs", "diff", *folders)
+    assert "No clear difference between them" in text
+    assert f"Not compared picture by picture: {tmp_path / 'gone'}" in text
+
+
 def test_runs_are_sorted(baseline_run: Run, tmp_path: Path) -> None:
     for name, accuracy in (("worse", 0.1), ("better", 0.9)):
         folder = shutil.copytree(baseline_run.folder, tmp_path / name)

@@ -16,6 +16,8 @@ from PIL import Image
 from tests.browser import free_port, serving
 from tests.drawn import THAI, draw
 from tests.guard import NO_WAY_OUT, guarded
+from whatsit.apps.gradio_app.page import Answers
+from whatsit.run.nearest import NearestTraining
 from whatsit.run.record import Run
 
 if TYPE_CHECKING:
@@ -184,3 +186,12 @@ def below_pets(baseline_run: Run, tmp_path_factory: pytest.TempPathFactory) -> I
     ]
     with serving(command, port, tmp_path_factory.mktemp("gradio"), health="/pets/") as address:
         yield address
+
+
+def test_training_pictures_are_shown_only_where_they_may_be(fruit_run: Run, photo: Path, tmp_path: Path) -> None:
+    predictor, data = fruit_run.load(), photo.read_bytes()
+    near = NearestTraining(fruit_run.folder, predictor)
+    *_, shown = Answers(predictor, tmp_path, near).nearest(data, None)  # type: ignore[arg-type]
+    assert shown.count("<img") == 6
+    assert "the nearest" in shown or "It looks like these" in shown
+    assert list(Answers(predictor, tmp_path).nearest(data, None)) == [""]  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,21 @@ def test_the_page_answers_every_file_as_the_model_does(website: Path, baseline_r
     assert page.passed, page
     assert page.max_difference < 1e-3
     assert warnings == []
+
+
+def test_a_page_that_calls_other_pictures_unknown_than_the_model_is_found_out(website: Path, baseline_run) -> None:
+    warnings: list[str] = []
+    reporter: Any = type("Listening", (), {"warn": lambda _, text: warnings.append(text)})()
+    proof = make_proof(read_bundle(baseline_run.model)).every(12)
+    assert proof.bundle.unknown
+    first = proof.wanted[0]
+    other = 0.0 if proof.is_unknown(first) else 10 * proof.bundle.unknown.threshold
+    wrong = replace(proof, wanted=(replace(first, ood_score=other), *proof.wanted[1:]))
+    graph = next(check_website(website / "model.onnx", wrong, reporter))
+    assert [text.partition(": ")[2] for text in warnings] == [
+        f"of {len(proof.wanted)} pictures, 1 are unknown to the page and not to the model, or to the model only"
+    ]
+    assert not graph.passed
 
 
 @pytest.mark.usefixtures("browser")

@@ -74,6 +74,13 @@ def bars(prediction: Prediction, start: int = 0, end: int | None = None) -> str:
     return f'<div class="w-bars{" w-faint" if prediction.unknown else ""}">{rows}</div>'
 
 
+def nearest(pictures: Sequence[tuple[str, str]], unknown: bool, text: Texts) -> str:
+    """Return training pictures, each a URL and its class, under a heading."""
+    title = text("near.unknown") if unknown else text("near.title")
+    figures = "".join(f'<figure><img src="{url}" alt="">{safe(label)}</figure>' for url, label in pictures)
+    return f'<section class="w-near"><b>{safe(title)}</b><div>{figures}</div></section>' if pictures else ""
+
+
 def reason(error: ImageError, text: Texts) -> str:
     """Return why a picture could not be read, as plain text."""
     return text(f"error.{error.reason}", millions=MAX_PIXELS // 1_000_000, formats=", ".join(FORMATS))

@@ -7,6 +7,7 @@ import csv
 import io
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from PIL import Image
@@ -14,11 +15,12 @@ from PIL import Image
 from whatsit.errors import ImageError
 from whatsit.files import spreadsheet_safe
 from whatsit.images.decode import Pixels, decode_within
+from whatsit.run.nearest import NearestTraining
 from whatsit.runtime.explain import Explanation
 from whatsit.runtime.overlay import lay_over
 from whatsit.runtime.predictor import Prediction, Predictor
 
-LARGE, SMALL = 1024, 96  # pixels of the longer side, as shown
+LARGE, NEAR, SMALL = 1024, 240, 96  # pixels of the longer side, as shown
 ENLARGED = 256  # a tiny picture is shown in its own pixels, this large
 
 
@@ -101,6 +103,15 @@ def data_url(pixels: Pixels, quality: int = 88) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def nearest_urls(nearest: NearestTraining, data: bytes) -> list[tuple[str, str]]:
+    """Return the training pictures nearest to one, each as a URL and its class."""
+    urls = []
+    for one in nearest.nearest(data):
+        with suppress(ImageError):
+            urls.append((data_url(decode_within(one.data, NEAR), quality=80), one.label))
+    return urls
 
 
 def as_csv(batch: Batch, classes: Sequence[str]) -> bytes:

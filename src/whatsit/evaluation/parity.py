@@ -101,6 +101,16 @@ class Proof:
         near = abs(answer.ood_score - rule.threshold) <= SCORE_TOLERANCE * abs(rule.threshold)
         return None if near else rule.refuses(answer.ood_score)
 
+    def called_otherwise(self, answers: Sequence[Answer]) -> int:
+        """Return how many of a way's answers are unknown and should not be, or reverse."""
+        rule = self.bundle.unknown
+        if rule is None:
+            return 0
+        return sum(
+            self.is_unknown(known) not in (None, rule.refuses(found.ood_score))
+            for found, known in zip(answers, self.wanted, strict=True)
+        )
+
     def every(self, step: int) -> Proof:
         """Return a proof of every `step`-th picture."""
         return Proof(self.names[::step], self.files[::step], self.pixels[::step], self.wanted[::step], self.bundle)

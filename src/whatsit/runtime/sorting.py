@@ -144,6 +144,15 @@ class Sorter:
         self.done.earlier += earlier
         return not earlier
 
+    def holds(self, name: str) -> bool:
+        """Return whether the log has this very file, with these contents, as sorted."""
+        source = _resolved(name)
+        targets = [self.folder / one["to"] for one in read_log(self.folder)[1] if one["from"] == str(source)]
+        there = [target for target in targets if os.path.lexists(target)]
+        if not source.is_file():
+            return bool(there) and self._rules.way == "move"
+        return any(target.is_file() and filecmp.cmp(source, target, shallow=False) for target in there)
+
     def _remove_parts(self) -> None:
         """Remove half-written copies, of a run that was killed."""
         for name in self._names.values():

@@ -25,20 +25,22 @@ _BOM = "\ufeff"  # without which a spreadsheet shows Thai as garbage
 class Table(ABC):
     """A table that is being written; a context manager."""
 
-    def __init__(self, path: Path, top: int) -> None:
-        self.path, self._top = path, top
+    def __init__(self, path: Path, top: int, also: Sequence[str] = ()) -> None:
+        self.path, self._top, self._also = path, top, tuple(also)
         self.done: set[str] = set()  # names of images that it holds already
+        self.rows: set[tuple[str, ...]] = set()  # the same with the columns of `also`, of rows that were there
 
-    def add(self, name: str, found: Prediction | ImageError) -> None:
-        """Write an image's row. Raises `DiskError`."""
+    def add(self, name: str, found: Prediction | ImageError, *also: str) -> None:
+        """Write an image's row, with the cells of `also`. Raises `DiskError`."""
         try:
-            self._add(name, found)
+            self._add(name, found, also)
         except OSError as error:
             raise disk_error(self.path, error) from None
-        self.done.add(name)
+        if not self._also:  # with them it may be written to for years
+            self.done.add(name)
 
     @abstractmethod
-    def _add(self, name: str, found: Prediction | ImageError) -> None: ...
+    def _add(self, name: str, found: Prediction | ImageError, also: Sequence[str]) -> None: ...
 
     def __enter__(self) -> Table:
         return self
@@ -53,13 +55,14 @@ class Table(ABC):
     def _close(self, *, complete: bool) -> None: ...
 
 
-def open_table(path: str | Path, top: int, *, resume: bool) -> Table:
+def open_table(path: str | Path, top: int, *, resume: bool, also: Sequence[str] = ()) -> Table:
     """Open a table for writing; its kind is that of the file's ending.
 
     Args:
         path: a new `.csv`, `.jsonl` or `.parquet` file.
         top: the number of classes that a row names, the most probable first.
         resume: continue a file that an interrupted run left; the images in it are `Table.done`.
+        also: further columns of text, after the name; of a CSV or JSON lines.
 
     Raises:
         UsageError: another ending, the file exists, or it was written otherwise. DiskError: it cannot be written.
@@ -78,14 +81,14 @@ def open_table(path: str | Path, top: int, *, resume: bool) -> Table:
                 f"{path}: a Parquet file is written at the end and cannot be continued; take .csv or .jsonl"
             )
         return _Parquet(path, top)
-    return (_Csv if kind == ".csv" else _Lines)(path, top)
+    return (_Csv if kind == ".csv" else _Lines)(path, top, also)
 
 
 class _Text(Table):
     """A text file with a row a line, which anybody may read while it grows."""
 
-    def __init__(self, path: Path, top: int) -> None:
-        super().__init__(path, top)
+    def __init__(self, path: Path, top: int, also: Sequence[str] = ()) -> None:
+        super().__init__(path, top, also)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             there = path.read_bytes() if path.exists() else b""
@@ -116,10 +119,10 @@ class _Text(Table):
     def _head(self) -> str: ...
 
     @abstractmethod
-    def _row(self, name: str, found: Prediction | ImageError) -> str: ...
+    def _row(self, name: str, found: Prediction | ImageError, also: Sequence[str]) -> str: ...
 
-    def _add(self, name: str, found: Prediction | ImageError) -> None:
-        self._write(self._row(name, found))
+    def _add(self, name: str, found: Prediction | ImageError, also: Sequence[str]) -> None:
+        self._write(self._row(name, found, also))
 
     def _write(self, text: str) -> None:
         """Write it all or nothing."""
@@ -141,18 +144,18 @@ class _Text(Table):
 class _Csv(_Text):
     def _columns(self) -> list[str]:
         others = [f"{what}_{place}" for place in range(2, self._top + 1) for what in ("label", "probability")]
-        return ["image", "label", "probability", "unknown", *others, "error"]
+        return ["image", *self._also, "label", "probability", "unknown", *others, "error"]
 
     def _head(self) -> str:
         return _BOM + _line(self._columns())
 
-    def _row(self, name: str, found: Prediction | ImageError) -> str:
+    def _row(self, name: str, found: Prediction | ImageError, also: Sequence[str]) -> str:
         if isinstance(found, ImageError):
-            cells = [name, *[""] * (len(self._columns()) - 2), str(found)]
+            cells = [name, *also, *[""] * (len(self._columns()) - len(also) - 2), str(found)]
         else:
             best = [cell for label, share in found.top[1:] for cell in (label, f"{share:.6f}")]
             best += [""] * (2 * (self._top - 1) - len(best))
-            cells = [name, found.label, f"{found.probability:.6f}", "yes" if found.unknown else "no", *best, ""]
+            cells = [name, *also, found.label, f"{found.probability:.6f}", "yes" if found.unknown else "no", *best, ""]
         return _line([spreadsheet_safe(cell) for cell in cells])
 
     def _kept(self, text: str) -> str:
@@ -163,7 +166,8 @@ class _Csv(_Text):
             )
         if rows and (len(rows[-1]) != len(rows[0]) or not text.endswith("\n")):
             rows.pop()
-        self.done = {from_spreadsheet(row[0]) for row in rows[1:] if row}
+        self.rows = {tuple(map(from_spreadsheet, row[: 1 + len(self._also)])) for row in rows[1:] if row}
+        self.done = {row[0] for row in self.rows}
         return "".join(map(_line, rows))
 
 
@@ -171,13 +175,16 @@ class _Lines(_Text):
     def _head(self) -> str:
         return ""
 
-    def _row(self, name: str, found: Prediction | ImageError) -> str:
-        return json.dumps({"image": name, **as_json(found)}, ensure_ascii=False) + "\n"
+    def _row(self, name: str, found: Prediction | ImageError, also: Sequence[str]) -> str:
+        cells = {"image": name, **dict(zip(self._also, also, strict=True)), **as_json(found)}
+        return json.dumps(cells, ensure_ascii=False) + "\n"
 
     def _kept(self, text: str) -> str:
         lines = [f"{line}\n" for line in text.split("\n")[:-1]]  # names may hold other ends of lines
         try:
-            self.done = {str(json.loads(line)["image"]) for line in lines}
+            read = [json.loads(line) for line in lines]
+            self.rows = {tuple(str(row[key]) for key in ("image", *self._also)) for row in read}
+            self.done = {row[0] for row in self.rows}
         except (ValueError, LookupError, TypeError, RecursionError):
             raise UsageError(f"{self.path}: this file was not written by whatsit; choose another name") from None
         return "".join(lines)
@@ -201,7 +208,7 @@ class _Parquet(Table):
         self._whole = replacing(path)
         self._writer = pa.parquet.ParquetWriter(self._whole.__enter__(), self._schema, compression="zstd")
 
-    def _add(self, name: str, found: Prediction | ImageError) -> None:
+    def _add(self, name: str, found: Prediction | ImageError, also: Sequence[str]) -> None:
         self._rows.append({"image": name.encode(errors="backslashreplace").decode(), **as_json(found)})
         if len(self._rows) >= _GROUP:
             self._flush()

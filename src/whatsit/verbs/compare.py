@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from whatsit.bundle.read import run_folder
-from whatsit.errors import DataError
+from whatsit.errors import DataError, UsageError
 from whatsit.evaluation.comparison_page import render
 from whatsit.evaluation.evaluate import evaluate_pictures
 from whatsit.evaluation.paired import ModelComparison, compare_evaluations
@@ -16,6 +16,7 @@ from whatsit.files import write_text
 from whatsit.images.data import open_data, report_data
 from whatsit.images.pictures import Pictures
 from whatsit.images.scan import Dataset
+from whatsit.run.data import open_as_in_run
 from whatsit.run.record import read_split
 from whatsit.runtime.predictor import Predictor
 
@@ -49,15 +50,41 @@ def compare(
     predictors = [Predictor(model, runtime=runtime) for model in (first, second)]
     dataset = open_data(data, reporter)
     report_data(dataset, reporter)
-    pictures = _fair(dataset, predictors, (first, second), reporter)
-    evaluations = [
-        evaluate_pictures(predictor, dataset, pictures, reporter.stage(f"Evaluating {model}"))
-        for predictor, model in zip(predictors, (first, second), strict=True)
-    ]
-    found = compare_evaluations((str(first), str(second)), *evaluations)
+    found = _compare_on(dataset, predictors, (first, second), reporter)
     if out is not None:
         write_text(Path(out), render(found, dataset))
     return found
+
+
+def compare_runs(
+    first: str | Path, second: str | Path, *, runtime: str = "auto", reporter: Reporter = SILENT
+) -> ModelComparison:
+    """Compare two runs as `compare` does, on the test pictures of the first.
+
+    Where those are not there any more, on those of the second. Raises `UsageError` or `DataError` where neither are, or none
+    of them is fair to both.
+    """
+    models = (first, second)
+    predictors = [Predictor(model, runtime=runtime) for model in models]
+    reasons: list[UsageError | DataError] = []
+    for model, predictor in zip(models, predictors, strict=True):
+        try:
+            dataset = open_as_in_run(model, predictor.bundle, None, reporter)
+            return _compare_on(dataset, predictors, models, reporter)
+        except (UsageError, DataError) as error:
+            reasons.append(error)
+    raise reasons[0]
+
+
+def _compare_on(
+    dataset: Dataset, predictors: list[Predictor], models: tuple[str | Path, str | Path], reporter: Reporter
+) -> ModelComparison:
+    pictures = _fair(dataset, predictors, models, reporter)
+    evaluations = [
+        evaluate_pictures(predictor, dataset, pictures, reporter.stage(f"Evaluating {model}"))
+        for predictor, model in zip(predictors, models, strict=True)
+    ]
+    return compare_evaluations((str(models[0]), str(models[1])), *evaluations)
 
 
 def _fair(

@@ -73,7 +73,7 @@ def predict_files(
     with ExitStack() as opened:
         columns = min(top, len(predictor.classes)) if isinstance(predictor, Predictor) else top
         rows = None if table is None else opened.enter_context(open_table(table, columns, resume=resume))
-        sorter = None if sort_into is None else opened.enter_context(_sorter(predictor, sort_into, way, sure))
+        sorter = None if sort_into is None else opened.enter_context(open_sorter(predictor, sort_into, way, sure))
         names = list(find_pictures(pictures, left_out, reporter))
         todo = [name for name in names if _is_to_do(name, rows, sorter)]
         done.earlier = sorter.done.earlier if sorter else len(names) - len(todo)
@@ -108,7 +108,11 @@ def predict_files(
     return done
 
 
-def _sorter(predictor: Answering, folder: str | Path, way: str, sure: float) -> Sorter:
+def open_sorter(predictor: Answering, folder: str | Path, way: str, sure: float) -> Sorter:
+    """Open a folder that files are sorted into.
+
+    Raises `UsageError` for a service's model. Else as `Sorter`.
+    """
     if not isinstance(predictor, Predictor):
         raise UsageError("--sort-into needs the model's own file, not a service; --csv takes a service's answers")
     what = predictor.bundle.graph + repr(predictor.bundle.unknown).encode()

@@ -78,6 +78,15 @@ def test_uploaded_picture_stands_beside_the_predictors_answer(visit: Visit, frui
     assert page.get_by_text("Answered in").is_visible()
 
 
+def test_training_pictures_that_look_like_it_stand_under_the_answer(visit: Visit) -> None:
+    page = visit(language="th-TH", width=375)
+    bring(page, ("banana.jpg", jpeg(draw("banana", 50))))
+    page.get_by_text("คล้ายรูปเหล่านี้ที่เคยใช้สอน").wait_for()
+    assert page.locator(".w-near figure").count() == 6
+    assert page.locator(".w-near figure").first.inner_text() == THAI["banana"]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_evidence_is_as_strong_as_the_slider_says(visit: Visit) -> None:
     page = visit()
     bring(page, ("mango.jpg", jpeg(draw("mango", 50))))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import numpy as np
@@ -16,8 +17,10 @@ from starlette.formparsers import MultiPartParser
 from tests.browser import free_port, serving
 from tests.conftest import encode, shapes
 from tests.guard import guarded
+from whatsit.apps.streamlit_app import server
 from whatsit.apps.streamlit_app.live_frames import MAX_FRAME
 from whatsit.apps.streamlit_app.server import SCRIPT
+from whatsit.apps.streamlit_app.state import AppState
 from whatsit.run.record import Run
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -201,3 +204,22 @@ def test_taken_port_is_one_line(baseline_run: Run) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith(f"whatsit: the app cannot be served on 127.0.0.1, port {port}: ")
     assert "choose others with --host and --port" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({}, True),
+        ({"host": "0.0.0.0"}, False),
+        ({"root_path": "/pets"}, False),
+        ({"host": "0.0.0.0", "training_pictures": True}, True),
+    ],
+)
+def test_visitors_from_elsewhere_see_no_training_pictures_unless_the_owner_says_so(
+    baseline_run: Run, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], shown: bool
+) -> None:
+    monkeypatch.setattr(server, "STATE", AppState())
+    monkeypatch.setattr(server, "serve_app", lambda *given, **named: None)
+    monkeypatch.setattr(server.config, "set_option", lambda *given: None)
+    server.run([baseline_run.folder], **options)
+    assert server.STATE.shows_training is shown

@@ -12,7 +12,20 @@ from typing import Annotated
 
 import typer
 
-from whatsit.apps.cli import apps, data, exports, foreign, machine, models, predict, runs, service, shards, training
+from whatsit.apps.cli import (
+    apps,
+    data,
+    exports,
+    foreign,
+    machine,
+    models,
+    predict,
+    runs,
+    service,
+    shards,
+    training,
+    watch,
+)
 from whatsit.apps.cli.examples import examples_of
 from whatsit.apps.process import run_guarded
 from whatsit.apps.terminal import out
@@ -60,6 +73,7 @@ for command in (
         predict.predict,
         predict.explain,
         predict.similar,
+        watch.watch,
         data.explore,
     ),
     *(

@@ -19,6 +19,14 @@ RootPath = Annotated[
     ),
 ]
 
+TrainingPictures = Annotated[
+    bool,
+    typer.Option(
+        "--training-pictures",
+        help="Show visitors from other computers, too, the training pictures that theirs look like. On this computer they are.",
+    ),
+]
+
 
 def web_app(
     models: Annotated[
@@ -39,6 +47,7 @@ def web_app(
             help="Keep pictures that people mark as wrong, and those the model is unsure of, as new DATA.",
         ),
     ] = None,
+    training_pictures: TrainingPictures = False,
     host: Annotated[
         str | None, typer.Option(help="The address to serve on; 127.0.0.1, this computer only, by default.")
     ] = None,
@@ -62,6 +71,7 @@ def web_app(
             data=data,
             feedback=feedback,
             teach=teach,
+            training_pictures=training_pictures,
             host=host,
             port=port,
             root_path=root_path,
@@ -79,6 +89,7 @@ def gradio(
     root_path: RootPath = None,
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
     runtime: Runtime = "auto",
+    training_pictures: TrainingPictures = False,
 ) -> None:
     """Start the Gradio app: a picture, the live camera, many pictures.
 
@@ -87,4 +98,13 @@ def gradio(
     with required("the Gradio app", "gradio", "gradio"):
         from whatsit.apps.gradio_app.server import run
     with until_stopped("The app"):
-        run(model, host=host, port=port, root_path=root_path, browser=browser, runtime=runtime, say=out)
+        run(
+            model,
+            host=host,
+            port=port,
+            root_path=root_path,
+            browser=browser,
+            runtime=runtime,
+            training_pictures=training_pictures,
+            say=out,
+        )

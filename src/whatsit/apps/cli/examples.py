@@ -16,6 +16,10 @@ EXAMPLES = {
     ),
     "explain": ("whatsit explain runs/food lunch.jpg", "whatsit explain runs/food lunch.jpg --label curry -o why.png"),
     "similar": ("whatsit similar runs/food lunch.jpg photos/", "whatsit similar runs/food lunch.jpg photos/ -n 30"),
+    "watch": (
+        "whatsit watch runs/food inbox/ --csv answers.csv",
+        "whatsit watch runs/gate cameras/ --to https://example.org/hook --crop 25%,0%,50%,100% --steady 3",
+    ),
     "explore": ("whatsit explore photos/", "whatsit explore photos/ --out report"),
     "tune": ("whatsit tune photos/ --trials 30", "whatsit tune photos/ --time-limit 30m --workers 2"),
     "export": ("whatsit export runs/food --format tflite", "whatsit export runs/food --format onnx,openvino-int8"),

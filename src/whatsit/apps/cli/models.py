@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whatsit.apps.cli.options import Data, Json, Model, RunData, Runtime
-from whatsit.apps.cli.output import (
-    accuracy_words,
-    print_classes,
-    print_differing,
-    print_json,
-    print_paired,
-    tested_json,
-)
+from whatsit.apps.cli.output import accuracy_words, print_classes, print_comparison, print_json, tested_json
 from whatsit.apps.terminal import TerminalReporter, out, table
 from whatsit.errors import UsageError
 
@@ -121,11 +114,7 @@ def compare(
     if as_json:
         print_json(found.to_json())
         return
-    print_paired(found, ("first", "second"))
-    out()
-    out(f"They name {found.agreement:.1%} of the pictures the same")
-    print_differing(found)
-    out(found.verdict)
+    print_comparison(found)
     if out_:
         out(f"Page: {out_}")
     else:

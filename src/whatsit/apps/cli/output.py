@@ -56,8 +56,13 @@ def print_classes(metrics: Metrics) -> None:
     table(("class", "accuracy (recall)", "precision", "F1", "pictures"), rows)
 
 
-def print_paired(found: ModelComparison, names: tuple[str, str]) -> None:
-    """Print a table of two models on the same pictures, class by class."""
+def print_comparison(
+    found: ModelComparison, names: tuple[str, str] = ("first", "second"), verdict: str | None = None
+) -> None:
+    """Print two models side by side, and pictures that they name differently.
+
+    `names` stand above the columns; `verdict` replaces that of the comparison.
+    """
     rows = [
         (
             label,
@@ -71,13 +76,12 @@ def print_paired(found: ModelComparison, names: tuple[str, str]) -> None:
         for label, one in (("(all)", found.overall), *found.per_class.items())
     ]
     table(("class", "pictures", *names, "won", "lost", "p"), rows)
-
-
-def print_differing(found: ModelComparison, most: int = 5) -> None:
-    """Print the pictures that two models name differently."""
-    for one in found.differing[:most]:
+    out()
+    out(f"They name {found.agreement:.1%} of the pictures the same")
+    for one in found.differing[:5]:
         out(
             f"  {one.name} ({one.label}): {one.first} {one.first_probability:.0%}, {one.second} {one.second_probability:.0%}"
         )
-    if len(found.differing) > most:
-        out(f"  and {len(found.differing) - most:,} more")
+    if len(found.differing) > 5:
+        out(f"  and {len(found.differing) - 5:,} more")
+    out(verdict or found.verdict)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whatsit.apps.cli.options import Json
-from whatsit.apps.cli.output import print_json
+from whatsit.apps.cli.output import print_comparison, print_json
 from whatsit.apps.terminal import TerminalReporter, out, table
-from whatsit.errors import UsageError
+from whatsit.errors import UsageError, WhatsitError
 
 if TYPE_CHECKING:
-    from whatsit.run.compare import Comparison
+    from whatsit.evaluation.paired import ModelComparison
 
 
 def runs(
@@ -23,6 +23,13 @@ def runs(
         typer.Argument(metavar="[DIR] | diff RUN RUN", help="Where the runs are; or two runs to compare."),
     ] = None,
     sort: Annotated[str, typer.Option(help="created, accuracy, loss, seconds, n, name, recipe or model.")] = "created",
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Of diff: also compare on the test pictures, one by one, where they are still there.",
+        ),
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """List finished training runs, the newest first.
@@ -33,7 +40,7 @@ def runs(
     if words[0] == "diff" and (len(words) > 1 or not Path("diff").is_dir()):
         if len(words) != 3:
             raise UsageError(f"whatsit runs diff takes two runs, received {len(words) - 1}")
-        _diff(words[1], words[2], as_json)
+        _diff(words[1], words[2], pictures, as_json)
         return
     if len(words) > 1:
         raise UsageError(
@@ -65,26 +72,41 @@ def runs(
     out("Next: whatsit runs diff RUN RUN" if len(found) > 1 else "Next: whatsit train DATA")
 
 
-def _diff(first: str, second: str, as_json: bool) -> None:
+def _diff(first: str, second: str, pictures: bool, as_json: bool) -> None:
     from whatsit.run.compare import compare
 
     found = compare(first, second)
+    pairs, reason = _pairs(first, second) if pictures else (None, "")
     if as_json:
-        print_json({"runs": list(found.runs), **found.parts, "same_test_pictures": found.same_test})
+        document = {"runs": list(found.runs), **found.parts, "same_test_pictures": found.same_test}
+        print_json({**document, "pictures": pairs.to_json() if pairs else None})
         return
-    _print_diff(found)
-
-
-def _print_diff(found: Comparison) -> None:
     for name, rows in found.parts.items():
         if not rows:
             out(f"{name}: the same")
         else:
             table((name, *found.runs), [(key, _text(a), _text(b)) for key, (a, b) in rows.items()])
         out()
-    out(found.verdict)
     first, second = map(shlex.quote, found.runs)
+    if pairs:
+        print_comparison(pairs)
+        out(f"Next: whatsit compare {first} {second} DATA --out compare.html, a page with the pictures")
+        return
+    out(found.verdict)
+    if reason:
+        out(f"Not compared picture by picture: {reason}")
     out(f"Next: whatsit compare {first} {second} DATA, picture by picture")
+
+
+def _pairs(first: str, second: str) -> tuple[ModelComparison | None, str]:
+    """Compare two runs picture by picture; return why not, where that is impossible."""
+    from whatsit.verbs.compare import compare_runs
+
+    try:
+        with TerminalReporter() as reporter:
+            return compare_runs(first, second, reporter=reporter), ""
+    except WhatsitError as error:
+        return None, str(error)
 
 
 def _text(value: Any) -> str:

@@ -28,9 +28,8 @@ from whatsit.apps.cli.output import (
     accuracy_words,
     answer_line,
     print_classes,
-    print_differing,
+    print_comparison,
     print_json,
-    print_paired,
     print_pairs,
     tested_json,
 )
@@ -268,9 +267,9 @@ def print_update(run: Run, update: Update) -> None:
     out()
     out(f"Update of {update.before}; {update.changes.sentence}")
     if update.known:
-        print_paired(update.known, ("before", "now"))
-        print_differing(update.known)
-    out(update.verdict)
+        print_comparison(update.known, ("before", "now"), update.verdict)
+    else:
+        out(update.verdict)
     out(f"Earlier run: {update.kept_as}")
     out(f"New run:     {run.folder}")
     out()

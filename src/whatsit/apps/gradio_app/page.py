@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,22 @@ import gradio as gr
 
 from whatsit.apps import markup
 from whatsit.apps.gradio_app.inputs import picture_field, refused, without_urls
-from whatsit.apps.predictions import Failed, Predicted, Upload, as_csv, overlay, pixels_to_show, predict_all
+from whatsit.apps.predictions import (
+    Failed,
+    Predicted,
+    Upload,
+    as_csv,
+    nearest_urls,
+    overlay,
+    pixels_to_show,
+    predict_all,
+)
 from whatsit.apps.texts import TEXTS, Texts, language_of
 from whatsit.errors import ImageError, ModelError, WhatsitError
 from whatsit.files import write_bytes
 from whatsit.images.formats import EXTENSIONS
 from whatsit.images.names import plain
+from whatsit.run.nearest import NearestTraining
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Prediction, Predictor
 
@@ -23,6 +34,7 @@ MAX_PICTURES_BYTES = 1_000_000_000
 MAX_QUEUE = 64  # requests; more must try again
 BARS = 8  # classes shown
 EXAMPLES = 8
+_MOST_WAITS = 120  # seconds for which a visitor is shown how far the training pictures were looked through
 _CLEANING = (600, 3600)  # seconds between two cleanings of the uploads, and the age at which they go
 
 
@@ -46,9 +58,9 @@ def _text(key: str) -> Any:
 class Answers:
     """What the page's fields and buttons call."""
 
-    def __init__(self, predictor: Predictor, folder: Path) -> None:
+    def __init__(self, predictor: Predictor, folder: Path, near: NearestTraining | None = None) -> None:
         """Predict with a model; tables are written into a folder."""
-        self.predictor = predictor
+        self.predictor, self._near = predictor, near
         self._folder = folder
         try:
             self._explainer: Explainer | None = Explainer(predictor)
@@ -78,6 +90,23 @@ class Answers:
         except WhatsitError:
             return None
 
+    def nearest(self, picture: bytes | None, request: gr.Request) -> Iterator[str]:
+        """Yield how far the search is, then the training pictures that look alike."""
+        near, text = self._near, _texts(request)
+        if picture is None or near is None or not near.has_run:
+            yield ""
+            return
+        for _ in range(_MOST_WAITS):
+            if near.wait(1.0):
+                break
+            done, total = near.progress
+            yield markup.note(text("near.looking", done=f"{done:,}", total=f"{total:,}" if total else "…"))
+        if near.is_gone:
+            yield markup.note(text("near.gone"))
+            return
+        found = predict_one(self.predictor, picture, text)
+        yield markup.nearest(nearest_urls(near, picture), found.unknown, text)
+
     def table(self, files: list[str] | None, request: gr.Request) -> tuple[dict[str, Any] | None, str | None]:
         """Return a table of many predictions, and the path of the same as CSV."""
         text = _texts(request)
@@ -96,9 +125,12 @@ class Answers:
         return {"headers": headers, "data": rows}, str(sheet)
 
 
-def build(predictor: Predictor, name: str, folder: Path) -> gr.Blocks:
-    """Return the page for a model; its examples and tables are written into a folder."""
-    answers = Answers(predictor, folder)
+def build(predictor: Predictor, name: str, folder: Path, near: NearestTraining | None = None) -> gr.Blocks:
+    """Return the page for a model; its examples and tables are written into a folder.
+
+    `near` has the training pictures that visitors may see.
+    """
+    answers = Answers(predictor, folder, near)
     webcam = gr.WebcamOptions(  # without limits a browser sends frames of 1920 x 1440
         mirror=False, constraints={"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
     )
@@ -115,7 +147,14 @@ def build(predictor: Predictor, name: str, folder: Path) -> gr.Blocks:
             with gr.Column():
                 headline, shares = gr.HTML(), _bars()
                 evidence = gr.Image(label=_text("gradio.evidence"), interactive=False, format="jpeg")
-            picture.change(answers.show, picture, [headline, shares, evidence], api_name="answer", concurrency_limit=2)
+                similar = gr.HTML()
+            shown = picture.change(
+                answers.show, picture, [headline, shares, evidence], api_name="answer", concurrency_limit=2
+            )
+            if near:
+                shown.then(
+                    answers.nearest, picture, similar, api_name=False, show_progress="hidden", concurrency_limit=4
+                )
             top = gr.Number(value=5, precision=0, visible=False)
             gr.Button(visible=False).click(
                 answers.predict, [picture, top], gr.JSON(visible=False), api_name="predict", concurrency_limit=2

@@ -22,6 +22,7 @@ from whatsit.apps.site import OwnPages, Site, site_at
 from whatsit.apps.texts import Texts
 from whatsit.apps.uploads import UploadLimit, upload_folder
 from whatsit.process import environment
+from whatsit.run.nearest import NearestTraining
 from whatsit.runtime.overlay import FONT
 from whatsit.runtime.predictor import Prediction, Predictor
 
@@ -32,7 +33,7 @@ MAX_UPLOADS = 2_000_000_000  # bytes of all uploads
 MAX_UPLOADED_FILES = 20_000
 _FOLDER, _ANALYTICS = "GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"  # where Gradio looks for its settings
 _UPLOAD = "/upload"  # the end of the path of uploads
-_STYLES = (".w-answer", ".w-unknown", ".w-soft")  # of the web app, for a headline
+_STYLES = (".w-answer", ".w-unknown", ".w-soft", ".w-near")  # of the web app, for a headline
 
 
 def run(
@@ -43,6 +44,7 @@ def run(
     root_path: str | None = None,
     browser: bool = False,
     runtime: str = "auto",
+    training_pictures: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Serve the app until it is stopped.
@@ -54,6 +56,7 @@ def run(
         root_path: below which a reverse proxy shows it, such as `/pets`, or the whole address that visitors see.
         browser: whether to open one.
         runtime: auto, openvino or onnxruntime.
+        training_pictures: show visitors from elsewhere, too, the training pictures that theirs look like.
         say: gets the address.
 
     Raises `BundleError` where the model cannot be read, `UsageError` where there is none or the address is wrong or taken.
@@ -66,7 +69,8 @@ def run(
         uploads.mkdir()
         made.mkdir()
         with environment({_FOLDER: str(uploads), _ANALYTICS: "False"}, always=True):
-            app = build(predictor, entry.name, made)
+            near = NearestTraining(entry.path, predictor) if site.is_private or training_pictures else None
+            app = build(predictor, entry.name, made, near)
             try:
                 serve_app(_as_server(app, site, uploads), site, [port] if port else PORTS, browser=browser, say=say)
             finally:

@@ -61,7 +61,7 @@ def _pages(state: AppState, opened: OpenModel | None, text: Texts) -> dict[str, 
     if state.teaching and not opened:
         pages["teach"] = partial(page_teach.show, state.teaching, text)
     if opened:
-        pages["classify"] = partial(page_classify.show, opened, state.feedback, text)
+        pages["classify"] = partial(page_classify.show, opened, state.feedback, text, near=state.shows_training)
         pages["live"] = partial(page_live.show, opened, text)
         pages["model"] = partial(page_model.show, opened, text, can_share=state.can_share)
     elif not (state.review or state.teaching):  # empty pages: why there is no model stands beside the chooser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -23,6 +24,7 @@ from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.metrics import Metrics
 from whatsit.evaluation.speed import megabytes
 from whatsit.images.names import plain
+from whatsit.run.nearest import NearestTraining
 from whatsit.run.summary import RunRecord, read_run
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.predictor import Predictor
@@ -113,6 +115,11 @@ class OpenModel:
         with self._checking:
             self._checks = self._checks or check(self.entry.path)
             return self._checks
+
+    @functools.cached_property
+    def nearest(self) -> NearestTraining:
+        """The training pictures nearest to others, read when that is first asked for."""
+        return NearestTraining(self.entry.path, self.predictor)
 
     @property
     def record(self) -> RunRecord:

@@ -23,6 +23,7 @@ from whatsit.apps.predictions import (
     pixels_to_show,
     predict_all,
 )
+from whatsit.apps.streamlit_app import looks_like
 from whatsit.apps.streamlit_app.feedback import Feedback, ask
 from whatsit.apps.streamlit_app.model_registry import Key, OpenModel
 from whatsit.apps.texts import Texts
@@ -52,12 +53,14 @@ class Visit:
     held: frozenset[str] = frozenset()  # ids of the files that Streamlit holds for this visit
     changed: bool = False
     one_more: bool = False  # a single picture was added to the others: its prediction is shown first
+    near: bool = False  # training pictures are shown, too
     shown: tuple[Predicted, str, str] | None = None  # the picture in large, its URL, and that of its evidence
 
 
-def show(opened: OpenModel, feedback: Feedback | None, text: Texts) -> None:
-    """Draw the page."""
+def show(opened: OpenModel, feedback: Feedback | None, text: Texts, *, near: bool = False) -> None:
+    """Draw the page; `near`: with the training pictures that a picture looks like."""
     visit: Visit = st.session_state.setdefault("visit", Visit())
+    visit.near = near
     st.title(text("classify.title"))
     _bring(visit, text)
     for key, values in visit.notes:
@@ -282,6 +285,8 @@ def _large(
         else:
             st.html(markup.note(text("answer.unexplained")))
     left.html(markup.picture(picture, text("answer.picture"), evidence, strength / 100))
+    if visit.near:
+        looks_like.show(opened, one, text)
 
 
 def _picture_urls(opened: OpenModel, one: Predicted, label: str) -> tuple[str, str]:

@@ -73,6 +73,7 @@ def run(
     data: str | None = None,
     feedback: str | Path | None = None,
     teach: str | Path | None = None,
+    training_pictures: bool = False,
     host: str | None = None,
     port: int | None = None,
     root_path: str | None = None,
@@ -86,6 +87,7 @@ def run(
         data: a data set that whoever reaches the app may review, writing decisions into the log beside it.
         feedback: a folder for pictures that visitors mark as wrong, and those that the model is unsure of.
         teach: a folder that whoever reaches the app may add pictures to, and train with.
+        training_pictures: show visitors from elsewhere, too, the training pictures that theirs look like.
         host: to bind to; 127.0.0.1 by default.
         port: 8501 or the next free one by default.
         root_path: below which a reverse proxy shows it, such as `/pets`, or the whole address that visitors see.
@@ -100,6 +102,7 @@ def run(
     STATE.review = None if data is None else DataReview(data)
     site = site_at(host or HOST, root_path)
     STATE.can_share = site.is_private
+    STATE.shows_training = site.is_private or training_pictures
     STATE.feedback = None if feedback is None else Feedback(feedback, is_private=site.is_private)
     from streamlit import App
 

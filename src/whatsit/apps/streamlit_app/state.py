@@ -21,6 +21,7 @@ class AppState:
     review: DataReview | None = None
     teaching: Teaching | None = None
     feedback: Feedback | None = None
+    shows_training: bool = False  # whether visitors may see training pictures, beside those that look like them
     can_share: bool = False  # whether visitors may take the model with them, as a web page: where they are the owner
 
 
