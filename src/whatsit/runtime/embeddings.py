@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from whatsit.arrays import Float32
+from whatsit.arrays import Array, Float32
 from whatsit.cache import cache_folder
+from whatsit.engines import Images
 from whatsit.errors import ImageError
 from whatsit.files import DiskError
-from whatsit.images.batches import decode_batch
+from whatsit.images.batches import decode_batches
+from whatsit.images.pictures import Keys
 from whatsit.images.row_cache import RowCache
 from whatsit.images.stores import read_linked
 from whatsit.runtime.predictor import Predictor
@@ -23,52 +25,7 @@ from whatsit.runtime.predictor import Predictor
 _KEY = "embedding"
 _LOT = 2048  # files that are read and looked up at once
 _BATCH = 8
-
-
-class Embedder:
-    """Computes the embeddings of files by a model's own network, and keeps them."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        """Take the model. Raises `EngineError` for one without embeddings."""
-        self._predictor, self._width = predictor, predictor.embedding_width
-
-    def embed_files(self, names: Iterable[str]) -> Iterator[Lot]:
-        """Yield the embeddings of files, in lots; from the cache where they are."""
-        digest = hashlib.sha256(self._predictor.bundle.graph).hexdigest()[:32]
-        cache = RowCache(cache_folder() / "features" / f"{_KEY}-{digest}", self._width, np.float16)
-        names = iter(names)
-        while lot := list(islice(names, _LOT)):
-            yield self._embed_lot(lot, cache)
-
-    def _embed_lot(self, names: list[str], cache: RowCache) -> Lot:
-        found = Lot([], np.empty((0, self._width), np.float32))
-        digests: list[bytes] = []
-        for name in names:
-            try:
-                digests.append(hashlib.sha256(read_linked(Path(name))).digest())
-                found.names.append(name)
-            except ImageError as error:
-                found.errors[name] = str(error)
-        keys, rows = np.array(digests, "S32"), np.zeros((len(digests), self._width), np.float16)
-        left = np.flatnonzero(~cache.fill("", keys, rows)) if digests else np.empty(0, int)
-        good: list[int] = []
-        for start in range(0, len(left), _BATCH):
-            places = [int(place) for place in left[start : start + _BATCH]]
-            batch = decode_batch(
-                places,
-                lambda place: read_linked(Path(found.names[place])),
-                self._predictor.size,
-                rule=self._predictor.rule,
-            )
-            found.errors.update((found.names[place], str(error)) for place, error in batch.failed)
-            if batch.good:
-                rows[batch.good] = self._predictor.embed_pixels(batch.pixels)
-                good += batch.good
-        if good:
-            with contextlib.suppress(DiskError):  # they are computed again next time
-                cache.add("", keys[good], rows[good])
-        there = [place for place, name in enumerate(found.names) if name not in found.errors]
-        return Lot([found.names[place] for place in there], rows[there].astype(np.float32), found.errors)
+_HALF_MAX = 65504.0
 
 
 @dataclass
@@ -78,3 +35,91 @@ class Lot:
     names: list[str]
     rows: Float32  # [N, width], each of length 1
     errors: dict[str, str] = field(default_factory=dict)  # of files that cannot be read
+    keys: Keys = field(default_factory=lambda: np.empty(0, "S32"))  # SHA-256 of the files, [N]
+    answers: Array = field(default_factory=lambda: np.empty((0, 0)))  # float16 [N, K + 1], see `Embedder`
+    skipped: int = 0  # files that were not asked for
+
+
+class Embedder:
+    """Computes the embeddings of files by a model's own network, and keeps them."""
+
+    def __init__(self, predictor: Predictor, *, answers: bool = False) -> None:
+        """Take the model. Raises `EngineError` for one without embeddings.
+
+        With `answers`, lots hold the probabilities and the out-of-distribution score (0 where the model has none) too, in half
+        precision, computed in the same run of the network.
+        """
+        self._predictor, self._width, self._has_answers = predictor, predictor.embedding_width, answers
+        scores = ["ood_score"] if predictor.bundle.unknown else []
+        self._engine = predictor.open_engine("embedding", "probabilities", *scores) if answers else None
+
+    def embed_files(self, names: Iterable[str], without: Keys | None = None) -> Iterator[Lot]:
+        """Yield the embeddings of files, in lots; from the cache where they are.
+
+        Files with the SHA-256 of one of `without` are skipped.
+        """
+        digest = hashlib.sha256(self._predictor.bundle.graph).hexdigest()[:32]
+        key, width = _KEY, self._width
+        if self._has_answers:
+            key, width = f"{_KEY}-answers", width + len(self._predictor.classes) + 1
+        cache = RowCache(cache_folder() / "features" / f"{key}-{digest}", width, np.float16)
+        names = iter(names)
+        while lot := list(islice(names, _LOT)):
+            yield self._embed_lot(lot, cache, np.empty(0, "S32") if without is None else without)
+
+    def _embed_lot(self, names: list[str], cache: RowCache, without: Keys) -> Lot:
+        found = Lot([], np.empty((0, self._width), np.float32))
+        digests: list[bytes] = []
+        for name in names:
+            try:
+                digests.append(hashlib.sha256(read_linked(Path(name))).digest())
+                found.names.append(name)
+            except ImageError as error:
+                found.errors[name] = str(error)
+        keys = np.array(digests, "S32")
+        if len(without) and len(keys):
+            new = np.flatnonzero(~np.isin(keys, without))
+            found.skipped = len(keys) - len(new)
+            found.names, keys = [found.names[place] for place in new], keys[new]
+        rows = np.zeros((len(keys), cache.width), np.float16)
+        left = np.flatnonzero(~cache.fill("", keys, rows)) if len(keys) else np.empty(0, int)
+        good = self._compute(found, left.tolist(), rows)
+        if good:
+            with contextlib.suppress(DiskError):  # they are computed again next time
+                cache.add("", keys[good], rows[good])
+        there = [place for place, name in enumerate(found.names) if name not in found.errors]
+        names, values = [found.names[place] for place in there], rows[there]
+        embeddings = values[:, : self._width].astype(np.float32)
+        return Lot(names, embeddings, found.errors, keys[there], values[:, self._width :], found.skipped)
+
+    def _compute(self, found: Lot, places: list[int], rows: Array) -> list[int]:
+        """Fill the rows of some files, and return of which; note the errors of others."""
+        good: list[int] = []
+
+        def read(place: int) -> bytes:
+            return read_linked(Path(found.names[place]))
+
+        size, rule = self._predictor.size, self._predictor.rule
+        for batch in decode_batches(places, read, size, batch_size=_BATCH, rule=rule):
+            found.errors.update((found.names[place], str(error)) for place, error in batch.failed)
+            if not batch.good:
+                continue
+            rows[batch.good] = self._run(batch.pixels)
+            finite: list[bool] = [bool(np.isfinite(rows[place]).all()) for place in batch.good]
+            good += [place for place, is_finite in zip(batch.good, finite, strict=True) if is_finite]
+            found.errors.update(
+                (found.names[place], "the model fails on this picture")
+                for place, is_finite in zip(batch.good, finite, strict=True)
+                if not is_finite
+            )
+        return good
+
+    def _run(self, pixels: Images) -> Array:
+        if self._engine is None:
+            return self._predictor.embed_pixels(pixels)
+        embedding, probabilities, *scores = self._engine.run(pixels)
+        lengths = np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
+        score = scores[0][:, None] if scores else np.zeros((len(pixels), 1), np.float32)
+        score = np.where(np.isnan(score), _HALF_MAX, score)  # which is refused, as one without a number is
+        row = np.concatenate([embedding / lengths, probabilities, score], axis=1)
+        return np.asarray(np.clip(row, -_HALF_MAX, _HALF_MAX))

@@ -8,7 +8,7 @@ import io
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +25,23 @@ _BOM = "\ufeff"  # without which a spreadsheet shows Thai as garbage
 class Table(ABC):
     """A table that is being written; a context manager."""
 
-    def __init__(self, path: Path, top: int) -> None:
-        self.path, self._top = path, top
+    def __init__(self, path: Path, top: int, notes: Sequence[str] = ()) -> None:
+        self.path, self._top, self._notes = path, top, tuple(notes)
         self.done: set[str] = set()  # names of images that it holds already
 
-    def add(self, name: str, found: Prediction | ImageError) -> None:
-        """Write an image's row. Raises `DiskError`."""
+    def add(self, name: str, found: Prediction | ImageError, notes: Sequence[str] = ()) -> None:
+        """Write an image's row, with what goes into the columns of notes.
+
+        Raises `DiskError`.
+        """
         try:
-            self._add(name, found)
+            self._add(name, found, dict(zip(self._notes, notes, strict=True)))
         except OSError as error:
             raise disk_error(self.path, error) from None
         self.done.add(name)
 
     @abstractmethod
-    def _add(self, name: str, found: Prediction | ImageError) -> None: ...
+    def _add(self, name: str, found: Prediction | ImageError, notes: Mapping[str, str]) -> None: ...
 
     def __enter__(self) -> Table:
         return self
@@ -53,13 +56,14 @@ class Table(ABC):
     def _close(self, *, complete: bool) -> None: ...
 
 
-def open_table(path: str | Path, top: int, *, resume: bool) -> Table:
+def open_table(path: str | Path, top: int, *, resume: bool, notes: Sequence[str] = ()) -> Table:
     """Open a table for writing; its kind is that of the file's ending.
 
     Args:
         path: a new `.csv`, `.jsonl` or `.parquet` file.
         top: the number of classes that a row names, the most probable first.
         resume: continue a file that an interrupted run left; the images in it are `Table.done`.
+        notes: names of further columns, of text.
 
     Raises:
         UsageError: another ending, the file exists, or it was written otherwise. DiskError: it cannot be written.
@@ -77,15 +81,15 @@ def open_table(path: str | Path, top: int, *, resume: bool) -> Table:
             raise UsageError(
                 f"{path}: a Parquet file is written at the end and cannot be continued; take .csv or .jsonl"
             )
-        return _Parquet(path, top)
-    return (_Csv if kind == ".csv" else _Lines)(path, top)
+        return _Parquet(path, top, notes)
+    return (_Csv if kind == ".csv" else _Lines)(path, top, notes)
 
 
 class _Text(Table):
     """A text file with a row a line, which anybody may read while it grows."""
 
-    def __init__(self, path: Path, top: int) -> None:
-        super().__init__(path, top)
+    def __init__(self, path: Path, top: int, notes: Sequence[str] = ()) -> None:
+        super().__init__(path, top, notes)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             there = path.read_bytes() if path.exists() else b""
@@ -116,10 +120,10 @@ class _Text(Table):
     def _head(self) -> str: ...
 
     @abstractmethod
-    def _row(self, name: str, found: Prediction | ImageError) -> str: ...
+    def _row(self, name: str, found: Prediction | ImageError, notes: Mapping[str, str]) -> str: ...
 
-    def _add(self, name: str, found: Prediction | ImageError) -> None:
-        self._write(self._row(name, found))
+    def _add(self, name: str, found: Prediction | ImageError, notes: Mapping[str, str]) -> None:
+        self._write(self._row(name, found, notes))
 
     def _write(self, text: str) -> None:
         """Write it all or nothing."""
@@ -141,19 +145,19 @@ class _Text(Table):
 class _Csv(_Text):
     def _columns(self) -> list[str]:
         others = [f"{what}_{place}" for place in range(2, self._top + 1) for what in ("label", "probability")]
-        return ["image", "label", "probability", "unknown", *others, "error"]
+        return ["image", "label", "probability", "unknown", *others, "error", *self._notes]
 
     def _head(self) -> str:
         return _BOM + _line(self._columns())
 
-    def _row(self, name: str, found: Prediction | ImageError) -> str:
+    def _row(self, name: str, found: Prediction | ImageError, notes: Mapping[str, str]) -> str:
         if isinstance(found, ImageError):
-            cells = [name, *[""] * (len(self._columns()) - 2), str(found)]
+            cells = [name, *[""] * (len(self._columns()) - len(self._notes) - 2), str(found)]
         else:
             best = [cell for label, share in found.top[1:] for cell in (label, f"{share:.6f}")]
             best += [""] * (2 * (self._top - 1) - len(best))
             cells = [name, found.label, f"{found.probability:.6f}", "yes" if found.unknown else "no", *best, ""]
-        return _line([spreadsheet_safe(cell) for cell in cells])
+        return _line([spreadsheet_safe(cell) for cell in (*cells, *notes.values())])
 
     def _kept(self, text: str) -> str:
         rows = list(csv.reader(io.StringIO(text, newline="")))
@@ -171,8 +175,8 @@ class _Lines(_Text):
     def _head(self) -> str:
         return ""
 
-    def _row(self, name: str, found: Prediction | ImageError) -> str:
-        return json.dumps({"image": name, **as_json(found)}, ensure_ascii=False) + "\n"
+    def _row(self, name: str, found: Prediction | ImageError, notes: Mapping[str, str]) -> str:
+        return json.dumps({"image": name, **as_json(found), **notes}, ensure_ascii=False) + "\n"
 
     def _kept(self, text: str) -> str:
         lines = [f"{line}\n" for line in text.split("\n")[:-1]]  # names may hold other ends of lines
@@ -186,8 +190,8 @@ class _Lines(_Text):
 class _Parquet(Table):
     """A Parquet file, in its place only when it is complete."""
 
-    def __init__(self, path: Path, top: int) -> None:
-        super().__init__(path, top)
+    def __init__(self, path: Path, top: int, notes: Sequence[str] = ()) -> None:
+        super().__init__(path, top, notes)
         self._pa = pa = arrow()
         best = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float32())]))
         fields = [
@@ -196,13 +200,14 @@ class _Parquet(Table):
             ("probability", pa.float32()),
             ("unknown", pa.bool_()),
         ]
-        self._schema = pa.schema([*fields, ("top", best), ("error", pa.string())])
+        texts = [(name, pa.string()) for name in ("error", *notes)]
+        self._schema = pa.schema([*fields, ("top", best), *texts])
         self._rows: list[dict[str, Any]] = []
         self._whole = replacing(path)
         self._writer = pa.parquet.ParquetWriter(self._whole.__enter__(), self._schema, compression="zstd")
 
-    def _add(self, name: str, found: Prediction | ImageError) -> None:
-        self._rows.append({"image": name.encode(errors="backslashreplace").decode(), **as_json(found)})
+    def _add(self, name: str, found: Prediction | ImageError, notes: Mapping[str, str]) -> None:
+        self._rows.append({"image": name.encode(errors="backslashreplace").decode(), **as_json(found), **notes})
         if len(self._rows) >= _GROUP:
             self._flush()
 

@@ -60,6 +60,7 @@ for command in (
         predict.predict,
         predict.explain,
         predict.similar,
+        predict.suggest,
         data.explore,
     ),
     *(

@@ -13,6 +13,10 @@ EXAMPLES = {
     ),
     "explain": ("whatsit explain runs/food lunch.jpg", "whatsit explain runs/food lunch.jpg --label curry -o why.png"),
     "similar": ("whatsit similar runs/food lunch.jpg photos/", "whatsit similar runs/food lunch.jpg photos/ -n 30"),
+    "suggest": (
+        "whatsit suggest runs/food photos/",
+        "whatsit suggest runs/food photos/ -n 100 --csv next.csv --copy-to next",
+    ),
     "explore": ("whatsit explore photos/", "whatsit explore photos/ --out report"),
     "tune": ("whatsit tune photos/ --trials 30", "whatsit tune photos/ --time-limit 30m --workers 2"),
     "export": ("whatsit export runs/food --format tflite", "whatsit export runs/food --format onnx,openvino-int8"),
