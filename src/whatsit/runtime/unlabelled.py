@@ -80,7 +80,8 @@ def read_pool(
 def pick(pool: Pool, count: int, seed: int = 0) -> list[Picked]:
     """Return the batch to label.
 
-    First comes what the model is unsure of, then what it calls unknown. Of near-duplicates there is one in the batch. What is called unknown gets its share of the pool, at most a quarter.
+    First comes what the model is unsure of, then what it calls unknown, which gets its share of the pool, at most a quarter. Of
+    near-duplicates there is one in the batch.
     """
     order = np.argsort(-pool.doubts, kind="stable")
     parts = [order[~pool.unknown[order]], order[pool.unknown[order]]]
