@@ -95,13 +95,15 @@ def curve(pool, tests, classes: int, way: Way, seed: int, options) -> list[float
     found = []
     scale = rows.std(axis=0).mean()
     for number in range(options.batches + 1):
-        head = LogisticRegression(C=1.0, max_iter=200).fit(rows[known] / scale, labels[known])
+        # In the space of the labelled pictures, where the solution lies: the same head, in a tenth of the time.
+        axes = np.linalg.qr(rows[known].T / scale)[0]
+        head = LogisticRegression(C=1.0, max_iter=200).fit(rows[known] / scale @ axes, labels[known])
         if number:
-            found.append(float((head.predict(tests[0] / scale) == tests[1]).mean()))
+            found.append(float((head.predict(tests[0] / scale @ axes) == tests[1]).mean()))
         if number == options.batches:
             return found
         free = np.delete(np.arange(len(rows)), known)
-        probabilities = head.predict_proba(rows[free] / scale)
+        probabilities = head.predict_proba(rows[free] / scale @ axes)
         known = np.concatenate(
             [known, free[way(rows[free], probabilities, rows[known], options.batch, seed * 100 + number)]]
         )

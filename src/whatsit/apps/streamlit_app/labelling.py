@@ -1,4 +1,4 @@
-"""Pictures that the model suggests, the labels that people give them, and where they go.
+"""What the model suggests, the labels that people give, and where pictures go.
 
 Independent of Streamlit. A label is on disk as soon as it is given: the picture is copied into the folder of its class, under a
 name made of its contents, so that no two clash; what is taken back is moved into a hidden folder there.
@@ -86,9 +86,10 @@ class Labelling:
             self.progress = None
 
     def decide(self, token: str, decisions: Mapping[int, str]) -> None:
-        """Bring the copies in line with all labels of a batch: by number of a file, or `SKIPPED`.
+        """Bring the copies in line with all labels of a batch.
 
-        What is not named has no label, or none any more. Those of an earlier batch change nothing.
+        They are by number of a file; `SKIPPED` is the label of one that is left out. What is not named has no label, or none any
+        more. Those of an earlier batch change nothing.
 
         Raises `DataError` for a label that cannot be the name of a folder, `DiskError`. Others are labelled all the same.
         """
