@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=20)
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--batches", type=int, default=6)
+    parser.add_argument("--minutes", type=float, default=60, help="after which no seed is begun, from the third on")
     parser.add_argument("--burst", type=int, default=0)
     parser.add_argument("--ways", nargs="*", default=list(WAYS))
     options = parser.parse_args()
@@ -49,7 +51,10 @@ def main() -> None:
     for data in options.data:
         pool, tests, classes = features_of(data)
         curves: dict[str, list[list[float]]] = defaultdict(list)
+        started = time.monotonic()
         for seed in range(options.seeds):
+            if seed >= 3 and time.monotonic() - started > 60 * options.minutes:
+                break
             own = with_bursts(pool, options.burst, seed) if options.burst else pool
             for way in options.ways:
                 curves[way].append(curve(own, tests, classes, WAYS[way], seed, options))

@@ -96,6 +96,10 @@ def test_table_and_copies(baseline_run: Run, pool: Path, tmp_path: Path) -> None
 def test_wrong_use_is_refused(baseline_run: Run, pool: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at least 1, received 0"):
         whatsit.suggest(baseline_run.folder, [str(pool)], count=0)
+    (tmp_path / "there.csv").write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        whatsit.suggest(baseline_run.folder, [str(pool)], table=tmp_path / "there.csv")
+    assert (tmp_path / "there.csv").read_text() == "mine"
     with pytest.raises(UsageError, match="no unlabelled pictures"):
         whatsit.suggest(baseline_run.folder, [str(pool / "broken.png")])
 

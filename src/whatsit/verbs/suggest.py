@@ -58,19 +58,38 @@ def suggest(
     """
     if count < 1:
         raise UsageError(f"the number of pictures must be at least 1, received {count}")
-    predictor, left_out = Predictor(model, runtime=runtime), LeftOut()
+    predictor = Predictor(model, runtime=runtime)
     without = _known(model, labelled, reporter)
-    names = list(dict.fromkeys(find_pictures(pictures, left_out, reporter)))
+    with ExitStack() as opened:
+        rules, notes = Rules(hashlib.sha256(predictor.bundle.graph).hexdigest()[:16]), ("why", "alike")
+        rows = sorter = None
+        if table is not None:
+            rows = opened.enter_context(open_table(table, min(5, len(predictor.classes)), resume=False, notes=notes))
+        if copy_to is not None:
+            sorter = opened.enter_context(Sorter(copy_to, rules, predictor.classes))
+        pool = _read(predictor, pictures, without, reporter)
+        reporter.say("Choosing varied ones among those that it is least sure of")
+        found = Suggestions(_suggested(predictor, pool, count), len(pool), pool.skipped, pool.errors)
+        for one in found.pictures:
+            if rows:
+                rows.add(one.image, one.prediction, (one.why, str(len(one.alike))))
+        if sorter:
+            sorter.sort([(one.image, one.prediction) for one in found.pictures if sorter.wants(one.image)])
+    return found
+
+
+def _read(predictor: Predictor, pictures: list[str], without: Keys, reporter: Reporter) -> Pool:
+    names = list(dict.fromkeys(find_pictures(pictures, LeftOut(), reporter)))
     pool = read_pool(predictor, names, without, reporter.stage("Looking at the pictures"))
     if pool.errors:
-        reporter.warn(f"{len(pool.errors):,} of {len(names):,} pictures cannot be read and were left out")
+        name, reason = next(iter(pool.errors.items()))
+        reporter.warn(
+            f"{len(pool.errors):,} of {len(names):,} pictures cannot be read and were left out, such as {name}: {reason}"
+        )
     if not len(pool):
         known = f"; {pool.skipped:,} have a label already" if pool.skipped else ""
         raise UsageError(f"no unlabelled pictures that can be read in {', '.join(pictures)[:200]}{known}")
-    reporter.say("Choosing varied ones among those that it is least sure of")
-    found = Suggestions(_suggested(predictor, pool, count), len(pool), pool.skipped, pool.errors)
-    _write(found, predictor, table, copy_to)
-    return found
+    return pool
 
 
 def _suggested(predictor: Predictor, pool: Pool, count: int) -> list[Suggestion]:
@@ -98,17 +117,3 @@ def _known(model: str | Path, labelled: str | Path | None, reporter: Reporter) -
         except ImageError:
             continue
     return np.concatenate([known, np.array(keys, "S32")])
-
-
-def _write(found: Suggestions, predictor: Predictor, table: str | Path | None, copy_to: str | Path | None) -> None:
-    with ExitStack() as opened:
-        if table is not None:
-            rows = opened.enter_context(
-                open_table(table, min(5, len(predictor.classes)), resume=False, notes=("why", "alike"))
-            )
-            for one in found.pictures:
-                rows.add(one.image, one.prediction, (one.why, str(len(one.alike))))
-        if copy_to is not None:
-            graph = hashlib.sha256(predictor.bundle.graph).hexdigest()[:16]
-            sorter = opened.enter_context(Sorter(copy_to, Rules(graph), predictor.classes))
-            sorter.sort([(one.image, one.prediction) for one in found.pictures if sorter.wants(one.image)])
