@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,7 +49,7 @@ def classes(labelling: Labelling) -> dict[str, int]:
     return {label: len(labelling.collection.pictures(label)) for label in labelling.collection.labels()}
 
 
-def decide(labelling: Labelling, decisions: dict[int, str]) -> None:
+def decide(labelling: Labelling, decisions: Mapping[int, str | None]) -> None:
     assert labelling.batch is not None
     labelling.decide(labelling.batch.token, decisions)
 
@@ -72,11 +73,11 @@ def test_burst_is_one_group_whose_files_get_one_label(labelling: Labelling) -> N
 
 def test_what_is_undone_or_changed_is_moved_aside_and_nothing_is_lost(labelling: Labelling) -> None:
     decide(labelling, {0: "disc", 1: "disc"})
-    decide(labelling, {0: "rows"})
+    decide(labelling, {0: "rows", 1: None})
     assert classes(labelling) == {"disc": 0, "rows": 1}
     decide(labelling, {0: "disc", 1: SKIPPED})
     assert classes(labelling) == {"disc": 1, "rows": 0}
-    decide(labelling, {})
+    decide(labelling, {0: None, 1: None})
     assert classes(labelling) == {"disc": 0, "rows": 0}
     assert labelling.decisions == {}
 
@@ -87,6 +88,12 @@ def test_name_that_is_no_folder_is_refused_and_the_others_are_labelled(labelling
     assert (classes(labelling), labelling.refused) == ({"disc": 1}, [0])
     decide(labelling, {1: "disc"})
     assert labelling.refused == []
+
+
+def test_labels_from_another_window_stay(labelling: Labelling) -> None:
+    decide(labelling, {0: "disc"})
+    decide(labelling, {1: "rows"})
+    assert classes(labelling) == {"disc": 1, "rows": 1}
 
 
 def test_labels_of_an_earlier_batch_change_nothing(labelling: Labelling) -> None:

@@ -33,6 +33,7 @@ function build(root, first) {
   let here = 0;
   const picked = new Set(); // cards
   const decisions = new Map(Object.entries(first.decisions)); // number of a file -> label; "" is skipped
+  const touched = new Set(); // numbers whose labels this window has changed: others may come from another window
   const past = []; // for undo: lists of [number, label before]
 
   root.replaceChildren();
@@ -73,12 +74,15 @@ function build(root, first) {
 
   function change(pairs) {
     past.push(pairs.map(([number]) => [number, decisions.get(number)]));
-    for (const [number, label] of pairs) decisions.set(number, label);
+    for (const [number, label] of pairs) {
+      decisions.set(number, label);
+      touched.add(number);
+    }
     handOver();
   }
 
   function handOver() {
-    send(Object.fromEntries(decisions));
+    send(Object.fromEntries([...touched].map((number) => [number, decisions.get(number) ?? null])));
     draw();
   }
 
@@ -297,6 +301,7 @@ function build(root, first) {
       send = handOn;
       words = data.words;
       for (const number of data.refused) decisions.delete(String(number));
+      for (const [number, label] of Object.entries(data.decisions)) if (!touched.has(number)) decisions.set(number, label);
       for (const name of data.classes) if (!classes.includes(name)) classes.push(name);
       undoButton.lastChild.textContent = words.undo;
       skipButton.lastChild.textContent = words.skip;

@@ -85,11 +85,11 @@ class Labelling:
         finally:
             self.progress = None
 
-    def decide(self, token: str, decisions: Mapping[int, str]) -> None:
-        """Bring the copies in line with all labels of a batch.
+    def decide(self, token: str, decisions: Mapping[int, str | None]) -> None:
+        """Bring the copies in line with labels, by number of a file of a batch.
 
-        They are by number of a file; `SKIPPED` is the label of one that is left out. What is not named has no label, or none any
-        more. Those of an earlier batch change nothing.
+        `SKIPPED` is the label of one that is left out, None takes a label back. What is not named stays: it may have its label
+        from another window. Those of an earlier batch change nothing.
 
         Raises `DataError` for a label that cannot be the name of a folder, `DiskError`. Others are labelled all the same.
         """
@@ -100,11 +100,10 @@ class Labelling:
                 return
             self.refused = []
             for number, name in enumerate(batch.files):
-                before, now = self.decisions.get(number), decisions.get(number)
-                if now == before:
+                if number not in decisions or decisions[number] == self.decisions.get(number):
                     continue
                 try:
-                    self._set(number, name, now)
+                    self._set(number, name, decisions[number])
                 except WhatsitError as error:
                     problem = error
                     self.refused.append(number)

@@ -104,11 +104,12 @@ def _item(one: Suggestion, numbers: tuple[int, ...], text: Texts) -> dict[str, A
     }
 
 
-def _decisions(value: Any) -> dict[int, str]:
+def _decisions(value: Any) -> dict[int, str | None]:
     """Return what the browser says by number of the file; it may say anything."""
     if not isinstance(value, dict):
         return {}
-    return {int(number): label for number, label in value.items() if str(number).isdecimal() and isinstance(label, str)}
+    said = {number: label for number, label in value.items() if label is None or isinstance(label, str)}
+    return {int(number): label for number, label in said.items() if str(number).isascii() and str(number).isdigit()}
 
 
 class ToLabel:
