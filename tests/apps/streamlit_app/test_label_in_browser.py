@@ -59,6 +59,12 @@ def test_keys_label_undo_and_select(page: Page, tmp_path: Path) -> None:
     assert page.locator(".label .count").inner_text() == "All labelled"
     page.keyboard.press("Backspace")
     becomes(lambda found: found == {})
+    thai = "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'ๅ', code: 'Digit2', bubbles: true, composed: true}))"
+    page.evaluate(thai)  # the key of the second class as a Thai keyboard gives it
+    second = page.locator(".label .classes button span").nth(1).inner_text()
+    becomes(lambda found: [*found] == [second])
+    page.keyboard.press("Backspace")
+    becomes(lambda found: found == {})
     page.keyboard.press("/")
     page.keyboard.type("something new")
     page.keyboard.press("Enter")

@@ -165,15 +165,16 @@ function build(root, first) {
   }
 
   function act(event) {
-    const place = KEYS.findIndex(([code]) => code === event.code);
+    const pressed = event.code.replace("Numpad", "Digit");
+    const place = KEYS.findIndex(([code]) => code === pressed);
     if (event.key in MOVES) move(MOVES[event.key], event.shiftKey);
     else if (event.key === "Enter") event.repeat || accept();
     else if (event.key === "Backspace") undo();
     else if (event.key === "Escape") picked.clear(), draw();
     else if (event.key === " ") cards[here] && toggle(cards[here]), draw();
-    else if (event.key === "+" || event.key === "=") cards[here] && split(cards[here]);
+    else if (event.key === "+" || event.code === "Equal") cards[here] && split(cards[here]);
     else if (event.key === "/" || event.code === "Slash") input.focus();
-    else if (event.code === "Digit0") event.repeat || label("");
+    else if (pressed === "Digit0") event.repeat || label("");
     else if (place >= 0 && place < classes.length && !event.repeat) label(classes[place]);
     else return false;
     return true;
