@@ -40,6 +40,7 @@ _HOMES = {
     "rename": "whatsit.verbs.rename:rename",
     "runs": "whatsit.run.summary:list_runs",
     "similar": "whatsit.verbs.similar:similar",
+    "suggest": "whatsit.verbs.suggest:suggest",
     "track": "whatsit.apps.tracking:track",
     "train": "whatsit.verbs.train:train",
     "tune": "whatsit.verbs.tune:tune",

@@ -23,6 +23,7 @@ from whatsit.verbs.import_model import import_model as import_model
 from whatsit.verbs.predict_files import predict_files as predict_files
 from whatsit.verbs.rename import rename as rename
 from whatsit.verbs.similar import similar as similar
+from whatsit.verbs.suggest import suggest as suggest
 from whatsit.verbs.train import train as train
 from whatsit.verbs.tune import tune as tune
 from whatsit.verbs.watch import watch as watch

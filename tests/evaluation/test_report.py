@@ -21,7 +21,7 @@ from whatsit.evaluation.advice import learned, to_do
 from whatsit.evaluation.card import model_card
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.metrics import compute_metrics
-from whatsit.evaluation.more_pictures import gains
+from whatsit.evaluation.more_pictures import Needed, gains, needed_in_all
 from whatsit.evaluation.report import draw_plots, render
 from whatsit.images.decode import decode
 from whatsit.run.record import Run
@@ -298,6 +298,47 @@ def test_class_that_stands_still_does_not() -> None:
 def test_gain_within_noise_is_not_promised() -> None:
     [gain] = gains(curve(0.7, 0.75, 0.8), ("a",), {"a": 5})
     assert gain.verdict == "cannot tell"
+
+
+def drawn_curve(power: float, test: int, seed: int = 0) -> LearningCurve:
+    """The curve of 400 training pictures of a class whose error is `0.2 share ** -power`, on so many test pictures."""
+    rng = np.random.default_rng(seed)
+    shares = 2.0 ** -np.arange(5)[::-1]
+    error = 0.2 * shares**-power
+    wrong = rng.random(test)[None] < error[:, None]  # the same pictures are hard at each share
+    weights = rng.multinomial(test, np.full(test, 1 / test), 200)
+    resampled = 1 - weights @ wrong.T / test
+    recall = 1 - wrong.mean(axis=1)
+    return LearningCurve(tuple(shares), (0,) * 5, tuple(recall), recall[:, None], (400,), resampled[:, :, None])
+
+
+def test_pictures_for_a_point_hold_the_true_number_in_their_range() -> None:
+    true = 400 * ((1 - 0.01 / 0.2) ** (-1 / 0.5) - 1)  # 43
+    held = 0
+    for seed in range(20):
+        [gain] = gains(drawn_curve(0.5, 400, seed), ("bird",), {"bird": 400})
+        assert gain.needed is not None
+        assert gain.needed.low <= gain.needed.about <= gain.needed.high
+        held += gain.needed.low <= true <= gain.needed.high
+    assert held >= 11  # of 20; 8 in 10 are expected, 16
+
+
+def test_pictures_for_a_point_are_told_in_two_digits() -> None:
+    assert Needed(1234, 88, 2051).of("of 'bird'") == "about 1,200 more of 'bird' (88 to 2,100)"
+
+
+def test_no_number_of_pictures_without_a_curve_that_falls() -> None:
+    flat, few = drawn_curve(0.0, 400), drawn_curve(0.5, 40)
+    for one, tests in ((flat, 400), (few, 40), (curve(0.2, 0.6, 0.8, 0.9), 400)):
+        [gain] = gains(one, ("a",), {"a": tests})
+        assert gain.needed is None
+        assert needed_in_all(one, np.array([tests])) is None
+
+
+def test_pictures_for_a_point_of_accuracy() -> None:
+    needed = needed_in_all(drawn_curve(0.5, 2000), np.array([2000]))
+    assert needed is not None
+    assert 30 <= needed.about <= 60  # 43
 
 
 @pytest.mark.parametrize("classes", [2, 12, 30, 110])

@@ -48,6 +48,24 @@ def test_json_lines_are_those_of_the_command_line(tmp_path: Path) -> None:
     assert last == {"image": "line\nbreak.jpg", "error": "the file is empty (0 bytes)"}
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_notes_are_further_columns_of_text(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    if kind == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+    with open_table(path, 2, resume=False, also=("why",)) as table:
+        table.add("a.jpg", CAT, "=unsure")
+        table.add("b.jpg", BROKEN, "")
+    if kind == "csv":
+        rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline="")))
+        assert [row["why"] for row in rows] == ["'=unsure", ""]
+        assert rows[1]["error"] == str(BROKEN)
+    elif kind == "jsonl":
+        assert json.loads(path.read_text("utf-8").splitlines()[0])["why"] == "=unsure"
+    else:
+        assert [row["why"] for row in parquet.read_table(path, use_threads=False).to_pylist()] == ["=unsure", ""]
+
+
 def test_parquet_has_typed_columns(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     write(tmp_path / "a.parquet")

@@ -100,9 +100,14 @@ def overlay(pixels: Pixels, explanation: Explanation) -> Pixels:
 
 def data_url(pixels: Pixels, quality: int = 88) -> str:
     """Return a URL that holds the picture itself: no other visitor can ask for it."""
+    return f"data:image/jpeg;base64,{base64.b64encode(as_jpeg(pixels, quality)).decode()}"
+
+
+def as_jpeg(pixels: Pixels, quality: int = 88) -> bytes:
+    """Return the picture as a JPEG file."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return file.getvalue()
 
 
 def nearest_urls(nearest: NearestTraining, data: bytes) -> list[tuple[str, str]]:

@@ -147,13 +147,16 @@ def _to_do_about_test(exam: Examination) -> Iterator[str]:
 
 def _to_do_about_data(exam: Examination) -> Iterator[str]:
     worth = [gain for gain in exam.gains if gain.verdict == "worth it"]
+    told = _pictures_for_a_point(exam)
     if worth:
         points = (f"'{gain.label}' (about {100 * gain.points:.1f} percentage points of recall)" for gain in worth[:3])
         yield f"Bring more training pictures. Twice as many of every class would help most of all {', '.join(points)}."
-    elif not exam.gains or any(gain.verdict == "cannot tell" for gain in exam.gains):
+    elif not told and (not exam.gains or any(gain.verdict == "cannot tell" for gain in exam.gains)):
         yield "Whether more training pictures would help cannot be told from so few test pictures; they seldom harm."
-    else:
+    elif not told:
         yield "More training pictures of the same kind would bring little; other kinds may (light, angles, places)."
+    if told:
+        yield told
     counts = exam.bundle.provenance["data"]["pictures"]["train"]
     few = sorted((n, label) for label, n in counts.items() if n < FEW)
     if few:
@@ -166,3 +169,16 @@ def _to_do_about_data(exam: Examination) -> Iterator[str]:
         )
     if exam.unreadable:
         yield f"{len(exam.unreadable):,} pictures could not be read; they are listed in unreadable.csv."
+
+
+def _pictures_for_a_point(exam: Examination) -> str:
+    """Say how many more pictures a point takes, where the curve does; else nothing."""
+    needed = [(gain.needed.about, gain.needed.of(f"of '{gain.label}'")) for gain in exam.gains if gain.needed]
+    rest = "(in brackets: 80 % ranges). Which pictures to label: whatsit suggest MODEL PICTURES."
+    if needed:
+        some = ", ".join(text for _, text in sorted(needed)[:3])
+        return f"For one percentage point more of recall it takes {some}, if the others grow in proportion {rest}"
+    if exam.needed_in_all:
+        some = exam.needed_in_all.of("training pictures")
+        return f"For one percentage point more of accuracy it takes {some}, spread over the classes as now {rest}"
+    return ""

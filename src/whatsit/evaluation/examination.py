@@ -15,7 +15,7 @@ from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.evaluate import Coverage, Evaluation, LeakageMetrics
 from whatsit.evaluation.metrics import Pair, confused_pairs
 from whatsit.evaluation.mistakes import Mistake
-from whatsit.evaluation.more_pictures import Gain, gains
+from whatsit.evaluation.more_pictures import Gain, Needed, gains, needed_in_all
 from whatsit.evaluation.out_of_distribution import OodResult
 from whatsit.evaluation.shortcuts import Shortcuts
 from whatsit.evaluation.speed import Speed
@@ -98,6 +98,12 @@ class Examination:
         """Return what more training pictures would bring to each class, the most first."""
         counts = {label: row.n for label, row in self.test.metrics.per_class.items()}
         return gains(self.curve, self.bundle.classes, counts)
+
+    @cached_property
+    def needed_in_all(self) -> Needed | None:
+        """Return how many more training pictures are worth a point of accuracy."""
+        tests = np.array([self.test.metrics.per_class[label].n for label in self.bundle.classes])
+        return needed_in_all(self.curve, tests)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `test` does not have, as plain dicts and lists."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whatsit.bundle.read import run_folder
 from whatsit.errors import DataError, UsageError
 from whatsit.evaluation.evaluate import LeakageMetrics
 from whatsit.evaluation.examination import Examination
@@ -20,7 +21,7 @@ from whatsit.evaluation.speed import Speed
 from whatsit.evaluation.update import Update
 from whatsit.files import from_spreadsheet, write_csv, write_text
 from whatsit.images.datasets import FILES
-from whatsit.images.pictures import SPLITS, Picture, Pictures
+from whatsit.images.pictures import SPLITS, Keys, Picture, Pictures
 from whatsit.images.places import absolute
 from whatsit.images.scan import Dataset
 from whatsit.run_files import HISTORY, LEAKAGE, METRICS, MODEL, RECIPE, SPLIT, UNREADABLE
@@ -166,6 +167,20 @@ def _split_row(row: Mapping[str, str]) -> Picture:
     if not name or not label or split not in SPLITS or len(bytes.fromhex(digest)) != 32:
         raise ValueError(f"it has a row with {list(row.values())}"[:200])
     return Picture(from_spreadsheet(name), from_spreadsheet(label), split, bytes.fromhex(digest))
+
+
+def trained_on(model: str | Path, *, tested: bool = False) -> Keys | None:
+    """Return the keys of the images that a model was trained on.
+
+    Its run folder says so; None without one. The validation images are among them; with `tested` also the test images.
+
+    Raises as `read_split`.
+    """
+    folder = run_folder(model)
+    if folder is None or not (folder / SPLIT).is_file():
+        return None
+    recorded = read_split(folder)
+    return recorded.keys if tested else recorded.take(~recorded.where("test")).keys
 
 
 def splits_of(folder: Path) -> dict[bytes, str]:

@@ -62,7 +62,7 @@ def open_table(path: str | Path, top: int, *, resume: bool, also: Sequence[str] 
         path: a new `.csv`, `.jsonl` or `.parquet` file.
         top: the number of classes that a row names, the most probable first.
         resume: continue a file that an interrupted run left; the images in it are `Table.done`.
-        also: further columns of text, after the name; of a CSV or JSON lines.
+        also: further columns of text, after the name.
 
     Raises:
         UsageError: another ending, the file exists, or it was written otherwise. DiskError: it cannot be written.
@@ -80,7 +80,7 @@ def open_table(path: str | Path, top: int, *, resume: bool, also: Sequence[str] 
             raise UsageError(
                 f"{path}: a Parquet file is written at the end and cannot be continued; take .csv or .jsonl"
             )
-        return _Parquet(path, top)
+        return _Parquet(path, top, also)
     return (_Csv if kind == ".csv" else _Lines)(path, top, also)
 
 
@@ -193,12 +193,13 @@ class _Lines(_Text):
 class _Parquet(Table):
     """A Parquet file, in its place only when it is complete."""
 
-    def __init__(self, path: Path, top: int) -> None:
-        super().__init__(path, top)
+    def __init__(self, path: Path, top: int, also: Sequence[str] = ()) -> None:
+        super().__init__(path, top, also)
         self._pa = pa = arrow()
         best = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float32())]))
         fields = [
             ("image", pa.string()),
+            *((name, pa.string()) for name in also),
             ("label", pa.string()),
             ("probability", pa.float32()),
             ("unknown", pa.bool_()),
@@ -209,7 +210,8 @@ class _Parquet(Table):
         self._writer = pa.parquet.ParquetWriter(self._whole.__enter__(), self._schema, compression="zstd")
 
     def _add(self, name: str, found: Prediction | ImageError, also: Sequence[str]) -> None:
-        self._rows.append({"image": name.encode(errors="backslashreplace").decode(), **as_json(found)})
+        notes = dict(zip(self._also, also, strict=True))
+        self._rows.append({"image": name.encode(errors="backslashreplace").decode(), **notes, **as_json(found)})
         if len(self._rows) >= _GROUP:
             self._flush()
 

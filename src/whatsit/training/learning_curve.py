@@ -14,6 +14,7 @@ from whatsit.images.scan import Dataset
 from whatsit.training.features import FrozenNetwork
 from whatsit.training.probe import RIDGES, Moments, Standard, best_penalty, trial_of
 
+BOOTSTRAPS = 200  # of the test pictures
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 
 
@@ -25,6 +26,8 @@ class LearningCurve:
     pictures: tuple[int, ...]  # trained on, at each share
     accuracy: tuple[float, ...]
     recall: npt.NDArray[np.float64]  # [shares, K]; NaN where the class has no test picture
+    by_class: tuple[int, ...] = ()  # training pictures of each class, at share 1
+    resampled: npt.NDArray[np.float64] | None = None  # [B, shares, K], by B bootstraps of the test pictures
 
 
 def learning_curve(
@@ -74,7 +77,27 @@ def learning_curve(
     right = [np.mean(draws_of_share, axis=0) for draws_of_share in hits]
     recall = [[row[test[1] == k].mean() if (test[1] == k).any() else np.nan for k in range(classes)] for row in right]
     accuracy = tuple(float(row.mean()) for row in right)
-    return LearningCurve(tuple(shares), tuple(counts), accuracy, np.array(recall))
+    sizes = tuple(len(own) for own in by_class)
+    resampled = _resampled(np.array(right), test[1], classes, rng)
+    return LearningCurve(tuple(shares), tuple(counts), accuracy, np.array(recall), sizes, resampled)
+
+
+def _resampled(right: Array, labels: Labels, classes: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Return the recalls of bootstraps of the test pictures, the same at each share.
+
+    Args:
+        right: the share of draws in which each was right, `[shares, N]`.
+        labels: `[N]`.
+        classes: K.
+        rng: draws them.
+    """
+    found = np.full((BOOTSTRAPS, len(right), classes), np.nan)
+    for k in range(classes):
+        own = right[:, labels == k]
+        if count := own.shape[1]:
+            weights = rng.multinomial(count, np.full(count, 1 / count), BOOTSTRAPS)
+            found[:, :, k] = weights @ own.T / count
+    return found
 
 
 def learning_curve_of(

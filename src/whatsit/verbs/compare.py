@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from whatsit.bundle.read import run_folder
 from whatsit.errors import DataError, UsageError
 from whatsit.evaluation.comparison_page import render
 from whatsit.evaluation.evaluate import evaluate_pictures
@@ -17,7 +16,7 @@ from whatsit.images.data import open_data, report_data
 from whatsit.images.pictures import Pictures
 from whatsit.images.scan import Dataset
 from whatsit.run.data import open_as_in_run
-from whatsit.run.record import read_split
+from whatsit.run.record import trained_on
 from whatsit.runtime.predictor import Predictor
 
 
@@ -101,14 +100,13 @@ def _fair(
         )
     pictures = pictures.take(there)
     for model in models:
-        folder = run_folder(model)
-        if folder is None:
+        learned = trained_on(model)
+        if learned is None:
             reporter.warn(
                 f"{model}: which pictures it was trained on is not known; give its run folder, or pictures that are new to both"
             )
             continue
-        recorded = read_split(folder)
-        seen = np.isin(pictures.keys, recorded.take(~recorded.where("test")).keys)
+        seen = np.isin(pictures.keys, learned)
         if seen.any():
             reporter.warn(f"{seen.sum():,} pictures that {model} was trained on are left out")
             pictures = pictures.take(~seen)

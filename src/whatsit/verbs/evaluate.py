@@ -10,9 +10,8 @@ from whatsit.bundle.read import run_folder
 from whatsit.evaluation.evaluate import Evaluation, evaluate_pictures
 from whatsit.events import SILENT, Reporter
 from whatsit.images.data import open_data, report_data, report_unreadable, require_classes
-from whatsit.images.pictures import Pictures
 from whatsit.run.data import with_new_names
-from whatsit.run.record import read_split
+from whatsit.run.record import trained_on
 from whatsit.run_files import METRICS
 from whatsit.runtime.predictor import Predictor
 
@@ -31,12 +30,11 @@ def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", repo
     dataset = with_new_names(dataset, predictor.bundle)
     require_classes(dataset, predictor.classes)
     pictures = dataset.of("test") or dataset.pictures
-    folder = run_folder(model)
-    recorded = read_split(folder) if folder else Pictures.of(())
-    if seen := int(np.isin(pictures.keys, recorded.take(~recorded.where("test")).keys).sum()):
+    known = trained_on(model)
+    if known is not None and (seen := int(np.isin(pictures.keys, known).sum())):
         reporter.warn(
             f"{seen:,} of these {len(pictures):,} pictures were used in training, so the metrics flatter the model; "
-            f"the honest ones are in {folder}/{METRICS}"
+            f"the honest ones are in {run_folder(model)}/{METRICS}"
         )
     evaluation = evaluate_pictures(predictor, dataset, pictures, reporter.stage("Evaluating"))
     report_unreadable(evaluation.failed, reporter)

@@ -74,6 +74,7 @@ for command in (
         predict.explain,
         predict.similar,
         watch.watch,
+        predict.suggest,
         data.explore,
     ),
     *(

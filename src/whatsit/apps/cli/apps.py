@@ -48,6 +48,16 @@ def web_app(
         ),
     ] = None,
     training_pictures: TrainingPictures = False,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="PICTURES", help="Also a page to label, by keys, what the model suggests of this folder."),
+    ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="With --label: copy labelled pictures into class folders here, not PICTURES-labelled."
+        ),
+    ] = None,
     host: Annotated[
         str | None, typer.Option(help="The address to serve on; 127.0.0.1, this computer only, by default.")
     ] = None,
@@ -57,13 +67,18 @@ def web_app(
 ) -> None:
     """Start the web app.
 
-    It has pictures, the live camera, the model's metrics, teaching, and corrections of DATA.
+    It has pictures, the live camera, the model's metrics, teaching, labelling, and corrections of DATA.
     """
     if not models and data is None and teach is None:
         raise UsageError(
             "give a MODEL, --teach DIR or --data DATA, such as: whatsit app runs/photos-fast --data photos"
         )
+    if label is not None and not models:
+        raise UsageError("--label needs the MODEL that suggests what to label: whatsit app MODEL --label PICTURES")
+    if into is not None and label is None:
+        raise UsageError("--into needs --label PICTURES")
     with required("the web app", "app", "streamlit"):
+        from whatsit.apps.streamlit_app.labelling import Labelling
         from whatsit.apps.streamlit_app.server import run
     with until_stopped("The app"):
         run(
@@ -72,6 +87,7 @@ def web_app(
             feedback=feedback,
             teach=teach,
             training_pictures=training_pictures,
+            labelling=None if label is None else Labelling(label, into),
             host=host,
             port=port,
             root_path=root_path,

@@ -20,6 +20,10 @@ EXAMPLES = {
         "whatsit watch runs/food inbox/ --csv answers.csv",
         "whatsit watch runs/gate cameras/ --to https://example.org/hook --crop 25%,0%,50%,100% --steady 3",
     ),
+    "suggest": (
+        "whatsit suggest runs/food photos/",
+        "whatsit suggest runs/food photos/ -n 100 --csv next.csv --copy-to next",
+    ),
     "explore": ("whatsit explore photos/", "whatsit explore photos/ --out report"),
     "tune": ("whatsit tune photos/ --trials 30", "whatsit tune photos/ --time-limit 30m --workers 2"),
     "export": ("whatsit export runs/food --format tflite", "whatsit export runs/food --format onnx,openvino-int8"),

@@ -1,4 +1,4 @@
-"""Commands that answer for pictures: predict, explain, similar."""
+"""Commands that answer for pictures: predict, explain, similar, suggest."""
 
 from __future__ import annotations
 
@@ -159,6 +159,62 @@ def similar(
     table(("similarity", "picture"), [(f"{one.similarity:.3f}", one.image) for one in found])
     out()
     out(f"Next: whatsit explain {model} {picture}, to see where the model looks")
+
+
+def suggest(
+    model: Model,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Unlabelled pictures, folders or globs.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many to suggest.")] = 50,
+    labelled: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A folder of pictures that have a label since: they are left out too."),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write them into this new file: .csv, .jsonl or .parquet."),
+    ] = None,
+    copy_to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Copy them into a folder of the class that the model takes each for, here."),
+    ] = None,
+    runtime: Runtime = "auto",
+    as_json: Json = False,
+) -> None:
+    """Say which of many pictures to label next: those that teach the model most.
+
+    A varied batch of what it is unsure of or does not know, one of each group of look-alikes. Pictures of the model's own data
+    are left out.
+    """
+    from whatsit.verbs.suggest import suggest
+
+    with TerminalReporter() as reporter:
+        found = suggest(
+            model,
+            images,
+            count=count,
+            labelled=labelled,
+            table=csv,
+            copy_to=copy_to,
+            runtime=runtime,
+            reporter=reporter,
+        )
+    if as_json:
+        about = {"images": found.images, "labelled": found.labelled, "errors": found.errors}
+        print_json({"suggestions": [one.to_json() for one in found.pictures], **about})
+        return
+    rows = [(one.image, one.prediction.label, f"{one.prediction.probability:.1%}", one.why) for one in found.pictures]
+    table(("picture", "its guess", "probability", "why"), rows)
+    out()
+    left = f"; {found.labelled:,} more have a label already" if found.labelled else ""
+    out(f"{len(found.pictures):,} of {found.images:,} pictures{left}")
+    if csv:
+        out(f"Table: {csv}")
+    if copy_to:
+        out(
+            f"Next: put right what lies in the wrong folder of {copy_to}, add these pictures to your data, and train again"
+        )
+    else:
+        out(f"Next: label them with the keyboard: whatsit app {model} --label {images[0]}")
 
 
 def _service(url: str, runtime: str) -> Client:

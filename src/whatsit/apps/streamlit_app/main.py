@@ -14,6 +14,7 @@ from whatsit.apps.streamlit_app import (
     feedback,
     page_classify,
     page_data,
+    page_label,
     page_live,
     page_model,
     page_teach,
@@ -70,6 +71,8 @@ def _pages(state: AppState, opened: OpenModel | None, text: Texts) -> dict[str, 
         pages["teach"] = partial(page_teach.show, state.teaching, text)
     if opened and state.feedback and state.feedback.is_private:
         pages["queue"] = partial(feedback.show, state.feedback.collection, opened.predictor.classes, text)
+    if opened and state.labelling:
+        pages["label"] = partial(page_label.show, state.labelling, opened, text)
     if state.review:
         pages["data"] = partial(page_data.show, state.review, text)
     return pages

@@ -20,7 +20,10 @@ from whatsit.apps.serving import serve_app
 from whatsit.apps.site import OwnPages, Site, site_at
 from whatsit.apps.streamlit_app.data_review import DataReview
 from whatsit.apps.streamlit_app.feedback import Feedback
+from whatsit.apps.streamlit_app.labelling import Labelling
 from whatsit.apps.streamlit_app.live_frames import PATH, LiveFrames
+from whatsit.apps.streamlit_app.page_label import PATH as TO_LABEL
+from whatsit.apps.streamlit_app.page_label import ToLabel
 from whatsit.apps.streamlit_app.state import STATE
 from whatsit.apps.streamlit_app.teaching import Teaching
 from whatsit.runtime.overlay import FONT
@@ -44,7 +47,11 @@ def options(site: Site | Callable[[], Site]) -> dict[str, Any]:
     """Return the options of the `streamlit.App` that serves a site."""
     frames = LiveFrames(STATE.models)
     return {
-        "routes": [Route(PATH, frames.predict, methods=["POST"]), Route("/whatsit/Sarabun.ttf", _font)],
+        "routes": [
+            Route(PATH, frames.predict, methods=["POST"]),
+            Route("/whatsit/Sarabun.ttf", _font),
+            Route(TO_LABEL, ToLabel(STATE).picture),
+        ],
         "middleware": [Middleware(OwnPages, site=site, keeps=True, without=_OWN)],
     }
 
@@ -74,6 +81,7 @@ def run(
     feedback: str | Path | None = None,
     teach: str | Path | None = None,
     training_pictures: bool = False,
+    labelling: Labelling | None = None,
     host: str | None = None,
     port: int | None = None,
     root_path: str | None = None,
@@ -86,6 +94,7 @@ def run(
         models: files, run folders, or folders of either; may be empty where there is another page.
         data: a data set that whoever reaches the app may review, writing decisions into the log beside it.
         feedback: a folder for pictures that visitors mark as wrong, and those that the model is unsure of.
+        labelling: pictures that whoever reaches the app may label.
         teach: a folder that whoever reaches the app may add pictures to, and train with.
         training_pictures: show visitors from elsewhere, too, the training pictures that theirs look like.
         host: to bind to; 127.0.0.1 by default.
@@ -98,7 +107,7 @@ def run(
     """
     teaching = None if teach is None else Teaching(teach)
     STATE.models.offer(models, *([teaching.models] if teaching else []), defaults=data is None)
-    STATE.teaching = teaching
+    STATE.teaching, STATE.labelling = teaching, labelling
     STATE.review = None if data is None else DataReview(data)
     site = site_at(host or HOST, root_path)
     STATE.can_share = site.is_private

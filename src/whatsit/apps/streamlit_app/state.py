@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from whatsit.apps.streamlit_app.data_review import DataReview
 from whatsit.apps.streamlit_app.feedback import Feedback
+from whatsit.apps.streamlit_app.labelling import Labelling
 from whatsit.apps.streamlit_app.model_registry import ModelRegistry
 from whatsit.apps.streamlit_app.teaching import Teaching
 
@@ -22,6 +23,7 @@ class AppState:
     teaching: Teaching | None = None
     feedback: Feedback | None = None
     shows_training: bool = False  # whether visitors may see training pictures, beside those that look like them
+    labelling: Labelling | None = None
     can_share: bool = False  # whether visitors may take the model with them, as a web page: where they are the owner
 
 
