@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from whatsit.bundle.costs_file import costs_from
 from whatsit.bundle.format import (
     CARD,
     FORMAT,
@@ -173,6 +174,7 @@ def _bundle(manifest: Any, members: dict[str, bytes]) -> Bundle:
         temperature=temperature,
         unknown=_unknown(manifest["unknown"]),
         conformal=_conformal(manifest.get("conformal")),
+        costs=costs_from(manifest.get("costs"), classes),
         test=_plain_values(manifest["test"]),
         provenance=_plain_values(manifest["provenance"]),
         references=_references(members, len(classes)),

@@ -36,6 +36,7 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
         "conformal": {"scores": list(bundle.conformal.scores)} if bundle.conformal else None,
         "test": bundle.test,
         "provenance": bundle.provenance,
+        **({"costs": bundle.costs.to_json()} if bundle.costs else {}),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     }
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:

@@ -17,6 +17,7 @@ from whatsit.evaluation.metrics import Pair, confused_pairs
 from whatsit.evaluation.mistakes import Mistake
 from whatsit.evaluation.more_pictures import Gain, gains
 from whatsit.evaluation.out_of_distribution import OodResult
+from whatsit.evaluation.prices import CostMetrics, measure_costs
 from whatsit.evaluation.shortcuts import Shortcuts
 from whatsit.evaluation.speed import Speed
 
@@ -70,6 +71,11 @@ class Examination:
         shortcuts = (f"it may have learned a shortcut: {alarm}" for alarm in self.shortcuts.alarms)
         return (*self.warnings, *self.probe_alarms, *shortcuts)
 
+    @cached_property
+    def costs(self) -> CostMetrics | None:
+        """Return what mistakes cost on the test pictures; None for a model without costs."""
+        return measure_costs(self.test)
+
     @property
     def threshold(self) -> float:
         """Return the out-of-distribution score above which a picture is unknown."""
@@ -112,6 +118,7 @@ class Examination:
             "answered_accuracy": None if math.isnan(self.answered_accuracy) else self.answered_accuracy,
             "strangers": [{"kind": o.kind, "n": o.n, "told": o.unknown, "auroc": o.auroc} for o in self.ood],
             "shortcuts": vars(self.shortcuts),
+            **({"costs": self.costs.to_json()} if self.costs else {}),
             "criteria": [vars(check) for check in self.checks],
             "mistakes": [mistake.to_json() for mistake in self.mistakes],
         }

@@ -21,7 +21,7 @@ from whatsit.engines.base import Images
 from whatsit.engines.litert import model_in_header
 from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitError, suggest
 from whatsit.files import move_into_place, written_by_others
-from whatsit.graph.builder import FOREIGN, PROBABILITIES, origin_of
+from whatsit.graph.builder import EXPECTED_COSTS, FOREIGN, PROBABILITIES, origin_of
 from whatsit.graph.check import output_names
 from whatsit.graph.extract import extract
 from whatsit.graph.for_int8 import for_int8
@@ -86,6 +86,14 @@ class Converter:
         part = extract(self.graph, PROBABILITIES)
         onnx.checker.check_model(part, full_check=True)
         content: bytes = part.SerializeToString()
+        return content
+
+    @functools.cached_property
+    def onnx_with_costs(self) -> bytes:
+        """The same, with the expected costs where the graph has them."""
+        if EXPECTED_COSTS not in output_names(self.graph):
+            return self.onnx
+        content: bytes = extract(self.graph, PROBABILITIES, EXPECTED_COSTS).SerializeToString()
         return content
 
     @functools.cached_property
@@ -154,7 +162,7 @@ class Converter:
 
 
 def _write_onnx(converter: Converter, path: Path) -> None:
-    path.write_bytes(converter.onnx)
+    path.write_bytes(converter.onnx_with_costs)
 
 
 def _write_web(converter: Converter, path: Path) -> None:
@@ -201,7 +209,7 @@ def _write_openvino(converter: Converter, path: Path, *, int8: bool = False) -> 
 
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / "model.onnx"
-        source.write_bytes(converter.onnx)
+        source.write_bytes(converter.onnx if int8 else converter.onnx_with_costs)
         model = openvino.convert_model(source)
     if int8:
         import nncf

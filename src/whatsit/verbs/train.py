@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def train(
     criteria: str | Path | None = None,
     workers: int | None = None,
     ray: str | None = None,
+    costs: str | Path | Mapping[str, Any] | None = None,
     reporter: Reporter = SILENT,
 ) -> Run:
     """Train a classifier on DATA and measure it on images that it never saw.
@@ -65,6 +67,7 @@ def train(
         criteria: a TOML file of criteria for the report, instead of the classic ones.
         workers: of a manifest (`whatsit shard`): processes on this machine that read the images and run the frozen network.
         ray: of a manifest: the address of a Ray cluster whose machines do that.
+        costs: the prices of mistakes, a TOML file or its contents (see docs/costs.md): the class that costs least is answered.
         reporter: gets progress and warnings.
 
     Raises:
@@ -72,7 +75,7 @@ def train(
     """
     request = Request(
         data, from_run, recipe, backbone, weights, out, seed, limit, time_limit, resume, settings or {},
-        tensorboard, report, criteria, workers, ray,
+        tensorboard, report, criteria, workers, ray, costs,
     )  # fmt: skip
     return _train(request, reporter)
 
@@ -85,10 +88,11 @@ def _train(request: Request, reporter: Reporter) -> Run:
         spec.repeated.warn(reporter)
     else:
         dataset = open_data(spec.data, reporter, hire(request.ray, request.workers))
+    prices = spec.prices(dataset.classes)
     with spec.workspace(dataset) as workspace:
         spec, folder = spec.resumed(workspace), workspace.path
         dataset = split_data(spec.limited(dataset), spec.recipe.seed, reporter)
-        spec.save(workspace, dataset)
+        prices = spec.save(workspace, dataset, prices)
         report_data(dataset, reporter)
         report = spec.has_report(reporter)
         started -= workspace.seconds_used()
@@ -102,7 +106,7 @@ def _train(request: Request, reporter: Reporter) -> Run:
             reporter.warn(warning)
         predictor = Predictor(make_bundle(trained))
         require_what_was_fitted(predictor, trained, saved)
-        predictor = set_thresholds(predictor, trained.dataset, reporter)
+        predictor = set_thresholds(predictor, trained.dataset, reporter, prices)
         shipped = ship(predictor, folder / MODEL, trained.dataset, reporter)
         exam = None
         if report:

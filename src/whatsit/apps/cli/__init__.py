@@ -12,7 +12,20 @@ from typing import Annotated
 
 import typer
 
-from whatsit.apps.cli import apps, data, exports, foreign, machine, models, predict, runs, service, shards, training
+from whatsit.apps.cli import (
+    apps,
+    costs,
+    data,
+    exports,
+    foreign,
+    machine,
+    models,
+    predict,
+    runs,
+    service,
+    shards,
+    training,
+)
 from whatsit.apps.cli.examples import examples_of
 from whatsit.apps.process import run_guarded
 from whatsit.apps.terminal import out
@@ -69,6 +82,7 @@ for command in (
         exports.benchmark,
         models.compare,
         models.rename,
+        costs.costs,
         models.ensemble,
         foreign.import_model,
         runs.runs,

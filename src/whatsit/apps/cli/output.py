@@ -11,7 +11,7 @@ from whatsit.apps.terminal import out, table
 if TYPE_CHECKING:
     from whatsit.evaluation.metrics import Metrics
     from whatsit.run.summary import RunSummary
-    from whatsit.runtime.predictor import Prediction
+    from whatsit.runtime.predictor import Overruled, Prediction
 
 
 def print_json(value: object) -> None:
@@ -39,7 +39,15 @@ def accuracy_words(test: Metrics | RunSummary) -> str:
 def answer_line(answer: Prediction) -> str:
     """Return the prediction for an image as a line."""
     line = f"{'unknown, nearest to ' if answer.unknown else ''}{answer.label} {answer.probability:.1%}"
-    return line if answer.labels is None or answer.unknown else f"{line}  {{{', '.join(answer.labels)}}}"
+    if answer.labels is not None and not answer.unknown:
+        line = f"{line}  {{{', '.join(answer.labels)}}}"
+    return f"{line}  ({overruled_words(answer.overruled)})" if answer.overruled and not answer.unknown else line
+
+
+def overruled_words(overruled: Overruled) -> str:
+    """Return why the most probable class is not the answer."""
+    costs = f"a mistake would cost {overruled.cost:.3g} on average, this answer {overruled.answer_cost:.3g}"
+    return f"most probable: {overruled.label} {overruled.probability:.1%}; {costs}"
 
 
 def print_classes(metrics: Metrics) -> None:

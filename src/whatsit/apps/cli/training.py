@@ -11,6 +11,7 @@ import typer
 from whatsit.apps.cli.options import (
     DATA,
     Backbone,
+    Costs,
     Data,
     Json,
     Limit,
@@ -88,6 +89,7 @@ def train(
     tracked: Annotated[bool, typer.Option("--track", help="Also keep the run in MLflow; see: whatsit track")] = False,
     workers: Workers = None,
     ray: Ray = None,
+    costs: Costs = None,
     folds: Annotated[
         int | None,
         typer.Option(min=2, help="Also cross-validate: test every picture once, by models that never saw it."),
@@ -126,6 +128,7 @@ def train(
             criteria=criteria,
             workers=workers,
             ray=ray,
+            costs=costs,
             reporter=reporter,
         )
         tested = None

@@ -10,10 +10,12 @@ from whatsit.apps.predictions import data_url, pixels_to_show
 from whatsit.apps.streamlit_app import charts, sharing
 from whatsit.apps.streamlit_app.model_registry import SPLITS, OpenModel
 from whatsit.apps.texts import TEXTS, Texts
+from whatsit.bundle.costs import EVERY
 from whatsit.bundle.read import find_bundle
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.metrics import Metrics
+from whatsit.evaluation.prices import CostMetrics
 from whatsit.run.summary import MistakeRecord, RunRecord
 
 
@@ -26,6 +28,7 @@ def show(opened: OpenModel, text: Texts, *, can_share: bool = False) -> None:
     else:
         _overview(metrics, opened, text)
         _checks(opened, record, text)
+        _costs(opened, text)
         _classes(metrics, text)
         _confusion(metrics, text)
         _mistakes(record, text)
@@ -73,8 +76,9 @@ def _checks(opened: OpenModel, record: RunRecord, text: Texts) -> None:
 
 
 def _check(check: Check, text: Texts) -> tuple[str, ...]:
-    key = f"check.{check.name}"
-    what, found = text(key) if key in TEXTS[text.language] else check.what, check.found
+    name, _, label = check.name.partition(".")  # the class, of a promise
+    key = f"check.{name}"
+    what, found = text(key, label=label) if key in TEXTS[text.language] else check.what, check.found
     if check.untested:
         found = text("checks.lack", labels=", ".join(check.untested))
         result = f"? {text('checks.cannot')}"
@@ -83,6 +87,44 @@ def _check(check: Check, text: Texts) -> tuple[str, ...]:
     else:
         result = f"✓ {text('checks.uncertain' if check.note else 'checks.pass')}"
     return what, check.wanted, found, result
+
+
+def _costs(opened: OpenModel, text: Texts) -> None:
+    """Draw what mistakes cost, where they have prices."""
+    bundle = opened.predictor.bundle
+    if bundle.costs is None:
+        return
+    st.header(text("costs.title"), divider="gray")
+    st.markdown(text("costs.help"))
+    header = (text("costs.truth"), text("costs.answer"), text("costs.price"))
+    every, given = text("costs.every"), bundle.costs.given
+    rows = [(*(every if label == EVERY else label for label in pair), f"{p:g}") for pair, p in given.prices.items()]
+    st.html(markup.table(header, [*rows, (text("costs.other"), "", f"{given.default:g}")], numbers=1))
+    try:
+        found = CostMetrics.from_json((bundle.test or {}).get("costs"))
+    except ValueError:  # measured by nobody
+        return
+    tiles = [
+        (f"{cost:.3g}", text(f"costs.{name}"), text("costs.between", low=f"{low:.3g}", high=f"{high:.3g}"))
+        for name, cost, (low, high) in (
+            ("with", found.cost, found.cost_ci95),
+            ("without", found.most_probable_cost, found.most_probable_cost_ci95),
+        )
+    ]
+    accuracy = (
+        markup.share(found.accuracy),
+        text("costs.right"),
+        text("costs.before", share=markup.share(found.most_probable_accuracy)),
+    )
+    st.html(markup.tiles(*tiles, accuracy))
+    for one in found.promises:
+        low, high = (markup.share(end) for end in one.missed_ci95)
+        limit = markup.share(one.limit)
+        said = text(
+            f"costs.{'few' if not one.n else 'broken' if one.state == 'broken' else 'kept' if one.state == 'shown' else 'open'}",
+            label=one.label, missed=f"{one.missed:,}", n=f"{one.n:,}", low=low, high=high, limit=limit,
+        )  # fmt: skip
+        st.html(markup.note(said))
 
 
 def _classes(metrics: Metrics, text: Texts) -> None:

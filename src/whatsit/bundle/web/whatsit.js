@@ -87,7 +87,11 @@ class Model {
     const order = [...found.probabilities.keys()].sort((a, b) => found.probabilities[b] - found.probabilities[a]);
     const top = order.map((number) => ({ label: this.classes[number], probability: found.probabilities[number] }));
     const rule = this.about.unknown;
-    return { ...found, ...top[0], unknown: Boolean(rule) && !(found.score <= rule.threshold), top };
+    const answer = { ...found, ...top[0], unknown: Boolean(rule) && !(found.score <= rule.threshold), top };
+    if (!found.costs || found.costs.answer === order[0]) return answer;
+    const { answer: number, expected } = found.costs; // the most probable class is not the one that costs least
+    const overruled = { ...top[0], cost: expected[order[0]], answerCost: expected[number] };
+    return { ...answer, label: this.classes[number], probability: found.probabilities[number], overruled };
   }
 
   /** Free the memory; what still waits fails. */
@@ -150,8 +154,8 @@ const STYLE = `
   meter { grid-column: 1 / -1; width: 100%; }
   p { margin: .6rem 0 0; }`;
 const WORDS = {
-  en: { choose: 'Choose or drop a picture', loading: 'Loading ...', unknown: 'Unknown: it resembles none of the classes.', failed: 'That did not work' },
-  th: { choose: 'เลือกหรือลากรูปมาวาง', loading: 'กำลังโหลด ...', unknown: 'ไม่รู้จัก: ไม่เหมือนประเภทใดเลย', failed: 'ไม่สำเร็จ' },
+  en: { choose: 'Choose or drop a picture', loading: 'Loading ...', unknown: 'Unknown: it resembles none of the classes.', answer: 'Answer: {label}, because a wrong {other} would cost more.', failed: 'That did not work' },
+  th: { choose: 'เลือกหรือลากรูปมาวาง', loading: 'กำลังโหลด ...', unknown: 'ไม่รู้จัก: ไม่เหมือนประเภทใดเลย', answer: 'คำตอบ: {label} เพราะถ้าตอบ {other} แล้วผิด จะเสียหายมากกว่า', failed: 'ไม่สำเร็จ' },
 };
 
 /** `<whatsit-classifier src="folder/" top="3" lang="th">` */
@@ -205,7 +209,7 @@ class Classifier extends (globalThis.HTMLElement ?? Object) {
     try {
       const answer = await this.predict(file);
       if (asked !== this.#asked) return; // another picture has been chosen since
-      this.output.replaceChildren(...(answer.unknown ? [element('p', words.unknown)] : []), bars(answer, Number(this.getAttribute('top')) || 3));
+      this.output.replaceChildren(...notesOf(answer, words), bars(answer, Number(this.getAttribute('top')) || 3));
       this.dispatchEvent(new CustomEvent('prediction', { detail: answer, bubbles: true, composed: true }));
     } catch (error) {
       if (asked !== this.#asked) return;
@@ -213,6 +217,11 @@ class Classifier extends (globalThis.HTMLElement ?? Object) {
       this.dispatchEvent(new CustomEvent('failure', { detail: error, bubbles: true, composed: true }));
     }
   }
+}
+
+function notesOf({ unknown, overruled, label }, words) {
+  if (unknown) return [element('p', words.unknown)];
+  return overruled ? [element('p', words.answer.replace('{label}', () => label).replace('{other}', () => overruled.label))] : [];
 }
 
 function bars(answer, count) {

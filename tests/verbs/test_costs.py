@@ -1,0 +1,184 @@
+"""Costs in a finished model: every way answers what costs least, and they can be taken out again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import whatsit
+from tests.command import whatsit as command
+from whatsit.bundle.read import read_bundle
+from whatsit.bundle.write import write_bundle
+from whatsit.engines import open_engine
+from whatsit.errors import UsageError
+from whatsit.verbs.costs import put_costs
+from whatsit.verbs.verify import verify
+
+# Calling a disc anything else costs much, so that many other pictures are called discs.
+CAREFUL: dict[str, Any] = {"default": 1, "prices": {"disc -> *": 1000}}
+
+
+@pytest.fixture(scope="module")
+def careful(baseline_run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("careful") / "careful.whatsit"
+    put_costs(baseline_run.folder, CAREFUL, out)
+    return out
+
+
+def pictures_of(model: Path) -> list[bytes]:
+    return [reference.data for reference in read_bundle(model).references]
+
+
+def test_the_answer_is_the_one_that_costs_least(careful: Path) -> None:
+    predictor = whatsit.load(careful)
+    costs = predictor.bundle.costs
+    assert costs is not None
+    found = predictor.predict(pictures_of(careful), top=3)
+    shares = np.array([[dict(one.top)[label] for label in predictor.classes] for one in found])
+    assert [one.label for one in found] == [predictor.classes[number] for number in costs.answers(shares)]
+    assert any(one.overruled for one in found)
+
+
+def test_an_overruled_class_is_named_with_what_it_would_cost(careful: Path) -> None:
+    found = whatsit.load(careful).predict(pictures_of(careful), top=3)
+    for one in found:
+        if one.overruled is None:
+            assert one.top[0] == (one.label, one.probability)
+            assert "overruled" not in one.to_json()
+        else:
+            assert (one.overruled.label, one.overruled.probability) == one.top[0]
+            assert one.overruled.cost > one.overruled.answer_cost
+            assert one.to_json()["overruled"] == vars(one.overruled)
+        assert dict(one.top)[one.label] == one.probability
+
+
+def test_probabilities_stay_the_calibrated_ones(careful: Path, baseline_run) -> None:
+    pictures = pictures_of(careful)
+    plain, priced = (whatsit.load(model).predict(pictures, top=3) for model in (baseline_run.model, careful))
+    assert [one.top for one in priced] == [one.top for one in plain]
+    assert [one.unknown for one in priced] == [one.unknown for one in plain]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_the_graph_says_it_too(careful: Path, runtime: str) -> None:
+    predictor = whatsit.load(careful)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, *predictor.size, 3), np.uint8)
+    probabilities, costs = open_engine(
+        predictor.bundle.graph, ["probabilities", "expected_costs"], runtime=runtime
+    ).run(pixels)
+    assert predictor.bundle.costs is not None
+    assert costs == pytest.approx(predictor.bundle.costs.expected(probabilities), rel=1e-4, abs=1e-4)
+
+
+def test_metrics_are_of_the_answers_with_costs(careful: Path) -> None:
+    test = read_bundle(careful).test
+    assert test is not None
+    assert test["per_class"]["disc"]["recall"] == 1.0
+    assert test["costs"]["changed"] > 0
+    assert test["costs"]["accuracy"] == test["accuracy"]
+    named = list(test["per_class"])
+    wrong = sum(sum(row) - row[place] for place, row in enumerate(test["confusion"]) if named[place] != "disc")
+    assert test["costs"]["cost"] == pytest.approx(wrong / test["n"])
+
+
+def test_taken_out_the_model_is_what_it_was(careful: Path, baseline_run, tmp_path: Path) -> None:
+    put_costs(careful, None, tmp_path / "plain.whatsit", data=baseline_run_data(baseline_run))
+    plain, before = read_bundle(tmp_path / "plain.whatsit"), read_bundle(baseline_run.model)
+    assert plain.costs is None
+    assert plain.graph == before.graph
+
+
+def baseline_run_data(run: Any) -> str:
+    return json.loads((run.folder / "metrics.json").read_text())["data"]
+
+
+def test_a_model_without_costs_is_written_as_before(baseline_run, tmp_path: Path) -> None:
+    write_bundle(read_bundle(baseline_run.model), tmp_path / "again.whatsit")
+    assert (tmp_path / "again.whatsit").read_bytes() == baseline_run.model.read_bytes()
+    assert b'"costs"' not in baseline_run.model.read_bytes()
+
+
+def test_a_promise_is_kept_on_the_validation_pictures(baseline_run, tmp_path: Path) -> None:
+    made = put_costs(baseline_run.folder, {"never_miss": {"rows": "1 in 4"}}, tmp_path / "model.whatsit")
+    assert made.costs is not None
+    [promise] = made.costs.promises
+    assert promise.is_made
+    assert promise.missed + 1 <= promise.limit * (promise.n + 1)
+    assert made.measured is not None
+    assert made.measured.promises[0].label == "rows"
+
+
+def test_a_promise_that_the_pictures_cannot_prove_is_said_to_be_none(baseline_run, tmp_path: Path) -> None:
+    made = put_costs(baseline_run.folder, {"never_miss": {"rows": "1 in 1000"}}, tmp_path / "model.whatsit")
+    assert made.costs is not None
+    [promise] = made.costs.promises
+    assert not promise.is_made
+    assert "cannot be promised by" in promise.sentence
+    assert "(999 are needed)" in promise.sentence
+
+
+def test_every_runtime_and_entry_point_answers_alike(careful: Path) -> None:
+    results = whatsit.verify(careful)
+    assert all(one.passed for one in results), [one for one in results if not one.passed]
+    assert any("expected_costs" in one.way for one in results)
+
+
+def test_a_graph_with_other_costs_fails_verification(careful: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(careful)
+    assert bundle.costs is not None
+    other = replace(bundle, costs=replace(bundle.costs, matrix=tuple(zip(*bundle.costs.matrix, strict=True))))
+    write_bundle(other, tmp_path / "other.whatsit")
+    assert not all(one.passed for one in verify(tmp_path / "other.whatsit"))
+
+
+def test_names_of_classes_change_in_costs_too(careful: Path, tmp_path: Path) -> None:
+    whatsit.rename(careful, {"disc": "จาน"}, tmp_path / "thai.whatsit")
+    costs = read_bundle(tmp_path / "thai.whatsit").costs
+    assert costs is not None
+    assert costs.given.prices == {("จาน", "*"): 1000.0}
+
+
+def test_merging_classes_with_prices_is_refused(careful: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="merged classes have no prices yet"):
+        whatsit.rename(careful, {"disc": "rows"}, tmp_path / "merged.whatsit")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["costs.toml"], "--out is missing"),
+        (["-o", "x.whatsit"], "COSTS is missing"),
+        (["costs.toml", "--remove", "-o", "x.whatsit"], "leave out COSTS"),
+        (["--remove", "-o", "x.whatsit"], "has no costs to take out"),
+        (["missing.toml", "-o", "x.whatsit"], "there is no such file of costs"),
+        (["costs.toml", "-o", "x.zip"], "the new model is a .whatsit file"),
+    ],
+)
+def test_wrong_use_is_a_line(baseline_run, tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "costs.toml").write_text('[prices]\n"disc -> rows" = 10\n')
+    done = command("costs", baseline_run.folder, *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_command_line_names_the_overruled_class(careful: Path, tmp_path: Path) -> None:
+    for reference in read_bundle(careful).references:
+        (tmp_path / reference.file).write_bytes(reference.data)
+    done = command("predict", careful, tmp_path, "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    overruled = [line for line in lines if "overruled" in line]
+    assert overruled
+    assert overruled[0]["label"] == "disc"
+    said = command("predict", careful, tmp_path)
+    assert f"most probable: {overruled[0]['overruled']['label']}" in said.stdout
+
+
+def test_costs_of_a_model_are_shown(careful: Path) -> None:
+    done = command("costs", careful)
+    assert "calling 'disc' any class costs 1000" in done.stdout
