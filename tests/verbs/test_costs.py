@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from tests.command import whatsit as command
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import write_bundle
 from whatsit.engines import open_engine
-from whatsit.errors import UsageError
+from whatsit.errors import BundleError, UsageError
+from whatsit.graph.costs import with_costs
 from whatsit.verbs.costs import put_costs
 from whatsit.verbs.verify import verify
 
@@ -101,6 +103,93 @@ def test_a_model_without_costs_is_written_as_before(baseline_run, tmp_path: Path
     write_bundle(read_bundle(baseline_run.model), tmp_path / "again.whatsit")
     assert (tmp_path / "again.whatsit").read_bytes() == baseline_run.model.read_bytes()
     assert b'"costs"' not in baseline_run.model.read_bytes()
+
+
+def test_training_takes_costs(instant, shapes_folder: Path, tmp_path: Path) -> None:
+    table = {**CAREFUL, "never_miss": {"rows": "1 in 2"}}
+    run = whatsit.train(shapes_folder, recipe="baseline", out=tmp_path / "run", costs=table, report=False)
+    bundle = read_bundle(run.model)
+    assert bundle.costs is not None
+    assert bundle.costs.given.prices == {("disc", "*"): 1000.0}
+    assert [promise.label for promise in bundle.costs.promises] == ["rows"]
+    assert "Mistakes have prices" in bundle.card
+    again = whatsit.train(from_run=run.folder, out=tmp_path / "again", report=False)
+    assert read_bundle(again.model).costs == bundle.costs
+
+
+def test_wrong_costs_are_refused_before_training(shapes_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the model has no class 'disk'; did you mean 'disc'"):
+        whatsit.train(shapes_folder, out=tmp_path / "run", costs={"prices": {"disk -> rows": 5}})
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run.unfinished").exists()
+
+
+def test_an_interrupted_run_keeps_its_costs(instant, shapes_folder: Path, tmp_path: Path, monkeypatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("whatsit.evaluation.shipping.choose_references", stop)
+        with pytest.raises(KeyboardInterrupt):
+            whatsit.train(shapes_folder, recipe="baseline", out=tmp_path / "run", costs=CAREFUL)
+    run = whatsit.train(shapes_folder, out=tmp_path / "run", resume=True, report=False)
+    costs = read_bundle(run.model).costs
+    assert costs is not None
+    assert costs.given.prices == {("disc", "*"): 1000.0}
+
+
+def test_check_judges_promises_and_costs(careful: Path, baseline_run, tmp_path: Path) -> None:
+    promised = tmp_path / "promised.whatsit"
+    put_costs(baseline_run.folder, {"never_miss": {"rows": "1 in 4"}}, promised)
+    [check] = [one for one in whatsit.check(promised) if one.name == "never_miss.rows"]
+    assert check.what == "share of 'rows' that is missed"
+    assert check.wanted == "<= 25 %"
+    assert check.passed
+    (tmp_path / "criteria.toml").write_text("expected_cost = 0.0001\n")
+    [cost] = whatsit.check(careful, tmp_path / "criteria.toml")
+    assert (cost.name, cost.passed) == ("expected_cost", False)
+
+
+def test_a_limit_on_costs_needs_a_model_with_costs(baseline_run, tmp_path: Path) -> None:
+    (tmp_path / "criteria.toml").write_text("expected_cost = 1\n")
+    with pytest.raises(BundleError, match="lack what the criterion 'expected_cost' needs"):
+        whatsit.check(baseline_run.model, tmp_path / "criteria.toml")
+
+
+def test_exported_files_answer_alike_by_their_own_costs(careful: Path, tmp_path: Path) -> None:
+    whatsit.export(careful, "onnx,tflite,keras,saved-model", out=tmp_path / "export")
+    results = verify(careful, exports=tmp_path / "export")
+    assert all(one.passed for one in results), [one for one in results if not one.passed]
+    assert sum("answers by expected_costs" in one.way for one in results) >= 5
+    rule = json.loads((tmp_path / "export" / "preprocess.json").read_text())
+    costs = read_bundle(careful).costs
+    assert costs is not None
+    assert rule["costs"] == [list(row) for row in costs.matrix]
+
+
+def test_an_exported_file_with_other_costs_fails_verification(careful: Path, tmp_path: Path) -> None:
+    whatsit.export(careful, "onnx", out=tmp_path / "export")
+    path = tmp_path / "export" / "model.onnx"
+    path.write_bytes(with_costs(path.read_bytes(), [[0, 1, 1], [1, 0, 1], [1, 1, 0]]))
+    results = verify(careful, exports=tmp_path / "export")
+    assert [one.way for one in results if not one.passed] == ["model.onnx, answers by expected_costs"]
+
+
+def test_members_of_an_ensemble_have_the_same_costs(careful: Path, baseline_run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="have different costs; take them out first"):
+        whatsit.ensemble([baseline_run.folder, careful], tmp_path / "both")
+
+
+def test_a_table_names_the_other_classes_after_the_answer(careful: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for reference in read_bundle(careful).references:
+        (folder / reference.file).write_bytes(reference.data)
+    whatsit.predict_files(careful, [str(folder)], table=tmp_path / "table.csv", top=3)
+    with (tmp_path / "table.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(len({row["label"], row["label_2"], row["label_3"]}) == 3 for row in rows)
+    assert any(float(row["probability"]) < float(row["probability_2"]) for row in rows)
 
 
 def test_a_promise_is_kept_on_the_validation_pictures(baseline_run, tmp_path: Path) -> None:

@@ -174,10 +174,7 @@ class Costs:
 
         Of those that cost the same it is the most probable one.
         """
-        expected = self.expected(probabilities)
-        least = expected.min(axis=1, keepdims=True)
-        cheapest = expected <= least + _TIE * np.abs(least) + 1e-12
-        return np.asarray(np.where(cheapest, probabilities, -np.inf).argmax(axis=1), np.int64)
+        return cheapest(self._matrix, probabilities)
 
     def near_tie(self, probabilities: Probabilities, tolerance: float) -> bool:
         """Return whether two answers for probabilities `[K]` cost about the same.
@@ -199,6 +196,14 @@ class Costs:
             "given": self.given.to_json(),
             "promises": [vars(promise) for promise in self.promises],
         }
+
+
+def cheapest(matrix: Float64, probabilities: Probabilities) -> Int64:
+    """Return the numbers of the classes of the least expected cost, as `Costs.answers`."""
+    expected = np.asarray(probabilities, np.float64) @ matrix
+    least = expected.min(axis=1, keepdims=True)
+    cheap = expected <= least + _TIE * np.abs(least) + 1e-12
+    return np.asarray(np.where(cheap, probabilities, -np.inf).argmax(axis=1), np.int64)
 
 
 def decide(costs: Costs | None, probabilities: Probabilities) -> Int64:

@@ -213,6 +213,11 @@ def check_exported(name: str, infer: Infer, proof: Proof, *, int8: bool) -> list
     return _check_batches(name, lambda pixels: to_answers(infer(pixels), None), proof, int8=int8, scores=False)
 
 
+def check_exported_costs(name: str, infer: Infer, costs: Infer, proof: Proof) -> Parity:
+    """Compare the answers by an exported file's own expected costs."""
+    return proof.compare_costs(f"{name}, answers by {EXPECTED_COSTS}", infer(proof.pixels), costs(proof.pixels))
+
+
 def _check_batches(
     name: str, answer: Callable[[Images], list[Answer]], proof: Proof, *, int8: bool = False, scores: bool = True
 ) -> list[Parity]:

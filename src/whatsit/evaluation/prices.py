@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from whatsit.arrays import Float64, Labels, Probabilities
-from whatsit.bundle.costs import HEAVIEST, Costs, Prices, Promise, decide, limit_words, rounded
+from whatsit.bundle.costs import HEAVIEST, Costs, Prices, Promise, cheapest, decide, limit_words, rounded
 from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.metrics import Interval, wilson_interval
 from whatsit.evaluation.wording import percent
@@ -158,14 +158,14 @@ def _least_weight(given: Prices, weights: dict[str, float], label: str, limit: f
 
     Where none does, it is the least one that misses as few as the heaviest.
     """
-    own = seen.labels == seen.classes.index(label)
-    shares, labels = seen.probabilities[own], seen.labels[own]
+    number = seen.classes.index(label)
+    shares = seen.probabilities[seen.labels == number]
 
     def missed(weight: float) -> int:
-        matrix = rounded(given.decisive(seen.classes, {**weights, label: weight}))
-        return _missed(Costs(matrix, given), label, seen.classes, labels, shares)[0]
+        matrix = given.decisive(seen.classes, {**weights, label: weight})
+        return int((cheapest(matrix, shares) != number).sum())
 
-    allowed = max(math.floor(limit * (len(labels) + 1) - 1 + 1e-9), missed(HEAVIEST))
+    allowed = max(math.floor(limit * (len(shares) + 1) - 1 + 1e-9), missed(HEAVIEST))
     if missed(1.0) <= allowed:
         return 1.0
     low, high = 0.0, math.log(HEAVIEST)

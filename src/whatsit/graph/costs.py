@@ -18,8 +18,8 @@ _MATRIX, _NONE = "costs.matrix", "costs.none"
 def with_costs(graph: bytes, matrix: Sequence[Sequence[float]] | None) -> bytes:
     """Return a bundle's graph with expected costs, or without them.
 
-    The output `expected_costs` float32 `[N, K]` is `probabilities @ matrix`, in the last place; the class to answer has the least.
-    What was there of other costs is replaced.
+    The output `expected_costs` float32 `[N, K]` is `probabilities @ matrix`, in the last place; the class to answer has the
+    least. What was there of other costs is replaced.
 
     Args:
         graph: ONNX, with the outputs of a bundle.
@@ -40,6 +40,18 @@ def with_costs(graph: bytes, matrix: Sequence[Sequence[float]] | None) -> bytes:
     model.graph.output.append(helper.make_tensor_value_info(EXPECTED_COSTS, TensorProto.FLOAT, ["N", len(prices)]))
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
+
+
+def costs_of(graph: bytes) -> tuple[tuple[float, ...], ...] | None:
+    """Return the matrix `[truth][answer]` in a bundle's graph; None without costs."""
+    import onnx
+    from onnx import numpy_helper
+
+    part = onnx.load_from_string(graph).graph
+    if not any(one.name == EXPECTED_COSTS for one in part.output):
+        return None
+    [matrix] = [numpy_helper.to_array(tensor) for tensor in part.initializer if tensor.name == _MATRIX]
+    return tuple(tuple(float(f"{price:.6g}") for price in row) for row in matrix)
 
 
 def _take_out(model: onnx.ModelProto) -> bool:

@@ -23,6 +23,7 @@ from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitErr
 from whatsit.files import move_into_place, written_by_others
 from whatsit.graph.builder import EXPECTED_COSTS, FOREIGN, PROBABILITIES, origin_of
 from whatsit.graph.check import output_names
+from whatsit.graph.costs import costs_of
 from whatsit.graph.extract import extract
 from whatsit.graph.for_int8 import for_int8
 from whatsit.graph.precision import store_weights
@@ -114,7 +115,9 @@ class Converter:
             f"rule {self.resize}."
         )
         author = self.author or f"whatsit {__version__}, for somebody who gave no name"
-        return Description(text, self.labels, (width, height), author, self.license or "not stated")
+        return Description(
+            text, self.labels, (width, height), author, self.license or "not stated", costs_of(self.graph)
+        )
 
     def possible(self) -> list[Format]:
         """Return the formats that this graph can be turned into.
@@ -151,7 +154,7 @@ class Converter:
                 "openvino-int8"
             )
         load_keras()
-        return to_keras(for_int8(self.onnx, self.pixels) if int8 else self.onnx, pixels=pixels)
+        return to_keras(for_int8(self.onnx, self.pixels) if int8 else self.onnx_with_costs, pixels=pixels)
 
     @functools.cached_property
     def pixels(self) -> Images:
@@ -256,6 +259,11 @@ class Format:
     def gated(self) -> bool:
         """Whether the test pictures may refuse it."""
         return self.int8 or self.name == WEB
+
+    @property
+    def has_costs(self) -> bool:
+        """Whether the file of a model with costs gives them too: whole numbers would be too coarse for them."""
+        return not self.int8 and not self.stand_in and self.name != WEB
 
     @property
     def title(self) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from whatsit.apps.cli.options import Json, Model, RunData
 from whatsit.apps.cli.output import accuracy_words, print_classes, print_json, print_pairs, tested_json
-from whatsit.apps.terminal import TerminalReporter, out
+from whatsit.apps.terminal import TerminalReporter, err, out
 from whatsit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def costs(
         out(f"Test accuracy:  {accuracy_words(made.test)}")
     if made.measured:
         print_costs(made.measured)
+        if made.measured.saved_ci95[1] < 0:
+            err("whatsit: on the test pictures these prices and promises cost more than they save; look at them again")
     out(f"Model:          {made.model}")
     if made.test:
         out()
