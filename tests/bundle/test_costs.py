@@ -115,6 +115,15 @@ def test_prices_survive_json() -> None:
     assert costs_from(costs.to_json(), MUSHROOMS) == costs
 
 
+def test_many_prices_are_named_by_the_dearest() -> None:
+    classes = [f"class {number}" for number in range(9)]
+    prices = {(a, b): 2.0 + i + j for i, a in enumerate(classes) for j, b in enumerate(classes) if a != b}
+    lines = Prices(prices=prices).lines()
+    assert len(lines) == 22
+    assert "calling 'class 8' 'class 7' costs 17" in lines
+    assert "52 more mistakes have lower prices" in lines
+
+
 BAD = [
     (
         {"prices": {"poisonous -> edible": -5}},

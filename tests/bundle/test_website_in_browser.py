@@ -106,7 +106,7 @@ def test_the_page_answers_what_costs_least_and_says_why(
     put_costs(baseline_run.folder, {"prices": {"rows -> *": 100000}}, tmp_path / "careful.whatsit")
     [exported] = whatsit.export(tmp_path / "careful.whatsit", "web", out=tmp_path, web=WebOptions())
     proof = make_proof(read_bundle(tmp_path / "careful.whatsit")).every(4)
-    _, proven = check_website(exported.path, proof, None)  # type: ignore[arg-type]
+    _, proven = check_website(exported.path / "model.onnx", proof, None)  # type: ignore[arg-type]
     assert proven.passed, proven
     with host(exported.path) as address:
         page = visit(address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,14 @@ def baseline_run_data(run: Any) -> str:
     return json.loads((run.folder / "metrics.json").read_text())["data"]
 
 
+def test_an_older_whatsit_refuses_a_model_with_costs(careful: Path, baseline_run) -> None:
+    def format_of(model: Path) -> int:
+        with zipfile.ZipFile(model) as archive:
+            return int(json.loads(archive.read("bundle.json"))["format"])
+
+    assert (format_of(baseline_run.model), format_of(careful)) == (1, 2)
+
+
 def test_a_model_without_costs_is_written_as_before(baseline_run, tmp_path: Path) -> None:
     write_bundle(read_bundle(baseline_run.model), tmp_path / "again.whatsit")
     assert (tmp_path / "again.whatsit").read_bytes() == baseline_run.model.read_bytes()
@@ -142,7 +151,7 @@ def test_check_judges_promises_and_costs(careful: Path, baseline_run, tmp_path: 
     promised = tmp_path / "promised.whatsit"
     put_costs(baseline_run.folder, {"never_miss": {"rows": "1 in 4"}}, promised)
     [check] = [one for one in whatsit.check(promised) if one.name == "never_miss.rows"]
-    assert check.what == "share of 'rows' that is missed"
+    assert check.what == "missed pictures of 'rows'"
     assert check.wanted == "<= 25 %"
     assert check.passed
     (tmp_path / "criteria.toml").write_text("expected_cost = 0.0001\n")

@@ -21,6 +21,7 @@ Matrix = tuple[tuple[float, ...], ...]  # [truth][answer]
 MOST_CLASSES = 1_000  # a matrix of a million prices
 HIGHEST = 1e6  # of a price
 HEAVIEST = 1e6  # of the weight of a class that is not to be missed
+MOST_LINES = 20  # about prices, in a text
 EVERY = "*"  # in place of a class
 _TIE = 1e-9  # relative difference of expected costs that counts as none
 
@@ -88,7 +89,10 @@ class Prices:
         """Return it as sentences."""
         every = {EVERY: "any class"}
         lines = [f"any other mistake costs {self.default:g}" if self.prices else f"any mistake costs {self.default:g}"]
-        for (truth, answer), price in self.prices.items():
+        dearest = sorted(self.prices, key=lambda pair: -self.prices[pair])[:MOST_LINES]
+        if len(self.prices) > len(dearest):
+            lines.insert(0, f"{len(self.prices) - len(dearest):,} more mistakes have lower prices")
+        for (truth, answer), price in ((pair, price) for pair, price in self.prices.items() if pair in dearest):
             what, name = (every.get(label, f"'{label}'") for label in (truth, answer))
             lines.insert(-1, f"calling {what} {name} costs {price:g}")
         lines += [
@@ -199,7 +203,7 @@ class Costs:
 
 
 def cheapest(matrix: Float64, probabilities: Probabilities) -> Int64:
-    """Return the numbers of the classes of the least expected cost, as `Costs.answers`."""
+    """Return the numbers of the classes that cost least, as `Costs.answers`."""
     expected = np.asarray(probabilities, np.float64) @ matrix
     least = expected.min(axis=1, keepdims=True)
     cheap = expected <= least + _TIE * np.abs(least) + 1e-12

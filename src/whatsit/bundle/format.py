@@ -13,6 +13,7 @@ from typing import Any
 from whatsit.bundle.costs import Costs
 
 FORMAT = 1
+COSTS_FORMAT = 2  # with costs: a whatsit that does not know them must not answer otherwise
 MANIFEST = "bundle.json"
 GRAPH = "model.onnx"
 CARD = "card.md"

@@ -38,9 +38,9 @@ def _about_accuracy(exam: Examination) -> Iterator[str]:
     if costs := exam.costs:
         saves, (least, most) = costs.saved >= 0, costs.saved_ci95
         yield (
-            f"Mistakes have prices, so {costs.changed:,} pictures are answered otherwise than by their most probable class, of "
-            f"which {percent(costs.most_probable_accuracy)} would be right. That {'saves' if saves else 'costs'} "
-            f"{abs(costs.saved):.3g} per picture at your prices{'' if least <= 0 <= most else ', which is no luck'}."
+            f"Mistakes have prices, so {costs.changed:,} pictures are not answered by their most probable class; by that one "
+            f"{percent(costs.most_probable_accuracy)} of all would be right. It {'saves' if saves else 'costs'} "
+            f"{abs(costs.saved):.3g} per picture at your prices{'' if least <= 0 <= most else ', more than luck explains'}."
         )
     low, high = exam.most_probable[1]
     if low <= probe <= high:

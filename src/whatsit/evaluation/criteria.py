@@ -126,7 +126,7 @@ def _check_promises(bundle: Bundle) -> list[Check]:
         raise BundleError("this model's test metrics lack what its promises need") from None
     checks = []
     for one in kept:
-        what, wanted = f"share of '{one.label}' that is missed", f"<= {100 * one.limit:g} %"
+        what, wanted = f"missed pictures of '{one.label}'", f"<= {100 * one.limit:g} %"
         found = f"{percent(one.share)} ({one.missed:,} of {one.n:,})"
         if not one.n:
             note = f"no test pictures of '{one.label}'"

@@ -15,7 +15,7 @@ from whatsit.bundle.read import find_bundle
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.metrics import Metrics
-from whatsit.evaluation.prices import CostMetrics
+from whatsit.evaluation.prices import CostMetrics, PromiseKept
 from whatsit.run.summary import MistakeRecord, RunRecord
 
 
@@ -99,7 +99,12 @@ def _costs(opened: OpenModel, text: Texts) -> None:
     header = (text("costs.truth"), text("costs.answer"), text("costs.price"))
     every, given = text("costs.every"), bundle.costs.given
     rows = [(*(every if label == EVERY else label for label in pair), f"{p:g}") for pair, p in given.prices.items()]
-    st.html(markup.table(header, [*rows, (text("costs.other"), "", f"{given.default:g}")], numbers=1))
+    rows.append((text("costs.other" if rows else "costs.all"), "", f"{given.default:g}"))
+    with st.container(height=420 if len(rows) > 12 else "content", border=False):
+        st.html(markup.table(header, rows, numbers=1))
+    for name in ("only_from", "always_from"):
+        for label, least in getattr(given, name).items():
+            st.html(markup.note(text(f"costs.{name}", label=label, least=markup.share(least))))
     try:
         found = CostMetrics.from_json((bundle.test or {}).get("costs"))
     except ValueError:  # measured by nobody
@@ -118,13 +123,17 @@ def _costs(opened: OpenModel, text: Texts) -> None:
     )
     st.html(markup.tiles(*tiles, accuracy))
     for one in found.promises:
-        low, high = (markup.share(end) for end in one.missed_ci95)
-        limit = markup.share(one.limit)
-        said = text(
-            f"costs.{'few' if not one.n else 'broken' if one.state == 'broken' else 'kept' if one.state == 'shown' else 'open'}",
-            label=one.label, missed=f"{one.missed:,}", n=f"{one.n:,}", low=low, high=high, limit=limit,
-        )  # fmt: skip
-        st.html(markup.note(said))
+        _promise(one, text)
+
+
+def _promise(one: PromiseKept, text: Texts) -> None:
+    """Draw how many pictures of a class are missed, where that was limited."""
+    state = {"untested": "few", "broken": "broken", "shown": "kept", "not contradicted": "open"}[one.state]
+    low, high, limit = (markup.share(end) for end in (*one.missed_ci95, one.limit))
+    values = {"missed": f"{one.missed:,}", "n": f"{one.n:,}", "low": low, "high": high, "limit": limit}
+    said = text(f"costs.{state}", label=one.label, **values)
+    bad = state == "broken"
+    st.html(f'<div class="w-verdict bad">{markup.safe(said)}</div>' if bad else markup.note(said))
 
 
 def _classes(metrics: Metrics, text: Texts) -> None:
