@@ -262,7 +262,10 @@ class Format:
 
     @property
     def has_costs(self) -> bool:
-        """Whether the file of a model with costs gives them too: whole numbers would be too coarse for them."""
+        """Whether the file gives expected costs, where the model has costs.
+
+        Whole numbers would be too coarse for them.
+        """
         return not self.int8 and not self.stand_in and self.name != WEB
 
     @property
