@@ -123,8 +123,8 @@ def _to_do_about_model(exam: Examination) -> Iterator[str]:
     failed = [f"{check.what} ({check.wanted}, found {check.found})" for check in exam.checks if check.missed]
     if exam.costs and exam.costs.saved_ci95[1] < 0:
         yield (
-            "Look at your prices and promises again: on the test pictures they cost more than they save. A promise for a class "
-            "of which few pictures are there is kept by calling many others by it."
+            f"Your promises and thresholds cost {-exam.costs.saved:.3g} per picture more than they save at your prices: is that "
+            f"what you want? Less strict ones cost less; so do more pictures of these classes."
         )
     if failed:
         yield f"Not reached yet: {'; '.join(failed)}."

@@ -128,7 +128,6 @@ class Examination:
             "answered_accuracy": None if math.isnan(self.answered_accuracy) else self.answered_accuracy,
             "strangers": [{"kind": o.kind, "n": o.n, "told": o.unknown, "auroc": o.auroc} for o in self.ood],
             "shortcuts": vars(self.shortcuts),
-            **({"costs": self.costs.to_json()} if self.costs else {}),
             "criteria": [vars(check) for check in self.checks],
             "mistakes": [mistake.to_json() for mistake in self.mistakes],
         }

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whatsit.apps.cli.options import Json, Model, RunData
-from whatsit.apps.cli.output import accuracy_words, print_classes, print_json, print_pairs, tested_json
+from whatsit.apps.cli.output import accuracy_words, print_classes, print_costs, print_json, tested_json
 from whatsit.apps.terminal import TerminalReporter, err, out
 from whatsit.errors import UsageError
 
 if TYPE_CHECKING:
-    from whatsit.evaluation.prices import CostMetrics
     from whatsit.verbs.costs import Costed
 
 
@@ -54,7 +53,10 @@ def costs(
     if made.measured:
         print_costs(made.measured)
         if made.measured.saved_ci95[1] < 0:
-            err("whatsit: on the test pictures these prices and promises cost more than they save; look at them again")
+            err(
+                f"whatsit: the promises and thresholds cost {-made.measured.saved:.3g} per picture more than they save at these "
+                f"prices; less strict ones cost less"
+            )
     out(f"Model:          {made.model}")
     if made.test:
         out()
@@ -62,22 +64,6 @@ def costs(
     out()
     out(f"Next: whatsit check {made.model}" if made.test else f"Next: whatsit evaluate {made.model} DATA")
     out(f"Next: whatsit predict {made.model} PICTURE...")
-
-
-def print_costs(found: CostMetrics) -> None:
-    """Print what mistakes cost, and how the promises did."""
-    from whatsit.evaluation.prices import cost_words
-
-    changed = f"{found.changed:,} of {found.n:,} pictures are answered otherwise than by the most probable class"
-    print_pairs(
-        [
-            ("Cost a picture", cost_words(found.cost, found.cost_ci95)),
-            ("Without costs", cost_words(found.most_probable_cost, found.most_probable_cost_ci95)),
-            ("Saved", cost_words(found.saved, found.saved_ci95)),
-            ("Accuracy", f"{found.accuracy:.2%}, without costs {found.most_probable_accuracy:.2%}; {changed}"),
-            *(("Promise", promise.sentence) for promise in found.promises),
-        ]
-    )
 
 
 def _show(model: str, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from whatsit.apps.terminal import out, table
 
 if TYPE_CHECKING:
     from whatsit.evaluation.metrics import Metrics
+    from whatsit.evaluation.prices import CostMetrics
     from whatsit.run.summary import RunSummary
     from whatsit.runtime.predictor import Overruled, Prediction
 
@@ -61,3 +62,19 @@ def print_classes(metrics: Metrics) -> None:
     for name, f in (("(macro)", metrics.macro), ("(weighted)", metrics.weighted)):
         rows.append((name, f"{f.recall:.1%}", f"{f.precision:.1%}", f"{f.f1:.1%}", f"{metrics.n:,}"))
     table(("class", "accuracy (recall)", "precision", "F1", "pictures"), rows)
+
+
+def print_costs(found: CostMetrics) -> None:
+    """Print what mistakes cost, and how the promises did."""
+    from whatsit.evaluation.prices import cost_words
+
+    changed = f"{found.changed:,} of {found.n:,} pictures are answered otherwise than by the most probable class"
+    print_pairs(
+        [
+            ("Cost a picture", cost_words(found.cost, found.cost_ci95)),
+            ("Without costs", cost_words(found.most_probable_cost, found.most_probable_cost_ci95)),
+            ("Saved", cost_words(found.saved, found.saved_ci95)),
+            ("Accuracy", f"{found.accuracy:.2%}, without costs {found.most_probable_accuracy:.2%}; {changed}"),
+            *(("Promise", promise.sentence) for promise in found.promises),
+        ]
+    )
