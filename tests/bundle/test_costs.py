@@ -109,6 +109,19 @@ def test_a_class_is_always_answered_from_its_threshold_on(classes: tuple[str, ..
     assert (answers != place).any()
 
 
+def test_the_most_extreme_costs_can_be_read_again() -> None:
+    table = {
+        "prices": {"poisonous -> edible": 1e6},
+        "only_from": {"edible": 1 - 1e-6},
+        "always_from": {"other": 1e-6},
+        "never_miss": {"poisonous": 1e-6},
+    }
+    prices = read_prices(table, MUSHROOMS)
+    costs = costs_of(prices, poisonous=1e6)
+    assert costs_from(costs.to_json(), MUSHROOMS) == costs
+    assert np.isfinite(np.array(costs.matrix, np.float32)).all()
+
+
 def test_prices_survive_json() -> None:
     prices = Prices(2.0, {("poisonous", "*"): 10.0}, {"poisonous": 0.01}, {"edible": 0.9}, {"other": 0.4})
     costs = costs_of(prices, poisonous=3.0)
@@ -155,6 +168,9 @@ BAD = [
     ({"never_miss": {"poisonous": "often"}}, 'such as "1 in 100" or 0.01'),
     ({"never_miss": {"toadstool": 0.01}}, "the model has no class 'toadstool'"),
     ({"never_miss": {"poisonous": 0.01}, "prices": {"poisonous -> edible": 0}}, "calling it 'edible' costs nothing"),
+    ({"only_from": {"edible": 1 - 1e-9}}, "must be a probability between 0 and 1"),
+    ({"never_miss": [1]}, "'never_miss' is a table"),
+    ({"prices": {3: 4}}, "'prices' has the name '3', which is no text"),
     ({"only_from": {"edible": 1.0}}, "must be a probability between 0 and 1"),
     ({"only_from": {"edible": 0.9}, "always_from": {"edible": 0.1}}, "ask for the opposite"),
     ({"only_from": {"poisonous": 0.9}, "never_miss": {"poisonous": 0.1}}, "is in only_from and in never_miss"),

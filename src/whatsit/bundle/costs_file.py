@@ -14,6 +14,7 @@ from whatsit.errors import UsageError, suggest
 from whatsit.images.names import plain
 
 MAX_BYTES = 4 << 20
+LEAST = 1e-6  # of a share, and of what it lacks to 1
 _KEYS = ("default", "prices", "never_miss", "only_from", "always_from", "classes", "matrix")
 _ARROW = " -> "
 _SHARE = re.compile(r"\s*1\s+in\s+(\d{1,9})\s*")
@@ -80,6 +81,8 @@ class _Reader:
         part = table.get(name, {})
         if not isinstance(part, Mapping):
             raise self._refuse(f"'{name}' is a table; write [{name}] above its lines")
+        if odd := [key for key in part if not isinstance(key, str)]:
+            raise self._refuse(f"'{name}' has the name {_shown(odd[0])}, which is no text")
         return part
 
     def _label(self, label: str) -> str:
@@ -122,7 +125,7 @@ class _Reader:
 
     def _share(self, key: str, value: Any) -> float:
         share = self._number(value)
-        if share is None or not 0 < share < 1:
+        if share is None or not LEAST <= share <= 1 - LEAST:
             raise self._refuse(
                 f"'{plain(key[:100])}' must be a probability between 0 and 1, such as 0.9, received {_shown(value)}"
             )
@@ -132,7 +135,7 @@ class _Reader:
         """Return the largest share that may be missed, of `1 in 100` or a number."""
         words = _SHARE.fullmatch(value) if isinstance(value, str) else None
         limit = 1 / int(words[1]) if words and int(words[1]) else self._number(value)
-        if limit is None or not 1e-6 <= limit < 1:
+        if limit is None or not LEAST <= limit < 1:
             example = 'such as "1 in 100" or 0.01'
             raise self._refuse(
                 f"'{plain(key[:100])}' must be the largest share that may be missed, {example}, received {_shown(value)}"
@@ -213,7 +216,7 @@ def costs_from(value: Any, classes: Sequence[str]) -> Costs | None:
     count = len(classes)
     if count > MOST_CLASSES or [len(row) for row in matrix] != [count] * count:
         raise ValueError("the costs do not fit the classes")
-    if not all(0 <= price <= HIGHEST * HEAVIEST * 1e6 for row in matrix for price in row):
+    if not all(0 <= price <= 2 * HIGHEST * HEAVIEST / LEAST for row in matrix for price in row):
         raise ValueError("a price is out of range")
     if any(matrix[k][k] for k in range(count)) or any(not any(row[k] for row in matrix) for k in range(count)):
         raise ValueError("the costs are damaged")
