@@ -176,6 +176,22 @@ def test_exported_files_answer_alike_by_their_own_costs(careful: Path, tmp_path:
     assert rule["costs"] == [list(row) for row in costs.matrix]
 
 
+def test_mediapipe_gets_the_costs_as_a_second_head(careful: Path, tmp_path: Path) -> None:
+    mediapipe = pytest.importorskip("mediapipe", reason="MediaPipe (400 MB with OpenCV) is not installed")
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    [exported] = whatsit.export(careful, "tflite", out=tmp_path / "export")
+    predictor = whatsit.load(careful)
+    pixels = np.random.default_rng(0).integers(0, 256, (*predictor.size, 3), np.uint8)
+    [wanted] = predictor.predict([pixels])
+    options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=str(exported.path)))
+    with vision.ImageClassifier.create_from_options(options) as classifier:
+        found = classifier.classify(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels))
+    assert [head.head_name for head in found.classifications] == ["probabilities", "expected_costs"]
+    costs = {one.category_name: one.score for one in found.classifications[1].categories}
+    assert min(costs, key=costs.__getitem__) == wanted.label
+
+
 def test_an_exported_file_with_other_costs_fails_verification(careful: Path, tmp_path: Path) -> None:
     whatsit.export(careful, "onnx", out=tmp_path / "export")
     path = tmp_path / "export" / "model.onnx"
