@@ -124,6 +124,9 @@ def test_training_takes_costs(instant, shapes_folder: Path, tmp_path: Path) -> N
     assert "Mistakes have prices" in bundle.card
     again = whatsit.train(from_run=run.folder, out=tmp_path / "again", report=False)
     assert read_bundle(again.model).costs == bundle.costs
+    run.model.unlink()
+    with pytest.raises(UsageError, match="prices of its mistakes are lost, give them with --costs"):
+        whatsit.train(from_run=run.folder, out=tmp_path / "third", report=False)
 
 
 def test_wrong_costs_are_refused_before_training(shapes_folder: Path, tmp_path: Path) -> None:

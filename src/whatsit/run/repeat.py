@@ -62,8 +62,17 @@ class RunToRepeat:
         return replace(dataset, pictures=pictures, classes=classes, leakage=copies)
 
     def prices(self) -> Prices | None:
-        """Return the prices of mistakes in the run's model. Raises `BundleError`."""
-        costs = read_bundle(self.folder).costs
+        """Return the prices of mistakes in the run's model; None where it had none.
+
+        Raises:
+            UsageError: the run had prices, and its model is gone.
+        """
+        try:
+            costs = read_bundle(self.folder).costs
+        except BundleError as error:
+            if "costs" in read_metrics(self.folder):
+                raise UsageError(f"the prices of its mistakes are lost, give them with --costs: {error}") from None
+            return None
         return costs.given if costs else None
 
     def warn(self, reporter: Reporter) -> None:
