@@ -129,6 +129,17 @@ def test_training_takes_costs(instant, shapes_folder: Path, tmp_path: Path) -> N
         whatsit.train(from_run=run.folder, out=tmp_path / "third", report=False)
 
 
+def test_the_report_says_what_mistakes_cost(shapes_folder: Path, tmp_path: Path) -> None:
+    table = {"prices": {"disc -> rows": 30}, "never_miss": {"disc": "1 in 5"}}
+    settings = {"epochs": 1, "filters": [4, 8], "batch_size": 16}
+    run = whatsit.train(shapes_folder, recipe="baseline", out=tmp_path / "run", costs=table, settings=settings)
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "<h2>What mistakes cost</h2>" in page
+    assert "Calling &#39;disc&#39; &#39;rows&#39; costs 30" in page
+    assert "missed pictures of &#39;disc&#39;" in page
+    assert json.loads((run.folder / "metrics.json").read_text())["costs"]["promises"][0]["label"] == "disc"
+
+
 def test_wrong_costs_are_refused_before_training(shapes_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the model has no class 'disk'; did you mean 'disc'"):
         whatsit.train(shapes_folder, out=tmp_path / "run", costs={"prices": {"disk -> rows": 5}})

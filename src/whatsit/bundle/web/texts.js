@@ -15,7 +15,7 @@ export const TEXTS = {
     'ready.offline': 'Ready, also without a network from now on.',
     'reading': 'Looking ...',
     'sure': '{share} sure',
-    'overruled': 'Most probable is {other} ({share}); the answer is {label}, because a wrong {other} would cost more.',
+    'overruled': 'Most probable is {other} ({share}); the answer is {label}, because saying {other} wrongly would cost more.',
     'unknown': 'Unknown',
     'unknown.why': 'This resembles none of the kinds that it has learned; {label} comes closest.',
     'evidence.show': 'Show where it looked',

@@ -154,7 +154,7 @@ const STYLE = `
   meter { grid-column: 1 / -1; width: 100%; }
   p { margin: .6rem 0 0; }`;
 const WORDS = {
-  en: { choose: 'Choose or drop a picture', loading: 'Loading ...', unknown: 'Unknown: it resembles none of the classes.', answer: 'Answer: {label}, because a wrong {other} would cost more.', failed: 'That did not work' },
+  en: { choose: 'Choose or drop a picture', loading: 'Loading ...', unknown: 'Unknown: it resembles none of the classes.', answer: 'Answer: {label}, because saying {other} wrongly would cost more.', failed: 'That did not work' },
   th: { choose: 'เลือกหรือลากรูปมาวาง', loading: 'กำลังโหลด ...', unknown: 'ไม่รู้จัก: ไม่เหมือนประเภทใดเลย', answer: 'คำตอบ: {label} เพราะถ้าตอบ {other} แล้วผิด จะเสียหายมากกว่า', failed: 'ไม่สำเร็จ' },
 };
 
