@@ -181,7 +181,7 @@ async function predict({ bytes, bitmap, explain, pixels: wantPixels }) {
   const result = { probabilities, score: outputs.ood_score ? outputs.ood_score.data[0] : NaN };
   result.milliseconds = { reading: read - began, model: ran - read };
   const number = answerOf(about.costs, probabilities);
-  if (about.costs) result.costs = { answer: number, expected: expectedCosts(about.costs, probabilities) };
+  if (about.costs) result.answer = answerAgainst(number, probabilities);
   if (explain) {
     const logitsOf = async (hidden) => (await run(hidden, ['logits'])).logits.data;
     result.evidence = await evidenceOf({ outputs, probabilities, number, pixels, ...sizeOf(), logitsOf: has('logits') ? logitsOf : null });
@@ -192,6 +192,15 @@ async function predict({ bytes, bitmap, explain, pixels: wantPixels }) {
     transfer.push(pixels.buffer);
   }
   return { result, transfer };
+}
+
+/** The answer where it is not the most probable class, and that class with what it would cost; nothing where it is. */
+function answerAgainst(number, probabilities) {
+  const first = answerOf(null, probabilities);
+  if (number === first) return {};
+  const costs = expectedCosts(about.costs, probabilities);
+  const named = (place) => ({ label: about.classes[place], probability: probabilities[place] });
+  return { ...named(number), overruled: { ...named(first), cost: costs[first], answerCost: costs[number] } };
 }
 
 function frameOf(bitmap) {
