@@ -37,6 +37,7 @@ _HOMES = {
     "import_model": "whatsit.verbs.import_model:import_model",
     "load": "whatsit.runtime.predictor:Predictor",
     "predict_files": "whatsit.verbs.predict_files:predict_files",
+    "put_costs": "whatsit.verbs.costs:put_costs",
     "rename": "whatsit.verbs.rename:rename",
     "runs": "whatsit.run.summary:list_runs",
     "similar": "whatsit.verbs.similar:similar",

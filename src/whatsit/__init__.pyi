@@ -12,6 +12,7 @@ from whatsit.verbs.benchmark import benchmark as benchmark
 from whatsit.verbs.check import check as check
 from whatsit.verbs.checks import checks as checks
 from whatsit.verbs.compare import compare as compare
+from whatsit.verbs.costs import put_costs as put_costs
 from whatsit.verbs.cross_validate import cross_validate as cross_validate
 from whatsit.verbs.demo import demo as demo
 from whatsit.verbs.ensemble import ensemble as ensemble

@@ -5,7 +5,7 @@ import pytest
 from whatsit.apps import markup
 from whatsit.apps.texts import TEXTS, Texts
 from whatsit.errors import ImageError
-from whatsit.runtime.predictor import Prediction
+from whatsit.runtime.predictor import Overruled, Prediction
 
 TEXT = Texts("en")
 HOSTILE = '<img src=x onerror="alert(1)">'
@@ -45,6 +45,16 @@ def test_unknown_names_the_nearest() -> None:
 def test_doubt_names_the_second() -> None:
     assert "it could also be “other”" in markup.headline(prediction("cat", 0.55), TEXT)
     assert "could also be" not in markup.headline(prediction("cat", 0.9), TEXT)
+
+
+@pytest.mark.parametrize("language", ["en", "th"])
+def test_an_answer_that_is_not_the_most_probable_class_says_why(language: str) -> None:
+    overruled = Overruled("edible", 0.93, 7.0, 0.93)
+    answer = Prediction("poisonous", 0.07, False, (("edible", 0.93), ("poisonous", 0.07)), None, overruled)
+    piece = markup.headline(answer, Texts(language))
+    assert "<b>poisonous</b>" in piece
+    assert "“edible” (93.0\u00a0%)" in piece
+    assert TEXTS[language]["answer.unsure"][:8] not in piece
 
 
 @pytest.mark.parametrize("language", ["en", "th"])

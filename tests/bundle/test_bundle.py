@@ -101,8 +101,8 @@ def test_every_flipped_bit_is_noticed_or_harmless(path: Path) -> None:
         (lambda m: m.update({"bundle.json": b"[" * 100_000}), "bundle.json is damaged"),
         (lambda m: m.update({"bundle.json": b"[]"}), "bundle.json is damaged"),
         (
-            lambda m: change_manifest(m, format=2),
-            "format 2 is newer than this whatsit reads (1); run: pip install -U whatsit",
+            lambda m: change_manifest(m, format=3),
+            "format 3 is newer than this whatsit reads (2); run: pip install -U whatsit",
         ),
         (lambda m: change_manifest(m, format="x"), "unknown bundle format 'x'"),
         (lambda m: change_manifest(m, classes=["one"]), "its classes are damaged"),

@@ -22,6 +22,7 @@ from whatsit.evaluation.browser import check_website
 from whatsit.evaluation.parity import make_proof
 from whatsit.runtime.explain import Explainer
 from whatsit.runtime.occlusion import occlusion_maps
+from whatsit.verbs.costs import put_costs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -113,6 +114,25 @@ def test_a_single_file_answers_without_a_host(baseline_run, runtime: Any, tmp_pa
     proof = make_proof(read_bundle(baseline_run.model)).every(4)
     _, page = check_website(exported.path, proof, None)  # type: ignore[arg-type]
     assert page.passed, page
+
+
+def test_the_page_answers_what_costs_least_and_says_why(
+    baseline_run, runtime: Any, host, visit, tmp_path: Path
+) -> None:
+    put_costs(baseline_run.folder, {"prices": {"rows -> *": 100000}}, tmp_path / "careful.whatsit")
+    [exported] = whatsit.export(tmp_path / "careful.whatsit", "web", out=tmp_path, web=WebOptions())
+    proof = make_proof(read_bundle(tmp_path / "careful.whatsit")).every(4)
+    _, proven = check_website(exported.path / "model.onnx", proof, None)  # type: ignore[arg-type]
+    assert proven.passed, proven
+    with host(exported.path) as address:
+        page = visit(address)
+        page.set_input_files("#files", [file()])
+        page.wait_for_selector(DONE)
+        assert page.inner_text(".result .label") == "rows"
+        assert page.inner_text(".result .overruled").startswith("Most probable is disc (")
+        page.click("#language")
+        assert "แต่ตอบว่า rows" in page.inner_text(".result .overruled")
+        assert page.errors == []
 
 
 def test_pictures_get_answers_with_all_probabilities(website: Path, host, visit, baseline_run) -> None:

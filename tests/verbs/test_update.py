@@ -66,6 +66,16 @@ def test_report_shows_what_changed(place: Path) -> None:
     assert "10 new, 0 gone" in page
 
 
+def test_costs_of_the_run_are_kept_and_must_fit(place: Path) -> None:
+    _add_columns(place)
+    run = whatsit.train(place / "data", update=place / "run", costs={"prices": {"columns -> disc": 9}}, report=False)
+    bundle = read_bundle(run.model)
+    assert bundle.costs
+    shutil.rmtree(place / "data" / "columns")
+    with pytest.raises(UsageError, match="its costs are about a class that is gone; give others with --costs"):
+        whatsit.train(place / "data", update=run.folder)
+
+
 def test_another_folder_and_recipe_are_taken_where_they_are_asked_for(place: Path) -> None:
     run = whatsit.train(update=place / "run", out=place / "second", settings={"epochs": 5}, report=False)
     assert (run.recipe.epochs, run.recipe.size, run.recipe.seed) == (5, 32, SEED)

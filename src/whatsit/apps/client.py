@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from whatsit.errors import ImageError, UsageError, WhatsitError
 from whatsit.images.decode import Source, file_of
-from whatsit.runtime.predictor import Prediction
+from whatsit.runtime.predictor import Overruled, Prediction
 
 Item = TypeVar("Item")
 
@@ -229,6 +229,9 @@ def _prediction(found: dict[str, Any], top: int) -> Prediction | ImageError:
         bool(found["unknown"]),
         guesses[:top],
         tuple(labels) if labels is not None else None,
+        Overruled(str(other["label"]), *(float(other[name]) for name in ("probability", "cost", "answer_cost")))
+        if (other := found.get("overruled"))
+        else None,
     )
 
 

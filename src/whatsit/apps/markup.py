@@ -58,8 +58,11 @@ def headline(prediction: Prediction, text: Texts) -> str:
         doubt = safe(text("answer.strange", label=prediction.label))
         return f'<div class="w-answer w-unknown" role="status"><b>{text("answer.unknown")}</b><p>{doubt}</p></div>'
     doubt = ""
-    if prediction.probability < UNSURE and len(prediction.top) > 1:
-        doubt = f"<p>{safe(text('answer.unsure', label=prediction.top[1][0]))}</p>"
+    if other := prediction.overruled:
+        why = text("answer.overruled", label=prediction.label, other=other.label, share=share(other.probability))
+        doubt = f'<p class="w-why">{safe(why)}</p>'
+    elif prediction.probability < UNSURE and prediction.others:
+        doubt = f"<p>{safe(text('answer.unsure', label=prediction.others[0][0]))}</p>"
     sure = text("answer.sure", share=share(prediction.probability))
     return f'<div class="w-answer" role="status"><b>{safe(prediction.label)}</b><span>{sure}</span>{doubt}</div>'
 

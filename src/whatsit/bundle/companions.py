@@ -72,6 +72,7 @@ def preprocessing(bundle: Bundle) -> dict[str, Any]:
     """Return what `preprocess.json` says."""
     height, width, resize = bundle.input.height, bundle.input.width, bundle.input.resize
     shape = [None, height, width, 3]
+    costs = {"costs": [list(row) for row in bundle.costs.matrix]} if bundle.costs else {}
     return {
         "model": fingerprint(bundle),
         "input": {"name": "image", "dtype": "uint8", "shape": shape, "channels": "RGB"},
@@ -85,4 +86,5 @@ def preprocessing(bundle: Bundle) -> dict[str, Any]:
             *(["Turn the colours of a colour profile into sRGB."] if resize != RULES[0] else []),
             "Turn by the EXIF orientation.",
         ],
+        **costs,
     }

@@ -49,6 +49,11 @@ def read_members(models: Sequence[str | Path]) -> list[Bundle]:
                 f"{model} and {models[0]} read pictures by different rules, as one was trained with an older whatsit; train "
                 f"that one again with this whatsit"
             )
+        if (bundle.costs and bundle.costs.given) != (first.costs and first.costs.given):
+            raise UsageError(
+                f"{model} and {models[0]} have different costs; take them out first with whatsit costs MODEL --remove, and put "
+                f"some into the ensemble"
+            )
         if bundle.unknown is None:
             raise UsageError(f"{model}: this model has no score for unknown pictures; train it again with this whatsit")
     return bundles
@@ -90,11 +95,14 @@ def merge_bundles(
         dataset: what the votes were fitted on.
         versions: of the packages that made it.
     """
+    from whatsit.graph.costs import with_costs
     from whatsit.graph.merge import Member, merge
 
     voting = [(bundle, vote) for bundle, vote in zip(bundles, votes, strict=True) if vote.weight]
     height, width = (max(getattr(bundle.input, side) for bundle, _ in voting) for side in ("height", "width"))
-    members = [Member(bundle.graph, vote.weight, sharpness / bundle.temperature) for bundle, vote in voting]
+    members = [
+        Member(with_costs(bundle.graph, None), vote.weight, sharpness / bundle.temperature) for bundle, vote in voting
+    ]
     rule = voting[0][0].input.resize  # the same for all
     classes = json.dumps(dataset.classes, ensure_ascii=False)
     graph = merge(members, (height, width), {"resize": rule, "classes": classes})

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from whatsit.bundle.costs import Costs
+
 FORMAT = 1
+COSTS_FORMAT = 2  # with costs: a whatsit that does not know them must not answer otherwise
 MANIFEST = "bundle.json"
 GRAPH = "model.onnx"
 CARD = "card.md"
@@ -87,6 +90,7 @@ class Bundle:
     temperature: float = 1.0  # already inside the graph
     unknown: UnknownRule | None = None  # where the graph has an out-of-distribution score
     conformal: Conformal | None = None
+    costs: Costs | None = None  # of mistakes; None: the most probable class is answered
     test: Mapping[str, Any] | None = None  # metrics on the test set, with confidence intervals
     provenance: Mapping[str, Any] = field(default_factory=dict)  # data fingerprint, recipe, seed, versions
     references: tuple[Reference, ...] = ()

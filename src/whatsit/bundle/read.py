@@ -16,8 +16,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from whatsit.bundle.costs_file import costs_from
 from whatsit.bundle.format import (
     CARD,
+    COSTS_FORMAT,
     FORMAT,
     GRAPH,
     MANIFEST,
@@ -143,10 +145,14 @@ def _most_bytes(member: str) -> int | None:
 
 
 def _check_format(found: Any) -> None:
-    if isinstance(found, int) and found > FORMAT:
-        raise BundleError(f"format {found} is newer than this whatsit reads ({FORMAT}); run: pip install -U whatsit")
-    if found != FORMAT:
-        raise BundleError(f"unknown bundle format {str(found)[:50]!r}; this whatsit reads format {FORMAT}")
+    if isinstance(found, int) and found > COSTS_FORMAT:
+        raise BundleError(
+            f"format {found} is newer than this whatsit reads ({COSTS_FORMAT}); run: pip install -U whatsit"
+        )
+    if found not in (FORMAT, COSTS_FORMAT):
+        raise BundleError(
+            f"unknown bundle format {str(found)[:50]!r}; this whatsit reads formats {FORMAT} and {COSTS_FORMAT}"
+        )
 
 
 def _check_hashes(hashes: dict[str, str], members: dict[str, bytes]) -> None:
@@ -173,6 +179,7 @@ def _bundle(manifest: Any, members: dict[str, bytes]) -> Bundle:
         temperature=temperature,
         unknown=_unknown(manifest["unknown"]),
         conformal=_conformal(manifest.get("conformal")),
+        costs=costs_from(manifest.get("costs"), classes),
         test=_plain_values(manifest["test"]),
         provenance=_plain_values(manifest["provenance"]),
         references=_references(members, len(classes)),

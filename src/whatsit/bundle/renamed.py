@@ -47,7 +47,11 @@ def with_names(bundle: Bundle, new: Mapping[str, str]) -> Bundle:
         "per_class": {new[old]: row for old, row in bundle.test["per_class"].items()},
     }
     references = tuple(replace(one, label=new.get(one.label, one.label)) for one in bundle.references)
-    return replace(bundle, test=test, references=references, provenance=made)
+    costs = bundle.costs and bundle.costs.renamed(new)
+    if test and costs and isinstance(test.get("costs"), dict):
+        rows = [{**row, "label": new.get(row["label"], row["label"])} for row in test["costs"]["promises"]]
+        test = {**test, "costs": {**test["costs"], "promises": rows}}
+    return replace(bundle, test=test, references=references, provenance=made, costs=costs)
 
 
 def earlier_names(bundle: Bundle) -> dict[str, str]:

@@ -202,6 +202,7 @@ def _about(
         "outputs": list(output_names(graph)),
         "probe": _probe(bundle, graph),
         "unknown": bundle.unknown and {"threshold": bundle.unknown.threshold, "accepts": bundle.unknown.accepts},
+        **({"costs": [list(row) for row in bundle.costs.matrix]} if bundle.costs else {}),
         "precision": options.precision,
         "test": test,
         "gate": gate,

@@ -7,7 +7,7 @@ import json
 import zipfile
 from pathlib import Path
 
-from whatsit.bundle.format import CARD, FORMAT, GRAPH, MANIFEST, REFERENCE_PREDICTIONS, Bundle
+from whatsit.bundle.format import CARD, COSTS_FORMAT, FORMAT, GRAPH, MANIFEST, REFERENCE_PREDICTIONS, Bundle
 from whatsit.files import replacing
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same contents make the same file
@@ -22,7 +22,7 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
     members = {GRAPH: bundle.graph, CARD: bundle.card.encode(), REFERENCE_PREDICTIONS: _json(answers)}
     members |= {f"golden/{reference.file}": reference.data for reference in bundle.references}
     manifest = {
-        "format": FORMAT,
+        "format": COSTS_FORMAT if bundle.costs else FORMAT,
         "classes": list(bundle.classes),
         "input": {
             "height": bundle.input.height,
@@ -36,6 +36,7 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
         "conformal": {"scores": list(bundle.conformal.scores)} if bundle.conformal else None,
         "test": bundle.test,
         "provenance": bundle.provenance,
+        **({"costs": bundle.costs.to_json()} if bundle.costs else {}),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     }
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:

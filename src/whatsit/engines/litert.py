@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from whatsit.engines.base import Images, Probabilities, raising_engine_errors
+from whatsit.engines.base import OUTPUT, Images, Probabilities, raising_engine_errors
 from whatsit.process import silent_descriptor
 
 
@@ -18,16 +18,20 @@ class LiteRT:
     One that is int8 throughout, as microcontrollers have it, takes one image at a time, and its whole numbers are converted.
     """
 
-    def __init__(self, content: bytes, *, reference: bool = False) -> None:
+    def __init__(self, content: bytes, *, reference: bool = False, output: str = OUTPUT) -> None:
         """Open a file by its contents.
 
+        `output` is the output to return, by its name in the file's signature; of a file with one output that.
         With `reference` it is run by the reference kernels, slow ones that round as those of microcontrollers do.
         Raises `EngineError` where LiteRT refuses the file.
         """
         with raising_engine_errors("LiteRT refuses the file"):
             self._interpreter = _interpreter(content, reference=reference)
         self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]
+        outputs = self._interpreter.get_output_details()
+        if len(outputs) > 1:
+            outputs = [self._interpreter.get_signature_runner().get_output_details()[output]]
+        self._output = outputs[0]
         self._batch = int(self._input["shape"][0])
         self._single = int(self._input["shape_signature"][0]) == 1
         self._lock = threading.Lock()

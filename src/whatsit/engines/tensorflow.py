@@ -102,8 +102,10 @@ def _foreign(value: Any) -> str | None:
     return next((found for item in value if (found := _foreign(item))), None)
 
 
-def open_saved_model(path: Path) -> Infer:
+def open_saved_model(path: Path, output: str = OUTPUT) -> Infer:
     """Return a SavedModel as a function; refuse what whatsit does not export.
+
+    The function returns the output of that name.
 
     Raises `EngineError`, without opening it, for a folder that may run code.
     """
@@ -117,7 +119,7 @@ def open_saved_model(path: Path) -> Infer:
     serve = loaded.signatures["serving_default"]
 
     def infer(images: Images, loaded: Any = loaded) -> Probabilities:
-        probabilities: Probabilities = serve(image=tf.constant(images))[OUTPUT].numpy()
+        probabilities: Probabilities = serve(image=tf.constant(images))[output].numpy()
         return probabilities
 
     return infer

@@ -35,6 +35,14 @@ def _about_accuracy(exam: Examination) -> Iterator[str]:
     )
     if exam.leakage.pictures:
         yield f"{exam.leakage.sentence}."
+    if costs := exam.costs:
+        saves, (least, most) = costs.saved >= 0, costs.saved_ci95
+        yield (
+            f"Mistakes have prices, so {costs.changed:,} pictures are not answered by their most probable class; by that one "
+            f"{percent(costs.most_probable_accuracy)} of all would be right. It {'saves' if saves else 'costs'} "
+            f"{abs(costs.saved):.3g} per picture at your prices{'' if least <= 0 <= most else ', more than luck explains'}."
+        )
+    low, high = exam.most_probable[1]
     if low <= probe <= high:
         yield "So the very simple model does as well, as far as these test pictures can tell."
     if exam.refused == 1:
@@ -75,8 +83,8 @@ def _about_mistakes(pairs: list[Pair]) -> str:
 
 
 def _about_fit(exam: Examination) -> str:
-    trained, tested = float(exam.best["accuracy"]), exam.test.metrics.accuracy
-    if trained > max(tested + OVERFITTED, exam.test.metrics.accuracy_ci95[1]):
+    trained, (tested, (_, high)) = float(exam.best["accuracy"]), exam.most_probable
+    if trained > max(tested + OVERFITTED, high):
         return (
             f"In training it got {percent(trained)} right, on the test pictures {percent(tested)}: it has learned some of its "
             f"pictures by heart (overfitting)."
@@ -113,6 +121,11 @@ def _to_do_about_model(exam: Examination) -> Iterator[str]:
     if exam.shortcuts.alarms:
         yield "It may have learned a shortcut: see 'Where it looks' before you trust this model."
     failed = [f"{check.what} ({check.wanted}, found {check.found})" for check in exam.checks if check.missed]
+    if exam.costs and exam.costs.saved_ci95[1] < 0:
+        yield (
+            f"Your promises and thresholds cost {-exam.costs.saved:.3g} per picture more than they save at your prices: is that "
+            f"what you want? Less strict ones cost less; so do more pictures of these classes."
+        )
     if failed:
         yield f"Not reached yet: {'; '.join(failed)}."
     untested = [label for label, row in metrics.per_class.items() if not row.n]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.bundle.costs import Costs
 from whatsit.bundle.format import InputSpec
 from whatsit.engines import available
 from whatsit.engines.exported import Probabilities
@@ -99,11 +100,16 @@ def exported_ways(
 
 
 def measure_ways(
-    ways: Sequence[Way], labels: npt.NDArray[np.int64], folder: Path, seconds: float, reporter: Reporter
+    ways: Sequence[Way],
+    labels: npt.NDArray[np.int64],
+    folder: Path,
+    seconds: float,
+    reporter: Reporter,
+    costs: Costs | None = None,
 ) -> list[Row]:
     """Measure each way in a process of its own, on what `write_pixels` wrote.
 
-    Raises `CostError` where the first way, the reference, cannot be measured.
+    `costs` are those by which the model answers. Raises `CostError` where the first way, the reference, cannot be measured.
     """
     rows: list[Row] = []
     reference: Probabilities | None = None
@@ -119,7 +125,7 @@ def measure_ways(
             reporter.warn(str(error))
             continue
         reference = found if reference is None else reference
-        rows.append(Row(way.name, compare(labels, found, reference), megabytes_of(way.path), cost, way.int8))
+        rows.append(Row(way.name, compare(labels, found, reference, costs), megabytes_of(way.path), cost, way.int8))
     progress(len(ways), len(ways))
     return rows
 

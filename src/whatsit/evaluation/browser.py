@@ -38,8 +38,8 @@ _SECONDS = 120.0  # until a page is ready, on a slow machine
 _ASK = """async (text) => {
     const bytes = Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
     try {
-        const { probabilities, score, unknown } = await globalThis.whatsit.model.predict(new Blob([bytes]));
-        return { probabilities: [...probabilities], score: Number.isNaN(score) ? null : score, unknown };
+        const { probabilities, score, unknown, label } = await globalThis.whatsit.model.predict(new Blob([bytes]));
+        return { probabilities: [...probabilities], score: Number.isNaN(score) ? null : score, unknown, label };
     } catch (error) {
         return { code: error.code ?? 'error', detail: error.message };
     }
@@ -130,7 +130,10 @@ def _compare(way: str, proof: Proof, found: Sequence[Mapping[str, Any]], is_leak
     ]
     part = replace(proof, wanted=tuple(wanted for _, wanted in read))
     result = part.compare(way, answers, scores=False, tolerance=PAGE_TOLERANCE)
-    alike = all(part.is_unknown(wanted) in (None, answer["unknown"]) for answer, wanted in read)
+    alike = all(
+        part.is_unknown(wanted) in (None, answer["unknown"]) and answer["label"] in part.labels_of(wanted)
+        for answer, wanted in read
+    )
     return replace(result, passed=result.passed and alike and not is_leaking)
 
 

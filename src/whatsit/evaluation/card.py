@@ -8,6 +8,7 @@ from typing import Any
 from whatsit.bundle.format import IMPORT, Bundle
 from whatsit.evaluation.evaluate import LeakageMetrics
 from whatsit.evaluation.examination import Examination
+from whatsit.evaluation.prices import CostMetrics, cost_words
 from whatsit.images.names import plain
 
 
@@ -38,7 +39,7 @@ def model_card(bundle: Bundle, exam: Examination | None = None, leakage: Leakage
 
 - Test accuracy: {test["accuracy"]:.1%} (95 % interval {low:.1%} to {high:.1%}); log loss {test["loss"]:.3f}; calibration
   error {test["ece"]:.3f}
-{_about_leakage(exam.leakage if exam else leakage)}{_about_examination(exam)}
+{_about_costs(bundle)}{_about_leakage(exam.leakage if exam else leakage)}{_about_examination(exam)}
 | class | precision | recall | F1 | test pictures |
 | --- | --- | --- | --- | --- |
 {rows}
@@ -78,6 +79,21 @@ def _unmeasured(bundle: Bundle) -> str:
 It always names one of its classes, also for a picture of something else. Measure it on your own pictures before anything
 depends on it: `whatsit evaluate MODEL DATA`, or import it again with `--calibrate DATA`.
 """
+
+
+def _about_costs(bundle: Bundle) -> str:
+    if bundle.costs is None or not bundle.test or "costs" not in bundle.test:
+        return ""
+    found = CostMetrics.from_json(bundle.test["costs"])
+    lines = [
+        "Mistakes have prices, and the class of the least expected cost is answered: "
+        + "; ".join(bundle.costs.given.lines()),
+        f"Cost a test picture: {cost_words(found.cost, found.cost_ci95)}; if the most probable class were answered "
+        f"{cost_words(found.most_probable_cost, found.most_probable_cost_ci95)}, with an accuracy of "
+        f"{found.most_probable_accuracy:.1%}",
+        *(f"Promise: {one.sentence}" for one in found.promises),
+    ]
+    return "".join(f"- {_escaped(line)}\n" for line in lines)
 
 
 def _about_leakage(leakage: LeakageMetrics | None) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from whatsit.engines import Images
+from whatsit.engines.base import OUTPUT
 from whatsit.engines.exported import Infer, Probabilities
 from whatsit.errors import WhatsitError
 from whatsit.files import replacing
@@ -108,7 +109,8 @@ def _open(job: Job) -> tuple[Infer, Callable[[Iterable[Images]], Iterator[Probab
         model = read_keras(Path(job.path))
 
         def infer(images: Images) -> Probabilities:
-            found: Probabilities = model.predict(images, verbose=0)
+            outputs = model.predict(images, verbose=0)
+            found: Probabilities = outputs[OUTPUT] if isinstance(outputs, dict) else outputs
             return found
 
     else:

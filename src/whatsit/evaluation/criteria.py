@@ -11,6 +11,7 @@ from typing import Any
 
 from whatsit.bundle.format import Bundle
 from whatsit.errors import BundleError, UsageError, suggest
+from whatsit.evaluation.prices import CostMetrics
 from whatsit.evaluation.wording import duration, percent
 from whatsit.models.cnn import SCRATCH_MODELS
 
@@ -57,6 +58,7 @@ _CRITERIA: dict[str, _Criterion] = {
     "loss": _Criterion("test loss", "number", False, "loss", highest=1e6),
     "calibration_error": _Criterion("calibration error", "percent", False, "ece"),
     "seconds_per_picture": _Criterion("time for one picture on this machine", "seconds", False, highest=1e6),
+    "expected_cost": _Criterion("cost of mistakes per test picture", "number", False, "cost", "costs", highest=1e6),
     "model_mb": _Criterion("model size", "MB", False, highest=1e6),
     "test_pictures": _Criterion("pictures it was tested on", "number", True, "n", highest=1e12),
 }
@@ -111,6 +113,44 @@ def check_criteria(criteria: Mapping[str, float], bundle: Bundle, seconds: float
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise BundleError(f"this model's test metrics lack what the criterion '{name}' needs") from None
         checks.append(_check(name, limit, measured, untested))
+    return [*checks, *_check_promises(bundle)]
+
+
+def _check_promises(bundle: Bundle) -> list[Check]:
+    """Compare what a model promises not to miss with its test pictures."""
+    if bundle.costs is None or not bundle.test or "costs" not in bundle.test:
+        return []
+    try:
+        kept = CostMetrics.from_json(bundle.test["costs"]).promises
+    except ValueError:
+        raise BundleError("this model's test metrics lack what its promises need") from None
+    checks = []
+    for one in kept:
+        what, wanted = f"missed pictures of '{one.label}'", f"<= {100 * one.limit:g} %"
+        found = f"{percent(one.share)} ({one.missed:,} of {one.n:,})"
+        if not one.n:
+            note = f"no test pictures of '{one.label}'"
+            checks.append(
+                Check(f"never_miss.{one.label}", what, wanted, f"cannot be told: {note}", False, untested=(one.label,))
+            )
+            continue
+        note = "" if one.state == "shown" else f"not certain: its 95 % interval ends at {percent(one.missed_ci95[1])}"
+        if not one.made:
+            note = (
+                f"too few validation pictures to promise it; {note}"
+                if note
+                else "too few validation pictures to promise it"
+            )
+        checks.append(
+            Check(
+                f"never_miss.{one.label}",
+                what,
+                wanted,
+                found,
+                one.state != "broken",
+                "" if one.state == "broken" else note,
+            )
+        )
     return checks
 
 
@@ -119,6 +159,7 @@ class _Measured:
     value: float
     low: float | None = None  # the lower end of its 95 % interval
     label: str = ""  # the class in which it was found
+    high: float | None = None  # the upper end of its interval
 
 
 def _check(name: str, limit: float, measured: _Measured, untested: tuple[str, ...]) -> Check:
@@ -136,6 +177,8 @@ def _check(name: str, limit: float, measured: _Measured, untested: tuple[str, ..
             return Check(name, kind.what, wanted, f"cannot be told: {note}", False, untested=untested)
     if passed and kind.at_least and measured.low is not None and measured.low < limit:
         note = f"not certain: its 95 % interval begins at {unit.show(measured.low)}"
+    if passed and not kind.at_least and measured.high is not None and measured.high > limit:
+        note = f"not certain: its 95 % interval ends at {unit.show(measured.high)}"
     return Check(name, kind.what, wanted, found + where, passed, note)
 
 
@@ -151,7 +194,7 @@ def _measured(name: str, test: Mapping[str, Any], seconds: float, megabytes: flo
     value, interval = float(row[kind.key]), row.get(f"{kind.key}_ci95")
     if not math.isfinite(value):
         raise ValueError(kind.key)
-    return _Measured(value, float(interval[0]) if interval else None, label)
+    return _Measured(value, float(interval[0]) if interval else None, label, float(interval[1]) if interval else None)
 
 
 def untested_classes(bundle: Bundle) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.bundle.costs import Costs, decide
 from whatsit.errors import DataError, ImageError
 from whatsit.evaluation.metrics import Interval, Metrics, compute_metrics, wilson_interval
 from whatsit.evaluation.wording import percent
@@ -32,17 +33,17 @@ class Evaluation:
     ood_scores: npt.NDArray[np.float64]  # [N]; NaN where the bundle has no such score
     unknown: npt.NDArray[np.bool_]  # [N]: which were called unknown
     failed: list[tuple[str, str]]  # (name, reason) of the unreadable
+    costs: Costs | None = None  # of the model: by these it answers
 
     @cached_property
     def metrics(self) -> Metrics:
         """Return the metrics of these predictions."""
-        return compute_metrics(self.labels, self.probabilities, self.classes)
+        return compute_metrics(self.labels, self.probabilities, self.classes, self.predicted)
 
-    @property
+    @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
-        """Return the number of the most probable class of each picture, `[N]`."""
-        predicted: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
-        return predicted
+        """Return the number of the class that is answered for each picture, `[N]`."""
+        return decide(self.costs, self.probabilities)
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
@@ -78,7 +79,9 @@ def evaluate_pictures(
         pictures = pictures.take(read)
         probabilities, scores, unknown = probabilities[read], scores[read], unknown[read]
     labels = pictures.numbers(predictor.classes)
-    return Evaluation(predictor.classes, pictures, labels, probabilities, scores, unknown, failed)
+    return Evaluation(
+        predictor.classes, pictures, labels, probabilities, scores, unknown, failed, predictor.bundle.costs
+    )
 
 
 @dataclass(frozen=True)

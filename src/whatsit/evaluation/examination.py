@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from whatsit.bundle.costs import decide
 from whatsit.bundle.format import Bundle
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.evaluate import Coverage, Evaluation, LeakageMetrics
-from whatsit.evaluation.metrics import Pair, confused_pairs
+from whatsit.evaluation.metrics import Interval, Pair, confused_pairs, wilson_interval
 from whatsit.evaluation.mistakes import Mistake
 from whatsit.evaluation.more_pictures import Gain, Needed, gains, needed_in_all
 from whatsit.evaluation.out_of_distribution import OodResult
+from whatsit.evaluation.prices import CostMetrics, measure_costs
 from whatsit.evaluation.shortcuts import Shortcuts
 from whatsit.evaluation.speed import Speed
 from whatsit.evaluation.update import Update
@@ -57,12 +59,12 @@ class Examination:
     @property
     def probe_alarms(self) -> Sequence[str]:
         """Return a line where a linear probe is clearly better than the model."""
-        high, probe = self.test.metrics.accuracy_ci95[1], self.curve.accuracy[-1]
+        (accuracy, (_, high)), probe = self.most_probable, self.curve.accuracy[-1]
         if probe <= high:
             return ()
         return (
             f"a linear probe on the features of a pretrained network is right for {probe:.1%} of the test images, this model for "
-            f"{self.test.metrics.accuracy:.1%}: something went wrong in training, or this network does not suit these images; "
+            f"{accuracy:.1%}: something went wrong in training, or this network does not suit these images; "
             f"try --recipe fast or --recipe finetune",
         )
 
@@ -71,6 +73,20 @@ class Examination:
         """Return everything that looks wrong about this model, a line each."""
         shortcuts = (f"it may have learned a shortcut: {alarm}" for alarm in self.shortcuts.alarms)
         return (*self.warnings, *self.probe_alarms, *shortcuts)
+
+    @cached_property
+    def most_probable(self) -> tuple[float, Interval]:
+        """Return the accuracy of the most probable classes, with its interval.
+
+        It tells how training went also where costs choose other answers.
+        """
+        right = decide(None, self.test.probabilities) == self.test.labels
+        return float(right.mean()), wilson_interval(int(right.sum()), len(right))
+
+    @cached_property
+    def costs(self) -> CostMetrics | None:
+        """Return what mistakes cost on the test pictures; None for a model without costs."""
+        return measure_costs(self.test)
 
     @property
     def threshold(self) -> float:

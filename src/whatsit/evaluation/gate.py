@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.bundle.costs import Costs, decide
 from whatsit.bundle.format import InputSpec
 from whatsit.engines.exported import Infer, Probabilities
 from whatsit.errors import DataError
@@ -44,9 +45,14 @@ class Gate:
         return known and self.loss <= MOST_LOSS + _ROUNDING and self.agreement >= LEAST_AGREEMENT - _ROUNDING
 
 
-def compare(labels: npt.NDArray[Any], probabilities: Probabilities, by_float: Probabilities) -> Gate:
-    """Compare the probabilities `[N, K]` of a model with those of its float model."""
-    found, wanted = probabilities.argmax(axis=1), by_float.argmax(axis=1)
+def compare(
+    labels: npt.NDArray[Any], probabilities: Probabilities, by_float: Probabilities, costs: Costs | None = None
+) -> Gate:
+    """Compare the probabilities `[N, K]` of a model with those of its float model.
+
+    `costs` are those by which they answer.
+    """
+    found, wanted = decide(costs, probabilities), decide(costs, by_float)
     return Gate(
         float((found == labels).mean()),
         float((wanted == labels).mean()),

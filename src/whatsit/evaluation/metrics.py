@@ -125,11 +125,18 @@ def _checked(name: str, value: Any) -> Any:
     return number
 
 
-def compute_metrics(labels: Labels, probabilities: Probabilities, classes: tuple[str, ...]) -> Metrics:
-    """Compute all metrics. Raises `ValueError` for an empty set."""
+def compute_metrics(
+    labels: Labels, probabilities: Probabilities, classes: tuple[str, ...], predicted: Labels | None = None
+) -> Metrics:
+    """Compute all metrics. Raises `ValueError` for an empty set.
+
+    `predicted` are the answers, by default the most probable classes. What is about probabilities (loss, calibration error,
+    top 5, AUROC) does not depend on them.
+    """
     if len(labels) == 0:
         raise ValueError("no pictures to evaluate on")
-    confusion = confusion_matrix(labels, probabilities.argmax(axis=1), len(classes))
+    predicted = probabilities.argmax(axis=1) if predicted is None else predicted
+    confusion = confusion_matrix(labels, predicted, len(classes))
     per_class = class_metrics(confusion, labels, probabilities)
     right = int(np.trace(confusion))
     counts = confusion.sum(axis=1)

@@ -61,7 +61,7 @@ def find_mistakes(explainer: Explainer, dataset: Dataset, test: Evaluation, coun
                 picture.name,
                 picture.label,
                 test.classes[predicted[place]],
-                float(test.probabilities[place].max()),
+                float(test.probabilities[place, predicted[place]]),
                 bool(test.unknown[place]),
                 decode_within(data, MAX_SIDE),
                 maps[0],

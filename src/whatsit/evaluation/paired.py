@@ -133,7 +133,8 @@ def compare_evaluations(models: tuple[str, str], first: Evaluation, second: Eval
     differing = [
         Differing(
             first.pictures[a[place]].name, labels[place], named[0][place], named[1][place],
-            float(first.probabilities[a[place]].max()), float(second.probabilities[b[place]].max()),
+            float(first.probabilities[a[place], first.predicted[a[place]]]),
+            float(second.probabilities[b[place], second.predicted[b[place]]]),
         )
         for place in range(len(both)) if named[0][place] != named[1][place]
     ]  # fmt: skip

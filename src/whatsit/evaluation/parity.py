@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from whatsit.arrays import Float64
+from whatsit.arrays import Bools, Float32, Float64
+from whatsit.bundle.costs import decide
 from whatsit.bundle.format import Bundle
 from whatsit.engines import Images, available
 from whatsit.engines.exported import Infer
 from whatsit.errors import BundleError, ImageError
 from whatsit.evaluation.gate import LEAST_AGREEMENT
 from whatsit.evaluation.variants import variants
+from whatsit.graph.builder import EXPECTED_COSTS
 from whatsit.images.decode import decode, decode_within
 from whatsit.runtime.predictor import Answer, Prediction, Predictor, to_answers
 
@@ -22,6 +24,7 @@ TOLERANCE = 1e-4  # largest allowed difference of a probability
 SCORE_TOLERANCE = 1e-3  # largest allowed relative difference of the out-of-distribution score
 BATCH = 32
 _SIDE = 512  # pixels of the pictures that variants are made from
+COST_TOLERANCE = 1e-3  # relative difference of the expected costs of two answers below which either may be given
 REFERENCE = "onnxruntime"  # the one runtime that every installation has
 
 
@@ -70,7 +73,7 @@ class Proof:
             np.stack([answer.probabilities for answer in side]).astype(np.float64) for side in (answers, self.wanted)
         )
         difference = float(np.abs(found - known).max())
-        agreement = float((found.argmax(axis=1) == known.argmax(axis=1)).mean())
+        agreement = float(self._agree(found, known).mean())
         found_scores, known_scores = (np.array([a.ood_score for a in side]) for side in (answers, self.wanted))
         apart = _relative_difference(found_scores, known_scores) if scores else None
         if int8:
@@ -79,8 +82,24 @@ class Proof:
             passed = difference <= tolerance and agreement == 1.0 and (apart or 0.0) <= SCORE_TOLERANCE
         return Parity(way, count, difference, agreement, apart, bool(passed))
 
+    def _agree(self, found: Float64, known: Float64) -> Bools:
+        """Return for which pictures `[N]` the answer is the same.
+
+        With costs, two answers that cost the same count as one.
+        """
+        costs = self.bundle.costs
+        same = np.asarray(decide(costs, found) == decide(costs, known), np.bool_)
+        return same if costs is None else same | np.array([costs.near_tie(row, COST_TOLERANCE) for row in known], bool)
+
+    def labels_of(self, answer: Answer) -> set[str]:
+        """Return the label of an answer; both where two cost the same."""
+        shares, costs = answer.probabilities, self.bundle.costs
+        if costs is not None and costs.near_tie(shares, COST_TOLERANCE):
+            return {self.bundle.classes[number] for number in np.argsort(costs.expected(shares[None])[0])[:2]}
+        return {self.bundle.classes[decide(costs, shares[None])[0]]}
+
     def compare_predictions(self, way: str, predictions: Sequence[Prediction]) -> Parity:
-        """Compare predictions as users get them; what is unknown must be unknown here too."""
+        """Compare predictions as users get them; label and unknown must be the same too."""
         classes = self.bundle.classes
         tops = [dict(prediction.top) for prediction in predictions]
         if len(tops) != len(self.wanted) or any(set(top) != set(classes) for top in tops):
@@ -88,10 +107,18 @@ class Proof:
         answers = [Answer(np.array([top[label] for label in classes], np.float32), math.nan) for top in tops]
         result = self.compare(way, answers, scores=False)
         alike = all(
-            self.is_unknown(known) in (None, prediction.unknown)
+            self.is_unknown(known) in (None, prediction.unknown) and prediction.label in self.labels_of(known)
             for prediction, known in zip(predictions, self.wanted, strict=True)
         )
         return result if alike else replace(result, passed=False)
+
+    def compare_costs(self, way: str, probabilities: Float32, costs: Float32) -> Parity:
+        """Compare the answers by a way's own expected costs `[N, K]` with the model's."""
+        result = self.compare(way, [Answer(row, math.nan) for row in probabilities], scores=False)
+        cheapest = [self.bundle.classes[number] for number in costs.argmin(axis=1)] if costs.ndim == 2 else []
+        same = [label in self.labels_of(known) for label, known in zip(cheapest, self.wanted, strict=False)]
+        share = float(np.mean(same)) if len(same) == len(self.wanted) else 0.0
+        return replace(result, top1_agreement=share, passed=result.passed and share == 1.0)
 
     def is_unknown(self, answer: Answer) -> bool | None:
         """Return whether it is unknown; None near the threshold, where runtimes differ."""
@@ -171,6 +198,8 @@ def check_runtimes(bundle: Bundle, proof: Proof) -> list[Parity]:
     results = []
     for runtime in available():
         predictor = Predictor(bundle, runtime=runtime)
+        if bundle.costs is not None:
+            results.append(_check_costs(predictor, proof))
         results += _check_batches(runtime, predictor.answer, proof)
         streamed = [answer for _, answer in predictor.answers_each(proof.files, lambda data: data)]
         answers = [answer for answer in streamed if isinstance(answer, Answer)]
@@ -178,9 +207,25 @@ def check_runtimes(bundle: Bundle, proof: Proof) -> list[Parity]:
     return results
 
 
+def _check_costs(predictor: Predictor, proof: Proof) -> Parity:
+    """Compare the answers by the graph's own expected costs with the model's."""
+    way = f"{predictor.runtime}, answers by {EXPECTED_COSTS}"
+    engine = predictor.open_engine("probabilities", EXPECTED_COSTS)
+    batches = (proof.pixels[start : start + BATCH] for start in range(0, len(proof.pixels), BATCH))
+    found = [engine.run(batch) for batch in batches]
+    return proof.compare_costs(
+        way, np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])
+    )
+
+
 def check_exported(name: str, infer: Infer, proof: Proof, *, int8: bool) -> list[Parity]:
     """Compare an exported file, which has no out-of-distribution score."""
     return _check_batches(name, lambda pixels: to_answers(infer(pixels), None), proof, int8=int8, scores=False)
+
+
+def check_exported_costs(name: str, infer: Infer, costs: Infer, proof: Proof) -> Parity:
+    """Compare the answers by an exported file's own expected costs."""
+    return proof.compare_costs(f"{name}, answers by {EXPECTED_COSTS}", infer(proof.pixels), costs(proof.pixels))
 
 
 def _check_batches(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from whatsit.bundle.costs import decide
 from whatsit.bundle.format import REFERENCE_COUNT, Bundle, Reference
 from whatsit.evaluation.parity import REFERENCE
 from whatsit.evaluation.samples import in_turn
@@ -47,7 +48,7 @@ def drawn_references(bundle: Bundle) -> tuple[Reference, ...]:
         patches.resize((160, 128), Image.Resampling.BICUBIC).save(file, "PNG")
         [answer] = predictor.answer(decode(file.getvalue(), predictor.size, rule=predictor.rule)[None])
         probabilities = tuple(float(p) for p in answer.probabilities)
-        label = bundle.classes[int(answer.probabilities.argmax())]
+        label = bundle.classes[int(decide(bundle.costs, answer.probabilities[None])[0])]
         drawn.append(Reference(f"{number:02d}.png", file.getvalue(), label, probabilities))
     return tuple(drawn)
 

@@ -10,14 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
+from whatsit.bundle.costs import Costs, Prices, rounded
 from whatsit.bundle.format import Bundle, Conformal, UnknownRule
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import write_bundle
 from whatsit.evaluation.card import model_card
 from whatsit.evaluation.evaluate import Evaluation, LeakageMetrics, evaluate_pictures, measure_leakage
+from whatsit.evaluation.prices import fit_costs, measure_costs
 from whatsit.evaluation.reference import choose_references, drawn_references
 from whatsit.evaluation.speed import Speed, measure_speed, megabytes
 from whatsit.events import Reporter
+from whatsit.graph.costs import with_costs
 from whatsit.images.scan import Dataset
 from whatsit.models.unknown import METHOD
 from whatsit.runtime.predictor import Predictor
@@ -41,10 +44,12 @@ class Shipped:
         return megabytes(self.path)
 
 
-def set_thresholds(predictor: Predictor, dataset: Dataset, reporter: Reporter) -> Predictor:
+def set_thresholds(
+    predictor: Predictor, dataset: Dataset, reporter: Reporter, prices: Prices | None = None
+) -> Predictor:
     """Return the predictor with thresholds, fitted on validation images.
 
-    That of unknown images only where the bundle has a score for them.
+    That of unknown images only where the bundle has a score for them. With `prices` it answers what costs least.
     """
     from whatsit.training.calibration import acceptance_threshold, conformal_scores
 
@@ -60,7 +65,23 @@ def set_thresholds(predictor: Predictor, dataset: Dataset, reporter: Reporter) -
         unknown=unknown,
         conformal=Conformal(tuple(float(score) for score in scores)),
     )
+    if prices is not None:
+        bundle = with_prices(bundle, prices, seen, reporter)
     return predictor.with_bundle(bundle)
+
+
+def with_prices(bundle: Bundle, prices: Prices | None, seen: Evaluation | None, reporter: Reporter) -> Bundle:
+    """Return a bundle that answers what costs least.
+
+    Without `prices` it answers the most probable class. `seen` are the validation images, by which promises are kept; a warning
+    says which cannot be made.
+    """
+    if prices is None:
+        return replace(bundle, costs=None, graph=with_costs(bundle.graph, None))
+    costs = fit_costs(prices, seen) if seen else Costs(rounded(prices.decisive(bundle.classes, {})), prices)
+    for promise in costs.promises:
+        (reporter.say if promise.is_made else reporter.warn)(promise.sentence)
+    return replace(bundle, costs=costs, graph=with_costs(bundle.graph, costs.matrix))
 
 
 def ship_unmeasured(bundle: Bundle, path: Path) -> None:
@@ -76,7 +97,9 @@ def ship(predictor: Predictor, path: Path, dataset: Dataset, reporter: Reporter)
     testing = reporter.stage("Testing the shipped model")
     test = evaluate_pictures(predictor, dataset, dataset.of("test"), testing)
     leakage, bundle = measure_leakage(test, dataset.leakage), predictor.bundle
-    bundle = replace(bundle, test=test.metrics.to_json(), references=choose_references(bundle, dataset, test.pictures))
+    costs = measure_costs(test)
+    metrics = test.metrics.to_json() | ({"costs": costs.to_json()} if costs else {})
+    bundle = replace(bundle, test=metrics, references=choose_references(bundle, dataset, test.pictures))
     bundle = replace(bundle, card=model_card(bundle, leakage=leakage))
     write_bundle(bundle, path)
     predictor = predictor.with_bundle(bundle)

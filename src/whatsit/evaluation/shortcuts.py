@@ -75,7 +75,8 @@ def look_for_shortcuts(explainer: Explainer, pixels: Images) -> Shortcuts:
         shares += [share for share in map(border_share, maps) if share is not None]
         border, middle = map(explainer.predictor.answer, (hide_middle(batch, fill), hide_border(batch, fill)))
         for shown, answers in zip(predictions, (whole, border, middle), strict=True):
-            predictions[shown] += [int(answer.probabilities.argmax()) for answer in answers]
+            shares_of = np.stack([answer.probabilities for answer in answers])
+            predictions[shown] += explainer.predictor.decide(shares_of).tolist()
     first, by_border, by_middle = map(np.array, predictions.values())
     evidence, low_evidence = _mean_and_low(shares)
     area = float(_border(_GRID, _GRID).mean())

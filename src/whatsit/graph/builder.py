@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PROBABILITIES = "probabilities"
 LAYER_OUTPUTS = (PROBABILITIES, "logits", "embedding", "feature_map")
+EXPECTED_COSTS = "expected_costs"  # only of a model with costs of mistakes: of each answer
 OUTPUTS = (*LAYER_OUTPUTS, "gradcam_weights", "ood_score")
 
 ORIGIN, FOREIGN = "network", "onnx file"  # metadata of a graph whose network was made elsewhere

@@ -21,8 +21,9 @@ from whatsit.engines.base import Images
 from whatsit.engines.litert import model_in_header
 from whatsit.errors import MissingExtraError, ModelError, UsageError, WhatsitError, suggest
 from whatsit.files import move_into_place, written_by_others
-from whatsit.graph.builder import FOREIGN, PROBABILITIES, origin_of
+from whatsit.graph.builder import EXPECTED_COSTS, FOREIGN, PROBABILITIES, origin_of
 from whatsit.graph.check import output_names
+from whatsit.graph.costs import costs_of
 from whatsit.graph.extract import extract
 from whatsit.graph.for_int8 import for_int8
 from whatsit.graph.precision import store_weights
@@ -89,6 +90,14 @@ class Converter:
         return content
 
     @functools.cached_property
+    def onnx_with_costs(self) -> bytes:
+        """The same, with the expected costs where the graph has them."""
+        if EXPECTED_COSTS not in output_names(self.graph):
+            return self.onnx
+        content: bytes = extract(self.graph, PROBABILITIES, EXPECTED_COSTS).SerializeToString()
+        return content
+
+    @functools.cached_property
     def keras(self) -> Any:
         """The graph as a Keras model that takes uint8 pixels."""
         return self.rebuild("uint8")
@@ -106,7 +115,9 @@ class Converter:
             f"rule {self.resize}."
         )
         author = self.author or f"whatsit {__version__}, for somebody who gave no name"
-        return Description(text, self.labels, (width, height), author, self.license or "not stated")
+        return Description(
+            text, self.labels, (width, height), author, self.license or "not stated", costs_of(self.graph)
+        )
 
     def possible(self) -> list[Format]:
         """Return the formats that this graph can be turned into.
@@ -143,7 +154,7 @@ class Converter:
                 "openvino-int8"
             )
         load_keras()
-        return to_keras(for_int8(self.onnx, self.pixels) if int8 else self.onnx, pixels=pixels)
+        return to_keras(for_int8(self.onnx, self.pixels) if int8 else self.onnx_with_costs, pixels=pixels)
 
     @functools.cached_property
     def pixels(self) -> Images:
@@ -154,7 +165,7 @@ class Converter:
 
 
 def _write_onnx(converter: Converter, path: Path) -> None:
-    path.write_bytes(converter.onnx)
+    path.write_bytes(converter.onnx_with_costs)
 
 
 def _write_web(converter: Converter, path: Path) -> None:
@@ -201,7 +212,7 @@ def _write_openvino(converter: Converter, path: Path, *, int8: bool = False) -> 
 
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / "model.onnx"
-        source.write_bytes(converter.onnx)
+        source.write_bytes(converter.onnx if int8 else converter.onnx_with_costs)
         model = openvino.convert_model(source)
     if int8:
         import nncf
@@ -248,6 +259,14 @@ class Format:
     def gated(self) -> bool:
         """Whether the test pictures may refuse it."""
         return self.int8 or self.name == WEB
+
+    @property
+    def has_costs(self) -> bool:
+        """Whether the file gives expected costs, where the model has costs.
+
+        Whole numbers would be too coarse for them.
+        """
+        return not self.int8 and not self.stand_in and self.name != WEB
 
     @property
     def title(self) -> str:

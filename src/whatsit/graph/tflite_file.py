@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from whatsit.graph.builder import EXPECTED_COSTS, PROBABILITIES
+
 MODEL = b"TFL3"  # file identifiers
 METADATA = b"M001"
 LABELS = "labels.txt"  # in the zip
@@ -37,18 +39,24 @@ class Description:
     size: tuple[int, int]  # (width, height) of the pictures
     author: str = ""
     license: str = ""
+    costs: Sequence[Sequence[float]] | None = None  # of mistakes, [truth][answer]
 
 
 def with_metadata(content: bytes, about: Description) -> bytes:
     """Return a classifier's file with metadata, and with its labels.
 
-    The labels are in a zip behind it. The file takes pixels of 0 to 255 and has one output.
+    The labels are in a zip behind it. The file takes pixels of 0 to 255; its first output are the probabilities, its second,
+    where there is one, the expected costs.
     """
     from ai_edge_litert import schema_py_generated as schema
 
     model = _read(content)
+    [graph], has_costs = model.subgraphs, len(model.subgraphs[0].outputs) > 1
+    if has_costs:  # the converter sorts them by name
+        places = {one.name.decode(): int(one.tensorIndex) for one in model.signatureDefs[0].outputs}
+        graph.outputs = [places[PROBABILITIES], places[EXPECTED_COSTS]]
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(_metadata(about), np.uint8)
+    buffer.data = np.frombuffer(_metadata(about, has_costs=has_costs), np.uint8)
     model.buffers.append(buffer)
     entry.name, entry.buffer = _NAME, len(model.buffers) - 1
     model.metadata = [*(model.metadata or []), entry]
@@ -122,7 +130,7 @@ def _aligned() -> Any:
     return Builder
 
 
-def _metadata(about: Description) -> bytes:
+def _metadata(about: Description, *, has_costs: bool) -> bytes:
     """Return the table ModelMetadata."""
     import flatbuffers
 
@@ -148,7 +156,15 @@ def _metadata(about: Description) -> bytes:
         5: writer.table({0: one, 1: zero}),
         6: writer.tables([labels]),
     })  # fmt: skip
-    graph = writer.table({2: writer.tables([image]), 3: writer.tables([probabilities])})
+    outputs = [probabilities]
+    if has_costs:
+        outputs.append(writer.table({
+            0: writer.text(EXPECTED_COSTS),
+            1: writer.text("What answering each class costs on average; the class to answer has the least."),
+            3: writer.table({1: writer.table({})}, union={0: _FEATURE}),
+            6: writer.tables([labels]),
+        }))  # fmt: skip
+    graph = writer.table({2: writer.tables([image]), 3: writer.tables(outputs)})
     texts = {0: "Image classifier", 1: about.text, 4: about.author, 5: about.license, 7: "1.0.0"}
     root = {slot: writer.text(text) for slot, text in texts.items() if text}
     return writer.finish(writer.table(root | {3: writer.tables([graph])}))

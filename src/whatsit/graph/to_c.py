@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 
 from whatsit.errors import ModelError
 from whatsit.graph.arena import arena_bytes
@@ -60,7 +61,7 @@ _HEADER = """\
 static const char *const whatsit_labels[WHATSIT_CLASSES] = {{
 {labels}
 }};
-
+{costs}
 static const unsigned int whatsit_model_size = {model};
 WHATSIT_ALIGNED static const unsigned char whatsit_model[{model}] = {{
 {data}
@@ -68,6 +69,19 @@ WHATSIT_ALIGNED static const unsigned char whatsit_model[{model}] = {{
 
 #endif /* WHATSIT_MODEL_H_ */
 """
+
+_COSTS = """
+/* What mistakes cost, [truth][answer]: the class to answer is that of the least sum over truth of probability[truth] *
+   whatsit_costs[truth][answer]. Probabilities in steps of 1/256 say little of what is rarer than that. */
+#define WHATSIT_COSTS 1
+static const float whatsit_costs[WHATSIT_CLASSES][WHATSIT_CLASSES] = {{
+{rows}
+}};
+"""
+
+
+def _cells(row: Sequence[float]) -> str:
+    return f"  {{{','.join(f'{float(price)!r}f' for price in row)}}},"
 
 
 def to_header(content: bytes, about: Description) -> str:
@@ -89,6 +103,7 @@ def to_header(content: bytes, about: Description) -> str:
         zero=zero,
         operators=len(operators),
         adding="\n".join(f"    (resolver).Add{name}(); \\" for name in operators),
+        costs="" if about.costs is None else _COSTS.format(rows="\n".join(_cells(row) for row in about.costs)),
         labels="\n".join(f'  "{_escaped(label)}",' for label in about.labels),
         data="\n".join(f"  {','.join(f'0x{value:02x}' for value in row)}," for row in rows),
     )

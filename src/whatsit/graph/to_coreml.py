@@ -6,6 +6,7 @@ MIL, Core ML's own language (coremltools' `Builder`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,12 @@ def write_coreml(graph: bytes, about: Description, path: Path) -> None:
     model.input_description["image"] = f"An RGB picture of {width} x {height} pixels"
     model.output_description["classLabel"] = "The most probable class"
     model.output_description["classLabel_probs"] = "The calibrated probability of each class"
+    if about.costs is not None:
+        model.output_description["classLabel"] = (
+            "The most probable class. As mistakes have prices, the class to answer may be another: that of the least sum over "
+            "truth of classLabel_probs[truth] * costs[truth][answer], with the costs in the metadata"
+        )
+        model.user_defined_metadata["costs"] = json.dumps([list(row) for row in about.costs])
     model.save(str(path))
 
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from whatsit.arrays import Array
 from whatsit.errors import ModelError
-from whatsit.graph.builder import PROBABILITIES
+from whatsit.graph.builder import EXPECTED_COSTS, PROBABILITIES
+from whatsit.graph.check import output_names
 from whatsit.graph.extract import extract
 from whatsit.graph.from_keras import same_padding
 
@@ -63,7 +64,8 @@ def to_keras(graph: bytes, *, pixels: str = "uint8") -> keras.Model:
         pixels: the dtype of the input, `uint8` or `float32`.
 
     Returns:
-        a model from `image` `[N, H, W, 3]`, 0 to 255, to `probabilities` float32 `[N, K]`.
+        a model from `image` `[N, H, W, 3]`, 0 to 255, to `probabilities` float32 `[N, K]`; of a graph with expected costs to a
+        dict with both.
 
     Raises:
         ModelError: the graph holds what `from_keras` does not make.
@@ -71,14 +73,16 @@ def to_keras(graph: bytes, *, pixels: str = "uint8") -> keras.Model:
     import keras
     from onnx import numpy_helper
 
-    proto = extract(graph, PROBABILITIES).graph
+    names = [name for name in (PROBABILITIES, EXPECTED_COSTS) if name in output_names(graph)]
+    proto = extract(graph, *names).graph
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.initializer}
     shape = [int(size.dim_value) for size in proto.input[0].type.tensor_type.shape.dim[1:]]
     image = keras.Input(shape, dtype=pixels, name=proto.input[0].name)
     values: dict[str, Value] = {proto.input[0].name: (image,)}
     for node in proto.node:
         values |= zip(node.output, _rebuild(node, values, weights), strict=True)
-    return keras.Model(image, values[PROBABILITIES][0], name="whatsit")
+    outputs = {name: values[name][0] for name in names}
+    return keras.Model(image, outputs if len(names) > 1 else outputs[PROBABILITIES], name="whatsit")
 
 
 def _rebuild(node: Any, values: dict[str, Value], weights: dict[str, Array]) -> list[Value]:

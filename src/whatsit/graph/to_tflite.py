@@ -14,7 +14,7 @@ from whatsit.graph.builder import PROBABILITIES
 
 
 def save_model(model: Any, path: Path, *, batch: int | None = None) -> None:
-    """Write a TensorFlow SavedModel whose signature names its input and output.
+    """Write a TensorFlow SavedModel whose signature names its input and outputs.
 
     `batch` is the number of images that it takes at a time; None: any.
     """
@@ -25,10 +25,14 @@ def save_model(model: Any, path: Path, *, batch: int | None = None) -> None:
     archive.track(model)
     archive.add_endpoint(
         "serve",
-        lambda image: {PROBABILITIES: model(image, training=False)},
+        lambda image: _named(model(image, training=False)),
         input_signature=[tf.TensorSpec((batch, *model.input.shape[1:]), model.input.dtype, name="image")],
     )
     archive.write_out(path, verbose=False)
+
+
+def _named(outputs: Any) -> dict[str, Any]:
+    return outputs if isinstance(outputs, dict) else {PROBABILITIES: outputs}
 
 
 def to_tflite(model: Any, *, batch: int | None = None, **settings: Any) -> bytes:

@@ -16,6 +16,7 @@ from whatsit.errors import DataError, UsageError
 from whatsit.evaluation.evaluate import LeakageMetrics
 from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.metrics import Metrics
+from whatsit.evaluation.prices import measure_costs
 from whatsit.evaluation.shipping import Shipped
 from whatsit.evaluation.speed import Speed
 from whatsit.evaluation.update import Update
@@ -100,6 +101,7 @@ def write_record(
         "temperature": trained.temperature,
         "best_epoch": trained.best,
         "test": run.test.to_json(),
+        **({"costs": costs.to_json()} if (costs := measure_costs(test)) else {}),
         "leakage": leakage.to_json(),
         "speed": vars(speed),
         "model_mb": size,

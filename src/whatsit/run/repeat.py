@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from whatsit.bundle.costs import Prices
 from whatsit.bundle.make import versions
 from whatsit.bundle.read import read_bundle, run_folder
 from whatsit.errors import BundleError, DataError, UsageError
@@ -59,6 +60,20 @@ class RunToRepeat:
         # The copies that were left out of the earlier splits are no longer among the run's images.
         copies = Leakage(copies=copies_in_test(dataset.pictures))
         return replace(dataset, pictures=pictures, classes=classes, leakage=copies)
+
+    def prices(self) -> Prices | None:
+        """Return the prices of mistakes in the run's model; None where it had none.
+
+        Raises:
+            UsageError: the run had prices, and its model is gone.
+        """
+        try:
+            costs = read_bundle(self.folder).costs
+        except BundleError as error:
+            if "costs" in read_metrics(self.folder):
+                raise UsageError(f"the prices of its mistakes are lost, give them with --costs: {error}") from None
+            return None
+        return costs.given if costs else None
 
     def warn(self, reporter: Reporter) -> None:
         """Warn of what may make the metrics differ from the run's."""

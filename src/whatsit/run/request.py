@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from whatsit.bundle.costs import Prices
+from whatsit.bundle.costs_file import prices_from, read_prices
 from whatsit.errors import RecipeError, UsageError
 from whatsit.evaluation.criteria import load_criteria
 from whatsit.evaluation.shipping import Shipped
@@ -54,6 +57,7 @@ class Request:
     ray: str | None = None
     update: str | Path | None = None
     only_if_better: bool = False
+    costs: str | Path | Mapping[str, Any] | None = None
 
     def check(self) -> RunSpec:
         """Return the run that is asked for.
@@ -151,6 +155,18 @@ class RunSpec:
         assert self.asked is not None
         return self.asked
 
+    def prices(self, classes: Sequence[str]) -> Prices | None:
+        """Return the prices of mistakes that are asked for, or those of the run before.
+
+        Raises:
+            UsageError: they are wrong, or do not fit the classes.
+        """
+        if self.request.costs is not None:
+            return read_prices(self.request.costs, classes)
+        if self.earlier:
+            return self.earlier.prices(classes)
+        return self.repeated.prices() if self.repeated else None
+
     def workspace(self, dataset: Dataset) -> AbstractContextManager[Workspace]:
         """Open the workspace of a new run, or of the interrupted one.
 
@@ -220,12 +236,17 @@ class RunSpec:
             dataset if self.limit is None else limit_pictures(dataset, self.limit, self.recipe.seed, self.split_before)
         )
 
-    def save(self, workspace: Workspace, dataset: Dataset) -> None:
+    def save(self, workspace: Workspace, dataset: Dataset, prices: Prices | None = None) -> Prices | None:
         """Write down what the run is, for resuming.
+
+        Returns:
+            the prices of mistakes: those that are asked for now, else those that an interrupted run was started with.
 
         Raises:
             UsageError: the images have changed since the interrupted run was started.
         """
+        if prices is None and (started := workspace.job.get("costs") if workspace.job else None):
+            prices = prices_from(started, dataset.classes)
         fingerprint = dataset.fingerprint()
         if workspace.job and workspace.job.get("data") != fingerprint:
             raise UsageError(
@@ -239,8 +260,10 @@ class RunSpec:
                 "limit": self.limit,
                 "time_limit": self.seconds,
                 "update": absolute(str(self.earlier.folder)) if self.earlier else None,
+                **({"costs": prices.to_json()} if prices else {}),
             }
         )
+        return prices
 
     @property
     def split_before(self) -> Pictures | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from whatsit.bundle.costs import Prices
+from whatsit.bundle.costs_file import prices_from
 from whatsit.bundle.read import read_bundle
-from whatsit.errors import DataError
+from whatsit.errors import DataError, UsageError
 from whatsit.evaluation.shipping import Shipped
 from whatsit.evaluation.update import Update, data_changes, measure_update
 from whatsit.events import Reporter
@@ -27,6 +30,22 @@ class EarlierRun:
     recipe: Recipe
     seconds: float | None  # of its time limit
     pictures: Pictures  # with their labels and splits
+
+    def prices(self, classes: Sequence[str]) -> Prices | None:
+        """Return the prices of mistakes of the run's model; None where it has none.
+
+        Raises:
+            UsageError: they are about a class that is gone.
+        """
+        costs = read_bundle(self.folder).costs
+        if costs is None:
+            return None
+        try:
+            return prices_from(costs.given.to_json(), classes)
+        except ValueError:
+            raise UsageError(
+                f"{self.folder}: its costs are about a class that is gone; give others with --costs"
+            ) from None
 
     def report_changes(self, dataset: Dataset, reporter: Reporter) -> None:
         """Say how the pictures differ; raise `DataError` for wholly other ones."""

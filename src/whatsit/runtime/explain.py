@@ -66,7 +66,7 @@ class Explainer:
         return Explainer, (self.predictor,)
 
     def explain(self, picture: Source, label: str | None = None) -> Explanation:
-        """Explain the most probable class of a picture, or the class `label`.
+        """Explain the class that is answered for a picture, or the class `label`.
 
         Raises `ImageError` for an unreadable picture, `UsageError` for a class that the model does not know.
         """
@@ -84,12 +84,12 @@ class Explainer:
         """Return the outputs and an evidence map for each decoded picture.
 
         Pictures are uint8 `[N, H, W, 3]`, maps float32 `[N, h, w]`, 0 to 1.
-        `classes` are the numbers of the classes to explain; by default the most probable ones. Raises `ModelError`
+        `classes` are the numbers of the classes to explain; by default those that are answered. Raises `ModelError`
         where the graph returns no numbers.
         """
         probabilities, *values = self._engine.run(pixels)
         scores = values.pop() if self.predictor.bundle.unknown else None
-        chosen = probabilities.argmax(axis=1) if classes is None else np.asarray(classes)
+        chosen = self.predictor.decide(probabilities) if classes is None else np.asarray(classes)
         if self.method == OCCLUSION:
             maps = occlusion_maps(
                 lambda hidden: self._engine.run(hidden)[1], pixels, [int(number) for number in chosen]

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from whatsit.arrays import Float32, Probabilities
+from whatsit.arrays import Float32, Int64, Probabilities
+from whatsit.bundle.costs import decide
 from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import read_bundle
 from whatsit.engines import Engine, EngineError, Images, Outputs, open_engine
@@ -35,20 +36,40 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Overruled:
+    """The most probable class, where another is answered because mistakes have prices."""
+
+    label: str
+    probability: float
+    cost: float  # expected, of answering it
+    answer_cost: float  # expected, of the answer that is given: the least
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The prediction for one picture."""
 
-    label: str  # the most probable class
+    label: str  # the most probable class; of a model with costs the one of the least expected cost
     probability: float  # of that class, calibrated, 0 to 1
     unknown: bool  # the picture seems to belong to none of the classes
     top: tuple[tuple[str, float], ...]  # (label, probability), the most probable first
     labels: tuple[str, ...] | None = None  # the prediction set, the most probable first, where a coverage was asked for
+    overruled: Overruled | None = None  # the most probable class, where that is another than `label`
+
+    @property
+    def others(self) -> tuple[tuple[str, float], ...]:
+        """Return the classes in `top` but for the one that is answered."""
+        return tuple(pair for pair in self.top if pair[0] != self.label)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
         top = [{"label": label, "probability": probability} for label, probability in self.top]
         found = {"label": self.label, "probability": self.probability, "unknown": self.unknown, "top": top}
-        return found if self.labels is None else {**found, "set": list(self.labels)}
+        if self.labels is not None:
+            found["set"] = list(self.labels)
+        if self.overruled is not None:
+            found["overruled"] = vars(self.overruled)
+        return found
 
 
 class Predictor:
@@ -288,12 +309,28 @@ class Predictor:
         """Turn the graph's outputs for a picture into a prediction."""
         probabilities = answer.probabilities
         order = np.argsort(-probabilities, kind="stable")
-        best = tuple((self.classes[i], float(probabilities[i])) for i in order[: max(top, 1)])
+        best = tuple((self.classes[i], float(probabilities[i])) for i in order[:top])
         labels = None
         if coverage is not None:
             [inside] = self.in_set(probabilities[None], coverage)
             labels = tuple(self.classes[i] for i in order if inside[i])
-        return Prediction(best[0][0], best[0][1], self.is_unknown(answer), best[:top], labels)
+        first, chosen = int(order[0]), int(self.decide(probabilities[None])[0])
+        overruled = None
+        if self.bundle.costs and chosen != first:
+            [costs] = self.bundle.costs.expected(probabilities[None])
+            overruled = Overruled(
+                self.classes[first], float(probabilities[first]), float(costs[first]), float(costs[chosen])
+            )
+        return Prediction(
+            self.classes[chosen], float(probabilities[chosen]), self.is_unknown(answer), best, labels, overruled
+        )
+
+    def decide(self, probabilities: Probabilities) -> Int64:
+        """Return the numbers of the classes to answer, `[N]`, from probabilities `[N, K]`.
+
+        That is the most probable one, or the one of the least expected cost where the model has costs.
+        """
+        return decide(self.bundle.costs, probabilities)
 
     def is_unknown(self, answer: Answer) -> bool:
         """Return whether the score says that the picture is of none of the classes."""

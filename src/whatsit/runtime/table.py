@@ -153,7 +153,7 @@ class _Csv(_Text):
         if isinstance(found, ImageError):
             cells = [name, *also, *[""] * (len(self._columns()) - len(also) - 2), str(found)]
         else:
-            best = [cell for label, share in found.top[1:] for cell in (label, f"{share:.6f}")]
+            best = [cell for label, share in found.others[: self._top - 1] for cell in (label, f"{share:.6f}")]
             best += [""] * (2 * (self._top - 1) - len(best))
             cells = [name, *also, found.label, f"{found.probability:.6f}", "yes" if found.unknown else "no", *best, ""]
         return _line([spreadsheet_safe(cell) for cell in cells])

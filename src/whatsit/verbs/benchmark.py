@@ -53,7 +53,7 @@ def benchmark(
         folder = Path(temporary)
         labels = write_pixels(dataset, bundle.input, pictures, folder, reporter)
         files = exported_ways(converter, asked or converter.possible(), export_folder(model), folder, reporter)
-        rows = measure_ways([*bundle_ways(find_bundle(model)), *files], labels, folder, seconds, reporter)
+        rows = measure_ways([*bundle_ways(find_bundle(model)), *files], labels, folder, seconds, reporter, bundle.costs)
     return Benchmark(tuple(rows), len(labels), (bundle.input.height, bundle.input.width), tuple(advice(rows)))
 
 

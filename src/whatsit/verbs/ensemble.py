@@ -73,9 +73,9 @@ def ensemble(
             reporter.warn(f"{best.model} has all the votes: the others do not help it")
         bundle = merge_bundles(bundles, votes, sharpness, dataset, versions())
         voting = [(member, vote.weight) for member, vote in zip(bundles, votes, strict=True) if vote.weight]
-        predictor = Predictor(bundle)
+        predictor, prices = Predictor(bundle), bundles[0].costs.given if bundles[0].costs else None
         require_mean_of_members(predictor, voting, sharpness, dataset)
-        shipped = ship(set_thresholds(predictor, dataset, reporter), folder / MODEL, dataset, reporter)
+        shipped = ship(set_thresholds(predictor, dataset, reporter, prices), folder / MODEL, dataset, reporter)
         evaluation = shipped.test
         best = max(votes, key=lambda vote: vote.accuracy)
         if best.accuracy > evaluation.metrics.accuracy:

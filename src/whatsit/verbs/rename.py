@@ -63,6 +63,11 @@ def rename(
     if out.exists():
         raise UsageError(f"{out} exists already; choose another name with -o, or remove it first")
     classes, groups = grouped(bundle.classes, names)
+    if bundle.costs and len(groups) < len(bundle.classes):
+        raise UsageError(
+            f"{model}: merged classes have no prices yet; take the costs out with whatsit costs MODEL --remove, merge, and put "
+            f"in new ones"
+        )
     renamed = replace(bundle, classes=classes, graph=with_classes(bundle.graph, classes, groups))
     if len(groups) == len(bundle.classes):
         new = dict(zip(bundle.classes, classes, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def train(
     ray: str | None = None,
     update: str | Path | None = None,
     only_if_better: bool = False,
+    costs: str | Path | Mapping[str, Any] | None = None,
     reporter: Reporter = SILENT,
 ) -> Run:
     """Train a classifier on DATA and measure it on images that it never saw.
@@ -70,6 +72,7 @@ def train(
         update: the folder of a run whose pictures have changed since: its split, recipe and time limit are kept, both models are
             compared, and the new run takes its place; what was there becomes `RUN-before`.
         only_if_better: else the earlier run keeps its place, and the new one becomes `RUN-not-better`.
+        costs: the prices of mistakes, a TOML file or its contents (see docs/costs.md): the class that costs least is answered.
         reporter: gets progress and warnings.
 
     Raises:
@@ -77,7 +80,7 @@ def train(
     """
     return _train(Request(
         data, from_run, recipe, backbone, weights, out, seed, limit, time_limit, resume, settings or {},
-        tensorboard, report, criteria, workers, ray, update, only_if_better,
+        tensorboard, report, criteria, workers, ray, update, only_if_better, costs,
     ), reporter)  # fmt: skip
 
 
@@ -89,10 +92,11 @@ def _train(request: Request, reporter: Reporter) -> Run:
         spec.repeated.warn(reporter)
     else:
         dataset = open_data(spec.data, reporter, hire(request.ray, request.workers))
+    prices = spec.prices(dataset.classes)
     with spec.workspace(dataset) as workspace:
         spec, folder = spec.resumed(workspace), workspace.path
         dataset = split_data(spec.limited(dataset), spec.recipe.seed, reporter, spec.split_before)
-        spec.save(workspace, dataset)
+        prices = spec.save(workspace, dataset, prices)
         report_data(dataset, reporter)
         spec.report_changes(dataset, reporter)
         report = spec.has_report(reporter)
@@ -107,7 +111,7 @@ def _train(request: Request, reporter: Reporter) -> Run:
             reporter.warn(warning)
         predictor = Predictor(make_bundle(trained))
         require_what_was_fitted(predictor, trained, saved)
-        predictor = set_thresholds(predictor, trained.dataset, reporter)
+        predictor = set_thresholds(predictor, trained.dataset, reporter, prices)
         shipped = ship(predictor, folder / MODEL, trained.dataset, reporter)
         change, exam = spec.measure_update(shipped, trained.dataset, reporter, workspace), None
         if report:

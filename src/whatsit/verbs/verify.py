@@ -13,9 +13,10 @@ from whatsit.bundle.read import find_bundle, read_bundle
 from whatsit.engines.exported import open_exported
 from whatsit.errors import MissingExtraError, UsageError, WhatsitError
 from whatsit.evaluation.browser import NoBrowserError, check_website
-from whatsit.evaluation.parity import Parity, Proof, check_exported, check_runtimes, make_proof
+from whatsit.evaluation.parity import Parity, Proof, check_exported, check_exported_costs, check_runtimes, make_proof
 from whatsit.events import SILENT, Reporter
 from whatsit.files import write_bytes
+from whatsit.graph.builder import EXPECTED_COSTS
 from whatsit.graph.formats import WEB, Format, find_exported, require
 from whatsit.runtime.predictor import Prediction
 from whatsit.verbs.export import export_folder
@@ -85,6 +86,9 @@ def _check_exports(folder: Path, proof: Proof, reporter: Reporter) -> Iterator[P
                 yield from check_website(path, proof, reporter)
                 continue
             yield from check_exported(_way(target), open_exported(path), proof, int8=target.int8)
+            if proof.bundle.costs and target.has_costs:
+                costs = open_exported(path, output=EXPECTED_COSTS)
+                yield check_exported_costs(_way(target), open_exported(path), costs, proof)
         except (MissingExtraError, NoBrowserError) as error:
             reporter.warn(f"{path} was not verified. {error}")
         except WhatsitError as error:

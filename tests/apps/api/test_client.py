@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import http.server
 import io
 import json
@@ -19,6 +20,7 @@ from whatsit.errors import ImageError, UsageError
 from whatsit.images.decode import Source
 from whatsit.run.record import Run
 from whatsit.runtime.predictor import Predictor
+from whatsit.verbs.costs import put_costs
 
 KEY = "a-key-of-16-or-more"
 
@@ -271,3 +273,27 @@ def test_other_servers_answers_are_told(busy: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Busy, "answer", b"<html>")
     with whatsit.Client(busy) as client, pytest.raises(ServiceError, match="no service of whatsit"):
         client.predict([b"any"])
+
+
+def test_answers_that_cost_least_come_with_their_reason(baseline_run: Run, disc: bytes, tmp_path: Path) -> None:
+    model = tmp_path / "careful.whatsit"
+    put_costs(baseline_run.folder, {"prices": {"rows -> *": 100000}}, model)
+    [wanted] = Predictor(model).predict([disc], top=3)
+    assert wanted.label == "rows"
+    assert wanted.overruled is not None
+    with running([model]) as service, whatsit.Client(service.url) as client:
+        [found] = client.predict([disc], top=3)
+        body = json.dumps(
+            {
+                "inputs": [
+                    {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(disc).decode()]}
+                ],
+                "outputs": [{"name": "label"}],
+            }
+        ).encode()
+        answer = service.ask("POST", "/v2/models/careful/infer", body, {"Content-Type": "application/json"}).json
+    assert alike([found], [wanted])
+    assert found.overruled is not None
+    assert found.overruled.label == wanted.overruled.label
+    assert found.overruled.cost == pytest.approx(wanted.overruled.cost, rel=1e-3)
+    assert answer["outputs"][0]["data"] == ["rows"]

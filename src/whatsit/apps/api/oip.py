@@ -316,7 +316,10 @@ def build_response(
             _add_texts(parts, output, [len(texts), len(texts[0])], [text for row in texts for text in row])
         elif output.name == "label":
             _add_texts(
-                parts, output, [len(answers)], [predictor.classes[int(place)] for place in probabilities.argmax(axis=1)]
+                parts,
+                output,
+                [len(answers)],
+                [predictor.classes[int(place)] for place in predictor.decide(probabilities)],
             )
         else:
             values: npt.NDArray[Any] = probabilities

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
 from whatsit.apps.api.service import Service
-from whatsit.apps.texts import LANGUAGES, Texts, language_of
+from whatsit.apps.texts import LANGUAGES, TEXTS, Texts, language_of
 from whatsit.images.formats import EXTENSIONS
 from whatsit.runtime.overlay import FONT
 
@@ -61,6 +61,7 @@ def routes(service: Service) -> APIRouter:
 def _page(language: str, service: Service) -> str:
     """Return the page in a language."""
     spoken = {key: Texts(language)(f"api.{key}") for key in _KEYS}
+    spoken["overruled"] = TEXTS[language]["answer.overruled"]
     root = service.settings.root_path
     values = {
         **{key: html.escape(text) for key, text in spoken.items()},

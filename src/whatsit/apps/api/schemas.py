@@ -61,15 +61,30 @@ class Guess(BaseModel):
     probability: float = Field(ge=0, le=1, examples=[0.971])
 
 
+class Overruled(BaseModel):
+    """The most probable class, where another is answered because mistakes have prices."""
+
+    label: str = Field(examples=["edible"])
+    probability: float = Field(ge=0, le=1, examples=[0.93])
+    cost: float = Field(ge=0, description="The expected cost of answering it.", examples=[7.0])
+    answer_cost: float = Field(ge=0, description="That of the answer which is given, the least.", examples=[0.93])
+
+
 class Prediction(BaseModel):
     """What is in a picture."""
 
-    label: str = Field(description="The most probable class.", examples=["cat"])
+    label: str = Field(
+        description="The most probable class; of a model with costs the one of the least expected cost.",
+        examples=["cat"],
+    )
     probability: float = Field(ge=0, le=1, description="Calibrated.", examples=[0.971])
     unknown: bool = Field(description="The picture seems to belong to none of the classes.")
     top: list[Guess] = Field(description="The most probable classes, the first first.")
     set: list[str] | None = Field(
         None, description="Where a coverage was asked for: the classes among which the true one is, with that chance."
+    )
+    overruled: Overruled | None = Field(
+        None, description="Of a model with costs: the most probable class, where that is not the answer."
     )
 
 

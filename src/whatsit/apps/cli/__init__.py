@@ -14,6 +14,7 @@ import typer
 
 from whatsit.apps.cli import (
     apps,
+    costs,
     data,
     exports,
     foreign,
@@ -84,6 +85,7 @@ for command in (
         exports.benchmark,
         models.compare,
         models.rename,
+        costs.costs,
         models.ensemble,
         foreign.import_model,
         runs.runs,

@@ -37,6 +37,10 @@ EXAMPLES = {
         "whatsit rename runs/pets cat=แมว dog=หมา -o pets.whatsit",
         "whatsit rename runs/fruit fuji=apple gala=apple -o fruit.whatsit",
     ),
+    "costs": (
+        "whatsit costs runs/mushrooms costs.toml -o careful.whatsit",
+        "whatsit costs careful.whatsit --remove --data photos/ -o plain.whatsit",
+    ),
     "ensemble": (
         "whatsit ensemble runs/one runs/two -o runs/both",
         "whatsit ensemble runs/one runs/two -o both.whatsit --data photos/",

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whatsit.apps.cli.options import Data, Json, Model, RunData, Runtime
-from whatsit.apps.cli.output import accuracy_words, print_classes, print_comparison, print_json, tested_json
+from whatsit.apps.cli.output import (
+    accuracy_words,
+    print_classes,
+    print_comparison,
+    print_costs,
+    print_json,
+    tested_json,
+)
 from whatsit.apps.terminal import TerminalReporter, out, table
 from whatsit.errors import UsageError
 
@@ -25,15 +32,21 @@ def evaluate(model: Model, data: Data, runtime: Runtime = "auto", as_json: Json 
 
     These are DATA's test split where it has one, else all of it.
     """
+    from whatsit.evaluation.prices import measure_costs
     from whatsit.verbs.evaluate import evaluate
 
     with TerminalReporter() as reporter:
         evaluation = evaluate(model, data, runtime=runtime, reporter=reporter)
     unknown = float(evaluation.unknown.mean())
+    costs = measure_costs(evaluation)
     if as_json:
-        print_json({**evaluation.metrics.to_json(), "unknown": unknown})
+        priced = {"costs": costs.to_json()} if costs else {}
+        print_json({**evaluation.metrics.to_json(), "unknown": unknown, **priced})
     else:
         _print_figures(evaluation.metrics, unknown)
+        if costs:
+            out()
+            print_costs(costs)
         out()
         out(f"Next: whatsit explain {model} PICTURE, to see where it looks")
 

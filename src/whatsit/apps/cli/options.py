@@ -17,6 +17,12 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help="A .whatsit file or 
 RunData = Annotated[
     str | None, typer.Option("--data", help="Where the pictures of the run are now; by default where they were.")
 ]
+Costs = Annotated[
+    Path | None,
+    typer.Option(
+        help="A TOML file with the prices of mistakes: the class that costs least is answered; see docs/costs.md."
+    ),
+]
 Out = Annotated[
     Path | None, typer.Option("--out", help="The folder to make; runs/DATA-RECIPE or runs/DATA-tune by default.")
 ]

@@ -11,8 +11,9 @@ from whatsit.apps.terminal import out, table
 if TYPE_CHECKING:
     from whatsit.evaluation.metrics import Metrics
     from whatsit.evaluation.paired import ModelComparison
+    from whatsit.evaluation.prices import CostMetrics
     from whatsit.run.summary import RunSummary
-    from whatsit.runtime.predictor import Prediction
+    from whatsit.runtime.predictor import Overruled, Prediction
 
 
 def print_json(value: object) -> None:
@@ -40,7 +41,15 @@ def accuracy_words(test: Metrics | RunSummary) -> str:
 def answer_line(answer: Prediction) -> str:
     """Return the prediction for an image as a line."""
     line = f"{'unknown, nearest to ' if answer.unknown else ''}{answer.label} {answer.probability:.1%}"
-    return line if answer.labels is None or answer.unknown else f"{line}  {{{', '.join(answer.labels)}}}"
+    if answer.labels is not None and not answer.unknown:
+        line = f"{line}  {{{', '.join(answer.labels)}}}"
+    return f"{line}  ({overruled_words(answer.overruled)})" if answer.overruled and not answer.unknown else line
+
+
+def overruled_words(overruled: Overruled) -> str:
+    """Return why the most probable class is not the answer."""
+    costs = f"a mistake would cost {overruled.cost:.3g} on average, this answer {overruled.answer_cost:.3g}"
+    return f"most probable: {overruled.label} {overruled.probability:.1%}; {costs}"
 
 
 def print_classes(metrics: Metrics) -> None:
@@ -85,3 +94,19 @@ def print_comparison(
     if len(found.differing) > 5:
         out(f"  and {len(found.differing) - 5:,} more")
     out(verdict or found.verdict)
+
+
+def print_costs(found: CostMetrics) -> None:
+    """Print what mistakes cost, and how the promises did."""
+    from whatsit.evaluation.prices import cost_words
+
+    changed = f"{found.changed:,} of {found.n:,} pictures are answered otherwise than by the most probable class"
+    print_pairs(
+        [
+            ("Cost a picture", cost_words(found.cost, found.cost_ci95)),
+            ("Without costs", cost_words(found.most_probable_cost, found.most_probable_cost_ci95)),
+            ("Saved", cost_words(found.saved, found.saved_ci95)),
+            ("Accuracy", f"{found.accuracy:.2%}, without costs {found.most_probable_accuracy:.2%}; {changed}"),
+            *(("Promise", promise.sentence) for promise in found.promises),
+        ]
+    )

@@ -12,6 +12,7 @@ import typer
 from whatsit.apps.cli.options import (
     DATA,
     Backbone,
+    Costs,
     Data,
     Json,
     Limit,
@@ -109,6 +110,7 @@ def train(
     tracked: Annotated[bool, typer.Option("--track", help="Also keep the run in MLflow; see: whatsit track")] = False,
     workers: Workers = None,
     ray: Ray = None,
+    costs: Costs = None,
     folds: Annotated[
         int | None,
         typer.Option(min=2, help="Also cross-validate: test every picture once, by models that never saw it."),
@@ -149,6 +151,7 @@ def train(
             ray=ray,
             update=update,
             only_if_better=only_if_better,
+            costs=costs,
             reporter=reporter,
         )
         tested = None

@@ -205,7 +205,7 @@ def _row(one: Predicted | Failed, text: Texts) -> list[str]:
     if isinstance(one, Failed):
         return [name, markup.reason(one.error, text), "", ""]
     found = one.prediction
-    label, second = (found.label, found.top[1][0]) if not found.unknown else (text("answer.unknown"), found.label)
+    label, second = (found.label, found.others[0][0]) if not found.unknown else (text("answer.unknown"), found.label)
     return [name, plain(label), f"{100 * found.probability:.1f}", plain(second)]
 
 

@@ -33,7 +33,7 @@ MAX_UPLOADS = 2_000_000_000  # bytes of all uploads
 MAX_UPLOADED_FILES = 20_000
 _FOLDER, _ANALYTICS = "GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"  # where Gradio looks for its settings
 _UPLOAD = "/upload"  # the end of the path of uploads
-_STYLES = (".w-answer", ".w-unknown", ".w-soft", ".w-near")  # of the web app, for a headline
+_STYLES = (".w-answer", ".w-unknown", ".w-why", ".w-soft", ".w-near")  # of the web app, for a headline
 
 
 def run(

@@ -208,7 +208,7 @@ def _table(chosen: Sequence[Predicted], text: Texts) -> list[int]:
             "file": [one.upload.name for one in chosen],
             "answer": [_label(one, text) for one in found],
             "sure": [math.floor(1000 * one.probability) / 10 for one in found],  # 100 only for what is
-            "second": [one.label if one.unknown else one.top[1][0] for one in found],
+            "second": [one.label if one.unknown else one.others[0][0] for one in found],
         },
         column_config={
             "picture": column.ImageColumn(text("batch.picture"), width="small"),

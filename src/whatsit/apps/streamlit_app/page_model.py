@@ -10,10 +10,12 @@ from whatsit.apps.predictions import data_url, pixels_to_show
 from whatsit.apps.streamlit_app import charts, sharing
 from whatsit.apps.streamlit_app.model_registry import SPLITS, OpenModel
 from whatsit.apps.texts import TEXTS, Texts
+from whatsit.bundle.costs import EVERY
 from whatsit.bundle.read import find_bundle
 from whatsit.errors import ImageError, WhatsitError
 from whatsit.evaluation.criteria import Check
 from whatsit.evaluation.metrics import Metrics
+from whatsit.evaluation.prices import CostMetrics, PromiseKept
 from whatsit.run.summary import MistakeRecord, RunRecord
 
 
@@ -26,6 +28,7 @@ def show(opened: OpenModel, text: Texts, *, can_share: bool = False) -> None:
     else:
         _overview(metrics, opened, text)
         _checks(opened, record, text)
+        _costs(opened, text)
         _classes(metrics, text)
         _confusion(metrics, text)
         _mistakes(record, text)
@@ -73,8 +76,9 @@ def _checks(opened: OpenModel, record: RunRecord, text: Texts) -> None:
 
 
 def _check(check: Check, text: Texts) -> tuple[str, ...]:
-    key = f"check.{check.name}"
-    what, found = text(key) if key in TEXTS[text.language] else check.what, check.found
+    name, _, label = check.name.partition(".")  # the class, of a promise
+    key = f"check.{name}"
+    what, found = text(key, label=label) if key in TEXTS[text.language] else check.what, check.found
     if check.untested:
         found = text("checks.lack", labels=", ".join(check.untested))
         result = f"? {text('checks.cannot')}"
@@ -83,6 +87,53 @@ def _check(check: Check, text: Texts) -> tuple[str, ...]:
     else:
         result = f"✓ {text('checks.uncertain' if check.note else 'checks.pass')}"
     return what, check.wanted, found, result
+
+
+def _costs(opened: OpenModel, text: Texts) -> None:
+    """Draw what mistakes cost, where they have prices."""
+    bundle = opened.predictor.bundle
+    if bundle.costs is None:
+        return
+    st.header(text("costs.title"), divider="gray")
+    st.markdown(text("costs.help"))
+    header = (text("costs.truth"), text("costs.answer"), text("costs.price"))
+    every, given = text("costs.every"), bundle.costs.given
+    rows = [(*(every if label == EVERY else label for label in pair), f"{p:g}") for pair, p in given.prices.items()]
+    rows.append((text("costs.other" if rows else "costs.all"), "", f"{given.default:g}"))
+    with st.container(height=420 if len(rows) > 12 else "content", border=False):
+        st.html(markup.table(header, rows, numbers=1))
+    for name in ("only_from", "always_from"):
+        for label, least in getattr(given, name).items():
+            st.html(markup.note(text(f"costs.{name}", label=label, least=markup.share(least))))
+    try:
+        found = CostMetrics.from_json((bundle.test or {}).get("costs"))
+    except ValueError:  # measured by nobody
+        return
+    tiles = [
+        (f"{cost:.3g}", text(f"costs.{name}"), text("costs.between", low=f"{low:.3g}", high=f"{high:.3g}"))
+        for name, cost, (low, high) in (
+            ("with", found.cost, found.cost_ci95),
+            ("without", found.most_probable_cost, found.most_probable_cost_ci95),
+        )
+    ]
+    accuracy = (
+        markup.share(found.accuracy),
+        text("costs.right"),
+        text("costs.before", share=markup.share(found.most_probable_accuracy)),
+    )
+    st.html(markup.tiles(*tiles, accuracy))
+    for one in found.promises:
+        _promise(one, text)
+
+
+def _promise(one: PromiseKept, text: Texts) -> None:
+    """Draw how many pictures of a class are missed, where that was limited."""
+    state = {"untested": "few", "broken": "broken", "shown": "kept", "not contradicted": "open"}[one.state]
+    low, high, limit = (markup.share(end) for end in (*one.missed_ci95, one.limit))
+    values = {"missed": f"{one.missed:,}", "n": f"{one.n:,}", "low": low, "high": high, "limit": limit}
+    said = text(f"costs.{state}", label=one.label, **values)
+    bad = state == "broken"
+    st.html(f'<div class="w-verdict bad">{markup.safe(said)}</div>' if bad else markup.note(said))
 
 
 def _classes(metrics: Metrics, text: Texts) -> None:

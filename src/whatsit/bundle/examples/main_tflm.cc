@@ -41,6 +41,19 @@ int main() {
   for (int place = 1; place < WHATSIT_CLASSES; ++place) {
     if (values[place] > values[best]) best = place;
   }
+#ifdef WHATSIT_COSTS
+  float least = 3.4e38f;
+  for (int answer = 0; answer < WHATSIT_CLASSES; ++answer) {
+    float cost = 0.0f;
+    for (int truth = 0; truth < WHATSIT_CLASSES; ++truth) {
+      cost += static_cast<float>(values[truth] - WHATSIT_OUTPUT_ZERO_POINT) * whatsit_costs[truth][answer];
+    }
+    if (cost < least) {
+      least = cost;
+      best = answer;
+    }
+  }
+#endif
   const float probability = WHATSIT_OUTPUT_SCALE * static_cast<float>(values[best] - WHATSIT_OUTPUT_ZERO_POINT);
   std::printf("%s %.4f\n", whatsit_labels[best], static_cast<double>(probability));
   return 0;

@@ -10,5 +10,6 @@ import numpy as np
 from read_picture import read, say
 
 model = keras.models.load_model(sys.argv[1])
-[probabilities] = np.asarray(model(read(sys.argv[2])))
+found = model(read(sys.argv[2]))
+[probabilities] = np.asarray(found["probabilities"] if isinstance(found, dict) else found)
 say(probabilities)

@@ -9,5 +9,5 @@ import onnxruntime
 from read_picture import read, say
 
 model = onnxruntime.InferenceSession(sys.argv[1])
-[[probabilities]] = model.run(None, {"image": read(sys.argv[2])})
+[[probabilities]] = model.run(["probabilities"], {"image": read(sys.argv[2])})
 say(probabilities)

@@ -120,8 +120,12 @@ def to_srgb(picture):
 
 
 def say(probabilities):
-    """Print the most probable class and its probability."""
+    """Print the class to answer and its probability.
+
+    That is the most probable one, or where mistakes have prices (`costs[truth][answer]`) the one of the least expected cost.
+    """
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that cannot show the label's letters gets \u0e01 instead
         sys.stdout.reconfigure(errors="backslashreplace")
-    best = int(np.argmax(probabilities))
+    costs = RULE.get("costs")
+    best = int(np.argmax(probabilities) if costs is None else np.argmin(np.float64(probabilities) @ np.array(costs)))
     print(f"{LABELS[best]} {probabilities[best]:.4f}")

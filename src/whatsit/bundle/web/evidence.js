@@ -4,9 +4,8 @@
 const CELLS = 8; // along each side; a patch of 2 x 2 of them is hidden at each of 7 x 7 places
 const BATCH = 7;
 
-/** Return the evidence for the most probable class, `{ width, height, values }`, 0 to 1; null where there is none. */
-export async function evidenceOf({ outputs, probabilities, pixels, width, height, logitsOf }) {
-  const number = probabilities.indexOf(Math.max(...probabilities));
+/** Return the evidence for the class of a number (the most probable one), `{ width, height, values }`, 0 to 1; null where there is none. */
+export async function evidenceOf({ outputs, probabilities, number = probabilities.indexOf(Math.max(...probabilities)), pixels, width, height, logitsOf }) {
   if (outputs.feature_map) return scaled(gradCam(outputs.feature_map, outputs.gradcam_weights, number));
   return logitsOf ? scaled(await occlusion(pixels, width, height, probabilities.length, number, logitsOf)) : null;
 }

@@ -113,7 +113,13 @@ function headingOf(found) {
   heading.append(create('div', 'label', found.unknown ? text('unknown') : found.label));
   const below = found.unknown ? text('unknown.why', { label: found.label }) : text('sure', { share: percent(found.probability) });
   heading.append(create('div', 'sure', below));
+  if (found.overruled && !found.unknown) heading.append(create('p', 'overruled', overruledText(text, found)));
   return heading;
+}
+
+/** Why the most probable class is not the answer. */
+export function overruledText(words, { label, overruled }) {
+  return words('overruled', { label, other: overruled.label, share: percent(overruled.probability) });
 }
 
 /** Bars of probabilities, faint where none of them counts. */

@@ -24,11 +24,21 @@ export interface Score {
   probability: number;
 }
 
+/** The most probable class, where another is answered because mistakes have prices. */
+export interface Overruled extends Score {
+  /** The expected cost of answering it. */
+  cost: number;
+  /** That of the answer which is given: the least. */
+  answerCost: number;
+}
+
 export interface Prediction extends Score {
   /** The picture seems to belong to none of the classes. */
   unknown: boolean;
   /** Every class, the most probable first. */
   top: Score[];
+  /** Of a model with costs: the most probable class, where that is not the answer. */
+  overruled?: Overruled;
   /** In the order of `Model.classes`. */
   probabilities: Float32Array;
   /** The out-of-distribution score; NaN where the model has none. */

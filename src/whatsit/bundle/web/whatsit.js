@@ -16,7 +16,7 @@ export class WhatsitError extends Error {
   }
 }
 
-/** Open the model of a website of `whatsit export --format web`, by its address. */
+/** Open the model of an exported website by its address. */
 export async function load(site, { onProgress } = {}) {
   const find = typeof site === 'function' ? site : addressesBelow(site);
   const about = await readAbout(find('about.json'));
@@ -80,17 +80,17 @@ class Model {
     worker.onerror = (event) => this.#fail(new WhatsitError('worker', event.message));
   }
 
-  /** Predict a picture: a File, Blob, ArrayBuffer, image, video, canvas, ImageBitmap or ImageData. */
+  /** Predict a picture; its types are in whatsit.d.ts. */
   async predict(source, { explain = false, pixels = false } = {}) {
     const picture = await messageOf(source);
     const found = await this.ask({ task: 'predict', explain, pixels, ...picture }, Object.values(picture));
     const order = [...found.probabilities.keys()].sort((a, b) => found.probabilities[b] - found.probabilities[a]);
     const top = order.map((number) => ({ label: this.classes[number], probability: found.probabilities[number] }));
     const rule = this.about.unknown;
-    return { ...found, ...top[0], unknown: Boolean(rule) && !(found.score <= rule.threshold), top };
+    return { ...found, ...top[0], ...found.answer, unknown: Boolean(rule) && !(found.score <= rule.threshold), top };
   }
 
-  /** Free the memory; what still waits fails. */
+  /** Free the memory. */
   close() {
     this.#worker?.terminate();
     this.#worker = null;
@@ -112,7 +112,7 @@ class Model {
   }
 }
 
-/** What is sent to the worker: bytes wherever there are any, as only they are decoded exactly. */
+/** Bytes wherever there are any: only they are decoded exactly. */
 async function messageOf(source) {
   if (source instanceof Blob) return { bytes: await bytesOf(source) };
   if (source instanceof ArrayBuffer) return { bytes: source.slice(0) };
@@ -150,8 +150,8 @@ const STYLE = `
   meter { grid-column: 1 / -1; width: 100%; }
   p { margin: .6rem 0 0; }`;
 const WORDS = {
-  en: { choose: 'Choose or drop a picture', loading: 'Loading ...', unknown: 'Unknown: it resembles none of the classes.', failed: 'That did not work' },
-  th: { choose: 'เลือกหรือลากรูปมาวาง', loading: 'กำลังโหลด ...', unknown: 'ไม่รู้จัก: ไม่เหมือนประเภทใดเลย', failed: 'ไม่สำเร็จ' },
+  en: { choose: 'Choose or drop a picture', loading: 'Loading ...', unknown: 'Unknown: it resembles none of the classes.', answer: 'Answer: ', failed: 'That did not work' },
+  th: { choose: 'เลือกหรือลากรูปมาวาง', loading: 'กำลังโหลด ...', unknown: 'ไม่รู้จัก: ไม่เหมือนประเภทใดเลย', answer: 'คำตอบ: ', failed: 'ไม่สำเร็จ' },
 };
 
 /** `<whatsit-classifier src="folder/" top="3" lang="th">` */
@@ -189,7 +189,7 @@ class Classifier extends (globalThis.HTMLElement ?? Object) {
     this.#model = undefined;
   }
 
-  /** Predict a picture; the model is loaded with the first one. */
+  /** The model is loaded with the first picture. */
   async predict(source, options) {
     this.#model ??= load(this.getAttribute('src') ?? undefined).catch((error) => { this.#model = undefined; throw error; });
     return (await this.#model).predict(source, options);
@@ -205,7 +205,8 @@ class Classifier extends (globalThis.HTMLElement ?? Object) {
     try {
       const answer = await this.predict(file);
       if (asked !== this.#asked) return; // another picture has been chosen since
-      this.output.replaceChildren(...(answer.unknown ? [element('p', words.unknown)] : []), bars(answer, Number(this.getAttribute('top')) || 3));
+      const note = answer.unknown ? words.unknown : answer.overruled && words.answer + answer.label;
+      this.output.replaceChildren(...(note ? [element('p', note)] : []), bars(answer, Number(this.getAttribute('top')) || 3));
       this.dispatchEvent(new CustomEvent('prediction', { detail: answer, bubbles: true, composed: true }));
     } catch (error) {
       if (asked !== this.#asked) return;

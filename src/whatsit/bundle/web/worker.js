@@ -2,6 +2,7 @@
 
 import * as ort from './runtime/ort.js';
 import { pixelsOf, pixelsOfFrame } from './pixels.js';
+import { answerOf, expectedCosts } from './costs.js';
 import { evidenceOf } from './evidence.js';
 
 // A module that needs SIMD: i8x16.splat and i8x16.popcnt.
@@ -179,9 +180,11 @@ async function predict({ bytes, bitmap, explain, pixels: wantPixels }) {
   const ran = performance.now();
   const result = { probabilities, score: outputs.ood_score ? outputs.ood_score.data[0] : NaN };
   result.milliseconds = { reading: read - began, model: ran - read };
+  const number = answerOf(about.costs, probabilities);
+  if (about.costs) result.answer = answerAgainst(number, probabilities);
   if (explain) {
     const logitsOf = async (hidden) => (await run(hidden, ['logits'])).logits.data;
-    result.evidence = await evidenceOf({ outputs, probabilities, pixels, ...sizeOf(), logitsOf: has('logits') ? logitsOf : null });
+    result.evidence = await evidenceOf({ outputs, probabilities, number, pixels, ...sizeOf(), logitsOf: has('logits') ? logitsOf : null });
   }
   const transfer = [probabilities.buffer];
   if (wantPixels) {
@@ -189,6 +192,15 @@ async function predict({ bytes, bitmap, explain, pixels: wantPixels }) {
     transfer.push(pixels.buffer);
   }
   return { result, transfer };
+}
+
+/** The answer where it is not the most probable class, and that class with what it would cost; nothing where it is. */
+function answerAgainst(number, probabilities) {
+  const first = answerOf(null, probabilities);
+  if (number === first) return {};
+  const costs = expectedCosts(about.costs, probabilities);
+  const named = (place) => ({ label: about.classes[place], probability: probabilities[place] });
+  return { ...named(number), overruled: { ...named(first), cost: costs[first], answerCost: costs[number] } };
 }
 
 function frameOf(bitmap) {

@@ -37,6 +37,10 @@ async function post(path, file) {
 
 function show(answer) {
   const shown = [element("h2", (answer.unknown ? words.unknown + " (" + words.nearest + " " + answer.label + ")" : answer.label))];
+  if (answer.overruled && !answer.unknown) {
+    const values = { other: answer.overruled.label, share: percent(answer.overruled.probability), label: answer.label };
+    shown.push(element("p", words.overruled.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all)));
+  }
   for (const guess of answer.top) {
     const bar = element("div", undefined, "bar");
     const track = element("span");
