@@ -54,7 +54,7 @@ def train(
         backbone: instead of the recipe's.
         weights: of the backbone: `auto`, `none` or a path.
         out: the run folder to make; `runs/DATA-RECIPE` by default. It must not exist.
-        seed: of the split and of training; how nearly it gives the same run again is in the README.
+        seed: of the split and of training; how nearly it gives the same run again is in docs/how-to/repeat.md.
         limit: the most images of each class.
         time_limit: how long the whole may take, in seconds or as text such as `10m`; training is fitted to it, as
             `best` does: it climbs from a frozen network to fine-tuning as far as the time goes.
@@ -67,8 +67,13 @@ def train(
         ray: of a manifest: the address of a Ray cluster whose machines do that.
         reporter: gets progress and warnings.
 
+    Returns:
+        The finished run: its folder, its model, and the metrics of that model on the test images.
+
     Raises:
-        UsageError: an argument is wrong. DataError: the data cannot be used. DiskError: the run cannot be written.
+        UsageError: an argument is wrong.
+        DataError: the data cannot be used.
+        DiskError: the run cannot be written.
     """
     request = Request(
         data, from_run, recipe, backbone, weights, out, seed, limit, time_limit, resume, settings or {},

@@ -23,7 +23,7 @@ Out = Annotated[
 Backbone = Annotated[
     str | None,
     typer.Option(
-        help="efficientnet-lite0, efficientnet-lite2, mobilenetv2, vgg16, resnet50, or an .onnx file (docs/backbones.md), "
+        help="efficientnet-lite0, efficientnet-lite2, mobilenetv2, vgg16, resnet50, or an .onnx file (docs/how-to/backbones.md), "
         "instead of the recipe's."
     ),
 ]
