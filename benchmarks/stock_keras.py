@@ -101,7 +101,7 @@ def main() -> None:
             figures += [
                 Figure(f"{label}: test accuracy", 100 * accuracy, "%"),
                 Figure(f"{label}: whole process, cold cache", ours.seconds, "s"),
-                Figure(f"{label}: times as fast as stock Keras", ratio, ""),
+                Figure(f"{label}: beside stock Keras", ratio, "times"),
             ]
             print(
                 f"{label:26s} accuracy {accuracy:.4f}  {ours.seconds:6.1f} s  peak {ours.peak_mb:5.0f} MB  {ratio:.1f} x as fast"

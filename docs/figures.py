@@ -18,21 +18,17 @@ HEAD = """# Figures
 
 Made by `python docs/figures.py` from `benchmarks/results/`, where the benchmarks themselves keep what they measured, with the
 command, the day, the machine and the versions; do not edit. "Load" is how many processes wanted a processor in the five minutes
-before the end: above the number of cores others were at work, and times are too long.
+before the end. Times that were measured while others kept the machine busy (a load of more than twice its cores) are left out.
 
 To measure on your machine: `python benchmarks/NAME.py ... --record FILE`. What is not here was not measured with a record.
 """
+TIMES = ("s", "ms", "answers/s", "times")
 # Of the READMEs: the file, the figure in it, and what it is called there.
 CHOSEN = (
     ("cats-dogs", "test accuracy", "1,399 photos of cats and dogs: test accuracy", "รูปแมวกับหมา 1,399 รูป: ตอบรูปทดสอบถูก"),
-    (
-        "kinds-of-data",
-        "thai-digits: test",
-        "Thai digits by hand, 10 classes: test accuracy",
-        "เลขไทยลายมือ 10 ประเภท: ตอบรูปทดสอบถูก",
-    ),
-    ("stock-keras", "default: times", "times as fast as the stock Keras recipe", "เร็วกว่าสูตรมาตรฐานของ Keras (เท่า)"),
-    ("one-picture", "predict([path])", "a picture, once the model is open", "ตอบหนึ่งรูปเมื่อเปิดโมเดลแล้ว"),
+    ("cats-dogs", "peak memory", "the same: memory at most", "ชุดเดียวกัน: ใช้หน่วยความจำไม่เกิน"),
+    ("kinds-of-data", "flowers: test", "five kinds of flowers: test accuracy", "ดอกไม้ห้าชนิด: ตอบรูปทดสอบถูก"),
+    ("kinds-of-data", "thai-digits: test", "Thai digits by hand: test accuracy", "เลขไทยลายมือ: ตอบรูปทดสอบถูก"),
     ("unknown", "all of them: accepted", "strange pictures taken for a cat or a dog", "รูปแปลกที่หลงตอบว่าแมวหรือหมา"),
     ("web", "the folder", "the exported web page, model and all", "หน้าเว็บที่ส่งออก รวมโมเดล"),
 )
@@ -50,11 +46,13 @@ def page() -> str:
 
 def with_figures(readme: str, language: str) -> str:
     """Return a README with the chosen figures between its marks."""
-    found, rows = records(), []
-    for name, what, english, thai in CHOSEN:
-        if name in found:
-            figure = next(one for one in found[name]["figures"] if what in one["what"])
-            rows.append(f"| {thai if language == 'th' else english} | {_value(figure)} |\n")
+    found = records()
+    rows = [
+        f"| {thai if language == 'th' else english} | {_value(figure)} |\n"
+        for name, what, english, thai in CHOSEN
+        for figure in (_shown(found[name]) if name in found else ())
+        if what in figure["what"]
+    ]
     table = "| | |\n| --- | --- |\n" + "".join(rows)
     return re.sub(
         r"(<!-- figures -->\n).*?(<!-- end -->)", lambda marks: f"{marks[1]}{table}{marks[2]}", readme, flags=re.DOTALL
@@ -62,7 +60,9 @@ def with_figures(readme: str, language: str) -> str:
 
 
 def _section(record: dict[str, Any]) -> str:
-    rows = [f"| {one['what']} | {_value(one)} | {_range(one)} | {one['note']} |\n" for one in record["figures"]]
+    rows = [f"| {one['what']} | {_value(one)} | {_range(one)} | {one['note']} |\n" for one in _shown(record)]
+    if not rows:
+        return ""
     machine, versions = (
         record["machine"],
         ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
@@ -72,6 +72,12 @@ def _section(record: dict[str, Any]) -> str:
         f"`{record['command']}`, {record['date']}; {machine['processor']}, {machine['cores']} cores, "
         f"{', '.join(machine['instructions'])}, load {machine['load']}; {versions}\n"
     )
+
+
+def _shown(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The figures of a record, without times of a busy machine."""
+    busy = record["machine"]["load"] > 2 * record["machine"]["cores"]
+    return [one for one in record["figures"] if not (busy and one["unit"] in TIMES)]
 
 
 def _value(figure: dict[str, Any]) -> str:

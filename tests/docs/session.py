@@ -68,7 +68,10 @@ class Session:
             return self._finish([sys.executable, "-c", block.text], {0})
         codes = {1} if "fails" in block.notes else {0, 1} if "either" in block.notes else {0}
         if block.language == "console":
-            return "".join(self.command(line[2:], codes) for line in block.text.splitlines() if line.startswith("$ "))
+            [line] = [
+                line[2:] for line in block.text.splitlines() if line.startswith("$ ")
+            ]  # one, whose output follows
+            return self.command(line, codes)
         if not SERVERS.search(block.text):
             return self._finish(["bash", "-ec", block.text], codes)
         for line in filter(None, map(str.strip, block.text.splitlines())):

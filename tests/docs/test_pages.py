@@ -46,7 +46,8 @@ def session(tmp_path: Path, cache: Path) -> Iterator[Session]:
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_what_a_page_says_runs(page: Path, session: Session) -> None:
     found = blocks(page)
-    for block, following in zip(found, [*found[1:], None], strict=True):
+    for place, block in enumerate(found):
+        following = found[place + 1] if place + 1 < len(found) else None
         if block.language == "note":
             session.prepare(block.text)
         elif block.title:
