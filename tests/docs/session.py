@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import io
 import os
@@ -23,11 +24,38 @@ PATIENCE = 90.0  # seconds for a server to answer
 NEAR = 12.0  # points by which a percentage may differ from the one shown: of twenty pictures one is five
 
 
-class Session:
-    """A folder, the servers that were started in it, and the environment of its commands."""
+class Trainings:
+    """Trainings that pages begin with alike: each is run once, and its run folder laid into the next page's folder."""
 
-    def __init__(self, folder: Path, cache: Path) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._printed: dict[str, str] = {}
+
+    def laid(self, history: str, runs: Path) -> str | None:
+        """Lay the runs of the same history, and return what was printed; nothing where there is none."""
+        if history not in self._printed:
+            return None
+        shutil.copytree(self._place(history), runs, dirs_exist_ok=True)
+        return self._printed[history]
+
+    def keep(self, history: str, runs: Path, printed: str) -> None:
+        shutil.copytree(runs, self._place(history))
+        self._printed[history] = printed
+
+    def _place(self, history: str) -> Path:
+        return self._folder / hashlib.sha256(history.encode()).hexdigest()[:16]
+
+
+class Session:
+    """A folder, the servers that were started in it, and the environment of its commands.
+
+    The folder is at the same path for every page, as run folders know where their pictures are.
+    """
+
+    def __init__(self, folder: Path, cache: Path, trainings: Trainings) -> None:
         self.folder = folder
+        self._trainings = trainings
+        self._history: list[str] = []
         self._servers: list[subprocess.Popen[bytes]] = []
         tools = folder.parent / f"{folder.name}-bin"
         tools.mkdir()
@@ -46,6 +74,10 @@ class Session:
     def prepare(self, said: str) -> None:
         """Draw what a comment asks for."""
         what, *words = said.split()
+        if what == "run":
+            self.command(said.removeprefix("run "), {0})
+            return
+        self._history.append(said)
         if what == "picture":
             self._draw(words[0], words[1], 77)
             return
@@ -72,8 +104,6 @@ class Session:
                 line[2:] for line in block.text.splitlines() if line.startswith("$ ")
             ]  # one, whose output follows
             return self.command(line, codes)
-        if not SERVERS.search(block.text):
-            return self._finish(["bash", "-ec", block.text], codes)
         for line in filter(None, map(str.strip, block.text.splitlines())):
             if SERVERS.match(line):
                 self._serve(line)
@@ -82,8 +112,16 @@ class Session:
         return ""
 
     def command(self, line: str, codes: set[int]) -> str:
-        """Run one command."""
-        return self._finish(["bash", "-c", line], codes)
+        """Run one command, or lay what it made where it was run before on the same page's beginning."""
+        self._history.append(line)
+        history, runs = "\n".join(self._history), self.folder / "runs"
+        trains = line.startswith("whatsit train ")
+        printed = self._trainings.laid(history, runs) if trains else None
+        if printed is None:
+            printed = self._finish(["bash", "-c", line], codes)
+            if trains:
+                self._trainings.keep(history, runs, printed)
+        return printed
 
     def _finish(self, command: list[str], codes: set[int]) -> str:
         done = subprocess.run(

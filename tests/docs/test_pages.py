@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docs.pages import Block, blocks, pages
-from tests.docs.session import Session, missing, same
+from tests.docs.session import Session, Trainings, missing, same
 
 UPDATE = bool(os.environ.get("WHATSIT_UPDATE_DOCS"))
 ELSEWHERE = {  # pages whose code is for other machines or other programs; what of it is ours is tested where it is named
@@ -34,11 +35,22 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+    return Trainings(tmp_path_factory.mktemp("trainings"))
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
 @pytest.fixture
-def session(tmp_path: Path, cache: Path) -> Iterator[Session]:
-    folder = tmp_path / "page"
-    folder.mkdir()
-    session = Session(folder, cache)
+def session(work: Path, cache: Path, trainings: Trainings) -> Iterator[Session]:
+    shutil.rmtree(work)
+    folder = work / "page"
+    folder.mkdir(parents=True)
+    session = Session(folder, cache, trainings)
     yield session
     session.close()
 
