@@ -56,7 +56,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	touch $(READY)
 
 $(VENV)/.docs: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --group docs
 	touch $(VENV)/.docs
 
 clean:

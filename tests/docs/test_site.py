@@ -24,7 +24,7 @@ OPENED = ("index.html", "get-started/first-model.html", "how-to/website.html", "
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("mkdocs_static_i18n", reason="the extra 'docs' is not installed: make docs-test")
+    pytest.importorskip("mkdocs_static_i18n", reason="the group 'docs' is not installed: make docs-test")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(
