@@ -29,7 +29,12 @@ CHOSEN = (
     ("cats-dogs", "peak memory", "the same: memory at most", "ชุดเดียวกัน: ใช้หน่วยความจำไม่เกิน"),
     ("kinds-of-data", "flowers: test", "five kinds of flowers: test accuracy", "ดอกไม้ห้าชนิด: ตอบรูปทดสอบถูก"),
     ("kinds-of-data", "thai-digits: test", "Thai digits by hand: test accuracy", "เลขไทยลายมือ: ตอบรูปทดสอบถูก"),
-    ("unknown", "all of them: accepted", "strange pictures taken for a cat or a dog", "รูปแปลกที่หลงตอบว่าแมวหรือหมา"),
+    (
+        "unknown",
+        "all of them: accepted",
+        "of 3,000 strange pictures, taken for a cat or a dog",
+        "รูปแปลก 3,000 รูป ที่หลงตอบว่าแมวหรือหมา",
+    ),
     ("web", "the folder", "the exported web page, model and all", "หน้าเว็บที่ส่งออก รวมโมเดล"),
 )
 
