@@ -77,7 +77,8 @@ def _blocks(text: str) -> list[str]:
 
 def _links(text: str) -> list[str]:
     """Where links lead, without anchors and pictures, which differ by language."""
-    return sorted(re.findall(r"(?<!\!)\[[^\]]*\]\(([^)#]+)[^)]*\)", _prose(text)))
+    found = re.findall(r"(?<!\!)\[[^\]]*\]\(([^)#]+)[^)]*\)", _prose(text))
+    return sorted(link for link in found if not link.endswith(".webp"))
 
 
 def _prose(text: str) -> str:
