@@ -78,6 +78,9 @@ class Session:
             self.command(said.removeprefix("run "), {0})
             return
         self._history.append(said)
+        if what == "broken":
+            (self.folder / words[0]).write_bytes(b"\xff\xd8\xff\xe0" + bytes(500))
+            return
         if what == "picture":
             self._draw(words[0], words[1], 77)
             return
