@@ -2,8 +2,8 @@
 
 Beside its code a page may hold comments `<!-- docs-test: ... -->`, which the site leaves out: `photos DIR N [KIND...]` draws
 pictures into class folders, `loose DIR N` other ones, `picture FILE KIND` one, `broken FILE` none, `run COMMAND` runs it. Of the
-next block `skip, WHY` says that it is not run, `needs WHAT` without what it is not, `fails` or `either` that its exit code is 1 or
-may be.
+next block `skip, WHY` says that it is not run, `needs WHAT` without what it is not, `fails` or `either` that its exit code is 1
+or may be.
 """
 
 from __future__ import annotations
