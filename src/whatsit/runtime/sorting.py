@@ -238,16 +238,8 @@ def undo(folder: str | Path) -> Undone:
 
     What has changed since stays, and its line in the log too.
 
-    Args:
-        folder: that of `sort_into`.
-
-    Returns:
-        How many files were put back, and which were left, with the reason.
-
     Raises:
-        UsageError: the folder has no log.
-        DataError: it is damaged.
-        DiskError: a file cannot be moved or removed.
+        UsageError: the folder has no log. DataError: it is damaged. DiskError: a file cannot be moved or removed.
     """
     folder = Path(folder).absolute()
     if not (folder / LOG).is_file():
