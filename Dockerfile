@@ -1,6 +1,6 @@
-# The web app and the service, without TensorFlow. See "Docker" in README.md; tests/test_docker.py performs these steps without Docker.
+# The web app and the service, without TensorFlow. See docs/how-to/docker.md; tests/test_docker.py performs these steps without Docker.
 FROM python:3.12-slim AS build
-# Of pyproject.toml. For a cluster (docs/kubernetes.md): --build-arg EXTRAS=serve,cloud
+# Of pyproject.toml. For a cluster (docs/how-to/kubernetes.md): --build-arg EXTRAS=serve,cloud
 ARG EXTRAS=app,serve
 COPY pyproject.toml constraints.txt README.md LICENSE /source/
 COPY src /source/src

@@ -7,6 +7,7 @@ READY = $(VENV)/.ready
 CONSTRAINTS ?= constraints.txt
 
 .PHONY: demo test test-isa newest fuzz odd check format release-check wheelhouse clean
+.PHONY: docs docs-test docs-update
 
 demo: $(READY)  ## train on embedded digits, measure, predict a picture
 	$(BIN)/whatsit demo
@@ -23,15 +24,25 @@ fuzz: $(READY)  ## an hour of damaged and odd pictures, for the decoders to surv
 odd: $(READY)  ## a file of every format that Pillow writes, in odd forms, through explore, train, predict and the service
 	PYTHONPATH=src $(BIN)/python -m tests.images.odd_files
 
+docs: $(VENV)/.docs  ## the documentation, strictly, into site/: open site/index.html
+	for page in command_line http_routes recipe_keys figures; do $(BIN)/python docs/$$page.py || exit 1; done
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-test: $(VENV)/.docs  ## run what the documentation says, build it, and search in it
+	$(BIN)/python -m pytest -m docs tests/docs
+
+docs-update: $(VENV)/.docs  ## the same, and write the output that was seen into the pages
+	WHATSIT_UPDATE_DOCS=1 $(BIN)/python -m pytest -m docs tests/docs/test_pages.py
+
 newest:  ## all checks and tests with the newest versions; where they pass, those become the tested ones
-	$(MAKE) check test VENV=.venv-newest CONSTRAINTS=
+	$(MAKE) check test docs VENV=.venv-newest CONSTRAINTS=
 	(grep '^#' constraints.txt; .venv-newest/bin/python -m pip freeze --exclude-editable) > constraints.new
 	mv constraints.new constraints.txt
 
 check: $(READY)  ## format, lint, spelling, strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/codespell src benchmarks deploy docs notebooks README.md CHANGELOG.md CONTRIBUTING.md
+	$(BIN)/codespell src benchmarks deploy docs notebooks README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md
 	$(BIN)/mypy
 
 format: $(READY)  ## mend the format
@@ -52,5 +63,9 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[all,ray,dev]'
 	touch $(READY)
 
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --group docs
+	touch $(VENV)/.docs
+
 clean:
-	rm -rf $(VENV) .venv-newest .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-newest site .pytest_cache .mypy_cache .ruff_cache

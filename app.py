@@ -1,4 +1,4 @@
-"""For hosting: `streamlit run app.py`. The models: WHATSIT_MODELS, or those in models/, runs/ or here. See README.md."""
+"""For hosting: `streamlit run app.py`. The models: WHATSIT_MODELS, or in models/, runs/ or here. See docs/how-to/web-app.md."""
 
 from streamlit import App
 

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from process import run_cold
+from record import Figure, add_option, save
 
 
 def main() -> None:
@@ -25,17 +26,20 @@ def main() -> None:
         "--keep", type=Path, help="the folder in which the runs are kept, to look at; without it they are removed"
     )
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
+    add_option(parser)
     options = parser.parse_args()
     more = [argument for setting in options.settings for argument in ("--set", setting)]
     more += ["--time-limit", options.time_limit] if options.time_limit else []
-    accuracies = []
+    accuracies, seconds, peaks = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.first, options.first + options.seeds):
             command = ["train", options.data, "--recipe", options.recipe, "--seed", str(seed), *more, "--json"]
             out = (options.keep or Path(folder)) / f"{Path(options.recipe).stem}-{seed}"
             done = run_cold([*command, "--out", str(out)], Path(folder))
             test = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["test"]
-            accuracies.append(test["accuracy"])
+            accuracies.append(100 * test["accuracy"])
+            seconds.append(done.seconds)
+            peaks.append(done.peak_mb)
             precision, recall = (
                 min(metrics[key] for metrics in test["per_class"].values()) for key in ("precision", "recall")
             )
@@ -45,7 +49,18 @@ def main() -> None:
                 flush=True,
             )
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-    print(f"mean {statistics.mean(accuracies):.4f}, standard deviation {spread:.4f} over {len(accuracies)} seeds")
+    print(f"mean {statistics.mean(accuracies):.2f} %, standard deviation {spread:.2f} over {len(accuracies)} seeds")
+    several = f"mean of {len(accuracies)} seeds"
+    measured = (
+        ("test accuracy", accuracies, "%"),
+        ("whole process, cold cache", seconds, "s"),
+        ("peak memory", peaks, "MB"),
+    )
+    save(
+        options.record,
+        f"`whatsit train {Path(options.data).name}`, recipe `{Path(options.recipe).stem}`",
+        [Figure(what, statistics.mean(all_), unit, min(all_), max(all_), several) for what, all_, unit in measured],
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import numpy as np
 
 import whatsit
 from process import WHATSIT, run
+from record import Figure, add_option, save
 from whatsit.engines import available
 from whatsit.runtime.explain import Explainer
 
@@ -22,7 +23,9 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("picture")
     parser.add_argument("--rounds", type=int, default=7)
+    add_option(parser)
     options = parser.parse_args()
+    figures = []
     for name, command in (
         ("whatsit --help", ["--help"]),
         *(
@@ -31,6 +34,9 @@ def main() -> None:
         ),
     ):
         times = [run([*WHATSIT, *command]).seconds for _ in range(options.rounds)]
+        figures.append(
+            Figure(f"`{name}`, cold process", statistics.median(times), "s", min(times), max(times), "median")
+        )
         print(f"{name:40s} median {statistics.median(times):.3f} s, largest {max(times):.3f} s", flush=True)
     for runtime in available():
         predictor = whatsit.load(options.model, runtime=runtime)
@@ -47,7 +53,19 @@ def main() -> None:
                 work()
                 times.append(1000 * (time.perf_counter() - started))
             p50, p99 = np.percentile(times, [50, 99])
+            figures.append(
+                Figure(
+                    f"`{what}`, warm, {runtime}, {width} x {height}",
+                    p50,
+                    "ms",
+                    min(times),
+                    p99,
+                    "median; to the slowest hundredth",
+                )
+            )
             print(f"warm {what}, {runtime}, {width} x {height}: p50 {p50:.2f} ms, p99 {p99:.2f} ms", flush=True)
+
+    save(options.record, "One picture", figures)
 
 
 if __name__ == "__main__":

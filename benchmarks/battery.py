@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from process import run_cold
+from record import Figure, add_option, save
 
 HEAD = (
     "| data | classes | test images | accuracy | 95 % interval | macro recall | lowest recall | linear probe | ECE | seconds "
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
     parser.add_argument("--save", type=Path, help="a JSON file for the rows")
     parser.add_argument("--against", type=Path, help="rows of an earlier call, to compare with")
+    add_option(parser)
     options = parser.parse_args()
     before = by_data(json.loads(options.against.read_text(encoding="utf-8"))) if options.against else {}
     rows: list[dict[str, Any]] = []
@@ -46,6 +48,23 @@ def main() -> None:
         print(line(own, before), flush=True)
         if options.save:
             options.save.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        save(
+            options.record,
+            f"`whatsit train DATA`, recipe `{options.recipe or 'fast'}`, on data of different kinds",
+            figures(rows),
+        )
+
+
+def figures(rows: list[dict[str, Any]]) -> list[Figure]:
+    """Return the accuracy on each data set, with the first seed's interval."""
+    found = []
+    for name, own in by_data(rows).items():
+        low, high = own[0]["interval"]
+        about = f"{own[0]['classes']} classes, {own[0]['n']:,} test images; 95 % interval"
+        accuracy, seconds = (statistics.mean(row[key] for row in own) for key in ("accuracy", "seconds"))
+        found.append(Figure(f"{name}: test accuracy", 100 * accuracy, "%", 100 * low, 100 * high, about))
+        found.append(Figure(f"{name}: whole process, cold cache", seconds, "s"))
+    return found
 
 
 def measure(data: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import zipfile
 from pathlib import Path
 
 from process import run, run_cold
+from record import Figure, add_option, save
 
 
 def stock(folder: Path, weights: Path, seed: int) -> None:
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="of MobileNetV2 without its top, as a Keras weights file")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stock", type=Path, help=argparse.SUPPRESS)
+    add_option(parser)
     options = parser.parse_args()
     if options.stock:
         stock(options.stock, options.weights, options.seed)
@@ -86,15 +88,26 @@ def main() -> None:
         command = [sys.executable, __file__, str(options.data), str(options.weights), "--stock", str(pictures)]
         theirs = run([*command, "--seed", str(options.seed)])
         accuracy = json.loads(theirs.stdout.splitlines()[-1])["accuracy"]
+        figures = [
+            Figure("stock Keras, MobileNetV2: test accuracy", 100 * accuracy, "%"),
+            Figure("stock Keras, MobileNetV2: whole process", theirs.seconds, "s"),
+        ]
         print(
             f"{'stock Keras, MobileNetV2':26s} accuracy {accuracy:.4f}  {theirs.seconds:6.1f} s  peak {theirs.peak_mb:5.0f} MB"
         )
         for label, ours in runs.items():
             accuracy = json.loads(ours.stdout)["test"]["accuracy"]
             ratio = theirs.seconds / ours.seconds
+            figures += [
+                Figure(f"{label}: test accuracy", 100 * accuracy, "%"),
+                Figure(f"{label}: whole process, cold cache", ours.seconds, "s"),
+                Figure(f"{label}: beside stock Keras", ratio, "times"),
+            ]
             print(
                 f"{label:26s} accuracy {accuracy:.4f}  {ours.seconds:6.1f} s  peak {ours.peak_mb:5.0f} MB  {ratio:.1f} x as fast"
             )
+
+        save(options.record, "Beside the stock Keras recipe, same pictures, same split, one run", figures)
 
 
 def same_split(archive: Path, split: Path, folder: Path) -> Path:

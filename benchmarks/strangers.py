@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 import whatsit
+from record import Figure, add_option, save
 from whatsit.errors import ImageError
 from whatsit.evaluation.metrics import auroc
 from whatsit.images.scan import scan
@@ -29,7 +30,9 @@ def main() -> None:
     parser.add_argument("strangers", help="a folder or archive of class folders")
     parser.add_argument("classes", nargs="+", help="the classes there that are strangers")
     parser.add_argument("--count", type=int, default=500, help="of each kind")
+    add_option(parser)
     options = parser.parse_args()
+    figures = []
     predictor = whatsit.load(options.run)
     with (Path(options.run) / "split.csv").open(encoding="utf-8", newline="") as file:
         test = {row["sha256"] for row in csv.DictReader(file) if row["split"] == "test"}
@@ -47,11 +50,15 @@ def main() -> None:
     print(f"{len(own)} test pictures, {(own <= threshold).mean():.1%} accepted by the bundle's threshold")
     for kind, found in kinds.items():
         area = auroc(np.arange(len(own) + len(found)) < len(found), np.concatenate([found, own]))
+        figures.append(Figure(f"{kind} ({len(found):,}): AUROC", float(area), ""))
         accepted, strict = (found <= threshold).mean(), (found <= at_95).mean()
         print(
             f"{kind:14s} n {len(found):5d}  AUROC {area:.4f}  accepted by the threshold {accepted:.1%}, "
             f"where 95 % of the test pictures are: {strict:.1%}"
         )
+
+    figures.append(Figure("all of them: accepted where 95 % of the test pictures are", 100 * float(strict), "%"))
+    save(options.record, f"Unknown pictures, model of {Path(options.data).stem}", figures)
 
 
 def scores(predictor: Predictor, pictures: Sequence[bytes]) -> np.ndarray:

@@ -30,6 +30,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.browser import camera_video, chromium
 
+from record import Figure, add_option, save
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pictures", type=int, default=50)
     parser.add_argument("--visits", type=int, default=5)
+    add_option(parser)
     options = parser.parse_args()
     files = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     files = files[:: max(1, len(files) // options.pictures)][: options.pictures]
@@ -74,6 +77,23 @@ def main() -> None:
         "processor": processor(),
     }
     print(json.dumps(result, indent=1))
+    first, each_ms = result["first_answer_s"], result["picture_ms"]
+    save(
+        options.record,
+        f"The exported web page ({about['precision']}), {result['browser']}, one thread",
+        [
+            Figure("the folder", result["megabytes"], "MB"),
+            Figure(
+                "opening the page, nothing cached, to the first answer",
+                first["median"],
+                "s",
+                first["fastest"],
+                first["worst"],
+            ),
+            Figure("a picture after that", each_ms["median"], "ms", note=f"median of {len(each)}"),
+            Figure("live camera, 640 x 480", result["live_answers_per_s"], "answers/s"),
+        ],
+    )
 
 
 def first_answer(browser: Browser, address: str, path: Path) -> float:

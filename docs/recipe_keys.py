@@ -1,4 +1,4 @@
-"""Write docs/recipe-keys.md, the keys of a recipe, from their declaration: python docs/recipe_keys.py."""
+"""Write docs/reference/recipe-keys.md, the keys of a recipe, from their declaration: python docs/recipe_keys.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from whatsit.training.knobs import Choice, written
 from whatsit.training.recipe import KEYS
 from whatsit.training.recipe_keys import Key
 
-PAGE = Path(__file__).parent / "recipe-keys.md"
+PAGE = Path(__file__).parent / "reference" / "recipe-keys.md"
 HEAD = """# The keys of a recipe
 
 Made from the declaration in `src/whatsit/training/recipe.py` by `python docs/recipe_keys.py`; do not edit.

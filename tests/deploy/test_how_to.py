@@ -1,4 +1,4 @@
-"""docs/kubernetes.md: each command is about what is there, and what can be run without a cluster runs."""
+"""docs/how-to/kubernetes.md: each command is about what is there, and what can be run without a cluster runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 
 from tests.deploy.documents import FOLDER, FOLDERS, ROOT, containers, everything, name_of, option, pods, settings
 
-PAGE = (ROOT / "docs" / "kubernetes.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "kubernetes.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
 

@@ -11,7 +11,10 @@ import pytest
 from tests.deploy.custom_kinds import SCHEMAS
 from tests.deploy.documents import FOLDER, FOLDERS, Document, everything, kustomization, load, name_of, one, pods
 
-VERSIONS = ("1.33", kubernetes_validate.latest_version())  # the oldest that docs/kubernetes.md names, and the newest
+VERSIONS = (
+    "1.33",
+    kubernetes_validate.latest_version(),
+)  # the oldest that docs/how-to/kubernetes.md names, and the newest
 DOCUMENTS = {name_of(document): document for document in everything()}
 CORE = {name: document for name, document in DOCUMENTS.items() if document["kind"] not in SCHEMAS}
 CUSTOM = {name: document for name, document in DOCUMENTS.items() if document["kind"] in SCHEMAS}

@@ -69,7 +69,20 @@ class Client:
         self._headers = {"X-API-Key": key} if key else {}
 
     def predict(self, pictures: Sequence[Source], *, top: int = 5, coverage: float | None = None) -> list[Prediction]:
-        """As `Predictor.predict`, in the same words; also raises `ServiceError`."""
+        """Predict each picture, as `Predictor.predict` does.
+
+        Args:
+            pictures: paths, bytes of files, open files, PIL images or arrays. A list, even for one.
+            top: how many classes to name in `Prediction.top`.
+            coverage: also give the set of classes that holds the true one with this probability.
+
+        Returns:
+            A prediction for each picture, in order.
+
+        Raises:
+            ImageError: a picture cannot be read, here or by the service.
+            ServiceError: the service cannot be reached, or refuses.
+        """
         if isinstance(pictures, str | bytes | Path):
             raise TypeError(
                 "predict takes a list of pictures and gives a list of predictions; write predict([picture])"
@@ -100,7 +113,11 @@ class Client:
                 yield item, data if isinstance(data, ImageError) else self._answer(next(answers), top)
 
     def models(self) -> list[dict[str, Any]]:
-        """The models of the service: name, version, classes, accuracy."""
+        """Return the models of the service: name, version, classes, accuracy.
+
+        Raises:
+            ServiceError: the service cannot be reached, or refuses.
+        """
         found = self._request("GET", "/v1/models")
         if not isinstance(found, dict) or not isinstance(found.get("models"), list):
             raise self._strange()

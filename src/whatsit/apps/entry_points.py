@@ -30,6 +30,9 @@ def verify(model: str | Path, *, exports: str | Path | None = None, reporter: Re
         exports: the folder with its exported files; `export` in the run folder by default.
         reporter: gets progress, and warnings of files that cannot be verified here.
 
+    Returns:
+        An entry for each way to ask the model: the largest difference of a probability, and whether it passed.
+
     Raises:
         BundleError: the model cannot be read or holds no reference pictures.
     """

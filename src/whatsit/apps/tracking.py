@@ -83,6 +83,13 @@ def track(run: str | Path, *, experiment: str = EXPERIMENT) -> Tracked:
 
     A run that was copied before is left as it is.
 
+    Args:
+        run: a run folder.
+        experiment: its name in MLflow.
+
+    Returns:
+        Where it is in MLflow, and whether it was there before.
+
     Raises:
         MissingExtraError: MLflow is not installed.
         UsageError: this is no finished run.

@@ -42,6 +42,11 @@ def list_runs(folder: str | Path = RUNS, sort: str = "created", *, reporter: Rep
 
     Best runs of studies are among them. Damaged ones are left out; so are those of a newer format, with a warning.
 
+    Args:
+        folder: where the run folders are.
+        sort: a column, such as `accuracy`; the best first.
+        reporter: gets a warning for each folder of a newer format.
+
     Raises:
         UsageError: there is no such folder or no such column.
     """

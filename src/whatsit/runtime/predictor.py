@@ -156,6 +156,9 @@ class Predictor:
             coverage: also give the set of classes that holds the true one with this probability, between 0 and 1, for
                 pictures like the test pictures (split conformal prediction).
 
+        Returns:
+            A prediction for each picture, in order.
+
         Raises:
             ImageError: a picture cannot be read, or the graph fails on it; the message says which. `predict_each`
                 continues instead.
@@ -189,8 +192,14 @@ class Predictor:
     def embed(self, pictures: Sequence[Source]) -> Float32:
         """Return the embedding of each picture, float32 `[N, F]`, of length 1.
 
-        The product of two says how alike the pictures are to the network, 1 for the same. Raises `ImageError` where one cannot
-        be read, `EngineError` for a model without embeddings.
+        The product of two says how alike the pictures are to the network, 1 for the same.
+
+        Args:
+            pictures: as for `predict`.
+
+        Raises:
+            ImageError: a picture cannot be read.
+            EngineError: the model has no embeddings.
         """
         if _is_single(pictures):
             raise TypeError("embed takes a list of pictures; write embed([picture])")

@@ -78,7 +78,7 @@ def class_weights(counts: npt.NDArray[Any], way: str) -> Float32:
         "sqrt": 1.0 / np.sqrt(n),
         "balanced": 1.0 / n,
     }
-    by_way["auto"] = by_way["sqrt"]  # see docs/training-notes.md, "Unbalanced classes"
+    by_way["auto"] = by_way["sqrt"]  # see docs/explanation/training-notes.md, "Unbalanced classes"
     weights = by_way[way]
     scaled: Float32 = (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
     return scaled

@@ -21,8 +21,8 @@ AFTERWARDS = 45.0  # seconds for the start, the test and the report
 LIMITS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, 90, 120)  # minutes
 FEWEST = 4  # mistakes, below which nobody can say whether more time helps
 SMALLEST = 0.01  # share of mistakes
-# The share of mistakes that fine-tuning mends, at least and at most, of six data sets (docs/training-notes.md). More where the
-# middle layers have the better features: such images are unlike those that the network was trained on.
+# The share of mistakes that fine-tuning mends, at least and at most, of six data sets (docs/explanation/training-notes.md).
+# More where the middle layers have the better features: such images are unlike those that the network was trained on.
 USUAL, UNLIKE = (0.15, 0.45), (0.25, 0.55)
 
 

@@ -12,7 +12,7 @@ from whatsit.models.onnx_about import is_onnx
 
 ALL = "all"
 AUTO = "auto"
-PLENTY = 5000  # training images, from which on tuning layers is worth its time (docs/training-notes.md)
+PLENTY = 5000  # training images, from which on tuning layers is worth its time (docs/explanation/training-notes.md)
 _LIVE_SIZES = (32, 48, 64, 96, 128)
 _FROZEN_SIZES = (96, 128, 160, 192, 224, 288, 320)
 

@@ -65,7 +65,7 @@ class Recipe:
     # fmt: off
     name: str = key("fast", "The name of the recipe, as runs show it.", beside_ladder=True, fixed=True)
     model: str = key(DEFAULT, "`simple-cnn` and `modern-cnn` are trained from scratch; a backbone is pretrained; one in a file "
-        "stays frozen (docs/backbones.md).", "network", choices=(*SCRATCH_MODELS, *BACKBONES), endings=(ENDING,),
+        "stays frozen (docs/how-to/backbones.md).", "network", choices=(*SCRATCH_MODELS, *BACKBONES), endings=(ENDING,),
         also=("backbone",), search={"head": backbones})
     weights: str = key(AUTO, "Of the backbone: `auto` (ImageNet), `none` (random), or a path.", "network",
         when=(PRETRAINED, NAMED))

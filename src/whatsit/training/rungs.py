@@ -24,7 +24,7 @@ SMALLEST, SMALLER = 96, (0.86, 0.71)  # the least size at which all layers are t
 MIRRORED = 2.0  # standard errors by which mirror images must be harder to be left out
 
 # What images are not learned by heart with, the more the longer they are trained on: measured on flowers and traffic signs
-# (docs/training-notes.md). Too much of it in few epochs, and they are not learned at all.
+# (docs/explanation/training-notes.md). Too much of it in few epochs, and they are not learned at all.
 _MODERATE = {"rotation": 15.0, "shift": 0.1, "zoom": 0.2, "shear": 0.1, "label_smoothing": 0.1}
 _STRONG = _MODERATE | {"rand_augment": 15.0}
 _LIGHT = {"rotation": 5.0, "shift": WHOLE_SHIFT, "zoom": 0.1, "label_smoothing": 0.05}

@@ -16,6 +16,13 @@ def check(model: str | Path, criteria: str | Path | None = None) -> list[Check]:
 
     `recipes/criteria.toml` by default. `passed` must be true for every criterion.
 
+    Args:
+        model: a run folder or a `.whatsit` file.
+        criteria: a TOML file such as `recipes/criteria.toml`, which is the default.
+
+    Returns:
+        A `Check` for each criterion: what it is about, what is wanted, what was found.
+
     Raises:
         BundleError: the model cannot be read, or lacks the metrics or pictures that are needed.
         UsageError: the criteria are wrong, or none applies to this kind of model.

@@ -10,7 +10,14 @@ from whatsit.process import processors
 
 
 def checks(reporter: Reporter = SILENT) -> list[Check]:
-    """Return what this machine has: versions, processor, runtimes, places, browser."""
+    """Return what this machine has: versions, processor, runtimes, places, browser.
+
+    Args:
+        reporter: gets progress.
+
+    Returns:
+        A `Check` for each part, with what was found and whether it works.
+    """
     parts, found = (*NEEDED, *PARTS), []
     advance = reporter.stage("Looking at the packages")
     with ThreadPoolExecutor(processors()) as pool:

@@ -43,8 +43,13 @@ def compare(
         runtime: as for `Predictor`.
         reporter: takes events.
 
+    Returns:
+        Both accuracies, their paired difference with its interval, each class, and the pictures that
+        are named differently.
+
     Raises:
-        DataError: there are no pictures to compare on. Else as `evaluate`.
+        DataError: there are no pictures to compare on.
+        BundleError: a model cannot be read.
     """
     predictors = [Predictor(model, runtime=runtime) for model in (first, second)]
     dataset = open_data(data, reporter)

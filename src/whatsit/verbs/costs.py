@@ -53,8 +53,11 @@ def put_costs(
         data: where the run's pictures are now; by default where they were.
         reporter: gets progress and warnings.
 
+    Returns:
+        The new model, with its cost and its metrics.
+
     Raises:
-        UsageError: the costs are wrong, `out` exists, or the pictures are not known. Else as `open_as_in_run`.
+        UsageError: the costs are wrong, `out` exists, or the pictures are not known.
     """
     if importlib.util.find_spec("onnx") is None:
         raise MissingExtraError("Putting costs into a model", "train", "onnx")

@@ -55,6 +55,9 @@ def cross_validate(
         out: a file to write the result into, as JSON.
         reporter: gets progress and warnings.
 
+    Returns:
+        The predictions of all folds together, and their metrics: every picture is tested once.
+
     Raises:
         UsageError: there are fewer than two folds, or the recipe is `best`.
         DataError: a class has too few images, or the folder comes with splits; otherwise as `train` does.

@@ -23,7 +23,18 @@ class Demo:
 
 
 def demo(*, out: str | Path | None = None, reporter: Reporter = SILENT) -> Demo:
-    """Train on the 1,797 embedded digits, measure, and predict one held-out digit."""
+    """Train on the 1,797 embedded digits, measure, and predict one held-out digit.
+
+    Args:
+        out: the run folder to make; `runs/digits-fast` by default.
+        reporter: gets progress and warnings.
+
+    Returns:
+        The run, and the held-out picture with its prediction.
+
+    Raises:
+        UsageError: `out` exists.
+    """
     run = train("digits", out=out, reporter=reporter)
     predictor = run.load()
     held_out = predictor.bundle.references[0]

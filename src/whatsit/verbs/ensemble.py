@@ -50,9 +50,14 @@ def ensemble(
         data: where the images of the runs are now; by default where they were.
         reporter: receives progress and warnings.
 
+    Returns:
+        The new run or model, the votes of its members, and its test metrics.
+
     Raises:
-        UsageError: the models do not belong together, or one is no run folder. DataError: too few images are left that no
-        member was trained on. BundleError: a model cannot be read. MissingExtraError: onnx or scipy is not installed.
+        UsageError: the models do not belong together, or one is no run folder.
+        DataError: too few images are left that no member was trained on.
+        BundleError: a model cannot be read.
+        MissingExtraError: onnx or scipy is not installed.
     """
     started = time.perf_counter()
     for package in ("onnx", "scipy"):

@@ -19,6 +19,15 @@ from whatsit.runtime.predictor import Predictor
 def evaluate(model: str | Path, data: str | Path, *, runtime: str = "auto", reporter: Reporter = SILENT) -> Evaluation:
     """Measure a model on the test split of DATA, or on all of it without one.
 
+    Args:
+        model: a `.whatsit` file or a run folder.
+        data: labelled pictures, as for `train`.
+        runtime: as for `Predictor`.
+        reporter: gets progress and warnings.
+
+    Returns:
+        The metrics, with 95 % intervals; shares are from 0 to 1.
+
     Raises:
         BundleError: the model cannot be read.
         DataError: the data cannot be used, or have a class that the model does not know, or the run's list of its pictures

@@ -69,6 +69,9 @@ def export(
         license_: the terms of its use, for files that say so (TFLite, Core ML).
         reporter: receives progress and warnings.
 
+    Returns:
+        Each file or folder that was written, with its size and what tested it.
+
     Raises:
         UsageError: a format is unknown, or an int8 one needs images and nobody says where they are.
         MissingExtraError: a format needs a package that is not installed.

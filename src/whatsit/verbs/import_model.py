@@ -47,7 +47,7 @@ def import_model(
     """Make a `.whatsit` file of a classifier in an ONNX file.
 
     Args:
-        model: the ONNX file: pictures in, logits or probabilities out; see docs/backbones.md.
+        model: the ONNX file: pictures in, logits or probabilities out; see docs/how-to/backbones.md.
         out: the `.whatsit` file to write. It must not exist.
         labels: a file with a label in each line, in the order of the outputs; left out where the network says them.
         calibrate: labelled pictures, as DATA of `train`: by these it gets a temperature, prediction sets, an unknown score and
@@ -55,9 +55,14 @@ def import_model(
         settings: of the network, such as `{"scaling": "-1..1"}`; they replace those in files next to it.
         reporter: gets progress and warnings.
 
+    Returns:
+        The new model, with its test metrics where it was calibrated.
+
     Raises:
-        UsageError: an argument or a label is wrong. ModelError: the file is refused, or cannot be used.
-        DataError: the pictures cannot be used. MissingExtraError: `onnx` is not installed.
+        UsageError: an argument or a label is wrong.
+        ModelError: the file is refused, or cannot be used.
+        DataError: the pictures cannot be used.
+        MissingExtraError: `onnx` is not installed.
     """
     target = Path(out)
     if target.suffix != ".whatsit" or target.exists():

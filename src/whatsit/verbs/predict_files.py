@@ -64,9 +64,13 @@ def predict_files(
         resume: continue the table of an interrupted run.
         reporter: takes events.
 
+    Returns:
+        How many pictures were predicted, of which labels, and the errors.
+
     Raises:
         UsageError: an argument is wrong, the table exists, the folder was sorted otherwise, or there is no picture.
-        DiskError: something cannot be written. Else as `Predictor`.
+        DiskError: something cannot be written.
+        BundleError: the model cannot be read.
     """
     started, left_out, done = time.perf_counter(), LeftOut(), PredictedFiles()
     predictor = Predictor(model, runtime=runtime) if isinstance(model, str | Path) else model

@@ -51,9 +51,12 @@ def rename(
         data: where the run's pictures are now, to measure merged classes; by default where they were.
         reporter: takes events.
 
+    Returns:
+        The new model, measured again where classes were merged.
+
     Raises:
         UsageError: a class is unknown, a name is unusable, fewer than two classes would be left, `out` exists, or the pictures
-        are not known. Else as `open_as_in_run`.
+            are not known.
     """
     if importlib.util.find_spec("onnx") is None:
         raise MissingExtraError("Renaming classes", "train", "onnx")

@@ -44,9 +44,13 @@ def similar(
         runtime: as for `Predictor`.
         reporter: takes events.
 
+    Returns:
+        The pictures, the most alike first, with their likeness: 1 for the same, 0 for nothing in common.
+
     Raises:
-        UsageError: an argument is wrong, or there are no pictures. ImageError: the picture cannot be read. EngineError: the
-        model has no embedding.
+        UsageError: an argument is wrong, or there are no pictures.
+        ImageError: the picture cannot be read.
+        EngineError: the model has no embedding.
     """
     if count < 1:
         raise UsageError(f"the number of pictures must be at least 1, received {count}")

@@ -53,8 +53,9 @@ def suggest(
         reporter: takes events.
 
     Raises:
-        UsageError: an argument is wrong, or there is no unlabelled picture. EngineError: the model has no embedding. Else as
-        `predict_files`.
+        UsageError: an argument is wrong, or there is no unlabelled picture.
+        EngineError: the model has no embedding.
+        DiskError: something cannot be written.
     """
     if count < 1:
         raise UsageError(f"the number of pictures must be at least 1, received {count}")

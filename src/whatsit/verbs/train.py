@@ -58,7 +58,7 @@ def train(
         backbone: instead of the recipe's.
         weights: of the backbone: `auto`, `none` or a path.
         out: the run folder to make; `runs/DATA-RECIPE` by default. It must not exist.
-        seed: of the split and of training; how nearly it gives the same run again is in the README.
+        seed: of the split and of training; how nearly it gives the same run again is in docs/how-to/repeat.md.
         limit: the most images of each class.
         time_limit: how long the whole may take, in seconds or as text such as `10m`: it climbs from a frozen network to
             fine-tuning as far as the time goes.
@@ -72,11 +72,16 @@ def train(
         update: the folder of a run whose pictures have changed since: its split, recipe and time limit are kept, both models are
             compared, and the new run takes its place; what was there becomes `RUN-before`.
         only_if_better: else the earlier run keeps its place, and the new one becomes `RUN-not-better`.
-        costs: the prices of mistakes, a TOML file or its contents (see docs/costs.md): the class that costs least is answered.
+        costs: the prices of mistakes, a TOML file or its contents (docs/how-to/costs.md): the cheapest class is answered.
         reporter: gets progress and warnings.
 
+    Returns:
+        The finished run: its folder, its model, and the metrics of that model on the test images.
+
     Raises:
-        UsageError: an argument is wrong. DataError: the data cannot be used. DiskError: the run cannot be written.
+        UsageError: an argument is wrong.
+        DataError: the data cannot be used.
+        DiskError: the run cannot be written.
     """
     return _train(Request(
         data, from_run, recipe, backbone, weights, out, seed, limit, time_limit, resume, settings or {},

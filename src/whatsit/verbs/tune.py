@@ -83,9 +83,16 @@ def tune(
         ray: the address of a Ray cluster whose machines run trials; the data must have the same address on all of them.
         reporter: takes events.
 
+    Returns:
+        The folder of the study, its trials, and the best run.
+
     Raises:
-        UsageError: an argument is wrong. DataError: the data cannot be used. DiskError: the study cannot be written.
-        MissingExtraError: Optuna or Ray is not installed. WorkerError: no worker can work. WhatsitError: every trial failed.
+        UsageError: an argument is wrong.
+        DataError: the data cannot be used.
+        DiskError: the study cannot be written.
+        MissingExtraError: Optuna or Ray is not installed.
+        WorkerError: no worker can work.
+        WhatsitError: every trial failed.
     """
     started = time.perf_counter()
     require_optuna()

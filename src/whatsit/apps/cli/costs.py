@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def costs(
     model: Model,
     file: Annotated[
-        Path | None, typer.Argument(metavar="COSTS", help="A TOML file with the prices of mistakes; see docs/costs.md.")
+        Path | None,
+        typer.Argument(metavar="COSTS", help="A TOML file with the prices of mistakes; see docs/how-to/costs.md."),
     ] = None,
     out_: Annotated[
         Path | None, typer.Option("--out", "-o", help="The .whatsit file to write.", show_default=False)
@@ -76,7 +77,9 @@ def _show(model: str, as_json: bool) -> None:
         return
     if bundle.costs is None:
         out(f"{model} has no costs: it answers the most probable class")
-        out(f"Next: write costs.toml (docs/costs.md), and run: whatsit costs {model} costs.toml -o careful.whatsit")
+        out(
+            f"Next: write costs.toml (docs/how-to/costs.md), and run: whatsit costs {model} costs.toml -o careful.whatsit"
+        )
         return
     for line in bundle.costs.given.lines():
         out(line)

@@ -50,7 +50,7 @@ def import_model(
 ) -> None:
     """Make a model of a classifier that was made elsewhere, in an ONNX file.
 
-    From Keras, PyTorch, Teachable Machine, YOLO and others; see docs/backbones.md.
+    From Keras, PyTorch, Teachable Machine, YOLO and others; see docs/how-to/backbones.md.
     """
     from whatsit.verbs.import_model import import_model
 

@@ -20,7 +20,7 @@ RunData = Annotated[
 Costs = Annotated[
     Path | None,
     typer.Option(
-        help="A TOML file with the prices of mistakes: the class that costs least is answered; see docs/costs.md."
+        help="A TOML file with the prices of mistakes: the class that costs least is answered; see docs/how-to/costs.md."
     ),
 ]
 Out = Annotated[
@@ -29,7 +29,7 @@ Out = Annotated[
 Backbone = Annotated[
     str | None,
     typer.Option(
-        help="efficientnet-lite0, efficientnet-lite2, mobilenetv2, vgg16, resnet50, or an .onnx file (docs/backbones.md), "
+        help="efficientnet-lite0, efficientnet-lite2, mobilenetv2, vgg16, resnet50, or an .onnx file (docs/how-to/backbones.md), "
         "instead of the recipe's."
     ),
 ]

@@ -1,0 +1,206 @@
+"""What a page says, run in a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.docs.pages import ROOT, Block
+from tests.drawn import KINDS, draw
+
+SERVERS = re.compile(r"whatsit (serve|app|gradio)\b")
+NEEDS = {"npm": "", "tune": "optuna", "export": "nncf", "mlflow": "mlflow", "gradio": "gradio"}
+PATIENCE = 90.0  # seconds for a server to answer
+NEAR = 12.0  # points by which a percentage may differ from the one shown: of twenty pictures one is five
+
+
+class Trainings:
+    """Trainings that pages begin with alike: each is run once, and its run folder laid into the next page's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._printed: dict[str, str] = {}
+
+    def laid(self, history: str, runs: Path) -> str | None:
+        """Lay the runs of the same history, and return what was printed; nothing where there is none."""
+        if history not in self._printed:
+            return None
+        shutil.copytree(self._place(history), runs, dirs_exist_ok=True)
+        return self._printed[history]
+
+    def keep(self, history: str, runs: Path, printed: str) -> None:
+        shutil.copytree(runs, self._place(history))
+        self._printed[history] = printed
+
+    def _place(self, history: str) -> Path:
+        return self._folder / hashlib.sha256(history.encode()).hexdigest()[:16]
+
+
+class Session:
+    """A folder, the servers that were started in it, and the environment of its commands.
+
+    The folder is at the same path for every page, as run folders know where their pictures are.
+    """
+
+    def __init__(self, folder: Path, cache: Path, trainings: Trainings) -> None:
+        self.folder = folder
+        self._trainings = trainings
+        self._history: list[str] = []
+        self._servers: list[subprocess.Popen[bytes]] = []
+        tools = folder.parent / f"{folder.name}-bin"
+        tools.mkdir()
+        (tools / "whatsit").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m whatsit.apps.cli "$@"\n')
+        (tools / "whatsit").chmod(0o755)
+        (tools / "python").symlink_to(sys.executable)
+        self._environment = {
+            **os.environ,
+            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
+            "WHATSIT_CACHE": str(cache),
+            "COLUMNS": "120",
+            "NO_COLOR": "1",
+        }
+
+    def prepare(self, said: str) -> None:
+        """Draw what a comment asks for."""
+        what, *words = said.split()
+        if what == "run":
+            self.command(said.removeprefix("run "), {0})
+            return
+        self._history.append(said)
+        if what == "broken":
+            (self.folder / words[0]).write_bytes(b"\xff\xd8\xff\xe0" + bytes(500))
+            return
+        if what == "picture":
+            self._draw(words[0], words[1], 77)
+            return
+        folder, count, *kinds = words
+        first = {"photos": 1, "loose": 501}[what]
+        for kind in kinds or KINDS:
+            for number in range(int(count)):
+                self._draw(f"{folder}/{kind}/{number + 1:03}.jpg", kind, first + number)
+
+    def _draw(self, name: str, kind: str, seed: int) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = io.BytesIO()
+        draw(kind, seed).save(made, "JPEG", quality=88)
+        path.write_bytes(made.getvalue())
+
+    def run(self, block: Block) -> str:
+        """Run a block; return what it printed."""
+        if block.language == "python":
+            return self._finish([sys.executable, "-c", block.text], {0})
+        codes = {1} if "fails" in block.notes else {0, 1} if "either" in block.notes else {0}
+        if block.language == "console":
+            [line] = [
+                line[2:] for line in block.text.splitlines() if line.startswith("$ ")
+            ]  # one, whose output follows
+            return self.command(line, codes)
+        for line in filter(None, map(str.strip, block.text.splitlines())):
+            if SERVERS.match(line):
+                self._serve(line)
+            else:
+                self.command(line, codes)
+        return ""
+
+    def command(self, line: str, codes: set[int]) -> str:
+        """Run one command, or lay what it made where it was run before on the same page's beginning."""
+        self._history.append(line)
+        history, runs = "\n".join(self._history), self.folder / "runs"
+        trains = line.startswith("whatsit train ")
+        printed = self._trainings.laid(history, runs) if trains else None
+        if printed is None:
+            printed = self._finish(["bash", "-c", line], codes)
+            if trains:
+                self._trainings.keep(history, runs, printed)
+        return printed
+
+    def _finish(self, command: list[str], codes: set[int]) -> str:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=900,
+            check=False,
+        )
+        assert done.returncode in codes, f"{command[-1]}\nexit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def _serve(self, line: str) -> None:
+        browserless = f"{line} --no-browser" if SERVERS.match(line)[1] != "serve" else line  # type: ignore[index]
+        log = self.folder.parent / f"{self.folder.name}-{len(self._servers)}.log"
+        with log.open("wb") as file:
+            server = subprocess.Popen(
+                ["bash", "-c", f"exec {browserless}"], cwd=self.folder, env=self._environment, stdout=file, stderr=file
+            )
+        self._servers.append(server)
+        ends = time.monotonic() + PATIENCE
+        while not re.search(r"https?://[\w.\[\]:]+:\d+", log.read_text(encoding="utf-8", errors="replace")):
+            assert server.poll() is None, f"{line}\n{log.read_text()}"
+            assert time.monotonic() < ends, f"{line}: no answer\n{log.read_text()}"
+            time.sleep(0.2)
+
+    def close(self) -> None:
+        """End the servers."""
+        for server in self._servers:
+            server.send_signal(signal.SIGTERM)
+        for server in self._servers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(20)
+            if server.poll() is None:
+                server.kill()
+                server.wait()
+
+
+def missing(block: Block) -> str:
+    """Return why a block is not run here, or nothing."""
+    for note in block.notes:
+        what, _, rest = note.partition(" ")
+        if what.startswith("skip"):
+            return note
+        if what == "needs":
+            package = NEEDS[rest]
+            if (shutil.which("npm") if rest == "npm" else importlib.util.find_spec(package)) is None:
+                return f"{rest} is not installed"
+    return ""
+
+
+def same(shown: str, seen: str) -> bool:
+    """Return whether the output in a page is what was seen.
+
+    Times, sizes, losses and the width of columns may differ, percentages a little; `...` stands for any lines.
+    """
+    if "..." in shown.split("\n"):
+        parts = [part.strip("\n") for part in re.split(r"^\.\.\.$", shown, flags=re.MULTILINE)]
+        pattern = "(?:.*\n)*?".join(re.escape(_plain(part)) + ("\n" if part else "") for part in parts)
+        return re.fullmatch(pattern + "(?:.*\n?)*", _plain(seen) + "\n") is not None
+    one, other = _plain(shown), _plain(seen)
+    if one != other:
+        return False
+    return all(abs(a - b) <= NEAR for a, b in zip(_percentages(shown), _percentages(seen), strict=True))
+
+
+def _plain(text: str) -> str:
+    text = re.sub(r"\b\d[\d.,]*(?= ?%)", "#", text)
+    text = re.sub(r"\b\d[\d.,]* ?(s|ms|min|MB|kB|GB)\b", "# unit", text)
+    text = re.sub(r"\b\d[\d.,]*/s\b", "#/s", text)
+    text = re.sub(r"\b\d+\.\d+(e-?\d+)?\b", "#", text)
+    lines = [re.sub(r"[ ─-]{2,}", "  ", line).strip() for line in text.strip("\n").splitlines()]
+    return "\n".join(lines)
+
+
+def _percentages(text: str) -> list[float]:
+    return [float(number.replace(",", "")) for number in re.findall(r"\b(\d[\d.,]*) ?%", text)]

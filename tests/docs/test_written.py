@@ -1,0 +1,58 @@
+"""What is written in the documentation is so: made pages are current, messages exist, translations go with their page."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.docs.pages import DOCS, ROOT
+from whatsit.apps.api.settings import MEGABYTE, Settings
+from whatsit.images.decode import MAX_PIXELS
+
+
+def script(name: str) -> dict[str, Any]:
+    return runpy.run_path(str(DOCS / f"{name}.py"))
+
+
+@pytest.mark.parametrize("name", ["command_line", "http_routes", "recipe_keys", "figures"])
+def test_made_page_is_current(name: str) -> None:
+    made = script(name)
+    assert made["PAGE"].read_text(encoding="utf-8") == made["page"](), f"run: python docs/{name}.py"
+
+
+@pytest.mark.parametrize("language", ["en", "th"])
+def test_figures_of_the_readme_are_those_measured(language: str) -> None:
+    made = script("figures")
+    text = made["READMES"][language].read_text(encoding="utf-8")
+    assert text == made["with_figures"](text, language), "run: python docs/figures.py"
+
+
+def test_thai_pages_go_with_the_english_ones() -> None:
+    assert script("site_hooks")["translation_faults"]() == []
+
+
+def test_messages_are_those_of_the_source() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # a text over several lines
+    page = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(.+?)` \|", page, re.MULTILINE)
+    assert len(named) > 10
+    assert [words for words in named if words not in source] == []
+
+
+def test_limits_of_the_service_are_those_named() -> None:
+    page = (DOCS / "how-to" / "service.md").read_text(encoding="utf-8")
+    [line] = re.findall(r"^- \*\*Limits\*\*.*$", page, re.MULTILINE)
+    limits = (Settings.max_pixels // 1_000_000, MAX_PIXELS // 1_000_000, Settings.max_body // MEGABYTE)
+    assert tuple(map(int, re.findall(r"\d+", line))) == limits
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda path: str(path.relative_to(DOCS)))
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```$|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for link in re.findall(r"\]\(([^)#\s]+)", text):
+        assert "://" in link or (path.parent / link).exists(), link
