@@ -290,15 +290,13 @@ def test_undelivered_answer_is_sent_after_a_restart_under_the_same_id(watch: Wat
 def test_answer_that_could_not_be_written_is_written_after_a_restart(
     watch: Watch, put: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from whatsit.runtime import sorting
-
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "disk")
 
     options: dict[str, Any] = {"table": tmp_path / "a.csv", "sort_into": tmp_path / "out"}
     put("a.png")()
     with monkeypatch.context() as patch:
-        patch.setattr(sorting.shutil, "copy2", full)
+        patch.setattr(shutil, "copy2", full)
         with pytest.raises(DiskError, match="the disk is full"):
             watch(1.0, existing=True, **options)
     assert watch(1.0, **options) == []  # it is not answered again
