@@ -188,7 +188,7 @@ class Sorter:
             for entry in entries:
                 self._do(entry)
         except OSError as error:
-            raise disk_error(Path(error.filename or self.folder), error) from None
+            raise disk_error(Path(error.filename2 or error.filename or self.folder), error) from None
 
     def _entry(self, source: Path, now: Signature, answer: Prediction | ImageError) -> Entry:
         """Return the line of the log about a file."""
