@@ -45,7 +45,7 @@ _HOMES = {
     "track": "whatsit.apps.tracking:track",
     "train": "whatsit.verbs.train:train",
     "tune": "whatsit.verbs.tune:tune",
-    "undo_sorting": "whatsit.runtime.sorting:undo",
+    "undo_sorting": "whatsit.runtime.unsorting:undo",
     "verify": "whatsit.apps.entry_points:verify",
     "watch": "whatsit.verbs.watch:watch",
 }

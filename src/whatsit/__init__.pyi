@@ -7,7 +7,7 @@ from whatsit.run.summary import list_runs as runs  # noqa: F401 - public
 from whatsit.runtime.predictor import Prediction as Prediction
 from whatsit.runtime.predictor import Predictor as Predictor
 from whatsit.runtime.predictor import Predictor as load  # noqa: F401, N813 - opening a model reads as a verb
-from whatsit.runtime.sorting import undo as undo_sorting  # noqa: F401 - public
+from whatsit.runtime.unsorting import undo as undo_sorting  # noqa: F401 - public
 from whatsit.verbs.benchmark import benchmark as benchmark
 from whatsit.verbs.check import check as check
 from whatsit.verbs.checks import checks as checks

@@ -136,6 +136,74 @@ def move(source: Path, target: Path) -> None:
         raise disk_error(target, error) from None
 
 
+def move_file(source: Path, target: Path) -> None:
+    """Move a file, also to another disk. Never replaces one.
+
+    Raises `OSError`: `FileExistsError` where there is something.
+    """
+    try:
+        _rename_new(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy_file(source, target, safely=True)
+        _remove_moved(source, target)
+
+
+def copy_file(source: Path, target: Path, *, safely: bool = False) -> None:
+    """Copy a file with its times, whole or not at all. Never replaces one.
+
+    `safely`: it is on the disk at the end, so that the source may go.
+
+    Raises `OSError`: `FileExistsError` where there is something.
+    """
+    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        shutil.copy2(source, part)
+        if safely:
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+        _rename_new(part, target)
+        if safely:
+            sync_folder(target.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _rename_new(source: Path, target: Path) -> None:
+    """Rename a file. Raises `FileExistsError` where there is something.
+
+    A rename would replace what another program puts there between the look and the rename; a hard link does not, where the disk
+    has them.
+    """
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    if not source.is_symlink():
+        try:
+            target.hardlink_to(source)
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError):
+            pass
+        else:
+            _remove_moved(source, target)
+            return
+    source.rename(target)
+
+
+def _remove_moved(source: Path, target: Path) -> None:
+    """Remove a file that has a second name or a copy, or else those.
+
+    Raises `OSError`.
+    """
+    try:
+        source.unlink()
+    except OSError:
+        if os.path.lexists(source):
+            target.unlink(missing_ok=True)
+        raise
+
+
 def move_into_place(new: Path, path: Path) -> None:
     """Replace a file or folder by another; where that fails, the old one stays.
 

@@ -28,6 +28,7 @@ UNFINISHED = ".unfinished"  # ends the name of a workspace
 JOB = "job.json"  # what the run is about; without it nothing can be resumed
 LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
+REPLACES = ".replaces"  # in a finished workspace whose run takes the place of another: where that one goes
 SO_FAR = "best_so_far.whatsit"  # in the workspace of a climb: its best model, not measured yet
 
 TRIAL_FILES = "trials"  # in the folder of a study, what its trials left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from PIL import Image
 
 from tests.conftest import encode, shapes
 from whatsit.errors import ImageError
+from whatsit.images import sources
 from whatsit.images.decode import decode, file_of
+from whatsit.images.sources import read_file
 
 RGB = np.asarray(shapes("disc", 3))
 SIZE = (20, 24)
@@ -106,3 +109,24 @@ def test_damaged_metadata_does_not_matter_where_warnings_are_errors() -> None:
         with pytest.raises(UserWarning):
             Image.open(file).getexif()
         np.testing.assert_array_equal(decode(file.getvalue(), SIZE), expected)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system has no such files")
+def test_file_that_is_larger_than_it_says_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as those of the system, of 0 bytes, some of which have no end."""
+    (tmp_path / "a.jpg").symlink_to("/proc/self/maps")
+    assert len(read_file(tmp_path / "a.jpg")) > 100
+    monkeypatch.setattr(sources, "MAX_BYTES", 100)
+    with pytest.raises(ImageError, match="at most 100 are read"):
+        read_file(tmp_path / "a.jpg")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
+def test_file_that_becomes_a_pipe_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    was = (tmp_path / "a.jpg").stat()
+    (tmp_path / "a.jpg").unlink()
+    os.mkfifo(tmp_path / "a.jpg")
+    monkeypatch.setattr(Path, "stat", lambda path: was)
+    with pytest.raises(ImageError, match="this is a device or a pipe"):
+        read_file(tmp_path / "a.jpg")

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 import whatsit
-from whatsit.errors import DataError, UsageError
-from whatsit.run.workspace import beside, new_run, unfinished_run
+from whatsit.bundle.read import read_bundle
+from whatsit.errors import BundleError, DataError, UsageError
+from whatsit.run.workspace import beside, finish_replacing, new_run, unfinished_run
 
 
 def test_place_of_a_process_killed_before_it_began_is_taken_over(tmp_path: Path) -> None:
@@ -127,3 +129,44 @@ def _fail_to_replace(run: Path) -> None:
     with new_run(run, "data", "fast", replaces=True) as place:
         place.before = beside(place.folder, "before")
         raise DataError("bad pictures")
+
+
+def test_run_whose_place_was_empty_when_its_process_was_killed_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the two renames of an update, of which the first takes the earlier run away."""
+    run, at_that_moment, replace = tmp_path / "run", tmp_path / "copy", Path.replace
+
+    def copying(self: Path, target: Path) -> Path:
+        if self.name == "run.unfinished":
+            shutil.copytree(tmp_path, at_that_moment)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", copying)
+    run.mkdir()
+    (run / "model.whatsit").write_text("old")
+    with new_run(run, "data", "fast", replaces=True) as place:
+        place.save_job({"recipe": {}})
+        (place.path / "model.whatsit").write_text("new")
+        place.before = tmp_path / "run-before"
+    run = at_that_moment / "run"
+    with pytest.raises(BundleError, match=f"end it with: whatsit train --update {run} --resume"):
+        read_bundle(run)
+    monkeypatch.undo()
+    finish_replacing(run)
+    files = {path.name: [file.name for file in path.iterdir()] for path in at_that_moment.iterdir()}
+    assert files == {"run": ["model.whatsit"], "run-before": ["model.whatsit"]}
+    assert (run / "model.whatsit").read_text() == "new"
+
+
+def test_name_beside_a_run_is_beside_the_folder_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs" / "run" / "plots").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "runs" / "run")
+    monkeypatch.chdir(tmp_path / "runs" / "run")
+    assert beside(Path(), "before") == tmp_path / "runs" / "run-before"
+    assert beside(tmp_path / "link", "before") == tmp_path / "runs" / "run-before"
+    assert beside(Path("../run"), "before") == Path("../run-before")
+    monkeypatch.chdir("plots")
+    assert beside(Path(".."), "before") == tmp_path / "runs" / "run-before"
+    (tmp_path / "runs" / "run-before").symlink_to("nowhere")
+    assert beside(Path(".."), "before") == tmp_path / "runs" / "run-before-2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,3 +88,18 @@ def test_refused_message_is_kept_and_named(state: WatchState) -> None:
     assert service.got == ["a", "b", "c"]
     assert state.undelivered() == 1
     assert listener.warned == ["https://example.org: it answers 404; message a is kept, and sent at the next start"]
+
+
+def test_fault_of_the_thread_is_not_silent(state: WatchState) -> None:
+    asked = threading.Event()
+
+    class Faulty(Service):
+        def post(self, body: str, key: str) -> Delivery:
+            asked.set()
+            raise ZeroDivisionError
+
+    outbox = Outbox(state, Faulty(), Listener())
+    with outbox.running():
+        assert asked.wait(10)
+    with pytest.raises(ZeroDivisionError):
+        outbox.wake()

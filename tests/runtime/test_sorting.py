@@ -11,7 +11,9 @@ import pytest
 from whatsit.errors import DataError, ImageError, UsageError
 from whatsit.runtime import sorting
 from whatsit.runtime.predictor import Prediction
-from whatsit.runtime.sorting import Rules, Sorter, folder_names, undo
+from whatsit.runtime.sorted_log import LOG
+from whatsit.runtime.sorting import Rules, Sorter, folder_names
+from whatsit.runtime.unsorting import undo
 
 CLASSES = ("cat", "dog")
 
@@ -51,7 +53,7 @@ def tree(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): path.read_text()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (sorting.LOG, ".sorting.lock")
+        if path.is_file() and path.name not in (LOG, ".sorting.lock")
     }
 
 
@@ -232,7 +234,7 @@ def test_names_of_folders_suit_every_system() -> None:
 @pytest.mark.parametrize("target", ["../../x", "/etc/passwd", "cat/..", "cat/a/b", "cat"])
 def test_log_that_points_outside_is_refused(tmp_path: Path, target: str) -> None:
     lines = [{"model": "m", "way": "move", "sure": 0.0}, {"from": str(tmp_path / "x"), "to": target, "way": "move"}]
-    (tmp_path / sorting.LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(DataError, match="this log of sorted files is damaged"):
         undo(tmp_path)
 
@@ -240,3 +242,181 @@ def test_log_that_points_outside_is_refused(tmp_path: Path, target: str) -> None
 def test_folder_without_a_log_is_not_undone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing was sorted there"):
         undo(tmp_path)
+
+
+@pytest.mark.parametrize("way", sorting.WAYS)
+def test_new_photo_at_the_path_of_a_sorted_one_is_sorted_too(photos: Path, way: str) -> None:
+    """Cameras begin again at IMG_0001."""
+    sort(photos, way, only=slice(1))
+    (photos / "one" / "a.jpg").write_text("a new one")
+    with Sorter(photos.parent / "out", Rules("m", way, 0.9), CLASSES) as sorter:
+        assert sorter.wants(str(photos / "one" / "a.jpg"))
+        sorter.sort([(str(photos / "one" / "a.jpg"), prediction("dog"))])
+    first = {} if way == "link" else {"cat/a.jpg": "one/a.jpg"}  # a link would show the new one among the cats
+    assert tree(photos.parent / "out") == {**first, "dog/a.jpg": "a new one"}
+    with Sorter(photos.parent / "out", Rules("m", way, 0.9), CLASSES) as sorter:
+        assert not sorter.wants(str(photos / "one" / "a.jpg"))
+
+
+def test_new_photo_that_is_of_the_same_class_keeps_its_link(photos: Path) -> None:
+    sort(photos, "link", only=slice(1))
+    (photos / "one" / "a.jpg").write_text("a new one")
+    assert sort(photos, "link", only=slice(1)).files == 1
+    assert tree(photos.parent / "out") == {"cat/a.jpg": "a new one"}
+    assert sort(photos, "link", only=slice(1)).earlier == 1
+
+
+def test_copied_file_whose_time_alone_has_changed_is_not_copied_again(photos: Path) -> None:
+    sort(photos, only=slice(1))
+    os.utime(photos / "one" / "a.jpg", (2_000_000, 2_000_000))
+    assert (sort(photos, only=slice(1)).earlier, len(tree(photos.parent / "out"))) == (1, 1)
+
+
+@pytest.mark.parametrize(("way", "files"), [("copy", 0), ("link", 0), ("move", 1)])
+def test_logs_of_before_go_by_the_path(photos: Path, way: str, files: int) -> None:
+    """But a file that was moved cannot be there still."""
+    sort(photos, way, only=slice(1))
+    log = photos.parent / "out" / LOG
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    log.write_text(
+        "".join(json.dumps({k: v for k, v in row.items() if k not in ("bytes", "changed")}) + "\n" for row in rows)
+    )
+    (photos / "one" / "a.jpg").write_text("a new one")
+    assert sort(photos, way, only=slice(1)).files == files
+
+
+def test_move_that_was_killed_between_copying_and_removing_is_ended(photos: Path) -> None:
+    sort(photos, "move", only=slice(1))
+    out = photos.parent / "out" / "cat" / "a.jpg"
+    (photos / "one" / "a.jpg").write_text(out.read_text())
+    os.utime(photos / "one" / "a.jpg", (1_000_000, 1_000_000))
+    assert sort(photos, "move", only=slice(1)).earlier == 1
+    assert (tree(photos / "one"), out.read_text()) == ({}, "one/a.jpg")
+
+
+def test_file_that_changes_between_its_answer_and_its_sorting_is_left(photos: Path) -> None:
+    path = photos / "one" / "a.jpg"
+    with Sorter(photos.parent / "out", Rules("m", "move", 0.9), CLASSES) as sorter:
+        assert sorter.wants(str(path))
+        path.write_text("a new one, which nobody has looked at")
+        sorter.sort(found(photos)[:1])
+        assert (sorter.done.files, sorter.done.missing, path.exists()) == (0, 1, True)
+
+
+def test_two_spellings_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    """A Mac takes a letter with its accent, and the same in two parts, for one name."""
+    for folder, name in (("one", "caf\u00e9.jpg"), ("two", "cafe\u0301.jpg")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(folder)
+    with Sorter(tmp_path / "out", Rules("m"), CLASSES) as sorter:
+        sorter.sort([(str(path), prediction()) for path in sorted(tmp_path.glob("*/caf*.jpg"))])
+    assert sorted(path.name for path in (tmp_path / "out" / "cat").iterdir()) == ["cafe\u0301-2.jpg", "caf\u00e9.jpg"]
+    names = folder_names(("caf\u00e9", "cafe\u0301"))
+    assert (names["=caf\u00e9"], names["=cafe\u0301"]) == ("caf\u00e9", "cafe\u0301_2")
+
+
+def test_class_that_is_called_like_the_log_has_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("a")
+    with Sorter(tmp_path / "out", Rules("m"), (LOG, "dog")) as sorter:
+        sorter.sort([(str(tmp_path / "a.jpg"), prediction(LOG))])
+    assert (tmp_path / "out" / f"{LOG}_2" / "a.jpg").is_file()
+
+
+def test_longest_names_that_clash_are_cut(tmp_path: Path) -> None:
+    name = "ก" * 83 + "ab.jpg"  # 255 bytes
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(folder)
+    with Sorter(tmp_path / "out", Rules("m"), CLASSES) as sorter:
+        sorter.sort([(str(tmp_path / folder / name), prediction()) for folder in ("one", "two")])
+    assert {path.read_text(): path.name for path in (tmp_path / "out" / "cat").iterdir()} == {
+        "one": name, "two": "ก" * 83 + "-2.jpg",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ['{"my": "data"}', '{"a": 1}\n{"b": 2}\nlast', "[]\n", "x"])
+def test_file_of_another_program_with_the_name_of_the_log_is_not_touched(photos: Path, text: str) -> None:
+    (photos.parent / "out").mkdir()
+    (photos.parent / "out" / LOG).write_text(text)
+    for attempt in (lambda: sort(photos), lambda: undo(photos.parent / "out")):
+        with pytest.raises(DataError, match="this log of sorted files is damaged, or not whatsit's"):
+            attempt()
+    assert (photos.parent / "out" / LOG).read_text() == text
+
+
+@pytest.mark.parametrize("text", ["", '{"mod', '{"model": "m", "way": "co'])
+def test_log_whose_first_line_was_cut_short_is_begun_again(photos: Path, text: str) -> None:
+    (photos.parent / "out").mkdir()
+    (photos.parent / "out" / LOG).write_text(text)
+    assert sort(photos).files == 6
+    assert undo(photos.parent / "out").files == 6
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
+def test_log_that_is_a_pipe_or_a_link_is_refused(photos: Path) -> None:
+    (photos.parent / "out").mkdir()
+    os.mkfifo(photos.parent / "out" / LOG)
+    with pytest.raises(DataError, match="damaged"):
+        sort(photos)
+    (photos.parent / "out" / LOG).unlink()
+    (photos.parent / "mine.txt").touch()
+    (photos.parent / "out" / LOG).symlink_to(photos.parent / "mine.txt")
+    with pytest.raises(DataError, match="damaged"):
+        sort(photos)
+    assert (photos.parent / "mine.txt").read_text() == ""
+
+
+def test_folder_of_a_class_that_is_a_link_is_refused(photos: Path) -> None:
+    (photos.parent / "out").mkdir()
+    (photos.parent / "out" / "cat").symlink_to(photos / "one")
+    with pytest.raises(UsageError, match="this is a link"):
+        sort(photos)
+
+
+def write_log(folder: Path, way: str, *entries: tuple[Path, str]) -> None:
+    rows = [{"model": "m", "way": way, "sure": 0.9}, *({"from": str(a), "to": b, "way": way} for a, b in entries)]
+    (folder / LOG).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_log_of_somebody_else_puts_no_programs_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "profile").write_text("rm -rf ~")
+    write_log(tmp_path, "move", (tmp_path / "home" / ".profile", "cat/profile"))
+    [reason] = undo(tmp_path).kept
+    assert reason.endswith(".profile is not named like a picture; move it there yourself")
+    assert not (tmp_path / "home").exists()
+
+
+def test_log_of_somebody_else_takes_no_files_from_elsewhere(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "cat").symlink_to(photos / "one")
+    for way, source in (("move", tmp_path / "public.jpg"), ("copy", photos / "one" / "a.jpg")):
+        write_log(tmp_path / "out", way, (source, "cat/a.jpg"))
+        assert undo(tmp_path / "out").kept == ["cat/a.jpg: cat is a link to elsewhere"]
+    assert (photos / "one" / "a.jpg").is_file()
+
+
+def test_target_that_two_files_were_planned_for_is_put_back_to_the_last_one(photos: Path) -> None:
+    out = photos.parent / "out"
+    (out / "cat").mkdir(parents=True)
+    (photos / "two" / "a.jpg").rename(out / "cat" / "a.jpg")
+    (photos / "two" / "a.jpg").write_text("another file")
+    (photos / "one" / "a.jpg").unlink()
+    write_log(out, "move", (photos / "one" / "a.jpg", "cat/a.jpg"), (photos / "two" / "a.jpg", "cat/a.jpg"))
+    undo(out)
+    assert not (photos / "one" / "a.jpg").exists()
+
+
+def test_file_that_may_not_be_removed_is_not_moved(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlink = Path.unlink
+
+    def refused(self: Path, missing_ok: bool = False) -> None:
+        if self.parent == photos / "one":
+            raise PermissionError(13, "Permission denied", str(self))
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK)
+    done = sort(photos, "move", only=slice(2))
+    assert (done.files, done.missing) == (1, 1)
+    assert tree(photos.parent / "out") == {"cat/a-2.jpg": "two/a.jpg"}

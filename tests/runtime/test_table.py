@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,29 @@ def test_existing_table_is_never_replaced(tmp_path: Path) -> None:
 def test_other_endings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"a table of answers ends in \.csv, \.jsonl, \.parquet"):
         write(tmp_path / "a.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [("jsonl", '{"my": "data"}'), ("jsonl", "notes"), ("csv", "a,b"), ("csv", "notes")]
+)
+def test_file_of_another_program_is_not_touched(tmp_path: Path, kind: str, text: str) -> None:
+    (tmp_path / f"a.{kind}").write_text(text)
+    with pytest.raises(UsageError, match="choose another name"):
+        write(tmp_path / f"a.{kind}", resume=True)
+    assert (tmp_path / f"a.{kind}").read_text() == text
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_pipe_is_no_table(tmp_path: Path, kind: str) -> None:
+    os.mkfifo(tmp_path / f"a.{kind}")
+    with pytest.raises(UsageError, match="is no file"):
+        write(tmp_path / f"a.{kind}", resume=True)
+
+
+def test_name_is_one_cell_also_where_a_semicolon_parts_cells(tmp_path: Path) -> None:
+    """As in Excel of countries with a decimal comma: what follows it would be a formula."""
+    write(tmp_path / "a.csv", [("a;=cmd|b.jpg", CAT), ("a\t=cmd|b.jpg", CAT)])
+    lines = (tmp_path / "a.csv").read_bytes().decode("utf-8-sig").split("\r\n")
+    assert [line.split(",")[0] for line in lines[1:3]] == ['"a;=cmd|b.jpg"', '"a\t=cmd|b.jpg"']
+    assert write(tmp_path / "a.csv", [], resume=True) == {"a;=cmd|b.jpg", "a\t=cmd|b.jpg"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,21 @@ def test_record_of_another_folder_or_one_in_use_or_none_is_refused(tmp_path: Pat
     (tmp_path / "b.sqlite").write_bytes(b"no data base" * 100)
     with pytest.raises(DataError, match=r"b\.sqlite: this is no record"):
         WatchState(tmp_path / "b.sqlite", tmp_path)
+
+
+def test_base_of_another_program_is_refused_and_not_touched(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "mine.sqlite") as base:
+        base.execute("CREATE TABLE trials (number INTEGER)")
+    base.close()
+    before = (tmp_path / "mine.sqlite").read_bytes()
+    with pytest.raises(DataError, match="this is no record of whatsit watch"):
+        WatchState(tmp_path / "mine.sqlite", tmp_path)
+    assert (tmp_path / "mine.sqlite").read_bytes() == before
+
+
+def test_record_is_for_its_user_alone(tmp_path: Path) -> None:
+    """It names the pictures, and holds answers on their way."""
+    with WatchState(tmp_path / "state" / "a.sqlite", tmp_path) as state:
+        state.begin({})
+        modes = {path.name: path.stat().st_mode & 0o077 for path in (tmp_path / "state").glob("a.sqlite*")}
+    assert modes["a.sqlite"] == modes.get("a.sqlite-wal", 0) == 0

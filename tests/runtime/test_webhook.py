@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -157,3 +157,58 @@ def test_what_is_no_address_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(UsageError, match="--to takes an address such as") as raised:
         Webhook(url)
     assert len(url) < 4 or url not in str(raised.value)
+
+
+@contextmanager
+def raw_service(*parts: bytes, pause: float = 0.0) -> Iterator[str]:
+    """A service that answers every request with these bytes, the last of them again and again."""
+    listening, ended = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def serve() -> None:
+        while not ended.is_set():
+            try:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(65536)
+                    for part in parts:
+                        connection.sendall(part)
+                    while not ended.wait(pause):
+                        connection.sendall(parts[-1])
+            except OSError:
+                pass  # the other side has enough
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        ended.set()
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "end", [b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", b""], ids=["body", "last body", "header"]
+)
+def test_response_that_never_ends_is_an_answer_all_the_same(end: bytes) -> None:
+    with (
+        raw_service(b"HTTP/1.1 200 OK\r\nContent-Length: 10000" + end, b"0", pause=0.02) as url,
+        closing(Webhook(url, timeout=0.2, whole=0.5)) as hook,
+    ):
+        assert hook.post("{}", "1").outcome is Outcome.SENT
+
+
+@pytest.mark.parametrize("part", [b"HTTP/1.1 100 Continue\r\n\r\n", b"x"], ids=["continue", "status"])
+def test_response_that_never_begins_is_given_up(part: bytes) -> None:
+    with raw_service(part, pause=0.02) as url, closing(Webhook(url, timeout=0.2, whole=0.5)) as hook:
+        assert hook.post("{}", "1").outcome is Outcome.BUSY
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("nan", 0.0), ("inf", 3600.0), ("-1", 0.0), ("1e9", 3600.0), ("Mon", 0.0)]
+)
+def test_time_to_wait_is_a_number_whatever_the_service_says(text: str, seconds: float) -> None:
+    head = f"HTTP/1.1 503 No\r\nRetry-After: {text}\r\nContent-Length: 0\r\n\r\n"
+    with raw_service(head.encode(), pause=0.2) as url, closing(Webhook(url)) as webhook:
+        assert webhook.post("{}", "1").wait == seconds

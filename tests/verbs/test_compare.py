@@ -10,7 +10,7 @@ import pytest
 import whatsit
 from tests.command import whatsit as command_line
 from tests.conftest import draw_shapes
-from whatsit.errors import DataError
+from whatsit.errors import DataError, UsageError
 from whatsit.run.record import Run
 
 
@@ -65,3 +65,10 @@ def test_classes_that_one_does_not_know_are_left_out(baseline_run: Run, new: Pat
     none = whatsit.rename(other, {"rows": "r", "columns": "c"}, tmp_path / "none.whatsit").model
     with pytest.raises(DataError, match="no picture of a class that both models know"):
         whatsit.compare(baseline_run.folder, none, new)
+
+
+def test_page_replaces_no_model_and_no_photo(baseline_run: Run, new: Path) -> None:
+    before = baseline_run.model.read_bytes()
+    with pytest.raises(UsageError, match=r"the page is an \.html file"):
+        whatsit.compare(baseline_run.folder, baseline_run.folder, new, out=baseline_run.model)
+    assert baseline_run.model.read_bytes() == before

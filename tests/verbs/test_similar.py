@@ -24,6 +24,15 @@ def test_same_picture_under_another_name_is_found_first(baseline_run: Run, shape
     assert str(picture) not in {one.image for one in found}
 
 
+def test_link_that_leads_to_itself_is_no_picture(baseline_run: Run, shapes_folder: Path, tmp_path: Path) -> None:
+    pictures = sorted((shapes_folder / "disc").glob("*.png"))[:2]
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    found = whatsit.similar(baseline_run.folder, pictures[0], [str(pictures[1]), str(tmp_path)])
+    assert [one.image for one in found] == [str(pictures[1])]
+    done = command_line("train", str(shapes_folder), "--out", str(tmp_path / "loop.png"))
+    assert (done.returncode, "this link leads back to itself" in done.stderr, done.stderr.count("\n")) == (1, True, 1)
+
+
 def test_second_search_runs_the_network_on_nothing_but_the_picture(
     baseline_run: Run, shapes_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

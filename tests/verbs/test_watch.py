@@ -23,6 +23,7 @@ from tests.verbs.killed import MOMENTS
 from whatsit.errors import UsageError
 from whatsit.files import DiskError
 from whatsit.run.record import Run
+from whatsit.runtime.watch_state import WatchState
 from whatsit.runtime.watching import Told
 
 
@@ -236,6 +237,23 @@ def test_sorting_by_moving_takes_files_out_of_the_watched_folder(watch: Watch, p
     assert not (watch.folder / "a.png").exists()
 
 
+@pytest.mark.parametrize("way", ["copy", "move"])
+def test_file_that_changes_between_its_answer_and_its_sorting_is_answered_again(
+    watch: Watch, put: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    record, changes = WatchState.record, iter([put("a.png", "rows")])
+
+    def changing(state: WatchState, *given: Any) -> None:
+        record(state, *given)
+        next(changes, nothing)()
+
+    put("a.png")()
+    monkeypatch.setattr(WatchState, "record", changing)
+    found = watch(1.0, 1.0, 1.0, existing=True, sort_into=tmp_path / "out", way=way)
+    assert found == [("a.png", "disc"), ("a.png", "rows")]
+    assert [path.parent.name for path in (tmp_path / "out").glob("*/*.png")] == ["rows"]
+
+
 def test_each_crop_has_an_answer_of_its_own(watch: Watch, put: Any, tmp_path: Path, baseline_run: Run) -> None:
     crops = ["0,0,32,32", "0%,0%,50%,50%", "20,20,30,30"]
     watch(put("a.png", "rows"), 1.0, crops=crops, table=tmp_path / "a.jsonl")
@@ -279,7 +297,7 @@ def test_posted_answer_has_the_form_of_the_api_with_file_time_and_id(watch: Watc
 
 def test_undelivered_answer_is_sent_after_a_restart_under_the_same_id(watch: Watch, put: Any) -> None:
     with service("reset", "reset") as (url, got):
-        watch(put("a.png"), 1.0, lambda: wait_for(got, 1), to=url)
+        watch(put("a.png"), 1.0, lambda: wait_for(watch.listener.warned, 1), to=url)
     assert any("is kept" in text for text in watch.listener.warned)
     with service() as (url, again):
         watch(lambda: wait_for(again, 1), to=url)
@@ -290,15 +308,13 @@ def test_undelivered_answer_is_sent_after_a_restart_under_the_same_id(watch: Wat
 def test_answer_that_could_not_be_written_is_written_after_a_restart(
     watch: Watch, put: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from whatsit.runtime import sorting
-
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "disk")
 
     options: dict[str, Any] = {"table": tmp_path / "a.csv", "sort_into": tmp_path / "out"}
     put("a.png")()
     with monkeypatch.context() as patch:
-        patch.setattr(sorting.shutil, "copy2", full)
+        patch.setattr(shutil, "copy2", full)
         with pytest.raises(DiskError, match="the disk is full"):
             watch(1.0, existing=True, **options)
     assert watch(1.0, **options) == []  # it is not answered again

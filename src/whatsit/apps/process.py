@@ -36,6 +36,10 @@ def run_guarded(app: Any) -> None:
         _fail(_with_notes("stopped", stopped, "nothing half-written was left behind"), 1)
     except OSError as error:
         _fail(_with_notes(_of_the_system(error), error), 1)
+    except RuntimeError as error:
+        if not str(error).startswith("Symlink loop from"):  # of `Path.resolve`, before Python 3.13
+            raise
+        _fail(f"{str(error).removeprefix('Symlink loop from ')}: this link leads back to itself", 1)
     except MemoryError as error:
         advice = "there is not enough memory; try fewer pictures (--limit N) or a smaller size (--set size=...)"
         _fail(_with_notes(advice, error), 1)

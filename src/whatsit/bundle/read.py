@@ -38,7 +38,7 @@ from whatsit.errors import BundleError, MissingBundleError
 from whatsit.graph.check import check_graph
 from whatsit.images.decode import RULES
 from whatsit.images.names import label_fault, plain, plain_text
-from whatsit.run_files import BEST, MODEL
+from whatsit.run_files import BEST, MODEL, REPLACES, UNFINISHED
 
 _GOLDEN_FILE = re.compile(r"golden/[0-9]{2}\.[a-z]{3,4}")
 _MAX_SIDE = 4096
@@ -79,10 +79,17 @@ def read_bundle(path: str | Path) -> Bundle:
             raise BundleError(f"{path}: {info.st_size:,} bytes are too many for a bundle; at most {MAX_BUNDLE:,}")
         data = path.read_bytes()
     except FileNotFoundError:
-        raise MissingBundleError(f"{path}: there is no such model; train one with: whatsit train DATA") from None
+        raise MissingBundleError(f"{path}: there is no such model; {_way_out(Path(path))}") from None
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     return parse_bundle(data, str(path))
+
+
+def _way_out(path: Path) -> str:
+    folder = path.parent if path.name == MODEL else path
+    if (folder.with_name(f"{folder.name}{UNFINISHED}") / REPLACES).is_file():
+        return f"an update of it was killed just before its end; end it with: whatsit train --update {folder} --resume"
+    return "train one with: whatsit train DATA"
 
 
 def parse_bundle(data: bytes, name: str) -> Bundle:

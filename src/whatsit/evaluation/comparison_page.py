@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from whatsit.errors import ImageError
+from whatsit.errors import ImageError, UsageError
 from whatsit.evaluation.page import base64_of, jpeg_of, render_page
 from whatsit.evaluation.paired import Differing, ModelComparison
 from whatsit.images.decode import decode_within
@@ -49,3 +49,12 @@ def _picture(dataset: Dataset, name: str) -> str:
         return base64_of(jpeg_of(decode_within(dataset.store.read(name), SIDE)))
     except ImageError:
         return ""
+
+
+def require_page(out: str | Path | None) -> None:
+    """Raise `UsageError` for a file that is no page, such as a model or photo.
+
+    It would be replaced.
+    """
+    if out is not None and Path(out).suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{out}: the page is an .html file, such as compare.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -16,6 +17,7 @@ Source: TypeAlias = bytes | bytearray | memoryview | str | Path | Image.Image | 
 Readable: TypeAlias = bytes | str | Path | Image.Image
 
 MAX_BYTES = 256 * 1024 * 1024  # of a file
+_PART = 1 << 20  # bytes that are read at once
 
 
 def readable(source: Source, most: int) -> Readable:
@@ -74,14 +76,42 @@ def read_file(path: str | Path) -> bytes:
     """Return the bytes of a file. Raises `ImageError` where it cannot be read."""
     path = Path(path)
     try:
-        info = path.stat()
-        require_few_bytes(info.st_size)
-        if stat.S_ISDIR(info.st_mode):
-            raise ImageError("this is a folder, not a picture")
-        if not stat.S_ISREG(info.st_mode):
-            raise ImageError("this is a device or a pipe, not a picture")
-        return path.read_bytes()
+        _require_file(path.stat())
+        with open(path, "rb", opener=_without_waiting) as file:
+            info = os.fstat(file.fileno())
+            _require_file(info)
+            return _at_most(file, info.st_size)
     except FileNotFoundError:
         raise ImageError("there is no such file") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _require_file(info: os.stat_result) -> None:
+    """Raise `ImageError` for what is no file, or too large a one."""
+    require_few_bytes(info.st_size)
+    if stat.S_ISDIR(info.st_mode):
+        raise ImageError("this is a folder, not a picture")
+    if not stat.S_ISREG(info.st_mode):
+        raise ImageError("this is a device or a pipe, not a picture")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open what may be a pipe by now, or a file of the system that waits for news."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _at_most(file: BinaryIO, size: int) -> bytes:
+    """Read a file, which may have more bytes than the system says.
+
+    It may grow meanwhile, or be one of the system's own, with 0 bytes and no end. Raises `ImageError`.
+    """
+    data = file.read(size + 1) or b""
+    if len(data) <= size:
+        return data
+    parts, count = [data], len(data)
+    while part := file.read(_PART):
+        parts.append(part)
+        count += len(part)
+        require_few_bytes(count)
+    return b"".join(parts)

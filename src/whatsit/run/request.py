@@ -24,7 +24,7 @@ from whatsit.images.split import limit as limit_pictures
 from whatsit.run.plan import make_plan, said_seed
 from whatsit.run.repeat import RunToRepeat, run_to_repeat
 from whatsit.run.update import EarlierRun, earlier_run
-from whatsit.run.workspace import Workspace, beside, new_run, require_outside, unfinished_run
+from whatsit.run.workspace import Workspace, beside, finish_replacing, new_run, require_outside, unfinished_run
 from whatsit.run_files import RECIPE
 from whatsit.training import recipe as recipes
 from whatsit.training.clock import duration, parse_duration
@@ -66,6 +66,9 @@ class Request:
             UsageError: an argument is wrong. MissingExtraError: TensorBoard is not installed.
         """
         criteria = load_criteria(self.criteria)
+        for folder in (self.update, self.out):
+            if folder:
+                finish_replacing(Path(folder))
         if self.tensorboard:
             require_tensorboard()
         if self.only_if_better and self.update is None and not self.resume:

@@ -8,6 +8,7 @@ import glob
 import itertools
 import json
 import math
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from whatsit.errors import UsageError
 from whatsit.files import disk_error, write_text
 from whatsit.images.places import absolute
 from whatsit.run.record import RecordError, read_history
-from whatsit.run_files import CHECKPOINTS, HISTORY, JOB, LOCK, RUNS, SO_FAR, UNFINISHED
+from whatsit.run_files import CHECKPOINTS, HISTORY, JOB, LOCK, REPLACES, RUNS, SO_FAR, UNFINISHED
 
 RESUME = "resume with the same command and --resume"
 
@@ -55,8 +56,10 @@ class Workspace:
 def beside(folder: Path, word: str) -> Path:
     """Return the first free name of `FOLDER-WORD`, `FOLDER-WORD-2` and so on."""
     whole = folder.resolve()
+    is_named = folder.name == whole.name and folder.parent.resolve() == whole.parent  # no link, nor `.` or `..`
+    shown = folder if is_named else whole
     names = (f"{whole.name}-{word}{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
-    return next(folder.with_name(name) for name in names if not whole.with_name(name).exists())
+    return next(shown.with_name(name) for name in names if not os.path.lexists(whole.with_name(name)))
 
 
 def run_name(data: str, recipe: str) -> str:
@@ -194,17 +197,41 @@ def _is_abandoned(path: Path) -> bool:
         return False
 
 
+def finish_replacing(folder: Path) -> None:
+    """Give a run its place where a process was killed just before that.
+
+    It had taken the earlier run away. Raises `DiskError`.
+    """
+    whole = folder.resolve()
+    path = whole.with_name(whole.name + UNFINISHED)
+    if whole.name and not os.path.lexists(whole) and (path / REPLACES).is_file():
+        try:
+            path.replace(whole)
+            _tidy(whole)
+        except OSError as error:
+            raise disk_error(folder, error) from None
+
+
 def _put(path: Path, folder: Path, before: Path | None) -> None:
     """Give the workspace its place; a run that is there goes to `before`."""
     if before is None:
         path.replace(folder)
         return
+    write_text(path / REPLACES, f"{before}\n")
     folder.replace(before)
     try:
         path.replace(folder)
-    except OSError:
-        before.replace(folder)
+    except BaseException:
+        if not os.path.lexists(folder):
+            before.replace(folder)
         raise
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what only a workspace needs."""
+    for name in (JOB, LOCK, REPLACES, SO_FAR):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 @contextmanager
@@ -226,10 +253,7 @@ def _working(workspace: Workspace) -> Iterator[Workspace]:
             folder.rmdir()  # where an empty folder of that name was made beforehand
         lock.release()
         _put(path, folder, workspace.before)
-        for name in (JOB, LOCK):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        (folder / SO_FAR).unlink(missing_ok=True)
+        _tidy(folder)
     except BaseException as error:
         lock.release()
         if workspace.job or (path / HISTORY).is_file():

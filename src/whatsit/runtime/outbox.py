@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from whatsit.errors import WhatsitError
 from whatsit.events import Reporter
 from whatsit.runtime.watch_state import KEPT, REFUSED, SENT, WatchState
 from whatsit.runtime.webhook import Delivery, Outcome
@@ -45,7 +44,7 @@ class Outbox:
         self._paused_until, self._failures = float("-inf"), 0
         self._due: dict[str, float] = {}
         self._wake, self._ended = threading.Event(), threading.Event()
-        self._error: WhatsitError | None = None  # that ended the thread
+        self._error: Exception | None = None  # that ended the thread
 
     def wake(self, count: int = 1) -> None:
         """Say that there may be this number of new messages.
@@ -124,5 +123,5 @@ class Outbox:
                 self._wake.wait(self.deliver(time.monotonic()))
                 while not self._ended.is_set() and (left := self._paused_until - time.monotonic()) > 0:
                     self._ended.wait(left)
-        except WhatsitError as error:
+        except Exception as error:  # else nothing would be sent any more, and nobody would know
             self._error = error

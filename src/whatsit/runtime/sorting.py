@@ -1,19 +1,14 @@
-"""Files sorted into folders by their predictions, and put back by a log.
+"""Files sorted into folders by their predictions, by a log of it.
 
-`sorted.jsonl` in the folder has a line for each file, written before the file is touched. What a line says is done where its
-target is there; so an interrupted sorting continues, and nothing is lost at any moment.
+What a line of the log says is done where its target is there; so an interrupted sorting continues, and nothing is lost at any
+moment.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import filecmp
-import json
 import os
 import re
-import secrets
-import shutil
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,17 +16,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from whatsit.errors import DataError, ImageError, UsageError
-from whatsit.files import disk_error, sync_folder
+from whatsit.errors import ImageError, UsageError
+from whatsit.files import copy_file, disk_error, move_file
+from whatsit.images.arrivals import ABSENT, Signature, signature_of
 from whatsit.runtime.predictor import Prediction
+from whatsit.runtime.sorted_log import LOG, Entry, LogWriter, is_copy, locked, read_log, signature_in
 
-LOG = "sorted.jsonl"
 UNKNOWN, UNSURE, UNREADABLE = "unknown", "unsure", "unreadable"
 WAYS = ("copy", "move", "link")
 MOST = 200  # bytes of a folder's name, of which systems take 255
-_LOCK = ".sorting.lock"
+_MOST_NAME = 255  # bytes of a file's name
 _REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]')  # in names of folders, by one system or another
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")  # of a copy that is being written
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -68,15 +64,15 @@ def folder_names(classes: Sequence[str]) -> dict[str, str]:
 
     What no system takes in a name becomes `_`; names that would be the same folder on some system are kept apart.
     """
-    taken, names = set(), {}
+    taken, names = {_alike(LOG)}, dict[str, str]()
     for key in (*(f"={label}" for label in classes), UNKNOWN, UNSURE, UNREADABLE):
         name = _REFUSED.sub("_", key.removeprefix("=")).encode()[:MOST].decode(errors="ignore").rstrip(". ") or "_"
         name = f"_{name}" if _DEVICES.fullmatch(name) or name.startswith(".") else name
         base, number = name, 1
-        while name.casefold() in taken:
+        while _alike(name) in taken:
             number += 1
             name = f"{base}_{number}"
-        taken.add(name.casefold())
+        taken.add(_alike(name))
         names[key] = name
     return names
 
@@ -88,7 +84,9 @@ class Sorted:
     files: int = 0
     earlier: int = 0  # files that an earlier run had sorted
     folders: Counter[str] = field(default_factory=Counter)
-    missing: int = 0  # files that are gone, or may not be read or moved, and links that were to be moved
+    missing: int = (
+        0  # files that are gone, have changed meanwhile, or may not be read or moved, and links that were to be moved
+    )
 
 
 class Sorter:
@@ -102,10 +100,11 @@ class Sorter:
         self.folder, self._rules = Path(folder).absolute(), rules
         self._names = folder_names(classes)
         self._taken: dict[str, set[str]] = {}
+        self._asked: dict[str, Signature] = {}  # files, as they were when `wants` was asked
         self.done = Sorted()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock, self._place = _locked(self.folder), self.folder.resolve()
+            self._lock, self._place = locked(self.folder), self.folder.resolve()
             with _released_on_error(self._lock):
                 head, entries = read_log(self.folder)
                 if head is not None and head != asdict(rules):
@@ -113,14 +112,11 @@ class Sorter:
                         f"{self.folder}: it was sorted by {_said(head)}, now {_said(asdict(rules))} is asked for; choose another "
                         f"folder, or undo it first with --undo"
                     )
-                self._remove_parts()
-                self._seen: set[str] = set()
-                # What an interrupted run planned and did not do may be another file's by now: the last one holds.
-                sources = {entry["to"]: entry["from"] for entry in entries}
-                self._earlier = {source for target, source in sources.items() if os.path.lexists(self.folder / target)}
-                self._log = (self.folder / LOG).open("ab")
+                self._prepare()
+                self._earlier = {one["from"]: one for one in entries if os.path.lexists(self.folder / one["to"])}
+                self._log = LogWriter(self.folder)
                 if head is None:
-                    self._note([asdict(rules)])
+                    self._log.write([asdict(rules)])
         except OSError as error:
             raise disk_error(self.folder, error) from None
 
@@ -132,172 +128,104 @@ class Sorter:
         self._lock.release()
 
     def wants(self, name: str) -> bool:
-        """Return whether a file is to be sorted.
+        """Return whether a file is to be sorted, as it is now.
 
         Not what lies in the folder already, what an earlier run has sorted, or what was asked for already.
         """
         path = _resolved(name)
-        if path.is_relative_to(self._place) or str(path) in self._seen:
+        if path.is_relative_to(self._place) or str(path) in self._asked:
             return False
-        self._seen.add(str(path))
-        earlier = str(path) in self._earlier
+        self._asked[str(path)] = signature_of(path)
+        earlier = self.holds(name)
         self.done.earlier += earlier
         return not earlier
 
     def holds(self, name: str) -> bool:
-        """Return whether the log has this very file, with these contents, as sorted."""
-        source = _resolved(name)
-        targets = [self.folder / one["to"] for one in read_log(self.folder)[1] if one["from"] == str(source)]
-        there = [target for target in targets if os.path.lexists(target)]
-        if not source.is_file():
-            return bool(there) and self._rules.way == "move"
-        return any(target.is_file() and filecmp.cmp(source, target, shallow=False) for target in there)
+        """Return whether this very file, with these contents, was sorted.
 
-    def _remove_parts(self) -> None:
-        """Remove half-written copies, of a run that was killed."""
+        What a killed process has moved to another disk, but not removed here, is removed.
+        """
+        source = _resolved(name)
+        entry, now = self._earlier.get(str(source)), signature_of(source)
+        if entry is None:
+            return False
+        target, recorded, way = self.folder / entry["to"], signature_in(entry), self._rules.way
+        if way == "move":
+            if now == ABSENT:
+                return True
+            if source.is_symlink() or recorded not in (None, now) or not is_copy(source, target):
+                return False
+            source.unlink()
+            return True
+        return recorded in (None, now) or (way == "copy" and is_copy(source, target))
+
+    def _prepare(self) -> None:
+        """Remove half-written copies, of a run that was killed.
+
+        Raises `UsageError` for folders that are elsewhere, where nothing could be undone.
+        """
         for name in self._names.values():
+            if (self.folder / name).is_symlink():
+                raise UsageError(
+                    f"{self.folder / name}: this is a link; sort into a folder without links, or remove it"
+                )
             for path in (self.folder / name).glob(".*.part"):
                 if _PART.fullmatch(path.name):
                     path.unlink(missing_ok=True)
 
     def sort(self, found: Sequence[tuple[str, Prediction | ImageError]]) -> None:
-        """Sort some files. Raises `DiskError`."""
-        entries = []
+        """Sort some files, unless they are other ones since `wants`. Raises `DiskError`."""
+        entries = list[Entry]()
         for name, answer in found:
             source = _resolved(name)
-            if not source.is_file():
+            now = signature_of(source)
+            if not source.is_file() or self._asked.get(str(source), now) != now:
                 self.done.missing += 1
                 continue
-            folder = self._rules.folder_of(answer, self._names)
-            entry: dict[str, Any] = {
-                "from": str(source),
-                "to": f"{folder}/{self._free_name(folder, source)}",
-                "way": self._rules.way,
-            }
-            if isinstance(answer, Prediction):
-                entry |= {"label": answer.label, "probability": round(answer.probability, 6)}
-            entries.append(entry)
+            entries.append(self._entry(source, now, answer))
         try:
-            self._note(entries)
+            self._log.write(entries)
             for entry in entries:
-                if _put(Path(entry["from"]), self.folder / entry["to"], self._rules.way):
-                    self.done.files += 1
-                    self.done.folders[entry["to"].split("/")[0]] += 1
-                else:
-                    self.done.missing += 1
+                self._do(entry)
         except OSError as error:
-            raise disk_error(Path(error.filename or self.folder), error) from None
+            raise disk_error(Path(error.filename2 or error.filename or self.folder), error) from None
+
+    def _entry(self, source: Path, now: Signature, answer: Prediction | ImageError) -> Entry:
+        """Return the line of the log about a file."""
+        folder, way = self._rules.folder_of(answer, self._names), self._rules.way
+        linked = self._earlier.get(str(source)) if way == "link" else None
+        is_there = linked is not None and linked["to"].split("/")[0] == folder
+        to = linked["to"] if linked and is_there else f"{folder}/{self._free_name(folder, source)}"
+        entry: Entry = {"from": str(source), "to": to, "way": way, "bytes": now[0], "changed": now[1]}
+        if isinstance(answer, Prediction):
+            entry |= {"label": answer.label, "probability": round(answer.probability, 6)}
+        return entry
+
+    def _do(self, entry: Entry) -> None:
+        """Do what a line of the log says. Raises `OSError`."""
+        source, target, way = Path(entry["from"]), self.folder / entry["to"], self._rules.way
+        before = self._earlier.get(entry["from"]) if way == "link" else None
+        if (before is None or before["to"] != entry["to"]) and not _put(source, target, way):
+            self.done.missing += 1
+            return
+        self.done.files += 1
+        self.done.folders[entry["to"].split("/")[0]] += 1
+        if way == "link":  # which shows what is there now, also where the earlier answer was about something else
+            if before and before["to"] != entry["to"] and (self.folder / before["to"]).is_symlink():
+                (self.folder / before["to"]).unlink()
+            self._earlier[entry["from"]] = entry
 
     def _free_name(self, folder: str, source: Path) -> str:
         """Return a name that no file in the folder has, on any system."""
         if folder not in self._taken:
             there = (self.folder / folder).iterdir() if (self.folder / folder).is_dir() else ()
-            self._taken[folder] = {path.name.casefold() for path in there}
+            self._taken[folder] = {_alike(path.name) for path in there}
         taken, name, number = self._taken[folder], source.name, 1
-        while name.casefold() in taken or os.path.lexists(self.folder / folder / name):
+        while _alike(name) in taken or os.path.lexists(self.folder / folder / name):
             number += 1
-            name = f"{source.stem}-{number}{source.suffix}"
-        taken.add(name.casefold())
+            name = _numbered(source, number)
+        taken.add(_alike(name))
         return name
-
-    def _note(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        lines = "".join(json.dumps(entry, ensure_ascii=True) + "\n" for entry in entries)
-        self._log.write(lines.encode())
-        self._log.flush()
-        os.fsync(self._log.fileno())
-
-
-def read_log(folder: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """Return the rules and the entries of a folder's log; a torn last line is dropped.
-
-    Raises `DataError` where it is damaged.
-    """
-    path = folder / LOG
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return None, []
-    whole = text[: text.rfind(b"\n") + 1]
-    if whole != text:
-        os.truncate(path, len(whole))
-    try:
-        rows = [json.loads(line) for line in whole.splitlines()]
-        if rows and not rows[0].keys() >= {"model", "way"}:
-            raise ValueError
-        for row in rows[1:]:
-            if not all(isinstance(row[key], str) for key in ("from", "to", "way")) or not _is_inside(row["to"]):
-                raise ValueError
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise DataError(
-            f"{path}: this log of sorted files is damaged, or not whatsit's; mend it, or move it away"
-        ) from None
-    return (rows[0] if rows else None), rows[1:]
-
-
-@dataclass
-class Undone:
-    """What was undone."""
-
-    files: int = 0
-    kept: list[str] = field(default_factory=list)  # targets that stay, each with the reason
-
-
-def undo(folder: str | Path) -> Undone:
-    """Put moved files back exactly where they were, and remove copies and links.
-
-    What has changed since stays, and its line in the log too.
-
-    Raises:
-        UsageError: the folder has no log. DataError: it is damaged. DiskError: a file cannot be moved or removed.
-    """
-    folder = Path(folder).absolute()
-    if not (folder / LOG).is_file():
-        raise UsageError(f"{folder}: nothing was sorted there (no {LOG})")
-    result, left = Undone(), []
-    try:
-        lock = _locked(folder)
-        with _released_on_error(lock):
-            head, entries = read_log(folder)
-            for entry in reversed(entries):
-                reason = _take_back(Path(entry["from"]), folder / entry["to"], entry["way"])
-                if reason:
-                    result.kept.append(f"{entry['to']}: {reason}")
-                    left.append(entry)
-                else:
-                    result.files += 1
-            for name in {entry["to"].split("/")[0] for entry in entries}:
-                with contextlib.suppress(OSError):  # it holds something else
-                    (folder / name).rmdir()
-            _rewrite(folder / LOG, head or {}, left[::-1])
-        lock.release()
-    except OSError as error:
-        raise disk_error(Path(error.filename or folder), error) from None
-    if not left:
-        for name in (LOG, _LOCK):
-            (folder / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-    return result
-
-
-def _take_back(source: Path, target: Path, way: str) -> str:
-    """Undo one file; return why it stays, or nothing."""
-    if not os.path.lexists(target):
-        return "" if way != "move" or source.exists() else f"it is no longer there, and neither is {source}"
-    if way == "link":
-        if not target.is_symlink():
-            return "it is no link any more"
-        target.unlink()
-    elif way == "copy":
-        if not source.is_file() or not filecmp.cmp(source, target, shallow=False):
-            return f"it is no longer the same as {source}"
-        target.unlink()
-    elif os.path.lexists(source):
-        return f"another file is at {source} now"
-    else:
-        source.parent.mkdir(parents=True, exist_ok=True)
-        _move(target, source)
-    return ""
 
 
 def _put(source: Path, target: Path, way: str) -> bool:
@@ -310,68 +238,17 @@ def _put(source: Path, target: Path, way: str) -> bool:
         if way == "link":
             target.symlink_to(source)
         elif way == "copy":
-            _copy(source, target)
+            copy_file(source, target)
         elif source.is_symlink():
             return False  # it may lead nowhere from another folder
         else:
-            _move(source, target)
+            move_file(source, target)
     except OSError:
         there = os.access(source, os.R_OK) and (way != "move" or os.access(source.parent, os.W_OK))
         if there or os.path.lexists(target):
             raise
         return False
     return True
-
-
-def _move(source: Path, target: Path) -> None:
-    """Move a file, also to another disk.
-
-    Raises `FileExistsError` where there is something: a rename would replace it.
-    """
-    if os.path.lexists(target):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-    try:
-        source.rename(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        _copy(source, target, safely=True)
-        source.unlink()
-
-
-def _copy(source: Path, target: Path, *, safely: bool = False) -> None:
-    """Copy a file with its times, whole or not at all.
-
-    `safely`: it is on the disk at the end, so that the source may go.
-    """
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        shutil.copy2(source, part)
-        if safely:
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-        part.rename(target)
-        if safely:
-            sync_folder(target.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _rewrite(path: Path, head: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> None:
-    part = path.with_name(f".{LOG}.part")
-    part.write_text("".join(json.dumps(entry) + "\n" for entry in (head, *entries)), encoding="utf-8")
-    part.replace(path)
-
-
-def _locked(folder: Path) -> FileLock:
-    lock = FileLock(folder / _LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UsageError(f"{folder}: another whatsit is sorting into it; wait until it is done") from None
-    return lock
 
 
 @contextmanager
@@ -389,9 +266,17 @@ def _resolved(name: str) -> Path:
     return path.parent.resolve() / path.name
 
 
-def _is_inside(target: str) -> bool:
-    parts = target.split("/")
-    return len(parts) == 2 and not {"", ".", ".."} & set(parts) and "\x00" not in target
+def _alike(name: str) -> str:
+    """Return what is the same for names that are one file on some system."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _numbered(source: Path, number: int) -> str:
+    """Return a file's name with a number, no longer than names may be."""
+    stem, end = source.stem, f"-{number}{source.suffix}"
+    while stem and len(os.fsencode(stem + end)) > _MOST_NAME:
+        stem = stem[:-1]
+    return stem + end
 
 
 def _said(rules: Mapping[str, Any]) -> str:

@@ -89,6 +89,8 @@ class _Text(Table):
 
     def __init__(self, path: Path, top: int, also: Sequence[str] = ()) -> None:
         super().__init__(path, top, also)
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: this is no file; choose another name")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             there = path.read_bytes() if path.exists() else b""
@@ -182,12 +184,24 @@ class _Lines(_Text):
     def _kept(self, text: str) -> str:
         lines = [f"{line}\n" for line in text.split("\n")[:-1]]  # names may hold other ends of lines
         try:
+            if text and not lines:  # a first row that was cut short, or a line of another program
+                _require_torn(text)
             read = [json.loads(line) for line in lines]
             self.rows = {tuple(str(row[key]) for key in ("image", *self._also)) for row in read}
             self.done = {row[0] for row in self.rows}
         except (ValueError, LookupError, TypeError, RecursionError):
             raise UsageError(f"{self.path}: this file was not written by whatsit; choose another name") from None
         return "".join(lines)
+
+
+def _require_torn(text: str) -> None:
+    """Raise `ValueError` where a text is not the beginning of a row of JSON."""
+    begins = '{"image": '
+    with contextlib.suppress(json.JSONDecodeError):
+        json.loads(text)
+        raise ValueError
+    if not text.startswith(begins) and not begins.startswith(text):
+        raise ValueError
 
 
 class _Parquet(Table):
@@ -244,5 +258,6 @@ def as_json(found: Prediction | ImageError) -> dict[str, Any]:
 
 def _line(cells: Sequence[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(cells)  # so that either sign in a name is quoted
-    return text.getvalue()
+    # Cells are quoted that hold one of these: the ends of lines, and what parts cells for a spreadsheet of another country.
+    csv.writer(text, lineterminator=";\t\r\n").writerow(cells)
+    return text.getvalue().removesuffix(";\t\r\n") + "\r\n"

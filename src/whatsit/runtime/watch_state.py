@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from whatsit.errors import DataError, UsageError
-from whatsit.files import DiskError
+from whatsit.files import DiskError, disk_error
 from whatsit.images.arrivals import Signature
 
 REMEMBERED = 1_000_000  # files, of which the ones that are gone are forgotten first
@@ -95,12 +95,16 @@ class WatchState:
             raise
 
     def _open(self, folder: str) -> None:
+        if self.path.exists() and not self.path.is_file():
+            raise UsageError(f"{self.path}: this is no file; choose another with --state FILE")
         with self._said():
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite would let others read it
             self._base = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
-            self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=FULL")
         with self._change() as base:
             if not base.execute("PRAGMA user_version").fetchone()[0]:
+                if base.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    raise sqlite3.DatabaseError("it is of another program")
                 for statement in filter(str.strip, _TABLES.split(";")):
                     base.execute(statement)
                 base.execute("INSERT INTO about VALUES ('folder', ?)", (os.fsencode(folder),))
@@ -111,6 +115,8 @@ class WatchState:
                     f"{self.path}: this is the record of {os.fsdecode(whose)}; choose another with --state FILE"
                 )
             base.execute("UPDATE answers SET to_send = ? WHERE to_send = ?", (KEPT, REFUSED))
+        with self._said():
+            self._base.execute("PRAGMA journal_mode=WAL")
 
     def __enter__(self) -> WatchState:
         return self
@@ -237,6 +243,8 @@ class WatchState:
         """Turn SQLite's errors into whatsit's."""
         try:
             yield
+        except OSError as error:
+            raise disk_error(self.path, error) from None
         except sqlite3.OperationalError as error:
             raise DiskError(f"{self.path}: the record of answers cannot be read or written: {error}") from None
         except sqlite3.DatabaseError as error:

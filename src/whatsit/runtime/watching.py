@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 import time
 from collections import Counter
@@ -287,9 +286,9 @@ class Watcher:
             path = str(self._arrivals.folder / one.file)
             if not sorter or (again and sorter.holds(path)):
                 continue
-            if os.path.lexists(path):
+            if signature_of(self._arrivals.folder / one.file) == self._state.known(one.file):
                 to_sort.append((path, one.found))
-            else:  # with the folder, perhaps: where it comes back it is sorted
+            else:  # another file by now, or gone, with the folder perhaps: where it comes back it is sorted
                 self._state.forget(one.file)
         if sorter and to_sort:
             sorter.sort(to_sort)

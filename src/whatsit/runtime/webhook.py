@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import socket
+import threading
 import urllib.parse
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from whatsit.errors import UsageError
 from whatsit.version import __version__
 
 TIMEOUT = 10.0  # seconds without a sign of life
+WHOLE = 60.0  # seconds for a request and its response, however lively
 MOST_WAIT = 3600.0  # seconds that a service may ask to be left alone
 _MOST = 65_536  # bytes that are read of a response
 _BUSY = (408, 425, 429, 502, 503, 504)
@@ -44,7 +46,7 @@ class Delivery:
 class Webhook:
     """An address that messages are posted to, by one thread."""
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, url: str, *, timeout: float = TIMEOUT, whole: float = WHOLE) -> None:
         """Take the address; nothing is sent yet. Raises `UsageError` where it is none."""
         try:
             parts = urllib.parse.urlsplit(url.strip())
@@ -61,8 +63,9 @@ class Webhook:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         shown = f"[{host}]" if ":" in host else host
         self.shown = f"{parts.scheme}://{shown}{f':{port}' if port else ''}"  # for people
-        self._path = path
+        self._path, self._whole = path, whole
         self._connection = kind(host, port, timeout=timeout)
+        self._socket: socket.socket | None = None
         self._headers = {"Content-Type": "application/json", "User-Agent": f"whatsit/{__version__}"}
         if parts.username:
             pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
@@ -73,22 +76,37 @@ class Webhook:
         headers = {**self._headers, "Idempotency-Key": key}
         for fresh in (False, True):  # a kept connection may have been closed by the other side meanwhile
             kept = self._connection.sock is not None
+            watch = threading.Timer(self._whole, self.abort)
+            watch.daemon = True
+            watch.start()
             try:
                 self._connection.request("POST", self._path, body.encode(), headers)
+                self._socket = self._connection.sock  # which the connection forgets where it is the last response
                 response = self._connection.getresponse()
-                response.read(_MOST)
-                if not response.isclosed():
-                    self._connection.close()  # there is more, which nobody wants
+                self._drain(response)
                 return _delivery(response.status, response.headers)
             except (http.client.HTTPException, OSError, UnicodeError) as error:
                 self._connection.close()
                 if fresh or not kept or isinstance(error, TimeoutError):
                     return Delivery(Outcome.BUSY, _words(error))
+            finally:
+                watch.cancel()
         raise AssertionError
+
+    def _drain(self, response: http.client.HTTPResponse) -> None:
+        """Read a body that nobody wants, to use the connection again.
+
+        A long or bad one ends it.
+        """
+        with suppress(http.client.HTTPException, OSError), response:
+            response.read(_MOST)
+            if response.isclosed():
+                return
+        self._connection.close()
 
     def abort(self) -> None:
         """End a request that hangs, from another thread."""
-        if (sock := self._connection.sock) is not None:
+        if (sock := self._connection.sock or self._socket) is not None:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
@@ -113,7 +131,7 @@ def _delivery(status: int, headers: http.client.HTTPMessage) -> Delivery:
 
 def _seconds(text: str | None) -> float:
     try:
-        return min(max(float(text or 0), 0.0), MOST_WAIT)
+        return min(max(0.0, float(text or 0)), MOST_WAIT)  # in this order, 0 for what is no number
     except ValueError:  # a date
         return 0.0
 

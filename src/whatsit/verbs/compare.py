@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from whatsit.errors import DataError, UsageError
-from whatsit.evaluation.comparison_page import render
+from whatsit.evaluation.comparison_page import render, require_page
 from whatsit.evaluation.evaluate import evaluate_pictures
 from whatsit.evaluation.paired import ModelComparison, compare_evaluations
 from whatsit.events import SILENT, Reporter
@@ -48,9 +48,11 @@ def compare(
         are named differently.
 
     Raises:
+        UsageError: `out` is no .html file.
         DataError: there are no pictures to compare on.
         BundleError: a model cannot be read.
     """
+    require_page(out)
     predictors = [Predictor(model, runtime=runtime) for model in (first, second)]
     dataset = open_data(data, reporter)
     report_data(dataset, reporter)
@@ -68,8 +70,7 @@ def compare_runs(
     Where those are not there any more, on those of the second. Raises `UsageError` or `DataError` where neither are, or none
     of them is fair to both.
     """
-    models = (first, second)
-    predictors = [Predictor(model, runtime=runtime) for model in models]
+    models, predictors = (first, second), [Predictor(model, runtime=runtime) for model in (first, second)]
     reasons: list[UsageError | DataError] = []
     for model, predictor in zip(models, predictors, strict=True):
         try:

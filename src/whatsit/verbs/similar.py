@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +57,8 @@ def similar(
         raise UsageError(f"the number of pictures must be at least 1, received {count}")
     predictor = Predictor(model, runtime=runtime)
     [wanted] = predictor.embed([str(picture)])
-    own, left_out = Path(picture).resolve(), LeftOut()
-    names = [name for name in find_pictures(pictures, left_out, reporter) if Path(name).resolve() != own]
+    own, left_out = os.path.realpath(picture), LeftOut()
+    names = [name for name in find_pictures(pictures, left_out, reporter) if os.path.realpath(name) != own]
     advance, looked, failed = reporter.stage("Looking at the pictures"), 0, 0
     best: list[Similar] = []
     for lot in Embedder(predictor).embed_files(names):

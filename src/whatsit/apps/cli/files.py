@@ -145,7 +145,10 @@ class FileOptions:
             out(f"Table: {self.csv}")
         if done.sorted and self.sort_into:
             if done.sorted.missing:
-                out(f"Not sorted: {done.sorted.missing:,} files that are gone, may not be read or moved, or are links")
+                out(
+                    f"Not sorted: {done.sorted.missing:,} files that are gone or have changed, may not be read or moved, or are "
+                    "links"
+                )
             folders = ", ".join(f"{name} {count:,}" for name, count in sorted(done.sorted.folders.items()))
             out(f"Sorted into {self.sort_into}: {folders or 'nothing new'}")
             out("Next: look into the folders; the same command with --undo takes it back")
@@ -154,7 +157,7 @@ class FileOptions:
 
 
 def _undo(folder: Path, as_json: bool) -> None:
-    from whatsit.runtime.sorting import undo
+    from whatsit.runtime.unsorting import undo
 
     done = undo(folder)
     if as_json:
