@@ -190,7 +190,10 @@ def write_files(root: Path, files: dict[str, bytes]) -> Path:
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Any]) -> Any:
-    """What is made of a path, by whichever of the test processes comes first. Of a run, each gets a copy to write in."""
+    """What is made of a path, by whichever of the test processes comes first.
+
+    Of a run, and of a study, each gets a copy to write in.
+    """
     own = factory.getbasetemp()
     base = own.parent if ONE_OF_SEVERAL else own
     kept = base / f"{name}.pickle"
@@ -199,8 +202,9 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             kept.write_bytes(pickle.dumps(make(base / "made" / name)))
         value = pickle.loads(kept.read_bytes())
     if ONE_OF_SEVERAL and hasattr(value, "folder"):
-        folder = shutil.copytree(value.folder, factory.mktemp("runs") / name)
-        value = replace(value, folder=folder, model=folder / "model.whatsit")
+        folder = shutil.copytree(value.folder, factory.mktemp("runs") / value.folder.name)
+        model = {"model": folder / "model.whatsit"} if hasattr(value, "model") else {}
+        value = replace(value, folder=folder, **model)
     return value
 
 
