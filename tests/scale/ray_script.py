@@ -55,6 +55,23 @@ def when(place: Path, count: int, do) -> threading.Thread:
     return thread
 
 
+def lost_in_the_middle(crew, kill) -> dict[str, object]:
+    """Kill a machine once two trials are at work, which go on until then; what came of the trials."""
+    from scripted import Scripted
+
+    left = [kill]
+
+    def until_it_is_lost(number: int, epoch: int) -> bool:
+        if left and source.running == 2:
+            left.pop()()
+        return not left
+
+    source = Scripted(6, until_it_is_lost)
+    source.todo = [replace(job, recipe=replace(job.recipe, epochs=10_000)) for job in source.todo]
+    crew.work(source)
+    return {"done": sorted(source.done), "lost": source.lost}
+
+
 def main(model: str, manifest: str, images: str, answers: str) -> None:
     os.environ.update(PATIENT)
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray-")  # its paths must be short; others may run this, too
@@ -143,17 +160,8 @@ def main(model: str, manifest: str, images: str, answers: str) -> None:
         RayCrew(cluster.address, trial_data(Path(images))).work(source)
         results["trial's process killed"] = {"done": sorted(source.done), "lost": source.lost}
         second = cluster.add_node(num_cpus=1)
-        lose = [lambda: all_of(second, signal.SIGKILL)]
-
-        def until_it_is_lost(number: int, epoch: int) -> bool:
-            if lose and source.running == 2:
-                lose.pop()()
-            return not lose
-
-        source = Scripted(6, until_it_is_lost)
-        source.todo = [replace(job, recipe=replace(job.recipe, epochs=10_000)) for job in source.todo]
-        RayCrew(cluster.address, trial_data(Path(images))).work(source)
-        results["trial's machine lost"] = {"done": sorted(source.done), "lost": source.lost}
+        crew = RayCrew(cluster.address, trial_data(Path(images)))
+        results["trial's machine lost"] = lost_in_the_middle(crew, lambda: all_of(second, signal.SIGKILL))
     results["left in home"] = sorted(path.name for path in Path(answers).glob(".*"))
     said.write(json.dumps(results))
     said.close()

@@ -26,7 +26,11 @@ QUICK_TRIALS = str(Path(__file__).with_name("quick_trials.py"))
 def with_quick_trials() -> AbstractContextManager[object]:
     """Have `TrialWorker` start `quick_trials.py`."""
     command = (sys.executable, "-P", QUICK_TRIALS)
-    return mock.patch.object(trial_worker, "ChildProcess", lambda _: ChildProcess(command))
+
+    def start(_: object) -> ChildProcess:
+        return ChildProcess(command)
+
+    return mock.patch.object(trial_worker, "ChildProcess", start)
 
 
 class QuickActor(TrialActor):

@@ -58,7 +58,12 @@ def require_what_was_fitted(predictor: Predictor, trained: Trained, saved: Any) 
     step = max(1, AT_ONCE // (height * width))
     found = [np.asarray(saved(chosen[at : at + step], training=False)) for at in range(0, len(chosen), step)]
     require_alike(
-        "best_model.keras", "the network that was fitted", names[some], np.concatenate(found), fitted[some], allowed[some]
+        "best_model.keras",
+        "the network that was fitted",
+        names[some],
+        np.concatenate(found),
+        fitted[some],
+        allowed[some],
     )
 
 
