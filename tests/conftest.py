@@ -10,11 +10,13 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -331,3 +333,14 @@ def instant(ready: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     monkeypatch.setattr("whatsit.training.train.train_by_recipe", train_by_recipe)
     return train_by_recipe
+
+
+@pytest.fixture
+def predict_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`verify` runs `whatsit predict` in this process: seven processes are of use where they are the matter."""
+    from tests.command import whatsit
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return whatsit(*command[command.index("whatsit.apps.cli") + 1 :])
+
+    monkeypatch.setattr("whatsit.apps.entry_points.subprocess", SimpleNamespace(run=run))
