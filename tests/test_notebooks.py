@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
@@ -24,13 +26,28 @@ def test_there_are_four() -> None:
     ]
 
 
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[AsyncKernelManager]:
+    """One for all of them, as to load TensorFlow takes seconds; each begins without a name."""
+    manager = AsyncKernelManager(kernel_name="python3")
+    asyncio.run(manager.start_kernel())
+    yield manager
+    asyncio.run(manager.shutdown_kernel(now=True))
+
+
+async def execute(notebook: nbformat.NotebookNode, kernel: AsyncKernelManager) -> None:
+    client = NotebookClient(notebook, km=kernel, timeout=300)
+    await client.async_execute()
+    client.kc.stop_channels()
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_and_draws(path: Path, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WHATSIT_DATA", str(shapes_folder))
-    monkeypatch.setenv("WHATSIT_SETTINGS", json.dumps(QUICK))
+def test_it_runs_and_draws(path: Path, kernel: AsyncKernelManager, shapes_folder: Path, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
-    asyncio.run(client.async_execute())  # whose event loop is closed, unlike that of `execute`
+    told = {"WHATSIT_DATA": str(shapes_folder), "WHATSIT_SETTINGS": json.dumps(QUICK)}
+    begin = f"import os\nos.chdir({str(tmp_path)!r})\n%reset -f\nimport os\nos.environ |= {told!r}\ndel os"
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(begin))
+    asyncio.run(execute(notebook, kernel))  # whose event loop is closed, unlike that of `NotebookClient.execute`
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
     assert not [output.text for output in outputs if output.get("name") == "stderr"]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import gradio_client
 import httpx
 import pytest
 from PIL import Image
@@ -16,11 +15,11 @@ from PIL import Image
 from tests.browser import free_port, serving
 from tests.drawn import THAI, draw
 from tests.guard import NO_WAY_OUT, guarded
-from whatsit.apps.gradio_app.page import Answers
 from whatsit.run.nearest import NearestTraining
 from whatsit.run.record import Run
 
 if TYPE_CHECKING:
+    import gradio_client
     from playwright.sync_api import Browser, Page
 
 
@@ -43,6 +42,8 @@ def address(fruit_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def client(address: str) -> gradio_client.Client:
+    import gradio_client  # here, and Gradio below: two seconds that not every process of the tests needs
+
     return gradio_client.Client(address, verbose=False, analytics_enabled=False)
 
 
@@ -56,16 +57,20 @@ def photo(tmp_path: Path) -> Path:
 
 
 def test_client_gets_the_predictors_answer(client: gradio_client.Client, fruit_run: Run, photo: Path) -> None:
+    from gradio_client import handle_file
+
     [wanted] = fruit_run.load().predict([photo], top=3)
-    found = client.predict(gradio_client.handle_file(photo), 3, api_name="/predict")
+    found = client.predict(handle_file(photo), 3, api_name="/predict")
     assert (found["label"], found["unknown"]) == (wanted.label, wanted.unknown)
     assert found["probability"] == pytest.approx(wanted.probability, abs=1e-6)
     assert [one["label"] for one in found["top"]] == [label for label, _ in wanted.top]
 
 
 def test_many_pictures_are_answered_in_one_table(client: gradio_client.Client, photo: Path, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
     (tmp_path / "words.jpg").write_bytes(b"words")
-    files = [gradio_client.handle_file(photo), gradio_client.handle_file(tmp_path / "words.jpg")]
+    files = [handle_file(photo), handle_file(tmp_path / "words.jpg")]
     table, sheet = client.predict(files, api_name="/predict_batch")
     assert table["data"][0][0] == "banana.jpg"
     assert "not a picture" in table["data"][1][1]
@@ -73,9 +78,11 @@ def test_many_pictures_are_answered_in_one_table(client: gradio_client.Client, p
 
 
 def test_bad_picture_is_told(client: gradio_client.Client, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
     (tmp_path / "words.jpg").write_bytes(b"words")
     with pytest.raises(Exception, match="not a picture in a format we read"):
-        client.predict(gradio_client.handle_file(tmp_path / "words.jpg"), 3, api_name="/predict")
+        client.predict(handle_file(tmp_path / "words.jpg"), 3, api_name="/predict")
 
 
 @pytest.mark.parametrize(
@@ -189,6 +196,8 @@ def below_pets(baseline_run: Run, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def test_training_pictures_are_shown_only_where_they_may_be(fruit_run: Run, photo: Path, tmp_path: Path) -> None:
+    from whatsit.apps.gradio_app.page import Answers
+
     predictor, data = fruit_run.load(), photo.read_bytes()
     near = NearestTraining(fruit_run.folder, predictor)
     *_, shown = Answers(predictor, tmp_path, near).nearest(data, None)  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -73,6 +72,8 @@ def test_work_and_workers_of_ray(copy: Path) -> None:
 @pytest.mark.parametrize("component", ["model-image", "model-bucket"])
 @pytest.mark.parametrize("folder", ["job", "serve"])
 def test_models_from_elsewhere(folder: str, component: str, copy: Path) -> None:
+    import kubernetes_validate  # a second that only this test needs
+
     edit(copy / folder / "kustomization.yaml", COMPONENT.format(component), COMPONENT.format(component)[2:])
     documents = build(copy / folder)
     [pod] = each(documents)

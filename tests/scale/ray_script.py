@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 import unittest.mock
+from dataclasses import replace
 from pathlib import Path
 
 PATIENT = {  # a machine whose processors others use is not taken for dead
@@ -54,6 +55,23 @@ def when(place: Path, count: int, do) -> threading.Thread:
     return thread
 
 
+def lost_in_the_middle(crew, kill) -> dict[str, object]:
+    """Kill a machine once two trials are at work, which go on until then; what came of the trials."""
+    from scripted import Scripted
+
+    left = [kill]
+
+    def until_it_is_lost(number: int, epoch: int) -> bool:
+        if left and source.running == 2:
+            left.pop()()
+        return not left
+
+    source = Scripted(6, until_it_is_lost)
+    source.todo = [replace(job, recipe=replace(job.recipe, epochs=10_000)) for job in source.todo]
+    crew.work(source)
+    return {"done": sorted(source.done), "lost": source.lost}
+
+
 def main(model: str, manifest: str, images: str, answers: str) -> None:
     os.environ.update(PATIENT)
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray-")  # its paths must be short; others may run this, too
@@ -73,7 +91,7 @@ def main(model: str, manifest: str, images: str, answers: str) -> None:
     import psutil
     import ray
     from ray.cluster_utils import Cluster
-    from scripted import Scripted, once, trial_data  # beside this script
+    from scripted import QUICK_TRIALS, QuickActor, Scripted, once, trial_data  # beside this script
 
     from whatsit.images.audit import audit_cache
     from whatsit.images.manifest import Manifest
@@ -107,11 +125,7 @@ def main(model: str, manifest: str, images: str, answers: str) -> None:
         return [one for one in psutil.process_iter(["cmdline"]) if "ray::Worker" in " ".join(one.info["cmdline"] or ())]
 
     def trial_processes() -> list[psutil.Process]:
-        return [
-            one
-            for one in psutil.process_iter(["cmdline"])
-            if "whatsit.scale.trial_worker" in (one.info["cmdline"] or ())
-        ]
+        return [one for one in psutil.process_iter(["cmdline"]) if QUICK_TRIALS in (one.info["cmdline"] or ())]
 
     def all_of(node, number: int) -> None:
         """Send a signal to every process of a machine."""
@@ -138,14 +152,16 @@ def main(model: str, manifest: str, images: str, answers: str) -> None:
             predict_shards(model, manifest, Path(answers, "other"), ray=cluster.address)
         except WorkerError as error:
             results["other version"] = str(error)
-    source = Scripted(2, once(lambda: trial_processes()[0].send_signal(signal.SIGKILL)))
+    source = Scripted(1)
     RayCrew(cluster.address, trial_data(Path(images))).work(source)
-    results["trial's process killed"] = {"done": sorted(source.done), "lost": source.lost}
-    second = cluster.add_node(num_cpus=1)
-    lose = once(lambda: all_of(second, signal.SIGKILL))
-    source = Scripted(6, lambda number, epoch: source.running == 2 and lose(number, epoch))
-    RayCrew(cluster.address, trial_data(Path(images))).work(source)
-    results["trial's machine lost"] = {"done": sorted(source.done), "lost": source.lost}
+    results["trial"] = source.done[0].loss
+    with unittest.mock.patch("whatsit.scale.ray_trials.TrialActor", QuickActor):
+        source = Scripted(2, once(lambda: trial_processes()[0].send_signal(signal.SIGKILL)))
+        RayCrew(cluster.address, trial_data(Path(images))).work(source)
+        results["trial's process killed"] = {"done": sorted(source.done), "lost": source.lost}
+        second = cluster.add_node(num_cpus=1)
+        crew = RayCrew(cluster.address, trial_data(Path(images)))
+        results["trial's machine lost"] = lost_in_the_middle(crew, lambda: all_of(second, signal.SIGKILL))
     results["left in home"] = sorted(path.name for path in Path(answers).glob(".*"))
     said.write(json.dumps(results))
     said.close()

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from unittest import mock
 
 from whatsit.events import SILENT
 from whatsit.images.data import open_split
+from whatsit.scale import trial_worker
+from whatsit.scale.pipe import ChildProcess
+from whatsit.scale.ray_trials import TrialActor
 from whatsit.scale.trial_worker import TrialData
 from whatsit.training.recipe import Recipe, change
 from whatsit.tuning.trial import Job, Outcome
 
 SMALL = {"size": 32, "features": "last", "views": ["original"], "test_time_flip": False, "epochs": 3}
+
+
+QUICK_TRIALS = str(Path(__file__).with_name("quick_trials.py"))
+
+
+def with_quick_trials() -> AbstractContextManager[object]:
+    """Have `TrialWorker` start `quick_trials.py`."""
+    command = (sys.executable, "-P", QUICK_TRIALS)
+
+    def start(_: object) -> ChildProcess:
+        return ChildProcess(command)
+
+    return mock.patch.object(trial_worker, "ChildProcess", start)
+
+
+class QuickActor(TrialActor):
+    """A `TrialActor` of such trials."""
+
+    def __init__(self, *given: object) -> None:
+        with_quick_trials().__enter__()  # for as long as the actor's process is there
+        super().__init__(*given)  # type: ignore[arg-type]
 
 
 def trial_recipe() -> Recipe:

@@ -61,6 +61,10 @@ def test_files_are_read_and_measured_on_the_cluster(results: dict[str, Any], ima
     assert len(sizes) == 1
 
 
+def test_trial_is_made_on_the_cluster(results: dict[str, Any]) -> None:
+    assert results["trial"] > 0
+
+
 def test_trial_whose_process_dies_on_the_cluster_is_made_again(results: dict[str, Any]) -> None:
     found = results["trial's process killed"]
     assert found["done"] == [0, 1]

@@ -48,6 +48,7 @@ def test_it_is_an_ordinary_model(made: Ensemble, tmp_path: Path) -> None:
 
 
 @pytest.mark.isa
+@pytest.mark.usefixtures("predict_here")
 def test_it_is_proven_and_exported_like_any_other(made: Ensemble, tmp_path: Path) -> None:
     formats = ["onnx", "h5", "tflite", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
     whatsit.export(made.model, ",".join(formats), out=tmp_path)

@@ -103,6 +103,7 @@ def test_grey_pictures(tmp_path: Path, labels: Path) -> None:
         whatsit.import_model(network, tmp_path / "b.whatsit", labels=labels, settings={"scaling": "imagenet"})
 
 
+@pytest.mark.usefixtures("predict_here")
 def test_without_pictures_it_works_and_says_that_it_is_not_measured(tmp_path: Path, labels: Path) -> None:
     result = imported(made.classifier(tmp_path / "x.onnx", batch=1), labels)
     bundle = read_bundle(result.model)

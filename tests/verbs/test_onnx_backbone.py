@@ -56,6 +56,7 @@ def test_it_learns_and_says_so_in_every_place(run: Run, shapes_folder: Path) -> 
     assert bundle.conformal is not None
 
 
+@pytest.mark.usefixtures("predict_here")
 def test_every_entry_point_answers_alike(transformer_run: Run) -> None:
     assert all(parity.passed for parity in whatsit.verify(transformer_run.model))
 

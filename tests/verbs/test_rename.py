@@ -65,6 +65,7 @@ def test_merged_model_is_measured_on_the_same_test_pictures(baseline_run: Run, m
     ]
 
 
+@pytest.mark.usefixtures("predict_here")
 def test_merged_model_is_explained_verified_and_exported(merged: Path, pictures: list[Path], tmp_path: Path) -> None:
     assert command_line("explain", merged, pictures[0], "-o", tmp_path / "why.png").returncode == 0
     done = command_line("export", merged, "--format", "onnx,keras,tflite,openvino", "--out", tmp_path / "export")

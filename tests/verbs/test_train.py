@@ -545,6 +545,7 @@ def test_evaluate_measures_a_folder_and_refuses_strange_classes(
         whatsit.evaluate(baseline_run.model, strange)
 
 
+@pytest.mark.usefixtures("predict_here")
 def test_verify_fails_on_a_model_that_answers_otherwise(baseline_run: Run, tmp_path: Path) -> None:
     from whatsit.bundle.write import write_bundle
 

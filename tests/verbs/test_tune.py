@@ -18,6 +18,7 @@ import pytest
 
 import whatsit
 from tests.command import whatsit as command_line
+from tests.conftest import made_once
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import RecipeError, UsageError, WhatsitError
 from whatsit.run.summary import list_runs
@@ -46,8 +47,11 @@ def tell(folder: Path, **about: object) -> None:
 
 @pytest.fixture(scope="module")
 def tuned(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuning:
-    out = tmp_path_factory.mktemp("runs") / "shapes? ส้ม #1 100%"
-    return whatsit.tune(shapes_folder, out=out, trials=4, seed=3, settings=SMALL, search=SEARCH, report=False)
+    def make(out: Path) -> Tuning:
+        folder = out / "shapes? ส้ม #1 100%"
+        return whatsit.tune(shapes_folder, out=folder, trials=4, seed=3, settings=SMALL, search=SEARCH, report=False)
+
+    return made_once(tmp_path_factory, "tuned", make)
 
 
 def test_study_ends_with_a_run_of_its_best_recipe(tuned: Tuning) -> None:

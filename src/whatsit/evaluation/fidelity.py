@@ -27,6 +27,7 @@ UNUSUAL = 2 * EXTREMES + 2  # these
 # moved probabilities by up to 84 times what a relative error of 1e-6 moves (62 trainings of five kinds).
 ERROR = 3e-4
 SAVED = 8  # pictures for the Keras model in the run folder
+AT_ONCE = 224 * 224  # pixels for it: Keras holds every map of a picture until its last layer is done
 
 
 def require_what_was_fitted(predictor: Predictor, trained: Trained, saved: Any) -> None:
@@ -53,10 +54,16 @@ def require_what_was_fitted(predictor: Predictor, trained: Trained, saved: Any) 
     if saved is None:
         return
     some = slice(None, None, -(-len(pixels) // SAVED))
-    # One at a time: Keras holds every map of a picture until its last layer is done.
-    found = [np.asarray(saved(one[None], training=False))[0] for one in pixels[some]]
+    chosen, height, width = pixels[some], *trained.input_size
+    step = max(1, AT_ONCE // (height * width))
+    found = [np.asarray(saved(chosen[at : at + step], training=False)) for at in range(0, len(chosen), step)]
     require_alike(
-        "best_model.keras", "the network that was fitted", names[some], np.stack(found), fitted[some], allowed[some]
+        "best_model.keras",
+        "the network that was fitted",
+        names[some],
+        np.concatenate(found),
+        fitted[some],
+        allowed[some],
     )
 
 
