@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +89,7 @@ def predict_files(
             )
         advance = reporter.stage("Predicting")
         advance(0, len(todo))
+        sorting = None if sorter is None else opened.enter_context(_Background(sorter))
         lot: list[tuple[str, Prediction | ImageError]] = []
         for name, found in predictor.predict_each(todo, read_picture, top=top, coverage=coverage):
             done.images += 1
@@ -98,10 +101,12 @@ def predict_files(
                 rows.add(name, found)
             lot.append((name, found))
             if len(lot) == _LOT or done.images == len(todo):
-                if sorter:
-                    sorter.sort(lot)
-                lot.clear()
+                if sorting:
+                    sorting.sort(lot)
+                lot = []
                 advance(done.images, len(todo))
+        if sorting:
+            sorting.wait()
         done.sorted = sorter.done if sorter else None
     kinds = describe(left_out.kinds) if left_out.kinds else ""
     if not names:
@@ -110,6 +115,33 @@ def predict_files(
         reporter.say(f"Skipped: {kinds}")
     done.seconds = time.perf_counter() - started
     return done
+
+
+class _Background:
+    """Sorts in a thread while the next pictures are predicted.
+
+    A context manager.
+    """
+
+    def __init__(self, sorter: Sorter) -> None:
+        self._sorter, self._pool = sorter, ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> _Background:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def sort(self, lot: Sequence[tuple[str, Prediction | ImageError]]) -> None:
+        """Sort some files once those before are sorted. Raises what that raised."""
+        self.wait()
+        self._last = self._pool.submit(self._sorter.sort, lot)
+
+    def wait(self) -> None:
+        """Return when all is sorted. Raises as `Sorter.sort`."""
+        if self._last:
+            self._last.result()
 
 
 def open_sorter(predictor: Answering, folder: str | Path, way: str, sure: float) -> Sorter:
