@@ -213,10 +213,10 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 def draw_shapes(folder: Path, count: int, *, first: int = 0) -> Path:
-    """A folder of class folders with drawn shapes of all classes, the seeds from `first` on."""
+    """A folder of class folders with `count` drawn shapes in all, by turns of each class, the seeds from `first` on."""
     for number in range(count):
         path = folder / CLASSES[number % 3] / f"{number:03d}.png"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(shapes(CLASSES[number % 3], first + number)))
     return folder
 

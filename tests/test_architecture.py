@@ -92,6 +92,18 @@ print(answer.label)
     assert done.stdout.strip() in ("columns", "disc", "rows")
 
 
+def test_functions_stay_short() -> None:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    long = {}
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, kinds):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lines = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
+                long |= {f"{path.relative_to(SOURCE)} {node.name}": lines} if lines > 60 else {}
+    assert long == {}
+
+
 def test_modules_stay_short() -> None:
     assert {
         str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if len(path.read_text().splitlines()) > 400

@@ -1,19 +1,20 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import encode, shapes
 from whatsit.errors import DataError
 from whatsit.images.pictures import SPLITS, Picture
 from whatsit.images.scan import Dataset, scan
-from whatsit.images.split import limit, split
+from whatsit.images.split import limit, parse_fractions, split
 from whatsit.images.stores import FolderStore
 
 Maker = Callable[[dict[str, bytes]], Path]
@@ -50,6 +51,63 @@ def test_every_class_is_split_70_15_15(counts: dict[str, int], seed: int) -> Non
 def test_of_many_pictures_no_more_than_5000_validate() -> None:
     done = split(dataset({"a": 30_000, "b": 10_000}))
     assert Counter(p.split for p in done.pictures) == {"train": 29_000, "validation": 5_000, "test": 6_000}
+
+
+@given(st.integers(1, 98), st.integers(1, 98), st.integers(0, 3))
+def test_shares_that_are_asked_for_are_those_of_every_class(validation: int, test: int, seed: int) -> None:
+    assume(validation + test < 100)
+    text = f"{100 - validation - test}/{validation}/{test}"
+    found = Counter(
+        (p.label, p.split) for p in split(dataset({"a": 200, "b": 50}), seed, parse_fractions(text)).pictures
+    )
+    for label, count in (("a", 200), ("b", 50)):
+        for name, percent in zip(SPLITS, map(int, text.split("/")), strict=True):
+            assert found[label, name] >= 1
+            assert abs(found[label, name] - percent / 100 * count) <= 2
+
+
+def test_as_many_validate_as_are_asked_for() -> None:
+    done = split(dataset({"a": 30_000, "b": 10_000}), fractions=parse_fractions("70/15/15"))
+    assert Counter(p.split for p in done.pictures) == {"train": 28_000, "validation": 6_000, "test": 6_000}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "80",
+        "80/20",
+        "80/20/0",
+        "100/0/0",
+        "80/10/11",
+        "70/15/10/5",
+        "-80/90/90",
+        "080/10/10",
+        "80/10/10 ",
+        "0.8/0.1/0.1",
+        "๘๐/๑๐/๑๐",
+    ],
+)
+def test_other_shares_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        parse_fractions(text)
+
+
+def test_given_test_set_counts_more_than_the_shares_and_is_noted() -> None:
+    data = joined(dataset({"a": 100, "b": 60}, "train"), dataset({"a": 10, "b": 10}, "test"))
+    done = split(data, fractions=parse_fractions("50/25/25"))
+    counts = Counter((p.label, p.split) for p in done.pictures)
+    assert (counts["a", "test"], counts["a", "validation"], counts["b", "validation"]) == (10, 25, 15)
+    assert "come with their own test, so the split that was asked for is only for the rest" in done.notes[0]
+    assert split(data).notes == ()
+
+
+def test_pictures_of_an_earlier_split_stay_under_other_shares() -> None:
+    some, more = dataset({"a": 40, "b": 40}), dataset({"a": 100, "b": 100})
+    before = split(some).pictures
+    now = {p.digest: p.split for p in split(more, fractions=parse_fractions("40/30/30"), earlier=before).pictures}
+    assert {p.digest: p.split for p in before}.items() <= now.items()
+    assert Counter(now.values()) == {"train": 80, "validation": 60, "test": 60}
 
 
 def test_same_seed_same_split_and_another_seed_another() -> None:

@@ -61,6 +61,13 @@ def test_recipe_that_a_run_wrote_down_can_be_used_again(tmp_path: Path, recipe: 
         assert {**vars(again), "name": recipe} == vars(done)
 
 
+@pytest.mark.parametrize("recipe", names())
+def test_recipe_that_was_written_down_before_a_key_was_there_can_be_used_again(tmp_path: Path, recipe: str) -> None:
+    done = plan(recipe)
+    older = to_toml(done).replace("mix_chance = 1.0\n", "")
+    assert {**vars(plan(written(tmp_path, older))), "name": recipe} == vars(done)
+
+
 @pytest.mark.parametrize("recipe", sorted({*names()} - {"tiny"}))  # which is newer
 def test_recipe_that_a_run_of_version_0_1_0_wrote_down_can_be_used_again(tmp_path: Path, recipe: str) -> None:
     done = plan(recipe)

@@ -36,6 +36,12 @@ def test_toml_writes_every_default_out() -> None:
         ({"epochs": "5"}, "'epochs' must be a whole number, received '5'"),
         ({"epochs": 2.5}, "'epochs' must be a whole number, received '2.5'"),
         ({"epochs": True}, "'epochs' must be a whole number, received 'True'"),
+        (
+            {"split": "80/20"},
+            "'split' must be three percents that make 100, such as 80/10/10, or \"auto\", received '80/20'",
+        ),
+        ({"split": 80}, "'split' must be three percents that make 100"),
+        ({"test_size": 0.2}, "unknown key 'test_size'; it is called 'split' here"),
         ({"epochs": 0}, "'epochs' must be from 1 to 10000, received 0"),
         ({"learning_rate": 10**400}, "'learning_rate' must be a number, received '1000"),
         (parse_settings(["epochs=" + "[" * 5000]), "'epochs' must be a whole number, received '[["),

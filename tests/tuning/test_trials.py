@@ -13,6 +13,7 @@ from tests.test_events import Recording
 from whatsit.errors import WhatsitError
 from whatsit.events import SILENT
 from whatsit.images.data import open_split
+from whatsit.images.split import Fractions
 from whatsit.run.report import afterwards
 from whatsit.training.recipe import Recipe
 from whatsit.tuning.folder import Request, StudyFolder, begin_study
@@ -36,8 +37,8 @@ class Crew:
 
 @pytest.fixture
 def study(shapes_folder: Path, tmp_path: Path) -> StudyFolder:
-    def opened(limit: int | None, seed: int):
-        return open_split(shapes_folder, SILENT, limit, seed)
+    def opened(limit: int | None, seed: int, fractions: Fractions | None):
+        return open_split(shapes_folder, SILENT, limit, seed, fractions)
 
     request = Request(shapes_folder, Recipe(), {}, ["hidden=16,32,64"], None, None, 600.0, False, opened)
     return begin_study(tmp_path / "study", request)[0]

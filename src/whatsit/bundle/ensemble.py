@@ -124,7 +124,10 @@ def _provenance(
         {"name": Path(vote.model).name, "weight": vote.weight, "recipe": recipe}
         for vote, recipe in zip(votes, recipes, strict=True)
     ]
-    seeds = {recipe.get("seed") for recipe in recipes}
+    common = {
+        name: found.pop() if len(found := {recipe.get(name) for recipe in recipes}) == 1 else None
+        for name in ("seed", "split")
+    }
     names = [str(recipe.get("model", "?")) for recipe, vote in zip(recipes, votes, strict=True) if vote.weight]
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -133,7 +136,7 @@ def _provenance(
             "fingerprint": dataset.fingerprint(),
             "pictures": {name: dataset.of(name).counts() for name in ("train", "validation", "test")},
         },
-        "recipe": {"name": "ensemble", "model": " + ".join(names), "seed": seeds.pop() if len(seeds) == 1 else None},
+        "recipe": {"name": "ensemble", "model": " + ".join(names), **common},
         "members": members,
         "versions": dict(versions),
     }

@@ -24,8 +24,8 @@ from whatsit.images.places import is_address
 from whatsit.images.scan import Dataset, Named, scan, take_fingerprints, without_unreadable
 from whatsit.images.sequences import find_sequences
 from whatsit.images.shortage import require_trainable
+from whatsit.images.split import Fractions, split
 from whatsit.images.split import limit as limit_images
-from whatsit.images.split import split
 from whatsit.images.walk import describe
 from whatsit.images.workers import Workers
 
@@ -78,20 +78,30 @@ def _exists(path: str) -> bool:
         return False
 
 
-def open_split(data: str | Path, reporter: Reporter, limit: int | None, seed: int) -> Dataset:
+def open_split(
+    data: str | Path, reporter: Reporter, limit: int | None, seed: int, fractions: Fractions | None = None
+) -> Dataset:
     """Return the split data set behind a path or name, with `limit` images a class.
 
     Raises as `open_data` and `split_data` do.
     """
     dataset = open_data(data, reporter)
-    return split_data(dataset if limit is None else limit_images(dataset, limit, seed), seed, reporter)
+    limited = dataset if limit is None else limit_images(dataset, limit, seed)
+    return split_data(limited, seed, reporter, fractions=fractions)
 
 
-def split_data(dataset: Dataset, seed: int, reporter: Reporter, earlier: Pictures | None = None) -> Dataset:
+def split_data(
+    dataset: Dataset,
+    seed: int,
+    reporter: Reporter,
+    earlier: Pictures | None = None,
+    fractions: Fractions | None = None,
+) -> Dataset:
     """Split with near-duplicates on one side, where DATA came without splits.
 
-    Images of an `earlier` split stay where they were, as `split` says. Near-duplicates that lie on both sides of splits that
-    DATA came with are found too (`Dataset.leakage`), and noted. Images that cannot be decoded are left out.
+    Images of an `earlier` split stay where they were, and `fractions` are of train, validation and test, as `split` says.
+    Near-duplicates that lie on both sides of splits that DATA came with are found too (`Dataset.leakage`), and noted. Images
+    that cannot be decoded are left out.
 
     Raises:
         DataError: there is only one class, a class folder has no image, or no image of a split that DATA came with can be
@@ -103,14 +113,21 @@ def split_data(dataset: Dataset, seed: int, reporter: Reporter, earlier: Picture
     pairs = near_pairs_of(measured, reporter.warn)
     alike = connect(pairs)
     copies: Named = {**dataset.leakage.copies, **copies_in_test(readable.pictures)}
-    return with_leakage(_split(readable, seed, alike, measured, earlier), pairs, alike, copies)
+    return with_leakage(_split(readable, seed, alike, measured, earlier, fractions), pairs, alike, copies)
 
 
-def _split(dataset: Dataset, seed: int, near: Alike, measured: Audit, earlier: Pictures | None) -> Dataset:
+def _split(
+    dataset: Dataset,
+    seed: int,
+    near: Alike,
+    measured: Audit,
+    earlier: Pictures | None,
+    fractions: Fractions | None,
+) -> Dataset:
     """Split with near-duplicates and, where possible, sequences on one side."""
     dealt = dataset.pictures.take(dataset.pictures.splits <= 0)
     if np.array_equal(np.unique(dataset.pictures.splits), range(len(SPLITS))):
-        return split(dataset, seed)
+        return split(dataset, seed, fractions)
     alike, giants = without_giants(dealt, near)
     notes = [
         f"{count:,} pictures of the class '{label}' look nearly the same, as those of a fixed camera do; they lie on both "
@@ -123,17 +140,17 @@ def _split(dataset: Dataset, seed: int, near: Alike, measured: Audit, earlier: P
     found = [] if has_column else find_sequences(measured.pictures, measured.thumbs)
     sequences = [group for group in found if measured.pictures[group[0]].split in (None, "train")]
     if not sequences:
-        return split(dataset, seed, alike=alike, earlier=earlier)
+        return split(dataset, seed, fractions, alike, earlier)
     frames = [[measured.pictures[place] for place in group] for group in sequences]
     pairs = [(group[0].digest, picture.digest) for group in frames for picture in group[1:]]
     example = f"{frames[0][0].name} and {frames[0][1].name}"
     note = f"{len(sequences):,} groups of pictures, such as {example}, are frames of one sequence by names and contents"
     together = connect([*pairs, *((group, digest) for digest, group in alike.items())])
     try:
-        done = split(dataset, seed, alike=together, earlier=earlier)
+        done = split(dataset, seed, fractions, together, earlier)
         note += "; each stays on one side of a split (the column 'group' of a CSV decides otherwise)"
     except DataError:  # a class of too few sequences; image by image it may do
-        done = split(dataset, seed, alike=alike, earlier=earlier)
+        done = split(dataset, seed, fractions, alike, earlier)
         note += (
             "; a class has too few of them to keep each on one side of the split, so the accuracy may flatter: add "
             "pictures of other occasions"

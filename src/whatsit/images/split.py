@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,9 @@ from whatsit.images.pictures import SPLITS, Pictures, find_keys
 from whatsit.images.scan import Dataset
 from whatsit.images.shortage import require_enough, require_trainable, require_training_pictures, with_untested_noted
 
-FRACTIONS = (0.70, 0.15, 0.15)
+Fractions = tuple[float, float, float]  # of train, validation and test
+
+FRACTIONS: Fractions = (0.70, 0.15, 0.15)
 MOST_VALIDATION = 5000  # images: an accuracy of 90 % has a standard error of 0.4 points then; train gets the others
 
 ATTEMPTS = 20  # orders that are tried where one would divide a group that several classes have images of
@@ -45,24 +48,36 @@ class _OfClass:
         return {int(key): pictures.take(self.rows[self.group == place]) for place, key in enumerate(self.keys)}
 
 
+def parse_fractions(text: str) -> Fractions:
+    """Return the fractions that a text such as `80/10/10` asks for.
+
+    Raises `ValueError` where it is not three whole percents, of train, validation and test, each 1 at least, which make 100.
+    """
+    if not re.fullmatch("[1-9][0-9]?(/[1-9][0-9]?){2}", text):
+        raise ValueError(text)
+    train, validation, test = (int(part) for part in text.split("/"))
+    if train + validation + test != 100:
+        raise ValueError(text)
+    return train / 100, validation / 100, test / 100
+
+
 def split(
     dataset: Dataset,
     seed: int = 0,
-    fractions: tuple[float, float, float] = FRACTIONS,
+    fractions: Fractions | None = None,
     alike: Alike | None = None,
     earlier: Pictures | None = None,
 ) -> Dataset:
     """Give every image its split: the same one to all that belong together.
 
     These are copies of an image, groups of `alike`, and images with the same `group`. Where DATA came with a test set, that
-    stays as it is, and validation, if missing, is taken from train in the proportion of `fractions`, at most
-    `MOST_VALIDATION` images. An image under two labels is left out; a training image whose exact copy is also in a later
-    split is left out of the earlier one. Both are noted.
+    stays as it is, and validation, if missing, is taken from train in the proportion of `fractions`. An image under two labels
+    is left out; a training image whose exact copy is also in a later split is left out of the earlier one. Both are noted.
 
     Args:
         dataset: the images.
         seed: of the order in which they are dealt.
-        fractions: of train, validation and test.
+        fractions: of train, validation and test; None for `FRACTIONS`, and at most `MOST_VALIDATION` images in validation.
         alike: what belongs together beside copies and groups.
         earlier: images of a split that was made before. Those, known by their contents, stay where they were, whatever their
             label is now; new ones go where others of their group are, and else to what is short of them. What DATA came with
@@ -81,7 +96,12 @@ def split(
             f"{dataset.source}: the {lost[0]} split that came with it has no usable picture left; {dataset.notes[-1]}"
         )
     require_training_pictures(dataset)
-    fractions = _with_less_validation(dataset, fractions)
+    if fractions and (held := [name for name in SPLITS[1:] if name in given]):
+        note = (
+            f"the pictures come with their own {join_words(held)}, so the split that was asked for is only for the rest"
+        )
+        dataset = replace(dataset, notes=(*dataset.notes, note))
+    fractions = fractions or _usual_fractions(dataset)
     if _splits_of(dataset.pictures):
         dataset = _keep_given_splits(dataset, seed, fractions, alike or {}, earlier)
     else:
@@ -126,11 +146,11 @@ def _share_out(sizes: list[int], limit: int) -> list[int]:
     return counts
 
 
-def _with_less_validation(dataset: Dataset, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Give train what validation does not need."""
+def _usual_fractions(dataset: Dataset) -> Fractions:
+    """Return `FRACTIONS`, where train gets what validation does not need."""
     total = int((dataset.pictures.splits <= 0).sum())
-    validation = min(fractions[1], MOST_VALIDATION / max(total, 1))
-    return 1.0 - validation - fractions[2], validation, fractions[2]
+    validation = min(FRACTIONS[1], MOST_VALIDATION / max(total, 1))
+    return 1.0 - validation - FRACTIONS[2], validation, FRACTIONS[2]
 
 
 def _without_conflicts(dataset: Dataset) -> Dataset:
@@ -151,7 +171,7 @@ def _without_conflicts(dataset: Dataset) -> Dataset:
 
 
 def _keep_given_splits(
-    dataset: Dataset, seed: int, fractions: tuple[float, float, float], alike: Alike, earlier: Pictures | None
+    dataset: Dataset, seed: int, fractions: Fractions, alike: Alike, earlier: Pictures | None
 ) -> Dataset:
     # The later split keeps the picture: a test set is not to be touched.
     pictures = dataset.pictures

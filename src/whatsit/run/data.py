@@ -20,7 +20,9 @@ from whatsit.images.batches import decode_batches
 from whatsit.images.data import open_data, require_classes, split_data
 from whatsit.images.pictures import Pictures, find_keys
 from whatsit.images.scan import Dataset
+from whatsit.images.split import parse_fractions
 from whatsit.run.record import RecordError, read_metrics, read_split
+from whatsit.training.knobs import AUTO
 
 SAMPLES = 300  # training images that show an int8 format the range of each value
 
@@ -103,10 +105,12 @@ def _split_again(dataset: Dataset, bundle: Bundle, reporter: Reporter) -> Datase
     if dataset.pictures.where("test").any():
         return dataset
     recipe, made_of = bundle.provenance.get("recipe"), bundle.provenance.get("data")
-    seed = recipe.get("seed") if isinstance(recipe, dict) else None
+    recipe = recipe if isinstance(recipe, dict) else {}
+    seed, split = recipe.get("seed"), recipe.get("split") or AUTO
     if isinstance(seed, int) and seed >= 0 and isinstance(made_of, dict):
-        with contextlib.suppress(DataError):  # too few pictures for a split
-            as_then = split_data(dataset, seed, reporter)
+        with contextlib.suppress(DataError, ValueError):  # too few pictures for a split, or shares that are damaged
+            fractions = None if split == AUTO else parse_fractions(str(split))
+            as_then = split_data(dataset, seed, reporter, fractions=fractions)
             if as_then.fingerprint() == made_of.get("fingerprint"):
                 return as_then
     reporter.warn(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ def make_plan(
     plan = recipes.load(recipe)
     settings = recipes.flat(settings, plan, "--set")
     written = recipes.written_in(recipe) if recipe.endswith(".toml") else {}
-    # A file with every key is one that whatsit wrote: keys without effect in it were not asked for.
-    ours = written.keys() >= {field.name for field in fields(Recipe)}
+    # A file with most keys is one that whatsit wrote, perhaps before the others were there: keys without effect in it were not
+    # asked for.
+    ours = 2 * len(written) > len(recipes.KEYS)
     said = {*settings, *(_said_in(plan, written) if not ours else ())}
     refuse_without_effect(plan, said - settings.keys(), recipe)
     plan = with_settings(plan, settings, "--set")

@@ -20,6 +20,7 @@ from whatsit.images.pictures import Pictures
 from whatsit.images.places import absolute
 from whatsit.images.scan import Dataset
 from whatsit.images.shortage import require_trainable
+from whatsit.images.split import Fractions
 from whatsit.images.split import limit as limit_pictures
 from whatsit.run.plan import make_plan, said_seed
 from whatsit.run.repeat import RunToRepeat, run_to_repeat
@@ -28,6 +29,7 @@ from whatsit.run.workspace import Workspace, beside, finish_replacing, new_run, 
 from whatsit.run_files import RECIPE
 from whatsit.training import recipe as recipes
 from whatsit.training.clock import duration, parse_duration
+from whatsit.training.knobs import AUTO
 from whatsit.training.recipe import Recipe
 from whatsit.training.tensorboard import require_tensorboard
 
@@ -110,6 +112,8 @@ class Request:
         if changed:
             base = self.recipe or str(earlier.folder / RECIPE)
             recipe = make_plan(base, self.backbone, self.weights, self.seed, self.settings)
+            if recipe.split == AUTO and "split" not in self.settings:
+                recipe = replace(recipe, split=earlier.recipe.split)
         elif self.seed is not None:
             recipe = replace(recipe, seed=self.seed)
         if seconds is None and not self.recipe:
@@ -272,6 +276,11 @@ class RunSpec:
     def split_before(self) -> Pictures | None:
         """The pictures of the run that this is an update of."""
         return self.earlier.pictures if self.earlier else None
+
+    @property
+    def fractions(self) -> Fractions | None:
+        """The shares that the user asks for; a repeated run has its splits."""
+        return None if self.repeated else self.recipe.fractions
 
     def report_changes(self, dataset: Dataset, reporter: Reporter) -> None:
         """Say what has changed since the run that this is an update of."""

@@ -188,7 +188,7 @@ def _opened(about: TrialData) -> Callable[[Job, Path, Callable[[int, float], boo
     from whatsit.tuning.trial import TrialRunner
 
     recipe = change(Recipe(), about.recipe, "the study")
-    dataset = open_split(about.data, SILENT, about.limit, recipe.seed)
+    dataset = open_split(about.data, SILENT, about.limit, recipe.seed, recipe.fractions)
     if dataset.fingerprint() != about.fingerprint:
         raise WorkerError(
             f"{about.data}: the pictures that a worker finds there are not those of the study; is the same folder on every "

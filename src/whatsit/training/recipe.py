@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from whatsit.errors import RecipeError, suggest
+from whatsit.images.split import Fractions, parse_fractions
 from whatsit.images.views import FLIP, ORIGINAL, asked_views
 from whatsit.models.backbones import BACKBONES, DEFAULT
 from whatsit.models.cnn import SCRATCH_MODELS
@@ -147,8 +148,16 @@ class Recipe:
     mix_chance: float = key(1.0, "Chance of a batch to be mixed by either.", "augment", within=_SHARE, when=(LIVE,))
     ladder: bool = key(False, "Climb from a linear probe over frozen backbones to fine-tuning, as far as the time goes; all else "
         "but `flip` is chosen on the way.", beside_ladder=True, fixed=True)
+    split: str = key(AUTO, "Percents of the images that train, validate and test; `auto`: 70/15/15, where at most 5,000 "
+        "validate. Splits that DATA comes with stay.", form="three percents that make 100, such as 80/10/10,",
+        parse=parse_fractions, words=(AUTO,), also=("val_split", "validation_split", "test_size"), beside_ladder=True, fixed=True)
     seed: int = key(0, "Of the split and of training.", within=(0, 2**31 - 1), beside_ladder=True, fixed=True)
     # fmt: on
+
+    @property
+    def fractions(self) -> Fractions | None:
+        """Return what `split` asks for; None for `auto`."""
+        return None if self.split == AUTO else parse_fractions(self.split)
 
     def test_views(self, side: int) -> tuple[str, ...]:
         """Return the views whose mean logits are the prediction, of images with that side."""

@@ -70,6 +70,8 @@ class Key:
     table: str = ""  # of TOML; "" for the top
     inner: str = ""  # its name in the table
     within: tuple[float, float] | None = None  # the lowest and the highest value, of each item of a list
+    form: str = ""  # of a text, in words
+    parse: Callable[[str], Any] | None = None  # raises ValueError for a text that has not that form
     choices: tuple[str, ...] = ()
     endings: tuple[str, ...] = ()  # of files that may be named instead of a choice
     words: tuple[str, ...] = ()  # allowed beside a number
@@ -97,7 +99,7 @@ class Key:
         if self.words and value in self.words:
             return value
         if type(value) is not type(default):
-            raise RecipeError(f"{where}: '{self.name}' must be {self.kind()}, received {str(value)[:80]!r}")
+            raise self._must_be(value, where)
         for item in value if isinstance(value, tuple) else (value,):
             self._check_item(item, where)
         if self.needed and self.needed not in value:
@@ -106,11 +108,19 @@ class Key:
             raise RecipeError(f"{where}: '{self.name}' must be at most {self.most} numbers, received {len(value)}")
         return value
 
+    def _must_be(self, value: Any, where: str) -> RecipeError:
+        return RecipeError(f"{where}: '{self.name}' must be {self.kind()}, received {str(value)[:80]!r}")
+
     def _check_item(self, item: Any, where: str) -> None:
         if self.endings and isinstance(item, str) and item.lower().endswith(self.endings):
             return
         if self.choices and item not in self.choices:
             raise RecipeError(f"{where}: unknown {self.name} '{item}'{suggest(str(item), self.choices)}")
+        if self.parse:
+            try:
+                self.parse(item)
+            except ValueError:
+                raise self._must_be(item, where) from None
         if not self.within:
             return
         if isinstance(self.default, tuple) and type(item) is not int:
@@ -123,7 +133,7 @@ class Key:
     def kind(self) -> str:
         """Return what its values are, in words."""
         kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", tuple: "a list"}
-        return " or ".join([kinds[type(self.default)], *(f'"{word}"' for word in self.words)])
+        return " or ".join([self.form or kinds[type(self.default)], *(f'"{word}"' for word in self.words)])
 
     def limits(self) -> str:
         """Return the allowed values, in words."""

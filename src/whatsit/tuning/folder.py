@@ -13,6 +13,7 @@ from filelock import FileLock
 from whatsit.errors import RecipeError, UsageError
 from whatsit.files import disk_error, write_text
 from whatsit.images.scan import Dataset
+from whatsit.images.split import Fractions
 from whatsit.run.record import address
 from whatsit.run_files import TRIAL_FILES
 from whatsit.training.recipe import Recipe, change
@@ -137,7 +138,9 @@ class Request:
     trials: int | None
     seconds: float | None
     is_seeded: bool  # whether the user set the seed
-    open_images: Callable[[int | None, int], Dataset]  # with that limit and seed, and split
+    open_images: Callable[
+        [int | None, int, Fractions | None], Dataset
+    ]  # with that limit, split by that seed and shares
 
     def __post_init__(self) -> None:
         if self.trials is not None and self.trials < 1:
@@ -157,7 +160,7 @@ def begin_study(folder: Path, request: Request) -> tuple[StudyFolder, Dataset]:
     recipe = request.recipe or Recipe()
     if recipe.ladder:
         raise RecipeError(f"the recipe '{recipe.name}' chooses among others; tune one such as fast or finetune")
-    dataset = request.open_images(request.limit, recipe.seed)
+    dataset = request.open_images(request.limit, recipe.seed, recipe.fractions)
     recipe = to_tune(recipe, len(dataset.of("train")), request.settings)
     space = space_to_json(searched_space(recipe, dataset, request.settings, request.search))
     make_folder(folder)
@@ -205,7 +208,8 @@ def resume_study(folder: Path, request: Request) -> tuple[StudyFolder, Dataset]:
         raise UsageError(
             f"{folder}: this study was begun with --limit {study.limit}, now {request.limit} is asked for; leave it out"
         )
-    dataset, wishes, space = request.open_images(study.limit, study.recipe.seed), request.recipe, None
+    dataset = request.open_images(study.limit, study.recipe.seed, study.recipe.fractions)
+    wishes, space = request.recipe, None
     if wishes:
         wishes = to_tune(wishes, len(dataset.of("train")), request.settings)
         wishes = wishes if request.is_seeded else replace(wishes, seed=study.recipe.seed)

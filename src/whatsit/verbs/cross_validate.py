@@ -70,7 +70,8 @@ def cross_validate(
         for fold in range(folds):
             advance(fold, folds)
             splits = np.where(parts == fold, SPLITS.index("test"), SPLITS.index("train"))
-            fresh = split_data(replace(dataset, pictures=dataset.pictures.with_splits(splits)), plan.seed, SILENT)
+            fresh = replace(dataset, pictures=dataset.pictures.with_splits(splits))
+            fresh = split_data(fresh, plan.seed, SILENT, fractions=plan.fractions)
             total += _confusion(fresh, plan, Path(scratch) / str(fold))
         advance(folds, folds)
     found = CrossValidation(dataset.classes, tuple(tuple(map(int, row)) for row in total), folds)

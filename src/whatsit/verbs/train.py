@@ -100,7 +100,7 @@ def _train(request: Request, reporter: Reporter) -> Run:
     prices = spec.prices(dataset.classes)
     with spec.workspace(dataset) as workspace:
         spec, folder = spec.resumed(workspace), workspace.path
-        dataset = split_data(spec.limited(dataset), spec.recipe.seed, reporter, spec.split_before)
+        dataset = split_data(spec.limited(dataset), spec.recipe.seed, reporter, spec.split_before, spec.fractions)
         prices = spec.save(workspace, dataset, prices)
         report_data(dataset, reporter)
         spec.report_changes(dataset, reporter)

@@ -111,7 +111,8 @@ def tune(
     report_data(dataset, reporter)
 
     def train_best(folder: Path, recipe: Recipe, left: float | None) -> None:
-        study.require_same(open_split(data, SILENT, study.limit, recipe.seed))  # or what chose could become what tests
+        there = open_split(data, SILENT, study.limit, recipe.seed, recipe.fractions)
+        study.require_same(there)  # or what chose could become what tests
         chosen: dict[str, Any] = {"recipe": str(study.folder / RECIPE), "seed": recipe.seed}
         resume = (folder.with_name(f"{folder.name}{UNFINISHED}") / JOB).is_file()
         more = {} if resume else chosen | {"limit": study.limit, "time_limit": left}

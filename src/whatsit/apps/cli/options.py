@@ -36,7 +36,10 @@ Backbone = Annotated[
 Weights = Annotated[str | None, typer.Option(help="Of the backbone: auto (ImageNet), none (random), or a path.")]
 Seed = Annotated[int | None, typer.Option(help="Of the split, of training and of a search.")]
 Limit = Annotated[int | None, typer.Option(help="The most pictures of each class, for a quick trial.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, instead of the recipe's; repeatable.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value, instead of the recipe's, such as split=80/10/10; repeatable."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
 Runtime = Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")]
 Workers = Annotated[
