@@ -1,4 +1,4 @@
-"""`predict --csv` and `--sort-into` beside the runtime alone on ready arrays, in turns.
+"""`predict --csv` and `--sort-into` beside the runtime alone, in turns.
 
     python benchmarks/sorting.py MODEL PICTURES [--pictures 10000] [--rounds 3]
 

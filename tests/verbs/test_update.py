@@ -14,6 +14,8 @@ from tests.conftest import SEED, Listener, draw_shapes, encode, shapes, write_fi
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import DataError, UsageError
 from whatsit.run.record import read_split
+from whatsit.run.request import Request
+from whatsit.training.recipe import load
 
 SETTINGS = {"size": 32, "epochs": 8, "features": "last", "views": ["original"], "hidden": 0}
 
@@ -83,6 +85,11 @@ def test_another_folder_and_recipe_are_taken_where_they_are_asked_for(place: Pat
     assert run.update
     assert run.update.kept_as == str(place / "run")
     assert not (place / "run-before").exists()
+
+
+def test_another_recipe_keeps_the_seed_of_the_run(place: Path) -> None:
+    spec = Request(None, update=place / "run", recipe="scratch").check()
+    assert (spec.recipe.model, spec.recipe.seed) == (load("scratch").model, SEED)
 
 
 def test_wholly_other_pictures_are_refused(place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -114,6 +114,8 @@ class Request:
             recipe = make_plan(base, self.backbone, self.weights, self.seed, self.settings)
             if recipe.split == AUTO and "split" not in self.settings:
                 recipe = replace(recipe, split=earlier.recipe.split)
+            if said_seed(self.seed, self.recipe, self.settings) is None:
+                recipe = replace(recipe, seed=earlier.recipe.seed)
         elif self.seed is not None:
             recipe = replace(recipe, seed=self.seed)
         if seconds is None and not self.recipe:
