@@ -19,7 +19,9 @@ The routes of `whatsit serve MODEL`, made from its OpenAPI by `python docs/http_
 describes itself at `/openapi.json`, and a person can try it at `/`. How to start one: [Ask it from a
 program](../how-to/service.md).
 
-Every error is `{"error": "what happened, in one line"}`. No route fetches an address or writes a picture.
+Every error is `{"error": "what happened, in one line"}`. A method that a route has not gets 405, a head that is too large 431.
+With `--api-key-file` every route wants a key, in `X-API-Key` or as `Authorization: Bearer`, but for `/`, `/livez`, `/readyz` and
+`/v2/health`. No route fetches an address or writes a picture.
 """
 
 

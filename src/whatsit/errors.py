@@ -69,6 +69,10 @@ class MissingBundleError(BundleError, UsageError):
     """There is no file where the model should be."""
 
 
+class ServiceError(WhatsitError):
+    """A service cannot be reached, or refuses a request."""
+
+
 class MissingExtraError(WhatsitError):
     """A part of whatsit was asked for whose optional packages are not installed."""
 

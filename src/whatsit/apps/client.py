@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from whatsit.errors import ImageError, UsageError, WhatsitError
+from whatsit.errors import ImageError, ServiceError, UsageError
 from whatsit.images.decode import Source, file_of
 from whatsit.runtime.predictor import Overruled, Prediction
 
@@ -25,10 +25,7 @@ _LOT_BYTES = 16 * 1024 * 1024
 _TRIES = 6  # while the service is busy
 _MOST = 64 * 1024 * 1024  # bytes of an answer
 _BUSY = (429, 503)
-
-
-class ServiceError(WhatsitError):
-    """A service cannot be reached, or refuses a request."""
+_BEHIND = (502, 503, 504)  # of a proxy
 
 
 class _TooLargeError(ServiceError):
@@ -173,6 +170,10 @@ class Client:
             words = f"this is no service of whatsit; it answered {status}"
             if status == 413:  # of a proxy before it
                 words = "less is let through at a time"
+            elif status in _BEHIND:
+                words = f"it answered {status}: the service behind it is not there, or does not answer in time"
+        if status == 401 and words:
+            words += "; whatsit.Client takes it as key=..., whatsit predict from WHATSIT_API_KEY"
         if words:
             raise (_TooLargeError if status == 413 else ServiceError)(f"{self.url}: {words[:500]}")
         return found

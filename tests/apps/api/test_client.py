@@ -15,8 +15,7 @@ from PIL import Image
 import whatsit
 from tests.apps.api.conftest import Running, running
 from tests.conftest import encode, shapes
-from whatsit.apps.client import ServiceError
-from whatsit.errors import ImageError, UsageError
+from whatsit.errors import ImageError, ServiceError, UsageError
 from whatsit.images.decode import Source
 from whatsit.run.record import Run
 from whatsit.runtime.predictor import Predictor
@@ -115,7 +114,8 @@ def test_key_is_brought(baseline_run: Run, disc: bytes) -> None:
     with running([baseline_run.folder], keys=(KEY,)) as service:
         with whatsit.Client(service.url, key=KEY) as client:
             assert client.predict([disc])[0].label == "disc"
-        with whatsit.Client(service.url) as client, pytest.raises(ServiceError, match="an API key is needed"):
+        words = "an API key is needed.*key=.*WHATSIT_API_KEY"
+        with whatsit.Client(service.url) as client, pytest.raises(ServiceError, match=words):
             client.predict([disc])
 
 
@@ -191,6 +191,18 @@ def test_busy_service_is_asked_again(busy: str) -> None:
     with whatsit.Client(busy) as client:
         assert client.predict([b"any"])[0].label == "cat"
     assert Busy.asked == 3
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_proxy_whose_service_does_not_answer_is_told(status: int) -> None:
+    class Proxy(Busy):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_error(status)  # a page, as nginx has one
+
+    words = f"answered {status}: the service behind it"
+    with served(Proxy) as address, whatsit.Client(address) as client, pytest.raises(ServiceError, match=words):
+        client.predict([b"any"])
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,12 @@ def test_errors_are_told_in_one_line(
     assert "\n" not in found.json["error"]
 
 
+@pytest.mark.parametrize("path", ["/v1/predict/", "/v1/models/", "/v2/models/baseline/infer/"])
+def test_slash_at_the_end_leads_nowhere_else(api: Running, disc: bytes, path: str) -> None:
+    answer = api.ask("POST", path, disc)  # behind https a redirect would lead to http, and the key with it
+    assert (answer.status, answer.headers["location"]) == (404, None)
+
+
 def test_form_of_too_many_parts_is_refused(api: Running) -> None:
     found = api.ask("POST", "/v1/predict/batch", *form(*[(str(i), b"x") for i in range(1001)]))
     assert (found.status, found.json["error"]) == (413, "too many pictures; at most 256 in one request")
@@ -247,6 +253,16 @@ def test_description_has_examples(api: Running) -> None:
     described = json.dumps(api.ask("GET", "/openapi.json").json)
     assert "/v1/predict/batch" in described
     assert '"examples": ["cat"]' in described
+
+
+def test_description_says_where_a_key_is_wanted(api: Running, baseline_run: Run) -> None:
+    assert "securitySchemes" not in api.ask("GET", "/openapi.json").json["components"]
+    key = "a-key-of-16-or-more"
+    with running([baseline_run.folder], keys=(key,)) as service:
+        described = service.ask("GET", "/openapi.json", headers={"X-API-Key": key}).json
+    assert described["components"]["securitySchemes"]["key"] == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    assert described["paths"]["/v1/predict"]["post"]["security"] == [{"key": []}, {"bearer": []}]
+    assert "security" not in described["paths"]["/livez"]["get"]
 
 
 def test_model_that_is_not_there_is_told_before_the_start(tmp_path: Path) -> None:

@@ -68,9 +68,17 @@ def create_app(service: Service) -> ASGIApp:
         """Counters for Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
+    if service.settings.keys:
+        _describe_keys(app.openapi())  # which FastAPI makes once
+
     # Before FastAPI, which describes these routes too: its middlewares and its solving of parameters take longer than all that
     # the service does for a small picture.
-    router = Router([*v1.plain_routes(service), *v2.plain_routes(service)], default=app, lifespan=lifespan)
+    router = Router(
+        [*v1.plain_routes(service), *v2.plain_routes(service)],
+        redirect_slashes=False,  # behind https it would lead to http
+        default=app,
+        lifespan=lifespan,
+    )
     around = RequestMiddleware(router, service)
     if not service.settings.origins:
         return around
@@ -81,6 +89,18 @@ def create_app(service: Service) -> ASGIApp:
         allow_headers=["*"],
         expose_headers=["X-Request-ID", "Retry-After", "Inference-Header-Content-Length"],
     )
+
+
+def _describe_keys(schema: dict[str, Any]) -> None:
+    """Say where a key is wanted, so that generated clients bring it."""
+    schema["components"]["securitySchemes"] = {
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        "bearer": {"type": "http", "scheme": "bearer"},
+    }
+    for methods in schema["paths"].values():
+        for route in methods.values():
+            if "401" in route["responses"]:
+                route["security"] = [{"key": []}, {"bearer": []}]
 
 
 async def _leave_to_middleware(_: Request, error: Exception) -> NoReturn:

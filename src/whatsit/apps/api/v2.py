@@ -194,7 +194,7 @@ class _Routes:
             raise bad_request(f"{verb}: {words}; nothing was changed", "unsupported")
 
     async def load(self, request: Request, name: str) -> Response:
-        """Load a model's file again; needs the token.
+        """Load a model's file again; needs the token (`X-Admin-Token`).
 
         If it fails, the model in use stays.
         """
@@ -208,7 +208,7 @@ class _Routes:
         return Response(status_code=200)
 
     async def unload(self, request: Request, name: str) -> Response:
-        """Take a model out of service; needs the token."""
+        """Take a model out of service; needs the token (`X-Admin-Token`)."""
         _authorize(self._service, request)
         await self._without_parameters(request, "unload", "unload_dependents")  # of which no model here has any
         for entry in self._service.models.versions(name):
