@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,12 @@ def test_classes_that_one_does_not_know_are_left_out(baseline_run: Run, new: Pat
     none = whatsit.rename(other, {"rows": "r", "columns": "c"}, tmp_path / "none.whatsit").model
     with pytest.raises(DataError, match="no picture of a class that both models know"):
         whatsit.compare(baseline_run.folder, none, new)
+
+
+def test_a_picture_under_two_labels_is_left_out(baseline_run: Run, tmp_path: Path) -> None:
+    data = draw_shapes(tmp_path, 12, first=5000)
+    one = next((data / "disc").iterdir())
+    shutil.copy(one, data / "rows" / f"copy{one.suffix}")
+    done = command_line("compare", baseline_run.folder, baseline_run.folder, data, "--json")
+    assert json.loads(done.stdout)["overall"]["n"] == 11
+    assert "2 files hold the same picture under different labels and were left out" in done.stderr
