@@ -115,7 +115,7 @@ def err(text: str) -> None:
 
 
 def shell_word(word: str | Path) -> str:
-    """Return a name as one word of a shell, in quotes only where it needs them; Thai letters do not."""
+    """Return a name as one word of a shell, quoted only where needed."""
     text = str(word)
     bare = text.isprintable() and not re.search(r"""[\s'"\\$`&|;<>(){}\[\]*?!#~]""", text)
     return text if bare and text else shlex.quote(text)

@@ -95,7 +95,7 @@ def _compare_on(
 def _fair(
     dataset: Dataset, predictors: list[Predictor], models: tuple[str | Path, str | Path], reporter: Reporter
 ) -> Pictures:
-    """Return the pictures under one label that both know, and that neither was trained on."""
+    """Return pictures of one label, which both know, and that neither was trained on."""
     given = len(dataset.notes)
     dataset = without_conflicts(dataset)
     for note in dataset.notes[given:]:
