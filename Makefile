@@ -11,6 +11,8 @@ CONSTRAINTS ?= constraints.txt
 
 demo: $(READY)  ## train on embedded digits, measure, predict a picture
 	$(BIN)/whatsit demo
+	@echo "Before these commands, once in each terminal:"
+	@echo "  source $(BIN)/activate"
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n auto --dist worksteal --durations=25

@@ -39,16 +39,17 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """List the decisions on their page, and leave out what is for the tests."""
+    """List the decisions on their page, leave out what is for the tests, and let the site find the language of links."""
     if page.file.src_uri == "decisions/index.md":
         found = sorted((DOCS / "decisions").glob("[0-9]*.md"))
         titles = [(path.name, path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")) for path in found]
         markdown += "\n" + "\n".join(f"- [{title}]({name})" for name, title in titles) + "\n"
+    markdown = re.sub(r"(\]\([^)\s]+)\.th\.md(?=[)#])", r"\1.md", markdown)
     return re.sub(r"^ *<!-- docs-test: .*? -->\n+", "", markdown, flags=re.MULTILINE)
 
 
 def translation_faults(docs: Path = DOCS) -> list[str]:
-    """Return where a Thai page does not go with the English one: a page that is missing, other headings, other code."""
+    """Return where a Thai page does not go with the English one: a page that is missing, other headings, other code or links."""
     faults = []
     for thai in sorted(docs.rglob("*.th.md")):
         name = thai.relative_to(docs)
@@ -62,6 +63,12 @@ def translation_faults(docs: Path = DOCS) -> list[str]:
                 faults.append(
                     f"{name}: its {what} are not those of {english.name}: {_difference(parts(one), parts(other))}"
                 )
+        there = [link for link in _links(other, as_written=True) if re.search(r"(?<!\.th)\.md$", link)]
+        faults += [
+            f"{name}: {link} is there in Thai, where readers of the files want to go: write .th.md"
+            for link in there
+            if (thai.parent / link).with_suffix(".th.md").exists()
+        ]
     return faults
 
 
@@ -75,10 +82,11 @@ def _blocks(text: str) -> list[str]:
     return [re.sub(r" +(#|//).*", "", block) for _, block in blocks]
 
 
-def _links(text: str) -> list[str]:
-    """Where links lead, without anchors and pictures, which differ by language."""
+def _links(text: str, *, as_written: bool = False) -> list[str]:
+    """Where links lead, without anchors and pictures, which differ by language, and unless `as_written` without the language."""
     found = re.findall(r"(?<!\!)\[[^\]]*\]\(([^)#]+)[^)]*\)", _prose(text))
-    return sorted(link for link in found if not link.endswith(".webp"))
+    links = sorted(link for link in found if not link.endswith(".webp"))
+    return links if as_written else sorted(re.sub(r"\.th\.md$", ".md", link) for link in links)
 
 
 def _prose(text: str) -> str:

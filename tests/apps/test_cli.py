@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from tests import onnx_networks
 from tests.command import whatsit, whatsit_alone
 from tests.conftest import encode, shapes
 from whatsit.apps.cli.exports import verify
+from whatsit.apps.terminal import shell_word
 from whatsit.evaluation.cost import Cost
 from whatsit.evaluation.parity import Parity
 from whatsit.run.record import Run
@@ -154,6 +156,29 @@ def test_check_passes_and_fails_by_exit_code(baseline_run: Run, tmp_path: Path) 
     document = json.loads(easy.stdout)
     assert document["passed"] is True
     assert [check["name"] for check in document["checks"]] == ["accuracy", "seconds_per_picture"]
+
+
+def test_the_next_command_can_be_copied_whatever_a_picture_is_called(
+    baseline_run: Run, picture: Path, tmp_path: Path
+) -> None:
+    shutil.copy(picture, tmp_path / "ใบบัว (1).png")
+    done = whatsit("explain", baseline_run.model, "ใบบัว (1).png", "-o", "out.png", cwd=tmp_path)
+    [following] = [line for line in done.stdout.splitlines() if line.startswith("Next: ")]
+    assert shlex.split(following.split(",")[0])[4:] == ["ใบบัว (1).png", "FOLDER"]
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("runs/ใบไม้-fast", "runs/ใบไม้-fast"),
+        ("my photos", "'my photos'"),
+        ("$x", "'$x'"),
+        ("", "''"),
+        ("a'b", "'a'\"'\"'b'"),
+    ],
+)
+def test_a_name_is_quoted_only_where_a_shell_needs_it(word: str, shown: str) -> None:
+    assert shell_word(word) == shown
 
 
 def test_explain_draws_and_says_the_answer(baseline_run: Run, picture: Path, tmp_path: Path) -> None:

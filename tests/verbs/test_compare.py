@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,12 @@ def test_page_replaces_no_model_and_no_photo(baseline_run: Run, new: Path) -> No
     with pytest.raises(UsageError, match=r"the page is an \.html file"):
         whatsit.compare(baseline_run.folder, baseline_run.folder, new, out=baseline_run.model)
     assert baseline_run.model.read_bytes() == before
+
+
+def test_a_picture_under_two_labels_is_left_out(baseline_run: Run, tmp_path: Path) -> None:
+    data = draw_shapes(tmp_path, 12, first=5000)
+    one = next((data / "disc").iterdir())
+    shutil.copy(one, data / "rows" / f"copy{one.suffix}")
+    done = command_line("compare", baseline_run.folder, baseline_run.folder, data, "--json")
+    assert json.loads(done.stdout)["overall"]["n"] == 11
+    assert "2 files hold the same picture under different labels and were left out" in done.stderr

@@ -6,8 +6,11 @@ Without a terminal there is no progress.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -109,6 +112,13 @@ def err(text: str) -> None:
     """A line on stderr."""
     if sys.stderr is not None:
         sys.stderr.write(printable(text) + "\n")
+
+
+def shell_word(word: str | Path) -> str:
+    """Return a name as one word of a shell, quoted only where needed."""
+    text = str(word)
+    bare = text.isprintable() and not re.search(r"""[\s'"\\$`&|;<>(){}\[\]*?!#~]""", text)
+    return text if bare and text else shlex.quote(text)
 
 
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -89,7 +89,7 @@ def split(
     require_trainable(dataset)
     dataset = dataset if dataset.listed else replace(dataset, listed=dataset.pictures)
     given = _splits_of(dataset.pictures)
-    dataset = _without_conflicts(dataset)
+    dataset = without_conflicts(dataset)
     lost = sorted(given - _splits_of(dataset.pictures))
     if lost:
         raise DataError(
@@ -153,7 +153,8 @@ def _usual_fractions(dataset: Dataset) -> Fractions:
     return 1.0 - validation - FRACTIONS[2], validation, FRACTIONS[2]
 
 
-def _without_conflicts(dataset: Dataset) -> Dataset:
+def without_conflicts(dataset: Dataset) -> Dataset:
+    """Leave out pictures that lie under several labels, with a note."""
     pictures = dataset.pictures
     _, contents = np.unique(pictures.keys, return_inverse=True)
     under = np.unique(np.stack([contents, pictures.labels], axis=1), axis=0)[:, 0]

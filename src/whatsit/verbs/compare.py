@@ -15,6 +15,7 @@ from whatsit.files import write_text
 from whatsit.images.data import open_data, report_data
 from whatsit.images.pictures import Pictures
 from whatsit.images.scan import Dataset
+from whatsit.images.split import without_conflicts
 from whatsit.run.data import open_as_in_run
 from whatsit.run.record import trained_on
 from whatsit.runtime.predictor import Predictor
@@ -32,8 +33,8 @@ def compare(
     """Compare two models on the test split of DATA, or on all of it without one.
 
     Both predict the same pictures, so the difference is that of pairs: its interval is narrower than those of two accuracies.
-    Pictures of classes that one of the models does not know are left out, and those that either was trained on, as far as run
-    folders say so.
+    Pictures of classes that one of the models does not know are left out, those that either was trained on, as far as run
+    folders say so, and, as in training, those that lie under several labels.
 
     Args:
         first: a `.whatsit` file or a run folder.
@@ -95,7 +96,11 @@ def _compare_on(
 def _fair(
     dataset: Dataset, predictors: list[Predictor], models: tuple[str | Path, str | Path], reporter: Reporter
 ) -> Pictures:
-    """Return the pictures that both know the class of, and neither was trained on."""
+    """Return pictures of one label, which both know, and that neither was trained on."""
+    given = len(dataset.notes)
+    dataset = without_conflicts(dataset)
+    for note in dataset.notes[given:]:
+        reporter.warn(note)
     pictures = dataset.of("test") or dataset.pictures
     known = set(predictors[0].classes) & set(predictors[1].classes)
     there = np.array([label in known for label in pictures.label_names], bool)[pictures.labels]

@@ -9,7 +9,7 @@ import typer
 
 from whatsit.apps.cli.options import Json, Model, RunData
 from whatsit.apps.cli.output import accuracy_words, print_classes, print_costs, print_json, tested_json
-from whatsit.apps.terminal import TerminalReporter, err, out
+from whatsit.apps.terminal import TerminalReporter, err, out, shell_word
 from whatsit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,8 +63,12 @@ def costs(
         out()
         print_classes(made.test)
     out()
-    out(f"Next: whatsit check {made.model}" if made.test else f"Next: whatsit evaluate {made.model} DATA")
-    out(f"Next: whatsit predict {made.model} PICTURE...")
+    out(
+        f"Next: whatsit check {shell_word(made.model)}"
+        if made.test
+        else f"Next: whatsit evaluate {shell_word(made.model)} DATA"
+    )
+    out(f"Next: whatsit predict {shell_word(made.model)} PICTURE...")
 
 
 def _show(model: str, as_json: bool) -> None:
@@ -85,7 +89,7 @@ def _show(model: str, as_json: bool) -> None:
         out(line)
     for promise in bundle.costs.promises:
         out(promise.sentence)
-    out(f"Next: whatsit costs {model} --remove -o plain.whatsit")
+    out(f"Next: whatsit costs {shell_word(model)} --remove -o plain.whatsit")
 
 
 def _as_json(made: Costed) -> dict[str, Any]:

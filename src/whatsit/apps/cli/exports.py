@@ -11,7 +11,7 @@ import typer
 
 from whatsit.apps.cli.options import Json, Model, RunData
 from whatsit.apps.cli.output import print_json
-from whatsit.apps.terminal import TerminalReporter, err, out, table
+from whatsit.apps.terminal import TerminalReporter, err, out, shell_word, table
 
 if TYPE_CHECKING:
     from whatsit.evaluation.benchmark import Benchmark
@@ -91,9 +91,8 @@ def export(
     else:
         _print_exported(exported)
         out()
-        out(
-            f"Next: whatsit verify {model}{f' --exports {out_}' if out_ else ''}, which proves every file and way to an answer"
-        )
+        exports = f" --exports {shell_word(out_)}" if out_ else ""
+        out(f"Next: whatsit verify {shell_word(model)}{exports}, which proves every file and way to an answer")
     for one in rejected:
         assert one.gate
         err(f"whatsit: {one.format} was rejected: {why_rejected(one.gate, one.format)}")
@@ -171,7 +170,7 @@ def verify(
             f"but for one or 2 %; a page in a browser may differ by {PAGE_TOLERANCE:g} from its own graph"
         )
         out(
-            f"Next: whatsit app {model}, or whatsit serve {model}"
+            f"Next: whatsit app {shell_word(model)}, or whatsit serve {shell_word(model)}"
             if passed
             else "Next: whatsit checks, for a report of the fault"
         )
@@ -206,7 +205,7 @@ def benchmark(
     draw(result, drawing)  # after the metrics, which are not to be lost for it
     if not as_json:
         out(f"Drawing: {drawing}")
-        out(f"Next: whatsit export {model} --format FMT")
+        out(f"Next: whatsit export {shell_word(model)} --format FMT")
 
 
 def _benchmark_json(result: Benchmark) -> dict[str, Any]:

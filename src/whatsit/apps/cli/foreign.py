@@ -9,7 +9,7 @@ import typer
 
 from whatsit.apps.cli.options import Json
 from whatsit.apps.cli.output import accuracy_words, print_json, print_pairs, tested_json
-from whatsit.apps.terminal import TerminalReporter, out
+from whatsit.apps.terminal import TerminalReporter, out, shell_word
 from whatsit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def import_model(
         rows.append(("Test accuracy", "not measured; with --calibrate DATA it is"))
     print_pairs(rows)
     out()
-    out(f"Next: whatsit predict {made.model} PICTURE...")
-    out(f"Next: whatsit app {made.model}")
+    out(f"Next: whatsit predict {shell_word(made.model)} PICTURE...")
+    out(f"Next: whatsit app {shell_word(made.model)}")
 
 
 def _numbers(name: str, text: str) -> list[float]:

@@ -18,7 +18,7 @@ from whatsit.apps.cli.output import (
     print_json,
     tested_json,
 )
-from whatsit.apps.terminal import TerminalReporter, out, table
+from whatsit.apps.terminal import TerminalReporter, out, shell_word, table
 from whatsit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def evaluate(model: Model, data: Data, runtime: Runtime = "auto", as_json: Json 
             out()
             print_costs(costs)
         out()
-        out(f"Next: whatsit explain {model} PICTURE, to see where it looks")
+        out(f"Next: whatsit explain {shell_word(model)} PICTURE, to see where it looks")
 
 
 def _print_figures(metrics: Metrics, unknown: float) -> None:
@@ -93,7 +93,7 @@ def check(
         better = (
             "whatsit explore DATA shows what is wrong in the data; whatsit train DATA --time-limit 20m takes more time"
         )
-        out(f"Next: whatsit export {model} --format web" if passed else f"Next: {better}")
+        out(f"Next: whatsit export {shell_word(model)} --format web" if passed else f"Next: {better}")
     if not passed:
         sys.exit(1)
 
@@ -131,7 +131,8 @@ def compare(
     if out_:
         out(f"Page: {out_}")
     else:
-        out(f"Next: whatsit compare {first} {second} {data} --out compare.html, a page with these pictures")
+        words = " ".join(map(shell_word, (first, second, data)))
+        out(f"Next: whatsit compare {words} --out compare.html, a page with these pictures")
 
 
 def rename(
@@ -169,7 +170,7 @@ def rename(
         out(f"Test accuracy: {made.test['accuracy']:.2%} (95 % interval {low:.1%} to {high:.1%}), {again}")
     out(f"Model:         {made.model}")
     out()
-    out(f"Next: whatsit predict {made.model} PICTURE...")
+    out(f"Next: whatsit predict {shell_word(made.model)} PICTURE...")
 
 
 def ensemble(
@@ -191,8 +192,8 @@ def ensemble(
         return
     _print_ensemble(made)
     out()
-    out(f"Next: whatsit predict {made.model} PICTURE...")
-    out(f"Next: whatsit verify {made.model}")
+    out(f"Next: whatsit predict {shell_word(made.model)} PICTURE...")
+    out(f"Next: whatsit verify {shell_word(made.model)}")
 
 
 def _ensemble_json(made: Ensemble) -> dict[str, Any]:

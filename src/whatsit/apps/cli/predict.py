@@ -14,7 +14,7 @@ from whatsit.apps.cli.options import Json, Model, Ray, Runtime, Workers
 from whatsit.apps.cli.output import answer_line, print_json
 from whatsit.apps.cli.shards import predict_into
 from whatsit.apps.client import Client
-from whatsit.apps.terminal import LineReporter, TerminalReporter, err, out, table
+from whatsit.apps.terminal import LineReporter, TerminalReporter, err, out, shell_word, table
 from whatsit.errors import ImageError, UsageError
 
 
@@ -137,7 +137,7 @@ def explain(
     if explanation.label != explanation.prediction.label:
         out(f"Shown is what speaks for {explanation.label} ({explanation.probability:.1%})")
     out(f"Drawing: {path}")
-    out(f"Next: whatsit similar {model} {image} FOLDER, the pictures that look most like it")
+    out(f"Next: whatsit similar {shell_word(model)} {shell_word(image)} FOLDER, the pictures that look most like it")
 
 
 def similar(
@@ -158,7 +158,7 @@ def similar(
         return
     table(("similarity", "picture"), [(f"{one.similarity:.3f}", one.image) for one in found])
     out()
-    out(f"Next: whatsit explain {model} {picture}, to see where the model looks")
+    out(f"Next: whatsit explain {shell_word(model)} {shell_word(picture)}, to see where the model looks")
 
 
 def suggest(

@@ -10,7 +10,7 @@ import typer
 
 from whatsit.apps.cli.options import Json
 from whatsit.apps.cli.output import print_comparison, print_json
-from whatsit.apps.terminal import TerminalReporter, out, table
+from whatsit.apps.terminal import TerminalReporter, out, shell_word, table
 from whatsit.errors import UsageError, WhatsitError
 
 if TYPE_CHECKING:
@@ -90,12 +90,14 @@ def _diff(first: str, second: str, pictures: bool, as_json: bool) -> None:
     first, second = map(shlex.quote, found.runs)
     if pairs:
         print_comparison(pairs)
-        out(f"Next: whatsit compare {first} {second} DATA --out compare.html, a page with the pictures")
+        out(
+            f"Next: whatsit compare {shell_word(first)} {shell_word(second)} DATA --out compare.html, a page with the pictures"
+        )
         return
     out(found.verdict)
     if reason:
         out(f"Not compared picture by picture: {reason}")
-    out(f"Next: whatsit compare {first} {second} DATA, picture by picture")
+    out(f"Next: whatsit compare {shell_word(first)} {shell_word(second)} DATA, picture by picture")
 
 
 def _pairs(first: str, second: str) -> tuple[ModelComparison | None, str]:

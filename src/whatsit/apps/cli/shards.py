@@ -10,7 +10,7 @@ import typer
 
 from whatsit.apps.cli.options import Json
 from whatsit.apps.cli.output import print_json, print_pairs
-from whatsit.apps.terminal import TerminalReporter, out, table
+from whatsit.apps.terminal import TerminalReporter, out, shell_word, table
 
 if TYPE_CHECKING:
     from whatsit.scale.answers import Summary
@@ -43,7 +43,7 @@ def shard(
         print_json(vars(made))
         return
     out(f"Pictures: {made.images:,}   Shards: {made.shards:,}   Manifest: {made.manifest}")
-    out(f"Next: whatsit predict MODEL {place} --out ANSWERS")
+    out(f"Next: whatsit predict MODEL {shell_word(place)} --out ANSWERS")
 
 
 def answers(
@@ -60,7 +60,11 @@ def answers(
     summary = answers(place, csv)
     _print_summary(summary, place, as_json)
     if not as_json:
-        out(f"Next: open {csv} in a spreadsheet" if csv else f"Next: whatsit answers {place} --csv answers.csv")
+        out(
+            f"Next: open {csv} in a spreadsheet"
+            if csv
+            else f"Next: whatsit answers {shell_word(place)} --csv answers.csv"
+        )
     if not summary.complete:
         sys.exit(1)
 
@@ -85,7 +89,7 @@ def predict_into(
         )
     _print_summary(summary, place, as_json)
     if not as_json:
-        out(f"Next: whatsit answers {place} --csv answers.csv")
+        out(f"Next: whatsit answers {shell_word(place)} --csv answers.csv")
     if summary.errors:
         sys.exit(1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +33,7 @@ from whatsit.apps.cli.output import (
     print_pairs,
     tested_json,
 )
-from whatsit.apps.terminal import TerminalReporter, out, table
+from whatsit.apps.terminal import TerminalReporter, out, shell_word, table
 from whatsit.errors import UsageError, WhatsitError
 from whatsit.run_files import BEST, CROSS_VALIDATION, PLOTS, RECIPE, REPORT
 
@@ -63,7 +62,7 @@ def demo(
     out(f"A picture that it never saw, {result.picture} (truly '{result.label}'):")
     out(f"  {answer_line(answer)}")
     out()
-    out(f"Next: whatsit app {run.folder}")
+    out(f"Next: whatsit app {shell_word(run.folder)}")
     out("Next: put your own pictures into a folder with one folder for each class, and run")
     out("  whatsit train FOLDER")
 
@@ -184,11 +183,11 @@ def _print_trained(run: Run, tested: CrossValidation | None, climbing: str | Non
         print_update(run, run.update)
     if run.examination:
         out(f"Next: open {run.folder / REPORT} in a browser")
-    out(f"Next: whatsit predict {run.folder} PICTURE...")
-    out(f"Next: whatsit app {run.folder}")
+    out(f"Next: whatsit predict {shell_word(run.folder)} PICTURE...")
+    out(f"Next: whatsit app {shell_word(run.folder)}")
     if run.more_time and climbing:
         out(
-            f"Next: whatsit train {shlex.quote(climbing)} --time-limit {run.more_time.minutes}m ({run.more_time.sentence})"
+            f"Next: whatsit train {shell_word(climbing)} --time-limit {run.more_time.minutes}m ({run.more_time.sentence})"
         )
 
 
@@ -383,5 +382,5 @@ def _print_tuning(found: Tuning) -> None:
     if not found.run:
         out("Other processes are still working on this study; the last of them trains the best recipe")
         return
-    out(f"Next: whatsit predict {shlex.quote(str(found.folder))} PICTURE...")
-    out(f"Next: whatsit app {shlex.quote(str(found.folder))}")
+    out(f"Next: whatsit predict {shell_word(found.folder)} PICTURE...")
+    out(f"Next: whatsit app {shell_word(found.folder)}")
