@@ -84,8 +84,15 @@ def test_labels_are_put_right_pictures_left_out_and_decisions_taken_back(page: P
     page.get_by_role("radio", name="All pictures").or_(page.get_by_role("button", name="All pictures")).click()
     decision = page.get_by_text(f"it is “{HOSTILE}”, not “disc”")
     decision.wait_for(state="attached")  # else what is not there yet would pass for detached
+    _until_done(page)  # else what is drawn anew for a moment would
     page.get_by_role(
         "button", name="Take back", exact=True
     ).click()  # the only one: what was left out is shown in the log
     decision.wait_for(state="detached")
+    _until_done(page)
     assert decisions(data) == [("disc/2.png", "exclude", "")]
+
+
+def _until_done(page: Page) -> None:
+    """Wait until the page has been drawn."""
+    page.locator("[data-test-script-state=notRunning]").wait_for()
