@@ -108,20 +108,20 @@ class Request:
         self._require_limit()
         earlier = earlier_run(run, self.data)
         changed = self.recipe or self.backbone or self.weights or self.settings
-        recipe, seconds = earlier.recipe, allowed_seconds(self.time_limit)
+        recipe, seconds = earlier.made_of.recipe, allowed_seconds(self.time_limit)
         if changed:
             base = self.recipe or str(earlier.folder / RECIPE)
             recipe = make_plan(base, self.backbone, self.weights, self.seed, self.settings)
             if recipe.split == AUTO and "split" not in self.settings:
-                recipe = replace(recipe, split=earlier.recipe.split)
+                recipe = replace(recipe, split=earlier.made_of.recipe.split)
             if said_seed(self.seed, self.recipe, self.settings) is None:
-                recipe = replace(recipe, seed=earlier.recipe.seed)
+                recipe = replace(recipe, seed=earlier.made_of.recipe.seed)
         elif self.seed is not None:
             recipe = replace(recipe, seed=self.seed)
         if seconds is None and not self.recipe:
-            seconds = earlier.seconds
+            seconds = earlier.made_of.seconds
         asked = None if self.resume and not changed else recipe
-        return RunSpec(self, earlier.data, asked, self.seed, self.limit, seconds, criteria, earlier=earlier)
+        return RunSpec(self, earlier.made_of.data, asked, self.seed, self.limit, seconds, criteria, earlier=earlier)
 
     def _require_limit(self) -> None:
         if self.limit is not None and self.limit < 3:

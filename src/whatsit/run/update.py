@@ -16,20 +16,21 @@ from whatsit.events import Reporter
 from whatsit.images.pictures import Pictures
 from whatsit.images.scan import Dataset
 from whatsit.run.record import read_split
-from whatsit.run.repeat import run_to_repeat
+from whatsit.run.repeat import RunToRepeat, run_to_repeat
 from whatsit.runtime.predictor import Predictor
-from whatsit.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class EarlierRun:
     """A run folder whose pictures have changed since."""
 
-    folder: Path
-    data: str  # where the pictures are
-    recipe: Recipe
-    seconds: float | None  # of its time limit
+    made_of: RunToRepeat
     pictures: Pictures  # with their labels and splits
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.made_of.folder
 
     def prices(self, classes: Sequence[str]) -> Prices | None:
         """Return the prices of mistakes of the run's model; None where it has none.
@@ -37,11 +38,9 @@ class EarlierRun:
         Raises:
             UsageError: they are about a class that is gone.
         """
-        costs = read_bundle(self.folder).costs
-        if costs is None:
-            return None
+        prices = self.made_of.prices()
         try:
-            return prices_from(costs.given.to_json(), classes)
+            return prices_from(prices.to_json(), classes) if prices else None
         except ValueError:
             raise UsageError(
                 f"{self.folder}: its costs are about a class that is gone; give others with --costs"
@@ -77,4 +76,4 @@ def earlier_run(run: str | Path, data: str | Path | None) -> EarlierRun:
     """
     found = run_to_repeat(run, data, "--update")
     read_bundle(found.folder)
-    return EarlierRun(found.folder, found.data, found.recipe, found.seconds, read_split(found.folder))
+    return EarlierRun(found, read_split(found.folder))

@@ -20,7 +20,7 @@ from whatsit.images.arrivals import Arrivals, Arrived, FolderGoneError, signatur
 from whatsit.images.crop import Crop
 from whatsit.images.decode import Source, decode
 from whatsit.images.stores import read_linked
-from whatsit.runtime.predictor import Prediction, Predictor
+from whatsit.runtime.predictor import Overruled, Prediction, Predictor
 from whatsit.runtime.sorting import Sorter
 from whatsit.runtime.table import Table, as_json
 from whatsit.runtime.watch_state import Handled, Message, Run, WatchState
@@ -66,7 +66,8 @@ class Told:
             found = ImageError(about["error"], about["reason"])
         else:
             top = tuple((one["label"], one["probability"]) for one in about["top"])
-            found = Prediction(about["label"], about["probability"], about["unknown"], top)
+            overruled = Overruled(**about["overruled"]) if "overruled" in about else None
+            found = Prediction(about["label"], about["probability"], about["unknown"], top, overruled=overruled)
         return cls(about["id"], message.name, about.get("crop", ""), about["time"], found)
 
 

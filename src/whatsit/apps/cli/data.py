@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 
 from whatsit.apps.cli.options import Json
 from whatsit.apps.cli.output import print_json
-from whatsit.apps.terminal import TerminalReporter, out, table
+from whatsit.apps.terminal import TerminalReporter, out, shell_word, table
 from whatsit.errors import UsageError
 
 
@@ -48,7 +47,7 @@ def explore(
         if as_json:
             print_json({"moved_back": [vars(one) for one in back]})
         else:
-            out(f"{len(back):,} files are back in {data}; look again with: whatsit explore {shlex.quote(data)}")
+            out(f"{len(back):,} files are back in {data}; look again with: whatsit explore {shell_word(data)}")
         return
     if kinds and not quarantine:
         raise UsageError("--kinds goes with --quarantine")
@@ -63,10 +62,10 @@ def explore(
     if found.moved:
         out(
             f"{len(found.moved):,} files were moved into {quarantine_folder(data)}; "
-            f"put them back with: whatsit explore {shlex.quote(data)} --undo"
+            f"put them back with: whatsit explore {shell_word(data)} --undo"
         )
     out(
-        f"Next: open {folder / 'explore.html'} in a browser, or put labels right: whatsit app --data {shlex.quote(data)}"
+        f"Next: open {folder / 'explore.html'} in a browser, or put labels right: whatsit app --data {shell_word(data)}"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,7 +43,7 @@ def runs(
         return
     if len(words) > 1:
         raise UsageError(
-            f"whatsit runs takes one folder, or: whatsit runs diff RUN RUN; received {shlex.join(words)[:200]}"
+            f"whatsit runs takes one folder, or: whatsit runs diff RUN RUN; received {' '.join(map(shell_word, words))[:200]}"
         )
     from whatsit.run.summary import list_runs
 
@@ -87,7 +86,7 @@ def _diff(first: str, second: str, pictures: bool, as_json: bool) -> None:
         else:
             table((name, *found.runs), [(key, _text(a), _text(b)) for key, (a, b) in rows.items()])
         out()
-    first, second = map(shlex.quote, found.runs)
+    first, second = map(shell_word, found.runs)
     if pairs:
         print_comparison(pairs)
         out(
@@ -135,4 +134,4 @@ def track(
     if as_json:
         print_json([vars(one) for one in tracked])
     elif tracked[-1].address.startswith("sqlite:"):
-        out(f"Next: mlflow ui --backend-store-uri {shlex.quote(tracked[-1].address)}")
+        out(f"Next: mlflow ui --backend-store-uri {shell_word(tracked[-1].address)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ import typer
 from whatsit.apps.cli.files import Copy, FileOptions, Link, Move, SortInto, Sure
 from whatsit.apps.cli.options import Model, Runtime
 from whatsit.apps.cli.output import answer_line
-from whatsit.apps.terminal import LineReporter, err, out
+from whatsit.apps.terminal import LineReporter, err, out, shell_word
 from whatsit.errors import ImageError, UsageError
 from whatsit.process import Stopped
 
@@ -136,6 +135,6 @@ def _print_end(done: Watched, model: str, csv: Path | None, sort_into: Path | No
     if csv:
         err(f"Table: {csv}")
     if sort_into:
-        command = f"whatsit predict {shlex.quote(model)} --sort-into {shlex.quote(str(sort_into))} --undo"
+        command = f"whatsit predict {shell_word(model)} --sort-into {shell_word(sort_into)} --undo"
         err(f"Sorted into {sort_into}; {command} takes it back")
     err("Next: the same command continues; only what is new is answered")
