@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from whatsit.evaluation.paired import Paired, paired
+from whatsit.evaluation.paired import ModelComparison, Paired, paired
 
 
 def test_pairs_are_counted() -> None:
@@ -36,3 +36,22 @@ def test_interval_is_narrower_than_that_of_two_samples() -> None:
     low, high = Paired(200, 0.90, 0.92, lost=4, won=8).ci95
     alone = difference_interval((180, 200), (184, 200))
     assert high - low < alone[1] - alone[0]
+
+
+def _comparison(**classes: tuple[int, int, int]) -> ModelComparison:
+    """Classes by the number of pictures, of lost and of won ones."""
+    per_class = {label: Paired(n, 0.5, 0.5, lost, won) for label, (n, lost, won) in classes.items()}
+    n, lost, won = (sum(row[k] for row in classes.values()) for k in range(3))
+    return ModelComparison(("before", "now"), Paired(n, 0.5, 0.5, lost, won), per_class, 0.9, (0, 0), [])
+
+
+def test_class_that_is_clearly_worse_is_named_where_the_others_make_up_for_it() -> None:
+    found = _comparison(dandelion=(158, 15, 0), rose=(117, 10, 20), tulip=(147, 8, 14))
+    assert list(found.clear_classes) == ["dandelion"]
+    assert found.verdict.startswith("No clear difference")
+    assert "clearly different in dandelion -9.5 points" in found.verdict
+
+
+def test_of_many_classes_one_that_differs_by_luck_is_not_named() -> None:
+    classes = {f"class{k}": (50, 3, 3) for k in range(20)} | {"lucky": (50, 0, 6)}  # p = 0.03
+    assert _comparison(**classes).clear_classes == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -94,11 +95,25 @@ class ModelComparison:
     differing: list[Differing]  # the surest of each kind first: lost, won, both wrong
 
     @property
+    def clear_classes(self) -> dict[str, Paired]:
+        """The classes of which the models find clearly different shares.
+
+        By the tests of all classes together (Holm 1979), at 5 %.
+        """
+        rows = sorted(self.per_class.items(), key=lambda row: row[1].p_value)
+        tests = enumerate(rows)
+        clear = itertools.takewhile(lambda test: test[1][1].p_value * (len(rows) - test[0]) < 0.05, tests)
+        return {label: one for _, (label, one) in clear}
+
+    @property
     def verdict(self) -> str:
-        """Who is better, for people."""
+        """Who is better, for people: in all, and in single classes."""
         paired, (low, high) = self.overall, self.overall.ci95
         interval = f"95 % interval {100 * low:+.2f} to {100 * high:+.2f}"
         found = f"{100 * paired.difference:+.2f} points ({interval}, p = {paired.p_value:.2g})"
+        if clear := self.clear_classes if len(self.per_class) > 1 else {}:
+            some = [f"{label} {100 * one.difference:+.1f} points" for label, one in [*clear.items()][:5]]
+            found += f"; clearly different in {', '.join(some)}{', ...' if len(clear) > 5 else ''}"
         if paired.p_value >= 0.05 or low <= 0 <= high:
             return f"No clear difference on these {paired.n:,} pictures: {found}"
         return f"{self.models[paired.difference > 0]} is better on these {paired.n:,} pictures: {found}"

@@ -79,11 +79,11 @@ class Update:
 
     @property
     def better(self) -> bool:
-        """Whether it is right more often, and on the old classes not clearly less."""
+        """Whether it is right more often, and clearly less in no old class."""
         if self.overall is None or self.overall.won <= self.overall.lost:
             return False
-        known = self.known.overall if self.known else None
-        return known is None or known.difference >= 0 or known.p_value >= 0.05
+        known = [self.known.overall, *self.known.clear_classes.values()] if self.known else []
+        return not any(one.difference < 0 and one.p_value < 0.05 for one in known)
 
     @property
     def verdict(self) -> str:
