@@ -18,6 +18,7 @@ from statistics import median
 from whatsit.images.batches import decode_batches
 from whatsit.images.formats import EXTENSIONS
 from whatsit.runtime.predictor import Predictor
+from whatsit.runtime.unsorting import undo
 from whatsit.verbs.predict_files import predict_files
 
 ARRAYS = 2000  # pictures that are decoded beforehand
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     predictor = Predictor(options.model)
-    ratios: dict[str, list[float]] = {"table": [], "sorting": []}
+    ratios: dict[str, list[float]] = {"table": [], "copies": [], "links": [], "moves": []}
     with tempfile.TemporaryDirectory(dir=options.pictures.parent) as folder:
         inbox = Path(folder) / "photos"
         inbox.mkdir()
@@ -60,15 +61,18 @@ def main() -> None:
         for number in range(options.rounds):
             alone = runtime_alone(predictor, files)
             table = predict_files(options.model, [str(inbox)], table=Path(folder) / f"{number}.csv")
-            sorted_into = Path(folder) / f"sorted-{number}"
-            sorting = predict_files(options.model, [str(inbox)], sort_into=sorted_into)
-            shutil.rmtree(sorted_into)
-            rates = {"table": table.images / table.seconds, "sorting": sorting.images / sorting.seconds}
+            rates = {"table": table.images / table.seconds}
+            for kind, way in (("copies", "copy"), ("links", "link"), ("moves", "move")):
+                sorted_into = Path(folder) / f"sorted-{number}"
+                done = predict_files(options.model, [str(inbox)], sort_into=sorted_into, way=way)
+                if way == "move":
+                    undo(sorted_into)
+                shutil.rmtree(sorted_into, ignore_errors=True)  # undone moves leave nothing
+                rates[kind] = done.images / done.seconds
             for kind, rate in rates.items():
                 ratios[kind].append(rate / alone)
-            print(
-                f"runtime {alone:.0f}/s   table {rates['table']:.0f}/s   sorting {rates['sorting']:.0f}/s", flush=True
-            )
+            told = "   ".join(f"{kind} {rate:.0f}/s" for kind, rate in rates.items())
+            print(f"runtime {alone:.0f}/s   {told}", flush=True)
     for kind, found in ratios.items():
         print(f"{kind}: {median(found):.2f} of the runtime's rate")
 

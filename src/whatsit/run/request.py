@@ -284,6 +284,10 @@ class RunSpec:
         """The shares that the user asks for; a repeated run has its splits."""
         return None if self.repeated else self.recipe.fractions
 
+    def depth_before(self, dataset: Dataset) -> str:
+        """Return the depth of the frozen network to keep from the run that this is an update of."""
+        return self.earlier.depth(dataset) if self.earlier and self.seconds is None else ""
+
     def report_changes(self, dataset: Dataset, reporter: Reporter) -> None:
         """Say what has changed since the run that this is an update of."""
         if self.earlier:
