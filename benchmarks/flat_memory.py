@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+import record
 from whatsit.events import Event, Reporter, StageStarted, Warned
 from whatsit.images.stored_arrays import release
 
@@ -208,6 +209,19 @@ def measured(count: int, options: argparse.Namespace) -> dict[str, Any]:
     return {"images": count, "drawn_seconds": round(drawn, 1), **found}
 
 
+def figures(results: list[dict[str, Any]]) -> list[record.Figure]:
+    """Return what was measured, as figures to be kept."""
+    found = []
+    for one in results:
+        what = f"{one['images']:,} drawn images"
+        found += [
+            record.Figure(f"{what}: peak memory of training, evaluating and predicting", one["peak_mb"], "MB"),
+            record.Figure(f"{what}: test accuracy", 100 * one["test_accuracy"], "%"),
+            record.Figure(f"{what}: in all", sum(row["seconds"] for row in one["stages"]), "s"),
+        ]
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("counts", nargs="*", type=int, default=[10_000, 100_000])
@@ -216,6 +230,7 @@ def main() -> None:
     parser.add_argument("--in-memory", type=int, help="bytes of features, beyond which they are in a file")
     parser.add_argument("--head", type=int, nargs="+", default=[], help="only heads, on that many drawn features")
     parser.add_argument("--json", action="store_true")
+    record.add_option(parser)
     options = parser.parse_args()
     results = []
     for count in options.head:
@@ -236,6 +251,7 @@ def main() -> None:
         print(f"\n{grown:,.0f} bytes an image from {first['images']:,} to {last['images']:,}")
     if results:
         print(json.dumps(results))
+        record.save(options.record, "Memory, by the number of images", figures(results))
 
 
 if __name__ == "__main__":
