@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import runpy
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.docs.pages import DOCS, ROOT
+from tests.docs.pages import DOCS, ROOT, blocks, pages
 from whatsit.apps.api.settings import MEGABYTE, Settings
 from whatsit.images.decode import MAX_PIXELS
 
@@ -88,6 +91,31 @@ def test_times_of_a_busy_machine_are_left_out_with_their_line() -> None:
 
 def test_without_a_record_nothing_is_shown() -> None:
     assert lines_filled({}) == ["<!-- end -->", "After."]
+
+
+RUN_PAGES = [*pages(thai=False), *pages(thai=True)]
+
+
+@pytest.mark.parametrize("page", RUN_PAGES, ids=lambda path: path.name)
+def test_code_can_be_read(page: Path) -> None:
+    """Also where it is not run."""
+    for block in blocks(page):
+        if block.language == "python":
+            ast.parse(block.text)
+        if block.language == "toml":
+            tomllib.loads(block.text)
+        if block.language == "json":
+            json.loads(block.text)
+
+
+@pytest.mark.parametrize("page", RUN_PAGES, ids=lambda path: path.name)
+def test_commands_are_in_blocks_that_are_run(page: Path) -> None:
+    hidden = [
+        f"{page.name}:{block.line}: {block.text}"
+        for block in blocks(page)
+        if block.language in ("", "text", "bash", "shell") and re.search(r"^(\$ )?(whatsit|python) ", block.text, re.MULTILINE)
+    ]
+    assert hidden == [], "write ```sh, or ```console with the output"
 
 
 def test_thai_pages_go_with_the_english_ones() -> None:
