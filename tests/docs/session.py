@@ -73,9 +73,9 @@ class Session:
         self._servers: list[subprocess.Popen[bytes]] = []
         tools = folder.parent / f"{folder.name}-bin"
         tools.mkdir()
-        (tools / "whatsit").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m whatsit.apps.cli "$@"\n')
-        (tools / "whatsit").chmod(0o755)
-        (tools / "python").symlink_to(sys.executable)
+        for name, module in (("whatsit", " -m whatsit.apps.cli"), ("python", "")):
+            (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{module} "$@"\n')
+            (tools / name).chmod(0o755)
         self._environment = {
             **os.environ,
             "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
@@ -93,10 +93,14 @@ class Session:
         if what == "run":
             self.command(said.removeprefix("run "), {0})
             return
+        if what == "stop":
+            self.close()
+            return
         if what == "wait":
             self._wait(self.folder / words[0])
             return
-        self._history.append(said)
+        if what != "picture":  # one that is beside the folders changes no training
+            self._history.append(said)
         if what == "broken":
             (self.folder / words[0]).write_bytes(b"\xff\xd8\xff\xe0" + bytes(500))
         elif what == "picture":
@@ -202,6 +206,7 @@ class Session:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGKILL)
                 server.wait()
+        self._servers.clear()
         self._ports.release(force=True)
 
 
