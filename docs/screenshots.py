@@ -45,6 +45,8 @@ def main() -> None:
             report(browser, f"{address}/model?model=digits", target / "app-model.webp")
             gradio(browser, work, runs, target)
             website(browser, work, runs, target)
+            for language, run in zip(SHOWN, runs, strict=False):
+                label(browser, work, run, target, language)
             port = free_port()
             command = ["whatsit.apps.cli", "app", "--data", data, "--teach", taught, "--no-browser", "--port", port]
             with serving(command, port, work) as address:
@@ -87,6 +89,25 @@ def put_right(browser: Browser, address: str, target: Path) -> None:
         page = visit(browser, f"{address}/data", language, 1280, 1000)
         page.locator(".w-card img").first.wait_for()
         settle(page, target / f"app-{language}-data.webp")
+
+
+def label(browser: Browser, work: Path, run: Path, target: Path, language: str) -> None:
+    """The page where the model's suggestions are labelled, with some labels given by keys."""
+    folder = work / {"en": "photos", "th": "รูปใหม่"}[language]
+    folder.mkdir()
+    for number, (kind, seed) in enumerate((kind, seed) for seed in range(61, 64) for kind in (*KINDS, "teapot")):
+        (folder / f"IMG_{2001 + number}.jpg").write_bytes(jpeg("", kind, seed)["buffer"])
+    port = free_port()
+    command = ["whatsit.apps.cli", "app", run, "--label", folder, "--no-browser", "--port", port]
+    with serving(command, port, work) as address:
+        page = visit(browser, f"{address}/label", language, 1280, 1000)
+        page.get_by_test_id("stMainBlockContainer").get_by_role("button").click()
+        page.locator(".label .card img").nth(11).wait_for()
+        for key in ("Enter", "Enter", "0", "Enter", "Shift+ArrowRight"):
+            page.keyboard.press(key)
+            page.wait_for_timeout(500)
+        page.locator(".label .is").nth(3).wait_for()
+        settle(page, target / f"app-{language}-label.webp")
 
 
 def teach(browser: Browser, address: str, target: Path) -> None:
