@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import io
@@ -12,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -38,25 +40,44 @@ NEAR = 12.0  # points by which a percentage may differ from the one shown: of tw
 
 
 class Trainings:
-    """Trainings that pages begin with alike: each is run once, and its run folder laid into the next page's folder."""
+    """Trainings that pages begin with alike: each is run once, and its run folder laid into the next page's folder.
+
+    Pages in other processes have their pictures at another place, which a run folder names.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._printed: dict[str, str] = {}
 
     def laid(self, history: str, runs: Path) -> str | None:
         """Lay the runs of the same history, and return what was printed; nothing where there is none."""
-        if history not in self._printed:
+        kept = self._place(history)
+        if not kept.exists():
             return None
-        shutil.copytree(self._place(history), runs, dirs_exist_ok=True)
-        return self._printed[history]
+        shutil.copytree(kept / "runs", runs, dirs_exist_ok=True)
+        was = (kept / "place").read_text(encoding="utf-8")
+        for path in runs.glob("*/metrics.json"):
+            path.write_text(path.read_text(encoding="utf-8").replace(was, str(runs.parent)), encoding="utf-8")
+        return (kept / "printed").read_text(encoding="utf-8")
 
     def keep(self, history: str, runs: Path, printed: str) -> None:
-        shutil.copytree(runs, self._place(history))
-        self._printed[history] = printed
+        """Keep the runs of a history, unless another page has."""
+        made = Path(tempfile.mkdtemp(dir=self._folder))
+        shutil.copytree(runs, made / "runs")
+        (made / "place").write_text(str(runs.parent), encoding="utf-8")
+        (made / "printed").write_text(printed, encoding="utf-8")
+        with contextlib.suppress(OSError):  # it is there
+            made.rename(self._place(history))
 
     def _place(self, history: str) -> Path:
         return self._folder / hashlib.sha256(history.encode()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=2000)
+def drawn(kind: str, seed: int) -> bytes:
+    """Return a drawn picture as JPEG; many pages want the same ones."""
+    made = io.BytesIO()
+    draw(kind, seed).save(made, "JPEG", quality=88)
+    return made.getvalue()
 
 
 class Session:
@@ -128,9 +149,7 @@ class Session:
     def _draw(self, name: str, kind: str, seed: int) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        made = io.BytesIO()
-        draw(kind, seed).save(made, "JPEG", quality=88)
-        path.write_bytes(made.getvalue())
+        path.write_bytes(drawn(kind, seed))
 
     def run(self, block: Block) -> str:
         """Run a block; return what it printed."""

@@ -30,8 +30,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
-    return Trainings(tmp_path_factory.mktemp("trainings"))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for all processes of this run."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own) / "docs"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trainings(shared: Path) -> Trainings:
+    return Trainings(shared)
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +49,11 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def session(work: Path, cache: Path, trainings: Trainings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(work: Path, cache: Path, trainings: Trainings, shared: Path) -> Iterator[Session]:
     shutil.rmtree(work)
     folder = work / "page"
     folder.mkdir(parents=True)
-    session = Session(folder, cache, trainings, tmp_path_factory.getbasetemp().parent / "docs-ports.lock")
+    session = Session(folder, cache, trainings, shared / "ports.lock")
     yield session
     session.close()
 
