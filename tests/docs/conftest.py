@@ -10,7 +10,13 @@ NOT_RUN = "code that was not run"
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     found = sorted(
-        {str(why) for report in reports if report.when == "call" for name, why in report.user_properties if name == NOT_RUN}
+        {
+            str(why)
+            for report in reports
+            if report.when == "call"
+            for name, why in report.user_properties
+            if name == NOT_RUN
+        }
     )
     if found:
         terminalreporter.section(NOT_RUN)

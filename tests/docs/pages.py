@@ -1,11 +1,12 @@
 """The pages of the documentation, and what is in them to be run.
 
-Beside its code a page may hold comments `<!-- docs-test: ... -->`, which the site leaves out. Some prepare what the code works on:
-`photos DIR N [KIND...]` draws pictures into class folders (a KIND may be `CLASS=KIND`), `more` other ones under other names,
+Beside its code a page may hold comments `<!-- docs-test: ... -->`, which the site leaves out. Some prepare what the code works
+on: `photos DIR N [KIND...]` draws pictures into class folders (a KIND may be `CLASS=KIND`), `more` other ones under other names,
 `loose` other ones under the same names; `picture FILE KIND` draws one, `broken FILE` none; `network FILE` and `classifier FILE
-CLASS...` make small networks; `run COMMAND` runs it, `wait FILE` waits until something is in it, `stop` ends the servers. Of the
-next block (or `run`) others say: `skip, WHY` that it is not run, `needs WHAT` that it is run where that is installed, `fails` or `either` that its exit
-code is 1 or may be. What is not run is listed at the end of `make docs-test`.
+CLASS...` make small networks; `run COMMAND` runs it, `wait FILE` waits until something is in it, `stop` ends the servers.
+
+Of the next block (or `run`) others say: `skip, WHY` that it is not run, `needs WHAT` that it is run where that is installed,
+`fails` or `either` that its exit code is 1 or may be. What is not run is listed at the end of `make docs-test`.
 """
 
 from __future__ import annotations

@@ -113,7 +113,8 @@ def test_commands_are_in_blocks_that_are_run(page: Path) -> None:
     hidden = [
         f"{page.name}:{block.line}: {block.text}"
         for block in blocks(page)
-        if block.language in ("", "text", "bash", "shell") and re.search(r"^(\$ )?(whatsit|python) ", block.text, re.MULTILINE)
+        if block.language in ("", "text", "bash", "shell")
+        and re.search(r"^(\$ )?(whatsit|python) ", block.text, re.MULTILINE)
     ]
     assert hidden == [], "write ```sh, or ```console with the output"
 
