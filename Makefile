@@ -31,10 +31,10 @@ docs: $(VENV)/.docs  ## the documentation, strictly, into site/: open site/index
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 docs-test: $(VENV)/.docs  ## run what the documentation says, build it, and search in it
-	$(BIN)/python -m pytest -m docs tests/docs
+	$(BIN)/python -m pytest -m docs tests/docs -n auto --dist worksteal --durations=5
 
 docs-update: $(VENV)/.docs  ## the same, and write the output that was seen into the pages
-	WHATSIT_UPDATE_DOCS=1 $(BIN)/python -m pytest -m docs tests/docs/test_pages.py
+	WHATSIT_UPDATE_DOCS=1 $(BIN)/python -m pytest -m docs tests/docs/test_pages.py -n auto --dist worksteal
 
 newest:  ## all checks and tests with the newest versions; where they pass, those become the tested ones
 	$(MAKE) check test docs VENV=.venv-newest CONSTRAINTS=

@@ -2,7 +2,7 @@
 
 Each training runs in a fresh process with an empty cache.
 
-python benchmarks/battery.py DATA... [--recipe fast] [--seeds 3] [--save FILE] [--against FILE]
+python benchmarks/battery.py DATA... [--recipe fast] [--backbone NETWORK] [--seeds 3] [--save FILE] [--against FILE]
 
 Run it before and after a change to training: `--save` keeps the rows as JSON, `--against` adds the change of accuracy since
 such a file.
@@ -31,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+")
     parser.add_argument("--recipe")
+    parser.add_argument("--backbone", help="as of `whatsit train`, such as an ONNX file")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--time-limit")
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
@@ -39,6 +40,7 @@ def main() -> None:
     add_option(parser)
     options = parser.parse_args()
     before = by_data(json.loads(options.against.read_text(encoding="utf-8"))) if options.against else {}
+    backbone = f", backbone `{Path(options.backbone).name}`" if options.backbone else ""
     rows: list[dict[str, Any]] = []
     print(HEAD + (" change |" if before else ""))
     print("|---" * (HEAD.count("|") - 1 + bool(before)) + "|", flush=True)
@@ -50,7 +52,7 @@ def main() -> None:
             options.save.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
         save(
             options.record,
-            f"`whatsit train DATA`, recipe `{options.recipe or 'fast'}`, on data of different kinds",
+            f"`whatsit train DATA`, recipe `{options.recipe or 'fast'}`{backbone}, on data of different kinds",
             figures(rows),
         )
 
@@ -63,12 +65,14 @@ def figures(rows: list[dict[str, Any]]) -> list[Figure]:
         about = f"{own[0]['classes']} classes, {own[0]['n']:,} test images; 95 % interval"
         accuracy, seconds = (statistics.mean(row[key] for row in own) for key in ("accuracy", "seconds"))
         found.append(Figure(f"{name}: test accuracy", 100 * accuracy, "%", 100 * low, 100 * high, about))
+        found.append(Figure(f"{name}: model file", own[0]["megabytes"], "MB"))
         found.append(Figure(f"{name}: whole process, cold cache", seconds, "s"))
     return found
 
 
 def measure(data: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     more = ["--recipe", options.recipe] if options.recipe else []
+    more += ["--backbone", options.backbone] if options.backbone else []
     more += [argument for setting in options.settings for argument in ("--set", setting)]
     more += ["--time-limit", options.time_limit] if options.time_limit else []
     with tempfile.TemporaryDirectory() as folder:
@@ -76,6 +80,7 @@ def measure(data: str, seed: int, options: argparse.Namespace) -> dict[str, Any]
         command = ["train", data, "--seed", str(seed), *more, "--json", "--out", str(out)]
         done = run_cold(command, Path(folder))
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+        megabytes = (out / "model.whatsit").stat().st_size / 1e6
     test, examined = metrics["test"], metrics["examination"] or {}
     recalls = [row["recall"] for row in test["per_class"].values() if row["n"]]
     return {
@@ -89,6 +94,7 @@ def measure(data: str, seed: int, options: argparse.Namespace) -> dict[str, Any]
         "lowest_recall": min(recalls),
         "probe": examined.get("linear_probe_accuracy"),
         "ece": test["ece"],
+        "megabytes": megabytes,
         "seconds": done.seconds,
         "peak_mb": done.peak_mb,
     }

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+TIMELESS = "--without-times"
+TIMES = ("s", "ms", "answers/s", "pictures/s", "times")  # units of what depends on how busy the machine is
 PACKAGES = ("whatsit", "numpy", "onnxruntime", "openvino", "tensorflow-cpu", "tensorflow", "keras")
 
 
@@ -36,6 +38,7 @@ class Figure:
 
 def add_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record", type=Path, metavar="FILE", help="keep the figures as JSON, for docs/figures.py")
+    parser.add_argument(TIMELESS, action="store_true", help="keep no times, as others use this machine, too")
 
 
 def save(path: Path | None, title: str, figures: Sequence[Figure]) -> None:
@@ -48,7 +51,7 @@ def save(path: Path | None, title: str, figures: Sequence[Figure]) -> None:
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": machine(),
         "versions": {"python": sys.version.split()[0], **_versions()},
-        "figures": [asdict(figure) for figure in figures],
+        "figures": [asdict(one) for one in figures if not (TIMELESS in sys.argv and one.unit in TIMES)],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """Answers in shards: ratios of one run, on this machine.
 
-    python benchmarks/scale.py MODEL FOLDER [--ray] [--json FILE]
+    python benchmarks/scale.py MODEL FOLDER [--ray] [--json FILE] [--record FILE]
 
 MODEL is a run folder or a .whatsit file, FOLDER holds pictures (some hundred or more). Measured are pictures a second of plain
 `whatsit predict`, of shards with one worker and with two, and the memory of the driver over 1,000 and 100,000 shards without
@@ -20,6 +20,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from record import Figure, add_option, save
 
 ROUNDS = 2
 REPEAT = 4  # of all pictures, so that what starting takes hardly counts
@@ -57,6 +59,7 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("--ray", action="store_true")
     parser.add_argument("--json", type=Path)
+    add_option(parser)
     given = parser.parse_args()
     found: dict[str, float | str | int] = {
         "machine": platform.processor() or platform.machine(),
@@ -100,6 +103,16 @@ def main() -> None:
         sys.stdout.write(f"{words:40s} {value}\n")
     if given.json:
         given.json.write_text(json.dumps(found, indent=1))
+    save(given.record, "Answers in shards", [Figure(what, value, unit_of(what)) for what, value in figures(found)])
+
+
+def figures(found: dict[str, float | str | int]) -> list[tuple[str, float]]:
+    """Return what was measured, without what is said of the machine."""
+    return [(what, value) for what, value in found.items() if isinstance(value, float)]
+
+
+def unit_of(what: str) -> str:
+    return "pictures/s" if what.startswith("pictures/s") else "MB" if what.startswith("MB") else "times"
 
 
 def with_ray(model: str, place: Path) -> float:

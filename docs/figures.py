@@ -1,6 +1,16 @@
-"""Write docs/figures.md, and the six figures of the READMEs, from what benchmarks measured: python docs/figures.py.
+"""Write docs/figures.md, and the figures within READMEs and other pages, from what benchmarks measured: python docs/figures.py.
 
-A benchmark keeps its figures with `--record benchmarks/results/NAME.json`. No figure is typed by hand.
+A benchmark keeps its figures with `--record benchmarks/results/NAME.json`. No figure is typed by hand. A page names those that it
+shows in a comment, in its own language:
+
+    <!-- figures of NAME
+    Opening the page takes {opening the page} ({opening the page|low} to {opening the page|high}).
+    -->
+    <!-- end -->
+
+Between the comment and `<!-- end -->` each line is written with its figures, or left out while one of them was not measured.
+Lines without figures (heads of tables) stay with the others. `{@date}` and `{@processor}`, `{@cores}` are the record's, and
+`{OTHER::what}` is a figure of another record.
 """
 
 from __future__ import annotations
@@ -22,7 +32,8 @@ before the end. Times that were measured while others kept the machine busy (a l
 
 To measure on your machine: `python benchmarks/NAME.py ... --record FILE`. What is not here was not measured with a record.
 """
-TIMES = ("s", "ms", "answers/s", "times")
+MARKED = re.compile(r"(<!-- figures of ([\w-]+)\n(.*?)\n-->\n).*?(<!-- end -->)", re.DOTALL)
+TIMES = ("s", "ms", "answers/s", "pictures/s", "times")
 # Of the READMEs: the file, the figure in it, and what it is called there.
 CHOSEN = (
     ("cats-dogs", "test accuracy", "1,399 photos of cats and dogs: test accuracy", "รูปแมวกับหมา 1,399 รูป: ตอบรูปทดสอบถูก"),
@@ -64,6 +75,49 @@ def with_figures(readme: str, language: str) -> str:
     )
 
 
+def marked_pages() -> list[Path]:
+    """Return the pages with figures of records within their text."""
+    found = (path for path in (ROOT / "docs").rglob("*.md") if MARKED.search(path.read_text(encoding="utf-8")))
+    return sorted(found)
+
+
+def filled(text: str, found: dict[str, dict[str, Any]]) -> str:
+    """Return a page with the figures of records between its marks."""
+
+    def fill(marks: re.Match[str]) -> str:
+        start, name, template, end = marks.groups()
+        lines = [_line(line, name, found) for line in template.splitlines()] if name in found else []
+        kept = [line for line in lines if line is not None]
+        written = any(
+            line is not None and re.search(r"\{[^@]", was)
+            for line, was in zip(lines, template.splitlines(), strict=False)
+        )
+        return "\n".join((start, *kept, "", end)) if written else start + end
+
+    return MARKED.sub(fill, text)
+
+
+def _line(template: str, name: str, found: dict[str, dict[str, Any]]) -> str | None:
+    """A line with its figures, or nothing where one is missing."""
+    record = found[name]
+    about = {"@date": record["date"], **{f"@{key}": value for key, value in record["machine"].items()}}
+    figures = {f"{other}::{one['what']}": one for other in found for one in _shown(found[other])}
+    figures |= {one["what"]: one for one in _shown(record)}
+    missing = []
+
+    def value(asked: re.Match[str]) -> str:
+        what, _, key = asked[1].partition("|")
+        if what in about:
+            return str(about[what])
+        if what not in figures:
+            missing.append(what)
+            return ""
+        return _number(figures[what][key]) if key else _value(figures[what])
+
+    line = re.sub(r"\{([^{}]+)\}", value, template)
+    return None if missing else line
+
+
 def _section(record: dict[str, Any]) -> str:
     rows = [f"| {one['what']} | {_value(one)} | {_range(one)} | {one['note']} |\n" for one in _shown(record)]
     if not rows:
@@ -101,3 +155,5 @@ if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
     for language, path in READMES.items():
         path.write_text(with_figures(path.read_text(encoding="utf-8"), language), encoding="utf-8")
+    for path in marked_pages():
+        path.write_text(filled(path.read_text(encoding="utf-8"), records()), encoding="utf-8")

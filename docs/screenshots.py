@@ -23,6 +23,7 @@ import whatsit  # noqa: E402
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FilePayload, Page
 
+MIXED = "IMG_19"  # pictures of two kinds
 SHOWN = {"en": "en-US", "th": "th-TH"}
 
 
@@ -45,6 +46,8 @@ def main() -> None:
             report(browser, f"{address}/model?model=digits", target / "app-model.webp")
             gradio(browser, work, runs, target)
             website(browser, work, runs, target)
+            for language, run in zip(SHOWN, runs, strict=False):
+                label(browser, work, run, target, language)
             port = free_port()
             command = ["whatsit.apps.cli", "app", "--data", data, "--teach", taught, "--no-browser", "--port", port]
             with serving(command, port, work) as address:
@@ -87,6 +90,38 @@ def put_right(browser: Browser, address: str, target: Path) -> None:
         page = visit(browser, f"{address}/data", language, 1280, 1000)
         page.locator(".w-card img").first.wait_for()
         settle(page, target / f"app-{language}-data.webp")
+
+
+def label(browser: Browser, work: Path, run: Path, target: Path, language: str) -> None:
+    """The page where the model's suggestions are labelled, with some labels given by keys."""
+    folder = market(work / {"en": "market", "th": "ตลาดเช้า"}[language])
+    port = free_port()
+    command = ["whatsit.apps.cli", "app", run, "--label", folder, "--no-browser", "--port", port]
+    with serving(command, port, work) as address:
+        page = visit(browser, f"{address}/label", language, 1280, 1000)
+        page.get_by_test_id("stMainBlockContainer").get_by_role("button").click()
+        page.locator(".label .card img").nth(11).wait_for()
+        for number in range(4):
+            page.keyboard.press(
+                "0" if MIXED in page.locator(".label .card img").nth(number).get_attribute("alt") else "Enter"
+            )
+            page.wait_for_timeout(500)
+        page.keyboard.press("Shift+ArrowRight")
+        page.locator(".label .is").nth(3).wait_for()
+        settle(page, target / f"app-{language}-label.webp")
+
+
+def market(folder: Path) -> Path:
+    """Pictures without labels: of one kind of fruit, of two beside each other, of a teapot."""
+    folder.mkdir()
+    for number, (kind, seed) in enumerate((kind, seed) for seed in (61, 62) for kind in (*KINDS, "teapot")):
+        (folder / f"IMG_{2001 + number}.jpg").write_bytes(jpeg("", kind, seed)["buffer"])
+    for number, (kind, other) in enumerate((("mango", "banana"), ("grapes", "mangosteen"), ("watermelon", "mango"))):
+        image = Image.new("RGB", (640, 480))
+        for place, half in enumerate((kind, other)):
+            image.paste(draw(half, 63, (320, 480)), (320 * place, 0))
+        image.save(folder / f"{MIXED}{number + 10}.jpg", quality=90)
+    return folder
 
 
 def teach(browser: Browser, address: str, target: Path) -> None:

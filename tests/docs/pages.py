@@ -1,9 +1,12 @@
 """The pages of the documentation, and what is in them to be run.
 
-Beside its code a page may hold comments `<!-- docs-test: ... -->`, which the site leaves out: `photos DIR N [KIND...]` draws
-pictures into class folders, `loose DIR N` other ones, `picture FILE KIND` one, `broken FILE` none, `run COMMAND` runs it. Of the
-next block `skip, WHY` says that it is not run, `needs WHAT` without what it is not, `fails` or `either` that its exit code is 1
-or may be.
+Beside its code a page may hold comments `<!-- docs-test: ... -->`, which the site leaves out. Some prepare what the code works
+on: `photos DIR N [KIND...]` draws pictures into class folders (a KIND may be `CLASS=KIND`), `more` other ones under other names,
+`loose` other ones under the same names; `picture FILE KIND` draws one, `broken FILE` none; `network FILE` and `classifier FILE
+CLASS...` make small networks; `run COMMAND` runs it, `wait FILE` waits until something is in it, `stop` ends the servers.
+
+Of the next block (or `run`) others say: `skip, WHY` that it is not run, `needs WHAT` that it is run where that is installed,
+`fails` or `either` that its exit code is 1 or may be. What is not run is listed at the end of `make docs-test`.
 """
 
 from __future__ import annotations
@@ -40,10 +43,11 @@ def blocks(path: Path) -> list[Block]:
         line = token.map[0] if token.map else 0
         if token.type == "html_block":
             for said in NOTE.findall(token.content):
-                if said.split(",")[0].split()[0] in ("skip", "needs", "fails", "either"):
+                if said.split()[0] in ("skip,", "needs", "fails", "either"):
                     notes.append(said)
                 else:
-                    found.append(Block("note", said, line))
+                    found.append(Block("note", said, line, notes=tuple(notes)))
+                    notes = []
         if token.type == "fence":
             language, _, rest = token.info.partition(" ")
             title = re.search(r'title="([^"]*)"', rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import io
@@ -12,38 +13,71 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+from filelock import FileLock
+
+from tests import onnx_networks
 from tests.docs.pages import ROOT, Block
 from tests.drawn import KINDS, draw
 
-SERVERS = re.compile(r"whatsit (serve|app|gradio)\b")
-NEEDS = {"npm": "", "tune": "optuna", "export": "nncf", "mlflow": "mlflow", "gradio": "gradio"}
+SERVERS = re.compile(r"whatsit (?:serve|app|gradio|watch)\b|cd \S+ && python -m http\.server")  # what does not end
+READY = re.compile(r"https?://[\w.\[\]:]+:\d+|^Watching ", re.MULTILINE)
+PROGRAMS = ("npm", "gcc")
+NEEDS = {
+    "tune": "optuna",
+    "export": "nncf",
+    "coreml": "coremltools",
+    "mlflow": "mlflow",
+    "gradio": "gradio",
+    "scale": "pyarrow",
+}
 PATIENCE = 90.0  # seconds for a server to answer
+FIRST = {"photos": {"seed": 1, "name": 1}, "more": {"seed": 801, "name": 801}, "loose": {"seed": 501, "name": 1}}
 NEAR = 12.0  # points by which a percentage may differ from the one shown: of twenty pictures one is five
 
 
 class Trainings:
-    """Trainings that pages begin with alike: each is run once, and its run folder laid into the next page's folder."""
+    """Trainings that pages begin with alike: each is run once, and its run folder laid into the next page's folder.
+
+    Pages in other processes have their pictures at another place, which a run folder names.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._printed: dict[str, str] = {}
 
     def laid(self, history: str, runs: Path) -> str | None:
         """Lay the runs of the same history, and return what was printed; nothing where there is none."""
-        if history not in self._printed:
+        kept = self._place(history)
+        if not kept.exists():
             return None
-        shutil.copytree(self._place(history), runs, dirs_exist_ok=True)
-        return self._printed[history]
+        shutil.copytree(kept / "runs", runs, dirs_exist_ok=True)
+        was = (kept / "place").read_text(encoding="utf-8")
+        for path in runs.glob("*/metrics.json"):
+            path.write_text(path.read_text(encoding="utf-8").replace(was, str(runs.parent)), encoding="utf-8")
+        return (kept / "printed").read_text(encoding="utf-8")
 
     def keep(self, history: str, runs: Path, printed: str) -> None:
-        shutil.copytree(runs, self._place(history))
-        self._printed[history] = printed
+        """Keep the runs of a history, unless another page has."""
+        made = Path(tempfile.mkdtemp(dir=self._folder))
+        shutil.copytree(runs, made / "runs")
+        (made / "place").write_text(str(runs.parent), encoding="utf-8")
+        (made / "printed").write_text(printed, encoding="utf-8")
+        with contextlib.suppress(OSError):  # it is there
+            made.rename(self._place(history))
 
     def _place(self, history: str) -> Path:
         return self._folder / hashlib.sha256(history.encode()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=2000)
+def drawn(kind: str, seed: int) -> bytes:
+    """Return a drawn picture as JPEG; many pages want the same ones."""
+    made = io.BytesIO()
+    draw(kind, seed).save(made, "JPEG", quality=88)
+    return made.getvalue()
 
 
 class Session:
@@ -52,21 +86,24 @@ class Session:
     The folder is at the same path for every page, as run folders know where their pictures are.
     """
 
-    def __init__(self, folder: Path, cache: Path, trainings: Trainings) -> None:
+    def __init__(self, folder: Path, cache: Path, trainings: Trainings, ports: Path) -> None:
         self.folder = folder
         self._trainings = trainings
+        self._ports = FileLock(ports)  # pages that are run at the same time start servers at the same ports
         self._history: list[str] = []
         self._servers: list[subprocess.Popen[bytes]] = []
         tools = folder.parent / f"{folder.name}-bin"
         tools.mkdir()
-        (tools / "whatsit").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m whatsit.apps.cli "$@"\n')
-        (tools / "whatsit").chmod(0o755)
-        (tools / "python").symlink_to(sys.executable)
+        for name, module in (("whatsit", " -m whatsit.apps.cli"), ("python", "")):
+            (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{module} "$@"\n')
+            (tools / name).chmod(0o755)
         self._environment = {
             **os.environ,
             "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
             "WHATSIT_CACHE": str(cache),
+            "XDG_STATE_HOME": str(folder.parent / f"{folder.name}-state"),
+            "PYTHONUNBUFFERED": "1",
             "COLUMNS": "120",
             "NO_COLOR": "1",
         }
@@ -77,25 +114,42 @@ class Session:
         if what == "run":
             self.command(said.removeprefix("run "), {0})
             return
-        self._history.append(said)
+        if what == "stop":
+            self.close()
+            return
+        if what == "wait":
+            self._wait(self.folder / words[0])
+            return
+        if what != "picture":  # one that is beside the folders changes no training
+            self._history.append(said)
         if what == "broken":
             (self.folder / words[0]).write_bytes(b"\xff\xd8\xff\xe0" + bytes(500))
-            return
-        if what == "picture":
+        elif what == "picture":
             self._draw(words[0], words[1], 77)
-            return
-        folder, count, *kinds = words
-        first = {"photos": 1, "loose": 501}[what]
+        elif what == "network":
+            onnx_networks.convolutional(self.folder / words[0])
+        elif what == "classifier":
+            onnx_networks.classifier(self.folder / words[0], len(words) - 1)
+            (self.folder / "labels.txt").write_text("".join(f"{word}\n" for word in words[1:]), encoding="utf-8")
+        else:
+            self._draw_folder(*words, **FIRST[what])
+
+    def _draw_folder(self, folder: str, count: str, *kinds: str, seed: int, name: int) -> None:
         for kind in kinds or KINDS:
+            shown, _, drawn = kind.partition("=")
             for number in range(int(count)):
-                self._draw(f"{folder}/{kind}/{number + 1:03}.jpg", kind, first + number)
+                self._draw(f"{folder}/{shown}/{name + number:03}.jpg", drawn or shown, seed + number)
+
+    def _wait(self, path: Path) -> None:
+        ends = time.monotonic() + PATIENCE
+        while not (path.exists() and path.stat().st_size):
+            assert time.monotonic() < ends, f"{path.name} is not written"
+            time.sleep(0.1)
 
     def _draw(self, name: str, kind: str, seed: int) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        made = io.BytesIO()
-        draw(kind, seed).save(made, "JPEG", quality=88)
-        path.write_bytes(made.getvalue())
+        path.write_bytes(drawn(kind, seed))
 
     def run(self, block: Block) -> str:
         """Run a block; return what it printed."""
@@ -140,15 +194,22 @@ class Session:
         return done.stdout
 
     def _serve(self, line: str) -> None:
-        browserless = f"{line} --no-browser" if SERVERS.match(line)[1] != "serve" else line  # type: ignore[index]
+        if not self._ports.is_locked:
+            self._ports.acquire()
+        browserless = f"{line} --no-browser" if re.match(r"whatsit (app|gradio)", line) else line
         log = self.folder.parent / f"{self.folder.name}-{len(self._servers)}.log"
         with log.open("wb") as file:
             server = subprocess.Popen(
-                ["bash", "-c", f"exec {browserless}"], cwd=self.folder, env=self._environment, stdout=file, stderr=file
+                ["bash", "-c", browserless],
+                cwd=self.folder,
+                env=self._environment,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
             )
         self._servers.append(server)
         ends = time.monotonic() + PATIENCE
-        while not re.search(r"https?://[\w.\[\]:]+:\d+", log.read_text(encoding="utf-8", errors="replace")):
+        while not READY.search(log.read_text(encoding="utf-8", errors="replace")):
             assert server.poll() is None, f"{line}\n{log.read_text()}"
             assert time.monotonic() < ends, f"{line}: no answer\n{log.read_text()}"
             time.sleep(0.2)
@@ -156,24 +217,27 @@ class Session:
     def close(self) -> None:
         """End the servers."""
         for server in self._servers:
-            server.send_signal(signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
         for server in self._servers:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(20)
             if server.poll() is None:
-                server.kill()
+                os.killpg(server.pid, signal.SIGKILL)
                 server.wait()
+        self._servers.clear()
+        self._ports.release(force=True)
 
 
 def missing(block: Block) -> str:
     """Return why a block is not run here, or nothing."""
     for note in block.notes:
         what, _, rest = note.partition(" ")
-        if what.startswith("skip"):
-            return note
+        if what == "skip,":
+            return rest
         if what == "needs":
-            package = NEEDS[rest]
-            if (shutil.which("npm") if rest == "npm" else importlib.util.find_spec(package)) is None:
+            there = shutil.which(rest) if rest in PROGRAMS else importlib.util.find_spec(NEEDS[rest])
+            if there is None:
                 return f"{rest} is not installed"
     return ""
 

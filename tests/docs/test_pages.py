@@ -7,24 +7,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import Block, blocks, pages
+from tests.docs.conftest import NOT_RUN
+from tests.docs.pages import DOCS, Block, blocks, pages
 from tests.docs.session import Session, Trainings, missing, same
 
 UPDATE = bool(os.environ.get("WHATSIT_UPDATE_DOCS"))
-ELSEWHERE = {  # pages whose code is for other machines or other programs; what of it is ours is tested where it is named
-    "kubernetes.md": "tests/deploy",
-    "scale.md": "tests/scale",
-    "phone.md": "tests/graph",
-    "microcontroller.md": "tests/graph",
-    "website.md": "tests/bundle",
-    "backbones.md": "tests/graph",
-}
-RUNNABLE = [path for path in pages(thai=False) if path.name not in ELSEWHERE]
+ELSEWHERE = {"kubernetes.md": "it is about clusters; tests/deploy holds it against the files and runs what can be run"}
+PAGES = pages(thai=False)
 
 pytestmark = pytest.mark.docs
 
@@ -36,8 +30,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
-    return Trainings(tmp_path_factory.mktemp("trainings"))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for all processes of this run."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own) / "docs"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trainings(shared: Path) -> Trainings:
+    return Trainings(shared)
 
 
 @pytest.fixture(scope="module")
@@ -46,30 +49,36 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def session(work: Path, cache: Path, trainings: Trainings) -> Iterator[Session]:
+def session(work: Path, cache: Path, trainings: Trainings, shared: Path) -> Iterator[Session]:
     shutil.rmtree(work)
     folder = work / "page"
     folder.mkdir(parents=True)
-    session = Session(folder, cache, trainings)
+    session = Session(folder, cache, trainings, shared / "ports.lock")
     yield session
     session.close()
 
 
-@pytest.mark.parametrize("page", RUNNABLE, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_what_a_page_says_runs(page: Path, session: Session) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_what_a_page_says_runs(page: Path, session: Session, record_property: Callable[[str, str], None]) -> None:
+    if page.name in ELSEWHERE:
+        record_property(NOT_RUN, f"{page.relative_to(DOCS)}: {ELSEWHERE[page.name]}")
+        return
     found = blocks(page)
     for place, block in enumerate(found):
         following = found[place + 1] if place + 1 < len(found) else None
-        if block.language == "note":
-            session.prepare(block.text)
-        elif block.title:
+        if block.title:
             (session.folder / block.title).write_text(block.text, encoding="utf-8")
-        elif block.language in ("sh", "console", "python") and not missing(block):
-            printed = session.run(block)
-            if block.language == "console":
-                check(page, block, shown(block), printed)
-            elif block.language == "python" and following and following.language == "text":
-                check(page, following, following.text, printed)
+        elif block.language in ("note", "sh", "console", "python"):
+            if why := missing(block):
+                record_property(NOT_RUN, f"{page.relative_to(DOCS)}:{block.line}: {why}")
+            elif block.language == "note":
+                session.prepare(block.text)
+            else:
+                printed = session.run(block)
+                if block.language == "console":
+                    check(page, block, shown(block), printed)
+                elif block.language == "python" and following and following.language == "text":
+                    check(page, following, following.text, printed)
 
 
 def shown(block: Block) -> str:
