@@ -285,7 +285,7 @@ class RunSpec:
         return None if self.repeated else self.recipe.fractions
 
     def depth_before(self, dataset: Dataset) -> str:
-        """Return the depth of the frozen network to keep from the run that this is an update of."""
+        """Return the depth of the frozen network that an update keeps."""
         return self.earlier.depth(dataset) if self.earlier and self.seconds is None else ""
 
     def report_changes(self, dataset: Dataset, reporter: Reporter) -> None:
