@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -14,11 +13,8 @@ from tests import command
 from tests.conftest import SEED, Listener, draw_shapes, encode, shapes, write_files
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import DataError, UsageError
-from whatsit.events import SILENT
-from whatsit.images.data import scan_data
 from whatsit.run.record import read_split
 from whatsit.run.request import Request
-from whatsit.run.update import earlier_run
 from whatsit.training.recipe import load
 
 SETTINGS = {"size": 32, "epochs": 8, "features": "last", "views": ["original"], "hidden": 0}
@@ -94,23 +90,6 @@ def test_another_folder_and_recipe_are_taken_where_they_are_asked_for(place: Pat
 def test_another_recipe_keeps_the_seed_of_the_run(place: Path) -> None:
     spec = Request(None, update=place / "run", recipe="scratch").check()
     assert (spec.recipe.model, spec.recipe.seed) == (load("scratch").model, SEED + 3)
-
-
-def test_depth_of_the_network_is_kept_where_few_pictures_differ(place: Path) -> None:
-    recipe = place / "run/recipe.toml"
-    recipe.write_text(re.sub('features = "last"', 'features = "auto"', recipe.read_text()))
-    write_files(place / "data", {"disc/more.png": encode(shapes("disc", 200))})
-    run = whatsit.train(place / "data", update=place / "run", report=False)
-    assert run.recipe.features == "auto"
-    stages = {line.split(",")[0] for line in (run.folder / "history.csv").read_text().splitlines()[1:]}
-    assert "head-all" not in stages
-
-
-def test_depth_is_chosen_again_where_many_pictures_differ(place: Path) -> None:
-    earlier = earlier_run(place / "run", place / "data")
-    assert earlier.depth(scan_data(place / "data", SILENT)) == "last"
-    _add_columns(place)
-    assert earlier.depth(scan_data(place / "data", SILENT)) == ""
 
 
 def test_wholly_other_pictures_are_refused(place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

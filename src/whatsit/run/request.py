@@ -284,10 +284,6 @@ class RunSpec:
         """The shares that the user asks for; a repeated run has its splits."""
         return None if self.repeated else self.recipe.fractions
 
-    def depth_before(self, dataset: Dataset) -> str:
-        """Return the depth of the frozen network that an update keeps."""
-        return self.earlier.depth(dataset) if self.earlier and self.seconds is None else ""
-
     def report_changes(self, dataset: Dataset, reporter: Reporter) -> None:
         """Say what has changed since the run that this is an update of."""
         if self.earlier:

@@ -15,11 +15,9 @@ from whatsit.evaluation.update import Update, data_changes, measure_update
 from whatsit.events import Reporter
 from whatsit.images.pictures import Pictures
 from whatsit.images.scan import Dataset
-from whatsit.run.record import read_metrics, read_split
+from whatsit.run.record import read_split
 from whatsit.run.repeat import RunToRepeat, run_to_repeat
 from whatsit.runtime.predictor import Predictor
-
-FEW = 0.1  # of the images, beyond which the depth of the network is chosen again
 
 
 @dataclass(frozen=True)
@@ -47,17 +45,6 @@ class EarlierRun:
             raise UsageError(
                 f"{self.folder}: its costs are about a class that is gone; give others with --costs"
             ) from None
-
-    def depth(self, dataset: Dataset) -> str:
-        """Return the depth of the frozen network that the run chose, `last` or `all`.
-
-        Empty where it chose none, or where more than `FEW` of the images differ, so that another may be better now.
-        """
-        changes = data_changes(self.pictures, dataset.pictures)
-        if changes.added + changes.removed + changes.relabelled > FEW * len(dataset.pictures):
-            return ""
-        stage = read_metrics(self.folder).get("best_epoch", {}).get("stage", "")
-        return next((depth for depth in ("last", "all") if stage == f"head-{depth}"), "")
 
     def report_changes(self, dataset: Dataset, reporter: Reporter) -> None:
         """Say how the pictures differ; raise `DataError` for wholly other ones."""

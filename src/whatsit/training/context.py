@@ -37,7 +37,6 @@ class Context:
     brief: bool = False  # a trial, of which nothing but the validation loss matters
     complete: bool = False  # too little time for all of the images is an error, not a reason to take fewer
     keep: Callable[[Any], None] | None = None  # takes the best `Trained` so far, where more is tried
-    depth: str = ""  # of the network, where the recipe leaves it open and a run on nearly the same images has chosen it
     stage_prefix: str = ""  # of the names of its stages in the history
     size: int = 0  # side at which the network works; see `prepared`
     upscale: int = 1  # the input is smaller by this factor, and enlarged inside the graph

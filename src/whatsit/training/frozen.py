@@ -18,6 +18,7 @@ from whatsit.training.context import Context
 from whatsit.training.features import FrozenNetwork
 from whatsit.training.head import Head, Seen, fit_head, fit_probe_head
 from whatsit.training.history import LOGGED
+from whatsit.training.recipe import Recipe
 from whatsit.training.subset import choose_images
 from whatsit.training.trained import FAR_BELOW, Trained, finish
 from whatsit.training.trainer import Fitted
@@ -58,8 +59,8 @@ def train_frozen(context: Context, share: float = 0.9) -> FrozenHead:
     """Train a head on a frozen backbone, in that share of the time that is left."""
     looked = look(context, share)
     head = fit_heads(looked)
-    if context.clock.limited or context.brief or context.depth or context.recipe.model not in BACKBONES:
-        return head  # nobody asks what more time would give, or it is not known
+    if context.clock.limited or context.brief or context.recipe.model not in BACKBONES:
+        return head
     unlike = head.network is not looked.networks.get("last", head.network)
     pace = looked.frozen.seconds_per_image
     more = forecast.more_time(head.trained.right, pace, len(head.train_labels), unlike=unlike)
@@ -68,13 +69,11 @@ def train_frozen(context: Context, share: float = 0.9) -> FrozenHead:
 
 def pace_of(context: Context) -> float:
     """Return the seconds of the frozen backbone for a decoded image."""
-    return _networks(context, _depths(context))[1].seconds_per_image()
+    return _networks(context, _depths(context.recipe))[1].seconds_per_image()
 
 
-def _depths(context: Context) -> tuple[str, ...]:
-    if context.recipe.features != "auto":
-        return (context.recipe.features,)
-    return (context.depth,) if context.depth else ("last", "all")
+def _depths(recipe: Recipe) -> tuple[str, ...]:
+    return ("last", "all") if recipe.features == "auto" else (recipe.features,)
 
 
 def look(context: Context, share: float, more_views: tuple[str, ...] = ()) -> Looked:
@@ -82,7 +81,7 @@ def look(context: Context, share: float, more_views: tuple[str, ...] = ()) -> Lo
 
     `more_views` are views of the validation images beside those that the recipe predicts by.
     """
-    depths = _depths(context)
+    depths = _depths(context.recipe)
     networks, frozen = _networks(context, depths)
     deepest = [*networks.values()][-1]
     context.reserve(deepest)

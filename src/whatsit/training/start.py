@@ -26,7 +26,6 @@ def train_dataset(
     reporter: Reporter,
     *,
     trial: bool = False,
-    depth: str = "",
     keep: Callable[[Trained], None] | None = None,
 ) -> Trained:
     """Load Keras and train by a recipe; see `train_by_recipe`.
@@ -39,7 +38,6 @@ def train_dataset(
         reporter: gets progress and warnings.
         keep: takes the best classifier so far, where the recipe tries several.
         trial: nothing but the predictions matter, on all images.
-        depth: of a frozen network, `last` or `all`, where the recipe leaves it open; empty for both to be tried.
     """
     if "tensorflow" in sys.modules:
         gc.collect()  # models of an earlier training and their graphs refer to each other
@@ -47,6 +45,4 @@ def train_dataset(
     from whatsit.training.context import Context
     from whatsit.training.train import train_by_recipe
 
-    return train_by_recipe(
-        Context(dataset, recipe, folder, clock, reporter, brief=trial, complete=trial, keep=keep, depth=depth)
-    )
+    return train_by_recipe(Context(dataset, recipe, folder, clock, reporter, brief=trial, complete=trial, keep=keep))

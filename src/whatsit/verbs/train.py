@@ -108,8 +108,9 @@ def _train(request: Request, reporter: Reporter) -> Run:
         started -= workspace.seconds_used()
         clock = Clock(spec.seconds, reporter.say, started=started, afterwards=afterwards(dataset, report=report))
         listener = TensorBoard(reporter, folder / TENSORBOARD) if request.tensorboard else reporter
-        keep, depth = partial(write_best, folder / SO_FAR), spec.depth_before(dataset)
-        trained = train_dataset(dataset, spec.recipe, folder, clock, listener, depth=depth, keep=keep)
+        trained = train_dataset(
+            dataset, spec.recipe, folder, clock, listener, keep=partial(write_best, folder / SO_FAR)
+        )
         saved = save_keras_model(trained, folder / KERAS_MODEL)
         for warning in trained.warnings:
             reporter.warn(warning)
