@@ -17,7 +17,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 TIMELESS = "--without-times"
-TIMES = ("s", "ms", "answers/s", "pictures/s", "times")  # units of what depends on how busy the machine is
+TIMES = (
+    "s",
+    "ms",
+    "answers/s",
+    "pictures/s",
+    "times",
+    "core-hours",
+    "dollars",
+)  # units of what depends on how busy the machine is
 PACKAGES = ("whatsit", "numpy", "onnxruntime", "openvino", "tensorflow-cpu", "tensorflow", "keras")
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ before the end. Times that were measured while others kept the machine busy (a l
 To measure on your machine: `python benchmarks/NAME.py ... --record FILE`. What is not here was not measured with a record.
 """
 MARKED = re.compile(r"(<!-- figures of ([\w-]+)\n(.*?)\n-->\n).*?(<!-- end -->)", re.DOTALL)
-TIMES = ("s", "ms", "answers/s", "pictures/s", "times")
+TIMES = runpy.run_path(str(ROOT / "benchmarks" / "record.py"))["TIMES"]
 # Of the READMEs: the file, the figure in it, and what it is called there.
 CHOSEN = (
     ("cats-dogs", "test accuracy", "1,399 photos of cats and dogs: test accuracy", "รูปแมวกับหมา 1,399 รูป: ตอบรูปทดสอบถูก"),
