@@ -12,6 +12,7 @@ from tests.apps.streamlit_app.test_teaching import FakeTrainer
 from tests.conftest import encode, shapes
 from whatsit.apps.streamlit_app.data_review import DataReview
 from whatsit.apps.streamlit_app.feedback import Feedback
+from whatsit.apps.streamlit_app.labelling import Labelling
 from whatsit.apps.streamlit_app.model_registry import ModelRegistry
 from whatsit.apps.streamlit_app.server import SCRIPT
 from whatsit.apps.streamlit_app.state import STATE
@@ -30,7 +31,7 @@ def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., AppTes
     def draw(*models: Path, **offered: object) -> AppTest:
         registry = ModelRegistry()
         registry.offer(models)
-        for name in ("review", "teaching", "feedback"):
+        for name in ("review", "teaching", "feedback", "labelling"):
             monkeypatch.setattr(STATE, name, offered.get(name))
         monkeypatch.setattr(STATE, "models", registry)
         drawn = AppTest.from_file(SCRIPT, default_timeout=30).run()
@@ -57,6 +58,13 @@ def test_first_page_of_a_model_takes_pictures(app: Callable[..., AppTest], basel
     assert "nothing is saved" in words(drawn)
     drawn = app(baseline_run.folder, feedback=Feedback(tmp_path / "kept", is_private=True))
     assert "The owner of this app keeps pictures" in words(drawn)
+
+
+def test_labelled_pictures_are_said_to_be_kept(app: Callable[..., AppTest], baseline_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    said = words(app(baseline_run.folder, labelling=Labelling(tmp_path / "photos")))
+    assert "Pictures that you label are kept in the folder photos-labelled" in said
+    assert "nothing is saved" not in said
 
 
 def test_data_without_a_model_are_the_only_page(

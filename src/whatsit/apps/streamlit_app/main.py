@@ -150,7 +150,9 @@ def _about(state: AppState, opened: OpenModel, text: Texts) -> None:
     notes = [text("about.made", date=summary.created)] if summary.created else []
     if state.teaching:
         notes.append(text("teach.kept", folder=state.teaching.collection.folder.name))
-    if state.feedback or not state.teaching:
+    if state.labelling:
+        notes.append(text("label.kept", folder=state.labelling.collection.folder.name))
+    if state.feedback or not (state.teaching or state.labelling):
         notes.append(text("feedback.notice" if state.feedback else "about.local"))
     paragraphs = [*(f"<p>{line}</p>" for line in lines), *map(markup.note, notes)]
     st.html(f'<div class="w-about">{"".join(paragraphs)}</div>')
