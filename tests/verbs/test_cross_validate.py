@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,3 +48,13 @@ def test_too_few_pictures_are_noticed_before_any_training(shapes_folder: Path, t
 def test_folds_need_data_of_their_own(shapes_folder: Path) -> None:
     done = command_line("train", shapes_folder, "--folds", "3", "--time-limit", "5m")
     assert (done.returncode, "excludes --time-limit" in done.stderr) == (2, True)
+
+
+def test_beside_a_model_with_costs_its_answers_are_said_to_know_none(
+    instant: Callable[..., Any], shapes_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "costs.toml").write_text('default = 1\n[prices]\n"disc -> *" = 50\n')
+    asked = ("--folds", "2", "--costs", tmp_path / "costs.toml", "--out", tmp_path / "run", "--no-report")
+    done = command_line("train", shapes_folder, "--recipe", "baseline", *asked)
+    assert done.returncode == 0, done.stderr
+    assert "These are the most probable classes, not those that cost least" in done.stdout

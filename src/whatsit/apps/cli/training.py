@@ -159,7 +159,8 @@ def train(
     if as_json:
         print_json(_run_json(run) | ({"cross_validation": tested.to_json()} if tested else {}))
     else:
-        _print_trained(run, tested, None if backbone or weights or update else data)
+        climbing = None if backbone or weights or update else data
+        _print_trained(run, tested, climbing, priced=costs is not None)
     if tracked:
         try:
             track_run(run.folder)
@@ -170,15 +171,15 @@ def train(
         sys.exit(1)
 
 
-def _print_trained(run: Run, tested: CrossValidation | None, climbing: str | None) -> None:
+def _print_trained(run: Run, tested: CrossValidation | None, climbing: str | None, *, priced: bool) -> None:
     """Print a run and what comes next.
 
-    `climbing` is DATA where more time may be proposed.
+    `climbing` is DATA where more time may be proposed; `priced` is a model that answers what costs least.
     """
     print_run(run)
     out()
     if tested:
-        print_cross_validation(tested)
+        print_cross_validation(tested, priced=priced)
     if run.update:
         print_update(run, run.update)
     if run.examination:
@@ -212,8 +213,8 @@ def _cross_validate(run: Run, data: str, folds: int, asked: FoldsAsked, reporter
         raise
 
 
-def print_cross_validation(tested: CrossValidation) -> None:
-    """Print the table of a cross-validation."""
+def print_cross_validation(tested: CrossValidation, *, priced: bool) -> None:
+    """Print the table of a cross-validation, whose answers do not know the costs of the model beside it."""
     low, high = tested.accuracy_ci95
     out(
         f"Cross-validation, {tested.folds} folds: {tested.accuracy:.2%} of {tested.n:,} pictures, each tested by a model that "
@@ -224,6 +225,8 @@ def print_cross_validation(tested: CrossValidation) -> None:
         ("class", "pictures", "recall"),
         [(label, f"{counts[label]:,}", f"{share:.1%}") for label, share in tested.recall().items()],
     )
+    if priced:
+        out("These are the most probable classes, not those that cost least, which the model answers")
     out()
 
 
