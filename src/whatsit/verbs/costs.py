@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from whatsit.bundle.costs import Costs
 from whatsit.bundle.costs_file import read_prices
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.write import require_new
-from whatsit.errors import MissingExtraError, UsageError
+from whatsit.errors import UsageError, require_packages
 from whatsit.evaluation.evaluate import evaluate_pictures
 from whatsit.evaluation.metrics import Metrics
 from whatsit.evaluation.prices import CostMetrics, measure_costs
@@ -60,8 +59,7 @@ def put_costs(
     Raises:
         UsageError: the costs are wrong, `out` exists, or the pictures are not known.
     """
-    if importlib.util.find_spec("onnx") is None:
-        raise MissingExtraError("Putting costs into a model", "train", "onnx")
+    require_packages("Putting costs into a model", "train", "onnx")
     out, bundle = Path(out), read_bundle(model)
     prices = None if costs is None else read_prices(costs, bundle.classes)
     if prices is None and bundle.costs is None:

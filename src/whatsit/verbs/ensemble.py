@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 from whatsit.bundle.ensemble import Vote, merge_bundles, read_members, split_for_all
 from whatsit.bundle.make import versions
 from whatsit.bundle.read import run_folder
-from whatsit.errors import MissingExtraError, UsageError
+from whatsit.errors import UsageError, require_packages
 from whatsit.evaluation.fidelity import require_mean_of_members
 from whatsit.evaluation.metrics import Metrics
 from whatsit.evaluation.shipping import set_thresholds, ship
@@ -60,9 +59,7 @@ def ensemble(
         MissingExtraError: onnx or scipy is not installed.
     """
     started = time.perf_counter()
-    for package in ("onnx", "scipy"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError("An ensemble", "train", package)
+    require_packages("An ensemble", "train", "onnx", "scipy")
     bundles = read_members(models)
     splits = [splits_of(folder) if (folder := run_folder(model)) else {} for model in models]
     for model, split in zip(models, splits, strict=True):

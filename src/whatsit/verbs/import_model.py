@@ -9,7 +9,7 @@ from typing import Any
 
 from whatsit.bundle.imported import SEED, imported_bundle, labels_of
 from whatsit.cache import working
-from whatsit.errors import MissingExtraError, UsageError
+from whatsit.errors import UsageError, needing
 from whatsit.evaluation.metrics import Metrics
 from whatsit.evaluation.recalibration import calibrated, choose_scaling
 from whatsit.evaluation.shipping import set_thresholds, ship, ship_unmeasured
@@ -68,10 +68,8 @@ def import_model(
         raise UsageError(f"{target} {what}; name a new .whatsit file with -o")
     if not Path(model).is_file():
         raise UsageError(f"{model}: there is no such ONNX file")
-    try:
+    with needing("Importing", "train", "onnx"):
         file = OnnxFile.open(Path(model), settings)
-    except ImportError:
-        raise MissingExtraError("Importing", "train", "onnx") from None
     classes = labels_of(file, labels)
     network = open_classifier(file, len(classes))
     reporter.say(f"{file.path.name}: {network.note}")

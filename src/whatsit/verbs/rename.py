@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.renamed import grouped, with_names
 from whatsit.bundle.write import require_new, write_bundle
-from whatsit.errors import MissingExtraError, UsageError
+from whatsit.errors import UsageError, require_packages
 from whatsit.evaluation.card import model_card
 from whatsit.evaluation.shipping import set_thresholds, ship
 from whatsit.events import SILENT, Reporter
@@ -58,8 +57,7 @@ def rename(
         UsageError: a class is unknown, a name is unusable, fewer than two classes would be left, `out` exists, or the pictures
             are not known.
     """
-    if importlib.util.find_spec("onnx") is None:
-        raise MissingExtraError("Renaming classes", "train", "onnx")
+    require_packages("Renaming classes", "train", "onnx")
     out, bundle = Path(out), read_bundle(model)
     require_new(out)
     classes, groups = grouped(bundle.classes, names)
