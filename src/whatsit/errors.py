@@ -6,7 +6,9 @@ Each message is one line written for the person who reads it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import importlib.util
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class WhatsitError(Exception):
@@ -80,6 +82,25 @@ class MissingExtraError(WhatsitError):
         super().__init__(
             f"{what} needs the package '{module}', which is not installed; install it with: pip install 'whatsit[{extra}]'"
         )
+
+
+def require_packages(what: str, extra: str, *packages: str) -> None:
+    """Raise `MissingExtraError` for the first of these packages that is missing."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(what, extra, package)
+
+
+@contextmanager
+def needing(what: str, extra: str, package: str | None = None) -> Iterator[None]:
+    """Turn a failed import into `MissingExtraError`.
+
+    It names the extra and the package, by default the one that the error names.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(what, extra, package or error.name or extra) from None
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:

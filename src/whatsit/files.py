@@ -306,6 +306,20 @@ def unfinished_folder(folder: Path) -> Iterator[Path]:
             _remove_lock(lock)
 
 
+@contextmanager
+def becoming(target: Path) -> Iterator[Path]:
+    """Yield the path of a file that becomes the target at the end.
+
+    It is in an unfinished folder beside it. Raises `DiskError`.
+    """
+    try:
+        with unfinished_folder(target.parent) as temporary:
+            yield temporary / target.name
+            move_into_place(temporary / target.name, target)
+    except OSError as error:
+        raise disk_error(target, error) from None
+
+
 def _remove_abandoned(folder: Path) -> None:
     """Remove the unfinished folders whose processes are dead."""
     for path in folder.glob(f"{UNFINISHED}*"):

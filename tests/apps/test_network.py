@@ -5,8 +5,14 @@ import socket
 import pytest
 
 from tests.browser import free_port as any_port
-from whatsit.apps.network import HOST, free_port, listening
+from whatsit.apps.network import HOST, listening
 from whatsit.errors import UsageError
+
+
+def free_port(what: str, host: str, ports: list[int]) -> int:
+    """The port that is listened on, which is closed again."""
+    with listening(what, host, ports) as (_, port):
+        return port
 
 
 def test_port_is_nobody_elses_while_it_is_held() -> None:

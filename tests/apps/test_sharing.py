@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from whatsit.apps.sharing import SharingError, website_zip
+from whatsit.apps.own_command import CommandError
+from whatsit.apps.sharing import website_zip
 from whatsit.bundle.web_runtime import RuntimeMissingError, web_runtime
 
 
@@ -25,6 +26,6 @@ def test_the_zip_holds_the_page(baseline_run) -> None:
 
 def test_what_went_wrong_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.whatsit").write_bytes(b"nothing")
-    with pytest.raises(SharingError, match=r"broken\.whatsit") as raised:
+    with pytest.raises(CommandError, match=r"broken\.whatsit") as raised:
         website_zip(tmp_path / "broken.whatsit")
     assert "\n" not in str(raised.value)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from whatsit.runtime.explain import GRAD_CAM, OCCLUSION, Explanation
-from whatsit.runtime.occlusion import BATCH, CELLS, PLACES, occlusion_maps
+from whatsit.runtime.occlusion import BATCH, CELLS, occlusion_maps
 from whatsit.runtime.overlay import HIDDEN, draw
 from whatsit.runtime.predictor import Prediction
 
@@ -43,7 +43,7 @@ def test_few_pictures_at_once() -> None:
 
     occlusion_maps(logits, PIXELS[:1], [1])
     assert max(sizes) <= BATCH
-    assert sum(sizes) == PLACES + 1
+    assert sum(sizes) == (CELLS - 1) ** 2 + 1  # the picture itself, and each patch that is hidden
 
 
 def test_drawing_says_how_it_was_found_in_both_languages() -> None:

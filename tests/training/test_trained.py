@@ -13,6 +13,7 @@ import pytest
 
 from whatsit.events import SILENT
 from whatsit.images.data import open_data, split_data
+from whatsit.images.views import ORIGINAL
 from whatsit.models.backend import load_keras
 from whatsit.training.clock import Clock
 from whatsit.training.context import Context
@@ -39,7 +40,10 @@ def trained(data: Path, folder: Path) -> Trained:
 def test_nothing_of_a_training_outlives_it(shapes_folder: Path, tmp_path: Path) -> None:
     first = trained(shapes_folder, tmp_path / "first")
     kept = first.features
-    parts = [weakref.ref(layer) for layer in (first.head.get_layer("logits"), first.classifier.get_layer("logits"))]
+    parts = [
+        weakref.ref(layer)
+        for layer in (first.head.get_layer("logits"), first.whole.to_keras((ORIGINAL,)).get_layer("logits"))
+    ]
     del first
     second = trained(shapes_folder, tmp_path / "second")
     gc.collect()
@@ -51,8 +55,8 @@ def test_the_parts_say_what_the_whole_says(shapes_folder: Path, tmp_path: Path) 
     one = trained(shapes_folder, tmp_path / "one")
     pixels = np.resize(PIXELS, (5, *one.input_size, 3))
     assert one.probabilities(pixels) == pytest.approx(np.asarray(one.keras_model()(pixels)), abs=1e-5)
-    assert isinstance(one.classifier, keras.Model)
-    assert one.classifier is one.classifier
+    assert isinstance(one.whole.to_keras((ORIGINAL,)), keras.Model)
+    assert one.whole is one.whole
 
 
 def test_sensitivity_grows_with_the_error_of_features(shapes_folder: Path, tmp_path: Path) -> None:

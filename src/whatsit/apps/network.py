@@ -72,15 +72,6 @@ def _listen(host: str, port: int, opened: ExitStack) -> list[socket.socket]:
     return sockets
 
 
-def free_port(what: str, host: str, ports: Sequence[int]) -> int:
-    """Return the first free port of a host, for a server that opens it itself.
-
-    Raises as `listening` does.
-    """
-    with listening(what, host, ports) as (_, port):
-        return port
-
-
 def announcement(address: str) -> str:
     """Return what the owner of a started app reads, in both languages."""
     return f"The app is at {address} (Ctrl-C stops it). แอปอยู่ที่ {address} (กด Ctrl-C เพื่อหยุด)"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from whatsit.bundle.format import Bundle
 from whatsit.bundle.read import read_bundle, run_folder
 from whatsit.cache import cache_folder
-from whatsit.errors import ImageError, MissingExtraError, UsageError, WhatsitError
+from whatsit.errors import ImageError, UsageError, WhatsitError, needing
 from whatsit.process import environment
 from whatsit.run.record import read_history, read_metrics, reading
 from whatsit.run_files import BEST, HISTORY, METRICS, MODEL, PLOTS, RECIPE, REPORT, SPLIT, UNREADABLE
@@ -132,13 +132,10 @@ def _settings() -> dict[str, str]:
 
 
 def _mlflow() -> Any:
-    try:
-        with environment(_settings()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import mlflow
-            import mlflow.pyfunc
-    except ImportError:
-        raise MissingExtraError("Tracking", "track", "mlflow") from None
+    with needing("Tracking", "track", "mlflow"), environment(_settings()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow
+        import mlflow.pyfunc
     return mlflow
 
 

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 from whatsit.bundle.format import CARD, COSTS_FORMAT, FORMAT, GRAPH, MANIFEST, REFERENCE_PREDICTIONS, Bundle
+from whatsit.errors import UsageError
 from whatsit.files import replacing
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same contents make the same file
@@ -43,6 +44,14 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
         for name, data in {MANIFEST: _json(manifest), **members}.items():
             kind = zipfile.ZIP_DEFLATED if name.endswith((".json", ".md")) else zipfile.ZIP_STORED
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, kind)
+
+
+def require_new(out: Path) -> None:
+    """Raise `UsageError` for a path that is no `.whatsit` file, or that exists."""
+    if out.suffix != ".whatsit":
+        raise UsageError(f"{out}: the new model is a .whatsit file, such as {out.with_suffix('.whatsit')}")
+    if out.exists():
+        raise UsageError(f"{out} exists already; choose another name with -o, or remove it first")
 
 
 def _json(value: object) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from whatsit.bundle.costs import Costs
 from whatsit.bundle.format import InputSpec
 from whatsit.engines import available
 from whatsit.engines.exported import Probabilities
-from whatsit.errors import DataError, MissingExtraError, WhatsitError
+from whatsit.errors import DataError, MissingExtraError, WhatsitError, require_packages
 from whatsit.evaluation.cost import BUNDLE, EXPORTED, STOCK, Cost, CostError, Job, measure_apart
 from whatsit.evaluation.gate import Gate, compare
 from whatsit.evaluation.parity import TOLERANCE
@@ -197,8 +196,7 @@ def draw(result: Benchmark, path: Path) -> None:
 
     Raises `MissingExtraError` where Matplotlib is not installed, `DiskError` where the file cannot be written.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtraError("The drawing", "train", "matplotlib")
+    require_packages("The drawing", "train", "matplotlib")
     from whatsit.evaluation import plots
 
     content = plots.benchmark(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import importlib.util
 import math
 import os
 import shutil
@@ -22,7 +21,7 @@ import numpy as np
 from whatsit.arrays import Images
 from whatsit.bundle.website import read_website
 from whatsit.engines import open_engine
-from whatsit.errors import MissingExtraError, ModelError, WhatsitError
+from whatsit.errors import ModelError, WhatsitError, require_packages
 from whatsit.evaluation.exported import TOLERANCES
 from whatsit.evaluation.parity import TOLERANCE, Parity, Proof
 from whatsit.events import Reporter
@@ -170,8 +169,7 @@ def open_page(page: Path) -> Iterator[tuple[Page, list[str]]]:
 
 @contextmanager
 def _browser() -> Iterator[Browser]:
-    if importlib.util.find_spec("playwright") is None:
-        raise MissingExtraError("A page in a browser", "browser", "playwright")
+    require_packages("A page in a browser", "browser", "playwright")
     chromium = find_chromium()
     if chromium is None:
         raise NoBrowserError(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from whatsit.errors import ImageError, UsageError
-from whatsit.evaluation.page import base64_of, jpeg_of, render_page
+from whatsit.errors import UsageError
+from whatsit.evaluation.page import picture_of, render_page
 from whatsit.evaluation.paired import Differing, ModelComparison
-from whatsit.images.decode import decode_within
 from whatsit.images.scan import Dataset
 
 TEMPLATE = Path(__file__).parent / "comparison.html.jinja"
@@ -39,16 +38,9 @@ def sections_of(found: ModelComparison, dataset: Dataset, most: int, titles: Map
     sections = []
     for kind, title in titles.items():
         ones = [one for one in found.differing if one.kind == kind]
-        shown = [(one, _picture(dataset, one.name)) for one in ones[:most]]
+        shown = [(one, picture_of(dataset, one.name, SIDE)) for one in ones[:most]]
         sections.append((title, shown, len(ones) - len(shown)))
     return sections
-
-
-def _picture(dataset: Dataset, name: str) -> str:
-    try:
-        return base64_of(jpeg_of(decode_within(dataset.store.read(name), SIDE)))
-    except ImageError:
-        return ""
 
 
 def require_page(out: str | Path | None) -> None:

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from whatsit.errors import ImageError
 from whatsit.evaluation.exploration import Exploration
-from whatsit.evaluation.page import base64_of, jpeg_of, render_page
+from whatsit.evaluation.page import base64_of, jpeg_of, picture_of, render_page
 from whatsit.evaluation.samples import evenly
 from whatsit.images.audit import Audit
 from whatsit.images.batches import decode_batches
-from whatsit.images.decode import Pixels, decode_within
+from whatsit.images.decode import Pixels
 from whatsit.images.scan import Dataset
 
 TEMPLATE = Path(__file__).parent / "exploration.html.jinja"
@@ -46,11 +45,7 @@ def render(found: Exploration, dataset: Dataset, audited: Audit, moving: int = 0
 
     @cache
     def picture(name: str) -> str:
-        """Return a small JPEG in base64; empty where the picture cannot be read."""
-        try:
-            return base64_of(jpeg_of(decode_within(dataset.store.read(name), SIDE)))
-        except ImageError:
-            return ""
+        return picture_of(dataset, name, SIDE)
 
     names = evenly(dataset.pictures, found.classes[:CLASSES], SAMPLES)
     by_label = found.by_label()

@@ -105,9 +105,7 @@ def needed_in_all(curve: LearningCurve, tests: Array) -> Needed | None:
     return _needed(curve.shares, np.array(curve.accuracy), resampled, sum(curve.by_class), total)
 
 
-def _needed(
-    shares: tuple[float, ...], right: Float64, resampled: Float64, count: int, tests: int, seed: int = 0
-) -> Needed | None:
+def _needed(shares: tuple[float, ...], right: Float64, resampled: Float64, count: int, tests: int) -> Needed | None:
     """Return how many more of `count` pictures are worth a point of what is right.
 
     The range is that of bootstraps of the test pictures, each with the errors of the fit drawn anew. None where the curve has
@@ -119,7 +117,6 @@ def _needed(
         resampled: the same by bootstraps, `[B, S]`.
         count: training pictures at share 1.
         tests: test pictures.
-        seed: of the errors of the fit.
     """
     if len(shares) < 4:
         return None
@@ -128,7 +125,7 @@ def _needed(
     fit = np.polyfit(steps, logs, 1)
     spread = float(np.sqrt(np.square(logs - np.polyval(fit, steps)).sum() / (len(steps) - 2)))
     drawn = np.log2(np.maximum(1.0 - resampled, floor))
-    drawn = drawn + np.random.default_rng(seed).normal(0.0, spread, drawn.shape)
+    drawn = drawn + np.random.default_rng(0).normal(0.0, spread, drawn.shape)
     slopes, heights = np.polyfit(steps, drawn.T, 1)
     low, high = np.percentile(_more(slopes, heights), RANGE, method="nearest")
     about = float(_more(fit[:1], fit[1:])[0])

@@ -11,9 +11,11 @@ from typing import Any
 
 from PIL import Image
 
+from whatsit.errors import ImageError
 from whatsit.evaluation.wording import duration, percent
-from whatsit.images.decode import Pixels
+from whatsit.images.decode import Pixels, decode_within
 from whatsit.images.names import plain
+from whatsit.images.scan import Dataset
 from whatsit.runtime.overlay import FONT
 
 ENLARGED = 120  # pixels; smaller pictures are shown in their own pixels, not blurred by the browser
@@ -44,6 +46,14 @@ def jpeg_of(pixels: Pixels) -> bytes:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85)
     return file.getvalue()
+
+
+def picture_of(dataset: Dataset, name: str, side: int) -> str:
+    """Return a small JPEG in base64; empty where the picture cannot be read."""
+    try:
+        return base64_of(jpeg_of(decode_within(dataset.store.read(name), side)))
+    except ImageError:
+        return ""
 
 
 def base64_of(data: bytes) -> str:

@@ -114,11 +114,6 @@ class Arrivals:
         ready.sort(key=lambda pair: (pair[1].signature[1], pair[0]))
         return [Arrived(name, one.signature, now - one.since >= self._patience) for name, one in ready]
 
-    @property
-    def is_waiting(self) -> bool:
-        """Return whether some files are not whole yet."""
-        return bool(self._waiting)
-
     def holds(self, name: str) -> bool:
         """Return whether a file that was dealt with is there."""
         return name in self._done

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from whatsit.cache import cache_folder, mark_used
-from whatsit.errors import DataError, MissingExtraError
+from whatsit.errors import DataError, needing
 from whatsit.files import replacing
 from whatsit.images.scan import Dataset, list_folders
 from whatsit.images.stores import ZipStore
@@ -162,10 +162,8 @@ def download(file: RemoteFile, folder: Path, progress: Progress | None = None) -
 
 def _digits() -> dict[str, Arrays]:
     """Return scikit-learn's 1,797 digits (Alpaydin and Kaynak 1998), at 32x32."""
-    try:
+    with needing("The data set 'digits'", "train", "scikit-learn"):
         from sklearn.datasets import load_digits
-    except ImportError:
-        raise MissingExtraError("The data set 'digits'", "train", "scikit-learn") from None
     digits = load_digits()
     small = np.rint(digits.images * (255.0 / 16.0)).astype(np.uint8)
     large = small.repeat(4, axis=1).repeat(4, axis=2)

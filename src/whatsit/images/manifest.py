@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from whatsit.errors import DataError, MissingExtraError
+from whatsit.errors import DataError, needing
 from whatsit.files import replacing
 from whatsit.images.places import MissingFileError, Place, is_address, local_path, open_place
 
@@ -46,11 +46,9 @@ class ImageRow:
 
 def arrow() -> Any:
     """Return pyarrow. Raises `MissingExtraError`."""
-    try:
+    with needing("work in shards", "scale", "pyarrow"):
         import pyarrow
         import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError("work in shards", "scale", "pyarrow") from None
     return pyarrow
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from whatsit.errors import MissingExtraError, UsageError, WhatsitError
+from whatsit.errors import UsageError, WhatsitError, needing
 from whatsit.files import disk_error, replacing
 from whatsit.images.walk import LeftOut, walk
 
@@ -230,12 +230,10 @@ class BucketPlace:
 
         Raises `MissingExtraError`, `UsageError`.
         """
-        try:
+        with needing("reading from object stores", "cloud", "obstore"):
             import obstore
             from obstore import exceptions
             from obstore.store import from_url
-        except ImportError:
-            raise MissingExtraError("reading from object stores", "cloud", "obstore") from None
         self.address = address
         self._obstore, self._delays = obstore, tuple(delays)
         self._fatal = (

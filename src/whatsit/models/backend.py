@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 
 from whatsit.engines import available, tensorflow, training_precision
-from whatsit.errors import MissingExtraError
+from whatsit.errors import require_packages
 
 
 def load_keras() -> None:
     """Import Keras with TensorFlow. Raises `MissingExtraError` if one is missing."""
-    for module in ("tensorflow", "keras", "onnx"):
-        if importlib.util.find_spec(module) is None:
-            raise MissingExtraError("Training", "train", module)
+    require_packages("Training", "train", "tensorflow", "keras", "onnx")
     tensorflow.load_keras()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from whatsit.bundle.costs import Prices
 from whatsit.bundle.costs_file import prices_from, read_prices
-from whatsit.errors import RecipeError, UsageError
+from whatsit.errors import RecipeError, UsageError, require_packages
 from whatsit.evaluation.criteria import load_criteria
 from whatsit.evaluation.shipping import Shipped
 from whatsit.evaluation.update import Update
@@ -31,7 +31,6 @@ from whatsit.training import recipe as recipes
 from whatsit.training.clock import duration, parse_duration
 from whatsit.training.knobs import AUTO
 from whatsit.training.recipe import Recipe
-from whatsit.training.tensorboard import require_tensorboard
 
 REPORT_FROM = 60  # seconds of a time limit; the report takes some 16 to 25
 _REPEATED = ("recipe", "backbone", "weights", "seed", "limit", "time_limit", "settings")
@@ -72,7 +71,7 @@ class Request:
             if folder:
                 finish_replacing(Path(folder))
         if self.tensorboard:
-            require_tensorboard()
+            require_packages("--tensorboard", "track", "tensorboard")
         if self.only_if_better and self.update is None and not self.resume:
             raise UsageError("--only-if-better needs --update RUN, the run that the new model is held against")
         if self.from_run is not None and self.update is not None:

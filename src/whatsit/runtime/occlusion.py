@@ -15,7 +15,6 @@ from whatsit.engines import Images
 
 CELLS = 8  # along each side; a patch of 2 x 2 of them is hidden at each of 7 x 7 places
 BATCH = 16  # pictures at once
-PLACES = (CELLS - 1) ** 2
 
 
 def occlusion_maps(logits_of: Callable[[Images], Float32], pixels: Images, classes: list[int]) -> Float32:

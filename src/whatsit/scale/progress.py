@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whatsit.events import Reporter, Work
+from whatsit.events import Reporter
 from whatsit.scale.schedulers import Made
 
 _EVERY = 100  # images between two reports
@@ -11,10 +11,10 @@ _EVERY = 100  # images between two reports
 class Tally:
     """Adds up what was made, and reports it."""
 
-    def __init__(self, reporter: Reporter, total: int, name: str = "Predicting", work: Work = Work.OTHER) -> None:
+    def __init__(self, reporter: Reporter, total: int) -> None:
         self.images = self.errors = 0
         self._reporter, self._total = reporter, total
-        self._advance = reporter.stage(name, work)
+        self._advance = reporter.stage("Predicting")
         self._told, self._next = 0, 1
 
     def add(self, made: Made) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from whatsit.errors import MissingExtraError, WhatsitError
+from whatsit.errors import WhatsitError, needing
 from whatsit.process import environment, silent_descriptor
 from whatsit.scale.supervise import WorkerError
 from whatsit.version import __version__
@@ -31,11 +31,8 @@ def require_cluster(address: str) -> Any:
 
     Raises `MissingExtraError` where it is not installed, `WorkerError` for an address that would start a cluster.
     """
-    try:
-        with environment(_QUIET):
-            import ray
-    except ImportError:
-        raise MissingExtraError("work on a Ray cluster", "ray", "ray") from None
+    with needing("work on a Ray cluster", "ray", "ray"), environment(_QUIET):
+        import ray
     if address == "local":
         raise WorkerError("whatsit joins a Ray cluster and starts none; leave out --ray to work on this machine alone")
     return ray

@@ -46,11 +46,11 @@ class Context:
         if self.history is None:
             object.__setattr__(self, "history", History(self.folder, self.reporter, self.clock.started))
 
-    def prepared(self, recipe: Recipe, clock: Clock | None = None, **more: Any) -> Context:
+    def prepared(self, recipe: Recipe, **more: Any) -> Context:
         """Return the context of a training by that recipe, its size chosen by the images."""
         size, upscale = working_size(recipe, self.side)
         recipe = replace(recipe, size=size)
-        return replace(self, recipe=recipe, clock=clock or self.clock, size=size, upscale=upscale, **more)
+        return replace(self, recipe=recipe, size=size, upscale=upscale, **more)
 
     @functools.cached_property
     def side(self) -> int:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from whatsit.errors import MissingExtraError
 from whatsit.events import EpochDone, Event, Reporter
 from whatsit.training.history import CHOSEN_BY
 
 _OF_TRAINING = ("loss", "accuracy", "learning_rate")
 _OF_VALIDATION = {"val_loss": "loss", "val_accuracy": "accuracy", CHOSEN_BY: "calibrated_loss"}
-
-
-def require_tensorboard() -> None:
-    """Raise `MissingExtraError` where TensorBoard is not installed."""
-    if importlib.util.find_spec("tensorboard") is None:
-        raise MissingExtraError("--tensorboard", "track", "tensorboard")
 
 
 class TensorBoard(Reporter):

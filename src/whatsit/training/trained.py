@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from whatsit.engines import open_engine
 from whatsit.images.scan import Dataset
-from whatsit.images.views import ORIGINAL, apply_view
+from whatsit.images.views import apply_view
 from whatsit.models.classifier import features_to_onnx, head_alone
 from whatsit.models.network import AnyNetwork, Classifier, Network, as_network
 from whatsit.models.unknown import Mahalanobis
@@ -79,14 +79,6 @@ class Trained:
     def whole(self) -> Classifier:
         """The two parts put together, a copy."""
         return self.features.with_head(self.head, self.temperature)
-
-    @property
-    def classifier(self) -> keras.Model:
-        """The Keras model from `image` to calibrated `probabilities` [N, K].
-
-        Only where the network is of Keras.
-        """
-        return self.whole.to_keras((ORIGINAL,))
 
     @property
     def input_size(self) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from whatsit.errors import MissingExtraError, UsageError
+from whatsit.errors import UsageError, needing
 from whatsit.files import DiskError, spreadsheet_safe, write_text
 from whatsit.training.knobs import Choice, Knob, Space, written
 
@@ -305,10 +305,8 @@ def require_optuna() -> None:
 
 
 def _optuna() -> Any:
-    try:
+    with needing("Tuning", "tune", "optuna"):
         import optuna
-    except ImportError:
-        raise MissingExtraError("Tuning", "tune", "optuna") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 

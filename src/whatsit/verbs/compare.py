@@ -63,15 +63,13 @@ def compare(
     return found
 
 
-def compare_runs(
-    first: str | Path, second: str | Path, *, runtime: str = "auto", reporter: Reporter = SILENT
-) -> ModelComparison:
+def compare_runs(first: str | Path, second: str | Path, *, reporter: Reporter = SILENT) -> ModelComparison:
     """Compare two runs as `compare` does, on the test pictures of the first.
 
     Where those are not there any more, on those of the second. Raises `UsageError` or `DataError` where neither are, or none
     of them is fair to both.
     """
-    models, predictors = (first, second), [Predictor(model, runtime=runtime) for model in (first, second)]
+    models, predictors = (first, second), [Predictor(model) for model in (first, second)]
     reasons: list[UsageError | DataError] = []
     for model, predictor in zip(models, predictors, strict=True):
         try:

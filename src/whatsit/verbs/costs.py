@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Any
 from whatsit.bundle.costs import Costs
 from whatsit.bundle.costs_file import read_prices
 from whatsit.bundle.read import read_bundle
-from whatsit.errors import MissingExtraError, UsageError
+from whatsit.bundle.write import require_new
+from whatsit.errors import UsageError, require_packages
 from whatsit.evaluation.evaluate import evaluate_pictures
 from whatsit.evaluation.metrics import Metrics
 from whatsit.evaluation.prices import CostMetrics, measure_costs
 from whatsit.evaluation.shipping import ship, ship_unmeasured, with_prices
 from whatsit.events import SILENT, Reporter
-from whatsit.files import disk_error, move_into_place, unfinished_folder
+from whatsit.files import becoming
 from whatsit.run.data import open_as_in_run
 from whatsit.runtime.predictor import Predictor
 
@@ -59,37 +59,28 @@ def put_costs(
     Raises:
         UsageError: the costs are wrong, `out` exists, or the pictures are not known.
     """
-    if importlib.util.find_spec("onnx") is None:
-        raise MissingExtraError("Putting costs into a model", "train", "onnx")
+    require_packages("Putting costs into a model", "train", "onnx")
     out, bundle = Path(out), read_bundle(model)
     prices = None if costs is None else read_prices(costs, bundle.classes)
     if prices is None and bundle.costs is None:
         raise UsageError(f"{model}: this model has no costs to take out; give a file such as costs.toml to put some in")
-    if out.suffix != ".whatsit":
-        raise UsageError(f"{out}: the new model is a .whatsit file, such as {out.with_suffix('.whatsit')}")
-    if out.exists():
-        raise UsageError(f"{out} exists already; choose another name with -o, or remove it first")
+    require_new(out)
     promises = prices is not None and bool(prices.never_miss)
     dataset = open_as_in_run(model, bundle, data, reporter) if bundle.test or promises or data else None
-    try:
-        with unfinished_folder(out.parent) as temporary:
-            if dataset is None:  # nothing was ever measured of it
-                made = with_prices(bundle, prices, None, reporter)
-                ship_unmeasured(made, temporary / out.name)
-                move_into_place(temporary / out.name, out)
-                return Costed(out, made.costs, None, None)
-            seen = None
-            if promises:
-                held_out = dataset.of("validation")
-                if not held_out:
-                    raise UsageError(
-                        f"{dataset.source}: no validation pictures to keep 'never_miss' by; give the run folder as MODEL"
-                    )
-                plain = Predictor(replace(bundle, costs=None))
-                seen = evaluate_pictures(plain, dataset, held_out, reporter.stage("Keeping promises (validation)"))
-            made = with_prices(replace(bundle, references=(), test=None), prices, seen, reporter)
-            shipped = ship(Predictor(made), temporary / out.name, dataset, reporter)
-            move_into_place(temporary / out.name, out)
-    except OSError as error:
-        raise disk_error(out, error) from None
+    with becoming(out) as path:
+        if dataset is None:  # nothing was ever measured of it
+            made = with_prices(bundle, prices, None, reporter)
+            ship_unmeasured(made, path)
+            return Costed(out, made.costs, None, None)
+        seen = None
+        if promises:
+            held_out = dataset.of("validation")
+            if not held_out:
+                raise UsageError(
+                    f"{dataset.source}: no validation pictures to keep 'never_miss' by; give the run folder as MODEL"
+                )
+            plain = Predictor(replace(bundle, costs=None))
+            seen = evaluate_pictures(plain, dataset, held_out, reporter.stage("Keeping promises (validation)"))
+        made = with_prices(replace(bundle, references=(), test=None), prices, seen, reporter)
+        shipped = ship(Predictor(made), path, dataset, reporter)
     return Costed(out, made.costs, shipped.test.metrics, measure_costs(shipped.test))

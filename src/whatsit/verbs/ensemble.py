@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,13 +11,13 @@ from pathlib import Path
 from whatsit.bundle.ensemble import Vote, merge_bundles, read_members, split_for_all
 from whatsit.bundle.make import versions
 from whatsit.bundle.read import run_folder
-from whatsit.errors import MissingExtraError, UsageError
+from whatsit.errors import UsageError, require_packages
 from whatsit.evaluation.fidelity import require_mean_of_members
 from whatsit.evaluation.metrics import Metrics
 from whatsit.evaluation.shipping import set_thresholds, ship
 from whatsit.evaluation.votes import fit_member_votes
 from whatsit.events import SILENT, Reporter
-from whatsit.files import disk_error, move_into_place, unfinished_folder
+from whatsit.files import becoming
 from whatsit.run.data import open_as_in_run
 from whatsit.run.record import address, splits_of, write_metrics, write_split
 from whatsit.run.workspace import new_run
@@ -60,9 +59,7 @@ def ensemble(
         MissingExtraError: onnx or scipy is not installed.
     """
     started = time.perf_counter()
-    for package in ("onnx", "scipy"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError("An ensemble", "train", package)
+    require_packages("An ensemble", "train", "onnx", "scipy")
     bundles = read_members(models)
     splits = [splits_of(folder) if (folder := run_folder(model)) else {} for model in models]
     for model, split in zip(models, splits, strict=True):
@@ -70,7 +67,7 @@ def ensemble(
             raise UsageError(
                 f"{model}: this is no run folder, so its training pictures are not known; give run folders"
             )
-    with _unfinished(Path(out)) as folder:
+    with _unfinished(Path(out)) as path:
         dataset = split_for_all(open_as_in_run(models[0], bundles[0], data, reporter), splits, models[0])
         votes, sharpness = fit_member_votes(models, bundles, dataset, reporter)
         best = max(votes, key=lambda vote: vote.weight)
@@ -80,7 +77,7 @@ def ensemble(
         voting = [(member, vote.weight) for member, vote in zip(bundles, votes, strict=True) if vote.weight]
         predictor, prices = Predictor(bundle), bundles[0].costs.given if bundles[0].costs else None
         require_mean_of_members(predictor, voting, sharpness, dataset)
-        shipped = ship(set_thresholds(predictor, dataset, reporter, prices), folder / MODEL, dataset, reporter)
+        shipped = ship(set_thresholds(predictor, dataset, reporter, prices), path, dataset, reporter)
         evaluation = shipped.test
         best = max(votes, key=lambda vote: vote.accuracy)
         if best.accuracy > evaluation.metrics.accuracy:
@@ -97,23 +94,19 @@ def ensemble(
             "speed": vars(shipped.speed),
             "model_mb": shipped.megabytes,
         }
-        write_split(folder, dataset)
-        write_metrics(folder, metrics)
+        write_split(path.parent, dataset)
+        write_metrics(path.parent, metrics)
     return Ensemble(Path(out), votes, evaluation.metrics, seconds)
 
 
 @contextmanager
 def _unfinished(out: Path) -> Iterator[Path]:
-    """Yield a folder that becomes the run folder, or whose model becomes the file."""
+    """Yield where to write the model; its folder becomes the run, or it the file."""
     if out.suffix != ".whatsit":
         with new_run(out, "", "", resumable=False) as run:
-            yield run.path
+            yield run.path / MODEL
         return
     if out.exists():
         raise UsageError(f"{out} exists already; choose another place with -o, or remove it first")
-    try:
-        with unfinished_folder(out.parent) as temporary:
-            yield temporary
-            move_into_place(temporary / MODEL, out)
-    except OSError as error:
-        raise disk_error(out, error) from None
+    with becoming(out) as path:
+        yield path

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from whatsit.bundle.imported import SEED, imported_bundle, labels_of
 from whatsit.cache import working
-from whatsit.errors import MissingExtraError, UsageError
+from whatsit.errors import UsageError, needing
 from whatsit.evaluation.metrics import Metrics
 from whatsit.evaluation.recalibration import calibrated, choose_scaling
 from whatsit.evaluation.shipping import set_thresholds, ship, ship_unmeasured
 from whatsit.events import SILENT, Reporter
-from whatsit.files import disk_error, move_into_place, unfinished_folder
+from whatsit.files import becoming
 from whatsit.images.data import open_data, report_unreadable, require_classes, split_data
 from whatsit.models.onnx_classifier import OnnxClassifier, open_classifier
 from whatsit.models.onnx_file import OnnxFile
-from whatsit.run_files import MODEL
 from whatsit.runtime.predictor import Predictor
 
 
@@ -70,14 +68,12 @@ def import_model(
         raise UsageError(f"{target} {what}; name a new .whatsit file with -o")
     if not Path(model).is_file():
         raise UsageError(f"{model}: there is no such ONNX file")
-    try:
+    with needing("Importing", "train", "onnx"):
         file = OnnxFile.open(Path(model), settings)
-    except ImportError:
-        raise MissingExtraError("Importing", "train", "onnx") from None
     classes = labels_of(file, labels)
     network = open_classifier(file, len(classes))
     reporter.say(f"{file.path.name}: {network.note}")
-    with _unfinished(target) as path:
+    with becoming(target) as path:
         if calibrate is not None:
             return _measured(network, classes, calibrate, path, target, reporter)
         if file.note:
@@ -99,14 +95,3 @@ def _measured(
     report_unreadable(shipped.test.failed, reporter)
     bundle = predictor.bundle
     return Imported(target, classes, bundle.temperature, bundle.unknown is not None, shipped.test.metrics)
-
-
-@contextmanager
-def _unfinished(target: Path) -> Iterator[Path]:
-    """Yield the path of a file that becomes the target."""
-    try:
-        with unfinished_folder(target.parent) as temporary:
-            yield temporary / MODEL
-            move_into_place(temporary / MODEL, target)
-    except OSError as error:
-        raise disk_error(target, error) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Any
 
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.renamed import grouped, with_names
-from whatsit.bundle.write import write_bundle
-from whatsit.errors import MissingExtraError, UsageError
+from whatsit.bundle.write import require_new, write_bundle
+from whatsit.errors import UsageError, require_packages
 from whatsit.evaluation.card import model_card
 from whatsit.evaluation.shipping import set_thresholds, ship
 from whatsit.events import SILENT, Reporter
-from whatsit.files import disk_error, move_into_place, unfinished_folder
+from whatsit.files import becoming
 from whatsit.graph.classes import with_classes
 from whatsit.run.data import open_as_in_run, relabelled
 from whatsit.runtime.predictor import Predictor
@@ -58,13 +57,9 @@ def rename(
         UsageError: a class is unknown, a name is unusable, fewer than two classes would be left, `out` exists, or the pictures
             are not known.
     """
-    if importlib.util.find_spec("onnx") is None:
-        raise MissingExtraError("Renaming classes", "train", "onnx")
+    require_packages("Renaming classes", "train", "onnx")
     out, bundle = Path(out), read_bundle(model)
-    if out.suffix != ".whatsit":
-        raise UsageError(f"{out}: the new model is a .whatsit file, such as {out.with_suffix('.whatsit')}")
-    if out.exists():
-        raise UsageError(f"{out} exists already; choose another name with -o, or remove it first")
+    require_new(out)
     classes, groups = grouped(bundle.classes, names)
     if bundle.costs and len(groups) < len(bundle.classes):
         raise UsageError(
@@ -82,10 +77,6 @@ def rename(
     # The new logits are logarithms of calibrated probabilities.
     renamed = replace(with_names(renamed, new), references=(), test=None, temperature=1.0)
     predictor = set_thresholds(Predictor(renamed), dataset, reporter)
-    try:
-        with unfinished_folder(out.parent) as temporary:
-            shipped = ship(predictor, temporary / out.name, dataset, reporter)
-            move_into_place(temporary / out.name, out)
-    except OSError as error:
-        raise disk_error(out, error) from None
+    with becoming(out) as path:
+        shipped = ship(predictor, path, dataset, reporter)
     return Renamed(out, classes, True, shipped.test.metrics.to_json())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from whatsit.apps.sharing import SharingError
+from whatsit.apps.own_command import CommandError
 from whatsit.apps.streamlit_app import sharing
 
 
@@ -45,7 +45,7 @@ def test_it_says_how_to_put_the_page_online(
 
 def test_what_went_wrong_is_shown(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path) -> bytes:
-        raise SharingError("a web page needs the npm package <b>")
+        raise CommandError("a web page needs the npm package <b>")
 
     monkeypatch.setattr(sharing, "website_zip", fail)
     drawn = AppTest.from_function(page, args=(str(model), "en")).run()

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from whatsit.apps.cli.options import Runtime
-from whatsit.apps.cli.starting import required, until_stopped
+from whatsit.apps.cli.starting import until_stopped
 from whatsit.apps.terminal import out
-from whatsit.errors import UsageError
+from whatsit.errors import UsageError, needing
 
 RootPath = Annotated[
     str | None,
@@ -77,7 +77,7 @@ def web_app(
         raise UsageError("--label needs the MODEL that suggests what to label: whatsit app MODEL --label PICTURES")
     if into is not None and label is None:
         raise UsageError("--into needs --label PICTURES")
-    with required("the web app", "app", "streamlit"):
+    with needing("the web app", "app"):
         from whatsit.apps.streamlit_app.labelling import Labelling
         from whatsit.apps.streamlit_app.server import run
     with until_stopped("The app"):
@@ -111,7 +111,7 @@ def gradio(
 
     It also answers gradio_client.
     """
-    with required("the Gradio app", "gradio", "gradio"):
+    with needing("the Gradio app", "gradio"):
         from whatsit.apps.gradio_app.server import run
     with until_stopped("The app"):
         run(

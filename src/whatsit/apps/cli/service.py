@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from whatsit.apps.cli.options import Runtime
-from whatsit.apps.cli.starting import required, until_stopped
+from whatsit.apps.cli.starting import until_stopped
 from whatsit.apps.terminal import err
+from whatsit.errors import needing
 
 
 def serve(
@@ -76,7 +77,7 @@ def serve(
 
     REST with batches, and the Open Inference Protocol of KServe and Triton.
     """
-    with required("the service", "serve", "fastapi"):
+    with needing("the service", "serve"):
         from whatsit.apps.api.keys import read_keys
         from whatsit.apps.api.names import read_allowed, read_root_path
         from whatsit.apps.api.server import serve

@@ -6,17 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from whatsit.apps.terminal import err
-from whatsit.errors import MissingExtraError
 from whatsit.process import Stopped
-
-
-@contextmanager
-def required(what: str, extra: str, package: str) -> Iterator[None]:
-    """Turn a missing package into `MissingExtraError`, which names the extra."""
-    try:
-        yield
-    except ImportError as error:
-        raise MissingExtraError(what, extra, error.name or package) from None
 
 
 @contextmanager

@@ -6,8 +6,6 @@ Independent of Streamlit.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -15,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whatsit.errors import DataError, WhatsitError
+from whatsit.apps.own_command import run_command
+from whatsit.errors import DataError
 from whatsit.evaluation.exploration import GROUPS, SINGLE
 from whatsit.events import SILENT
 from whatsit.images.data import scan_data
@@ -147,25 +146,7 @@ class DataReview:
     def explore(self) -> None:
         """Run `whatsit explore` in another process: it needs what the app does not load.
 
-        Raises `WhatsitError` with its message where it fails.
+        Raises `CommandError` with its message where it fails.
         """
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "whatsit.apps.cli",
-            "explore",
-            "--out",
-            str(self.folder),
-            "--",
-            self.data,
-        ]
         with self._exploring:
-            done = subprocess.run(  # noqa: S603 - our own
-                command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
-            )
-        if done.returncode:
-            lines = done.stderr.strip().splitlines()
-            raise WhatsitError(
-                lines[-1].removeprefix("whatsit: ") if lines else "whatsit explore failed without a message"
-            )
+            run_command("explore", "--out", str(self.folder), "--", self.data)
