@@ -48,6 +48,7 @@ def test_rebuilt_and_saved_it_answers_like_the_graph(
     assert again.input.dtype == "uint8"
 
 
+@pytest.mark.usefixtures("thin")
 @pytest.mark.parametrize("name", ["mobilenetv2", "vgg16", "resnet50"])
 def test_every_backbone_can_be_rebuilt(name: str) -> None:
     keras.utils.set_random_seed(3)

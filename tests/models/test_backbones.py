@@ -37,6 +37,7 @@ def test_exported_features_equal_those_of_keras(name: str) -> None:
     assert np.abs(found - wanted).max() <= 1e-4 * max(1.0, np.abs(wanted).max())
 
 
+@pytest.mark.usefixtures("thin")
 @pytest.mark.parametrize("name", REFERENCE_SCALING)
 def test_scaling_in_the_graph_is_the_published_one(name: str, tmp_path: Path) -> None:
     backbone = backbones.BACKBONES[name]

@@ -24,14 +24,18 @@ from whatsit.run.record import Run
 from whatsit.verbs import train as train_verb
 from whatsit.verbs.verify import verify
 
-FAST = {"epochs": 3, "size": 64, "features": "last", "views": ["original"]}
+FAST = {"epochs": 3, "size": 32, "features": "last", "views": ["original"]}
+
+SMALLEST = {"filters": [4, 8], "batch_size": 16}  # of the networks that learn from scratch
 
 
 @pytest.fixture(scope="module")
 def fast_run(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     settings = {"epochs": 20}
     return made_once(
-        tmp_path_factory, "fast", lambda out: whatsit.train(shapes_folder, out=out, seed=SEED, settings=settings)
+        tmp_path_factory,
+        "fast",
+        lambda out: whatsit.train(shapes_folder, out=out, seed=SEED, settings=settings, report=False),
     )
 
 
@@ -173,10 +177,11 @@ def test_same_seed_same_figures(shapes_folder: Path, tmp_path: Path, recipe: str
 
 
 @pytest.mark.isa
+@pytest.mark.usefixtures("thin")
 @pytest.mark.parametrize("backbone", ["mobilenetv2", "vgg16", "resnet50"])
 def test_other_backbones_are_fine_tuned_end_to_end(shapes_folder: Path, tmp_path: Path, backbone: str) -> None:
     """With random weights: how well they answer is not asked."""
-    settings = {"size": 32, "epochs": 1, "finetune_epochs": 1}
+    settings = {"size": 32, "epochs": 1, "finetune_epochs": 1, "finetune_layers": 3, "flip": False}
     options = {"backbone": backbone, "weights": "none", "seed": SEED, "limit": 4, "settings": settings}
     run = whatsit.train(shapes_folder, recipe="finetune", out=tmp_path / "run", report=False, **options)
     assert read_bundle(run.model).provenance["recipe"]["model"] == backbone
@@ -229,9 +234,8 @@ def test_pictures_that_cannot_be_read_do_not_stop_the_forecast(
     make_folder: Callable[[dict[str, bytes]], Path], shape_files: dict[str, bytes], tmp_path: Path
 ) -> None:
     bad = {f"disc/0-{number:03}.png": f"{number}".encode() for number in range(120)}  # whole batches of them
-    settings = {"epochs": 1, "size": 32}
     data = make_folder({**shape_files, **bad})
-    run = whatsit.train(data, time_limit="30s", out=tmp_path / "run", settings=settings, report=False)
+    run = whatsit.train(data, time_limit="30s", out=tmp_path / "run", settings={**FAST, "epochs": 1}, report=False)
     assert run.test.n >= 3
 
 
@@ -241,7 +245,7 @@ def test_tuning_that_gains_nothing_is_not_kept_and_that_is_told(
 ) -> None:
     # Whether it gained something is judged in training/calibration.py; by a few pictures that would be luck.
     monkeypatch.setattr("whatsit.training.trained.clearly_less", lambda *_, **__: False)
-    settings = {"size": 32, "epochs": 4, "finetune_epochs": 1, "finetune_layers": 3}
+    settings = {"size": 32, "epochs": 4, "finetune_epochs": 1, "finetune_layers": 3, "flip": False}
     listener = Listener()
     run = whatsit.train(
         shapes_folder, recipe="finetune", out=tmp_path / "run", settings=settings, report=False, reporter=listener
@@ -265,7 +269,10 @@ def _history(run: Run) -> list[dict[str, str]]:
 def test_resumed_run_is_the_one_that_was_begun(interrupted: Path) -> None:
     begun: list[tuple[dict[str, Any], str]] = [
         ({"recipe": "scratch"}, "this run was started with name = baseline, now scratch is asked for"),
-        ({"settings": {"epochs": 4}, "recipe": "baseline"}, "epochs = 3, now 4 is asked for; leave it out to resume"),
+        (
+            {"settings": {**SMALLEST, "epochs": 4}, "recipe": "baseline"},
+            "epochs = 3, now 4 is asked for; leave it out to resume",
+        ),
         ({"seed": 9}, "this run was started with seed 0, now 9 is asked for"),
         ({"time_limit": "1h"}, "this run was started with no time limit, now a time limit of 1 h 0 min is asked for"),
         ({"limit": 5}, "this run was started with --limit None, now 5 is asked for"),
@@ -289,7 +296,7 @@ def test_seed_need_not_be_said_again(interrupted: Path) -> None:
     told["recipe"]["seed"] = 5
     job.write_text(json.dumps(told))
     with pytest.raises(UsageError, match="epochs = 3, now 24 is asked for"):  # not: seed 5, now 0
-        whatsit.train(interrupted.parent / "data", recipe="baseline", out=interrupted, resume=True)
+        whatsit.train(interrupted.parent / "data", recipe="baseline", out=interrupted, settings=SMALLEST, resume=True)
 
 
 def test_run_that_goes_on_is_of_the_same_data(
@@ -359,7 +366,7 @@ def stopped(shapes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("whatsit.evaluation.shipping.choose_references", stops)
         with pytest.raises(KeyboardInterrupt):
-            whatsit.train(folder / "data", recipe="baseline", out=folder / "run", settings={"epochs": 3})
+            whatsit.train(folder / "data", recipe="baseline", out=folder / "run", settings={**SMALLEST, "epochs": 3})
     return folder
 
 
@@ -551,7 +558,7 @@ def test_verify_fails_on_a_model_that_answers_otherwise(baseline_run: Run, tmp_p
 
     bundle = read_bundle(baseline_run.model)
     wrong = replace(bundle.references[0], probabilities=(0.2, 0.3, 0.5))
-    write_bundle(replace(bundle, references=(wrong, *bundle.references[1:])), tmp_path / "x.whatsit")
+    write_bundle(replace(bundle, references=(wrong, *bundle.references[1:3])), tmp_path / "x.whatsit")
     assert not any(parity.passed for parity in whatsit.verify(tmp_path / "x.whatsit"))
 
 

@@ -60,6 +60,7 @@ def test_class_is_added_and_test_pictures_stay_test_pictures(place: Path) -> Non
     assert update["known"]["overall"]["n"] == sum(split == "test" for split in was.values())
 
 
+@pytest.mark.usefixtures("instant")
 def test_report_shows_what_changed(place: Path) -> None:
     _add_columns(place)
     run = whatsit.train(place / "data", update=place / "run")
@@ -68,6 +69,7 @@ def test_report_shows_what_changed(place: Path) -> None:
     assert "10 new, 0 gone" in page
 
 
+@pytest.mark.usefixtures("instant")
 def test_costs_of_the_run_are_kept_and_must_fit(place: Path) -> None:
     _add_columns(place)
     run = whatsit.train(place / "data", update=place / "run", costs={"prices": {"columns -> disc": 9}}, report=False)
@@ -99,6 +101,7 @@ def test_wholly_other_pictures_are_refused(place: Path, tmp_path_factory: pytest
     assert not (place / "run.unfinished").exists()
 
 
+@pytest.mark.usefixtures("instant")
 def test_interrupted_update_is_resumed_as_one(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stops(*_: object) -> None:
         raise KeyboardInterrupt
