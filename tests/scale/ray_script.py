@@ -29,6 +29,9 @@ PATIENT = {  # a machine whose processors others use is not taken for dead
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
+# A machine without what only tells people of it: each of these is a process that takes seconds to load.
+MACHINE = {"num_cpus": 1, "include_log_monitor": False}
+HEAD = MACHINE | {"include_dashboard": False, "no_monitor": True}
 
 
 def loopback_up() -> None:
@@ -104,9 +107,9 @@ def main(model: str, manifest: str, images: str, answers: str) -> None:
     from whatsit.verbs.predict_shards import predict_shards
 
     results: dict[str, object] = {}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args=HEAD)
     ray.init(cluster.address, log_to_driver=False)  # by the first machine's raylet, as the others will go
-    lost = cluster.add_node(num_cpus=1)
+    lost = cluster.add_node(**MACHINE)
 
     def run(name: str, do=None, after: int = 2) -> None:
         place = Path(answers, name)
@@ -136,7 +139,7 @@ def main(model: str, manifest: str, images: str, answers: str) -> None:
     run("undisturbed")
     run("worker killed", lambda: workers()[0].send_signal(signal.SIGKILL))
     run("machine lost", lambda: all_of(lost, signal.SIGKILL))
-    frozen = cluster.add_node(num_cpus=1)
+    frozen = cluster.add_node(**MACHINE)
     run("machine frozen", lambda: all_of(frozen, signal.SIGSTOP))
     store = ManifestStore(Manifest(open_place(manifest)))
     found: dict[int, str] = {}
@@ -159,7 +162,7 @@ def main(model: str, manifest: str, images: str, answers: str) -> None:
         source = Scripted(2, once(lambda: trial_processes()[0].send_signal(signal.SIGKILL)))
         RayCrew(cluster.address, trial_data(Path(images))).work(source)
         results["trial's process killed"] = {"done": sorted(source.done), "lost": source.lost}
-        second = cluster.add_node(num_cpus=1)
+        second = cluster.add_node(**MACHINE)
         crew = RayCrew(cluster.address, trial_data(Path(images)))
         results["trial's machine lost"] = lost_in_the_middle(crew, lambda: all_of(second, signal.SIGKILL))
     results["left in home"] = sorted(path.name for path in Path(answers).glob(".*"))

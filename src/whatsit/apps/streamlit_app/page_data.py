@@ -11,7 +11,7 @@ import streamlit as st
 
 from whatsit.apps import markup
 from whatsit.apps.predictions import data_url
-from whatsit.apps.streamlit_app import charts, skipped_files
+from whatsit.apps.streamlit_app import skipped_files
 from whatsit.apps.streamlit_app.data_review import KINDS, DataReview, Finding
 from whatsit.apps.streamlit_app.widgets import CARDS, SIDE, attempt, button, cards, choose_label, show_error
 from whatsit.apps.texts import Texts
@@ -54,6 +54,8 @@ def _overview(review: DataReview, text: Texts) -> None:
     )
     skipped_files.show_of_dataset(review.dataset, text)
     with st.expander(text("data.counts"), icon=":material/bar_chart:"):
+        from whatsit.apps.streamlit_app import charts  # Altair takes a second to load
+
         st.altair_chart(charts.counts(counts, text))
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from whatsit.apps import markup
 from whatsit.apps.predictions import data_url, pixels_to_show
-from whatsit.apps.streamlit_app import charts, sharing
+from whatsit.apps.streamlit_app import sharing
 from whatsit.apps.streamlit_app.model_registry import SPLITS, OpenModel
 from whatsit.apps.texts import TEXTS, Texts
 from whatsit.bundle.costs import EVERY
@@ -34,6 +34,8 @@ def show(opened: OpenModel, text: Texts, *, can_share: bool = False) -> None:
         _mistakes(record, text)
         if metrics.reliability:
             st.header(text("belief.title"), divider="gray")
+            from whatsit.apps.streamlit_app import charts  # here and below: Altair takes a second to load
+
             left, right = st.columns([3, 2])
             left.altair_chart(charts.reliability(metrics, text))
             right.markdown(text("belief.help"))
@@ -137,6 +139,8 @@ def _promise(one: PromiseKept, text: Texts) -> None:
 
 
 def _classes(metrics: Metrics, text: Texts) -> None:
+    from whatsit.apps.streamlit_app import charts
+
     st.header(text("kinds.title"), divider="gray")
     st.markdown(text("kinds.help"))
     if len(metrics.per_class) > charts.MAX_CLASSES:
@@ -145,6 +149,8 @@ def _classes(metrics: Metrics, text: Texts) -> None:
 
 
 def _confusion(metrics: Metrics, text: Texts) -> None:
+    from whatsit.apps.streamlit_app import charts
+
     st.header(text("mixed.title"), divider="gray")
     counts, names = np.array(metrics.confusion), list(metrics.per_class)
     both = np.triu(counts + counts.T, 1)
@@ -184,6 +190,8 @@ def _mistake(mistake: MistakeRecord, text: Texts) -> str:
 def _curves(record: RunRecord, text: Texts) -> None:
     if not record.history:
         return
+    from whatsit.apps.streamlit_app import charts
+
     st.header(text("curves.title"), divider="gray")
     st.markdown(text("curves.help"))
     for column, key in zip(st.columns(2), ("accuracy", "loss"), strict=True):
