@@ -22,7 +22,7 @@ from whatsit.apps.streamlit_app import (
     widgets,
 )
 from whatsit.apps.streamlit_app.model_registry import OpenModel
-from whatsit.apps.streamlit_app.state import STATE, AppState
+from whatsit.apps.streamlit_app.state import STATE, AppState, settle
 from whatsit.apps.texts import LANGUAGES, Texts, language_of
 from whatsit.errors import WhatsitError
 
@@ -31,6 +31,7 @@ HERE = Path(__file__).parent
 
 def main(state: AppState) -> None:
     """Draw the page that was asked for."""
+    settle()
     text = Texts(_language())
     st.set_page_config(page_title="whatsit", page_icon=str(HERE / "mark.svg"), layout="wide")
     st.html(HERE / "style.css")

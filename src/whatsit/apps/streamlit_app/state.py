@@ -5,6 +5,8 @@ What belongs to a single visitor is in `st.session_state`.
 
 from __future__ import annotations
 
+import functools
+import gc
 from dataclasses import dataclass, field
 
 from whatsit.apps.streamlit_app.data_review import DataReview
@@ -28,3 +30,13 @@ class AppState:
 
 
 STATE = AppState()  # the server fills it before the first visitor comes; Streamlit's script cannot be handed anything
+
+
+@functools.cache
+def settle() -> None:
+    """Set aside what is loaded, once, in the process of the app.
+
+    Streamlit collects garbage after every run of its script, and would look through all objects of all libraries each time.
+    """
+    gc.collect()
+    gc.freeze()
