@@ -49,6 +49,7 @@ class Examination:
     leakage: LeakageMetrics  # test pictures that resemble training pictures
     unreadable: Sequence[tuple[str, str]]  # (name, reason)
     seconds: float  # from the first picture read to here
+    training_notes: Sequence[str] = ()  # about the training, which need nothing to be done
     update: Update | None = None  # what changed against the run that it was made from
 
     @property

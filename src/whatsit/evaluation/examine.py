@@ -64,6 +64,7 @@ def examine(
         ood=ood,
         shortcuts=shortcuts,
         warnings=trained.warnings,
+        training_notes=trained.notes,
         notes=dataset.notes,
         leakage=measure_leakage(test, dataset.leakage),
         unreadable=unreadable_of(trained, test),

@@ -107,6 +107,7 @@ def write_record(
         "model_mb": size,
         "unreadable": len(unreadable),
         "warnings": trained.warnings,
+        "notes": trained.notes,
         "more_time": vars(more) if more else None,
         "examination": examination.to_json() if examination else None,
         "update": update.to_json() if update else None,
