@@ -60,7 +60,7 @@ def examine(
         most_frequent=max(bundle.classes, key=lambda label: counts.get(label, 0)),
         curve=curve,
         mistakes=mistakes,
-        coverage=measure_coverage(predictor, test),
+        coverage=measure_coverage(predictor, test, trained.right),
         ood=ood,
         shortcuts=shortcuts,
         warnings=trained.warnings,
