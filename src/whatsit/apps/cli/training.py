@@ -27,6 +27,7 @@ from whatsit.apps.cli.options import (
 from whatsit.apps.cli.output import (
     accuracy_words,
     answer_line,
+    criteria_rows,
     print_classes,
     print_comparison,
     print_json,
@@ -255,12 +256,7 @@ def print_run(run: Run) -> None:
         ("Time in all", f"{run.seconds:.0f} s"),
     ]
     if run.examination:
-        checks = run.examination.checks
-        missed = [f"{check.what} {check.wanted}, found {check.found}" for check in checks if check.missed]
-        lines = ["; ".join(missed) + " NOT MET"] if missed else []
-        lines += [f"{check.what} {check.found}" for check in checks if check.untested]
-        met = f"all {len(checks)} met" if checks else "none applies"
-        rows.append(("Criteria", "; ".join(lines) or met))
+        rows += criteria_rows(run.examination.checks)
         rows.append(("Report", str(run.folder / REPORT)))
     print_pairs(rows)
     out()
