@@ -64,7 +64,10 @@ def examine(
         ood=ood,
         shortcuts=shortcuts,
         warnings=trained.warnings,
-        training_notes=trained.notes,
+        training_notes=(
+            *([f"Of what was tried, this ships: {trained.ships}"] if trained.ships else []),
+            *trained.notes,
+        ),
         notes=dataset.notes,
         leakage=measure_leakage(test, dataset.leakage),
         unreadable=unreadable_of(trained, test),

@@ -59,6 +59,7 @@ class Trained:
     warnings: tuple[str, ...] = ()  # what looks wrong about this training, a line each with what to try
     probe: float | None = None  # validation accuracy of a linear probe on the frozen features
     notes: tuple[str, ...] = ()  # what is good to know about this training, and needs nothing to be done
+    ships: str = ""  # of a ladder: the rung that ships, and those that were not clearly better
     more_time: MoreTime | None = None  # what more time is likely to give, of a frozen network without a time limit
 
     def is_clearly_better(self, other: Trained) -> bool:

@@ -248,6 +248,7 @@ def print_run(run: Run) -> None:
     """Print what a run has measured."""
     rows = [
         ("Model", f"{run.recipe.model} (recipe {run.recipe.name}), {run.model}"),
+        *([("Ships", run.ships)] if run.ships else []),
         ("Test accuracy", accuracy_words(run.test)),
         *([("Leakage", run.leakage.sentence)] if run.leakage.pictures else []),
         ("Test loss", f"{run.test.loss:.3f} (calibration error {run.test.ece:.3f})"),
