@@ -61,6 +61,11 @@ class Examination:
         return float((self.test.labels == self.bundle.classes.index(self.most_frequent)).mean())
 
     @property
+    def is_probe(self) -> bool:
+        """Return whether what ships is a linear probe of frozen features."""
+        return str(self.best["stage"]).endswith("probe")
+
+    @property
     def probe_alarms(self) -> Sequence[str]:
         """Return a line where a linear probe is clearly better than the model."""
         (accuracy, (low, high)), probe = self.most_probable, self.curve.accuracy[-1]
