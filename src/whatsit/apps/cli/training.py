@@ -254,7 +254,7 @@ def print_run(run: Run) -> None:
         ("Test loss", f"{run.test.loss:.3f} (calibration error {run.test.ece:.3f})"),
         ("Inference time", f"{1000 * run.speed.median:.1f} ms a picture ({run.speed.runtime})"),
         ("Model size", f"{run.megabytes:.1f} MB"),
-        ("Time in all", f"{run.seconds:.0f} s"),
+        ("Time in all", f"{run.seconds:.0f} s{', with the report' if run.examination else ''}"),
     ]
     if run.examination:
         rows += criteria_rows(run.examination.checks)
