@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from whatsit.apps.cli.output import criteria_rows, print_pairs
 from whatsit.evaluation.criteria import Check
 
@@ -9,7 +11,7 @@ SLOW = Check("seconds_per_picture", "time for one picture on this machine", "< 1
 UNTOLD = Check("f1", "F1", "> 70 %", "cannot be told: no test pictures of 'x'", False, untested=("x",))
 
 
-def test_verdict_comes_first_and_each_criterion_has_its_line(capsys) -> None:
+def test_verdict_comes_first_and_each_criterion_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     print_pairs(criteria_rows([MET, MISSED, SLOW, UNTOLD]))
     assert capsys.readouterr().out.splitlines() == [
         "Criteria:       2 of 4 not met, 1 of 4 cannot be told:",

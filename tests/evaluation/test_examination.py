@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def examination(right: int, n: int, recipe: str, probe: float = 1.0) -> Examinat
     }
     for name, part in parts.items():
         object.__setattr__(exam, name, part)
-    return cast(Examination, exam)
+    return exam
 
 
 @pytest.mark.parametrize(
