@@ -97,7 +97,7 @@ class Coverage:
     single: bool = False  # whether the most probable class alone kept the promise on the validation pictures
 
     def note(self, classes: int) -> str:
-        """Say what is to be known about sets of that many classes at most; else nothing."""
+        """Say how to read this row, for a model of that many classes; or nothing."""
         if self.size == classes:
             return "every class: too few validation pictures to promise so much"
         alone, kept = self.size == 1 and self.single, self.measured_ci95[1] >= self.promised

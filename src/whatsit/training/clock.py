@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 AIM = 0.97  # of the limit; what is left is for what nobody foresees
 MOST_AFTERWARDS = 0.6  # of the limit, for the test and the report: a model that learned nothing needs none
-SHORTEST = 0.1  # seconds of an epoch that are told
+SHORTEST = 0.1  # seconds, the shortest epoch that is named
 FEWEST = 3  # epochs, rather than which an epoch becomes much shorter
 
 

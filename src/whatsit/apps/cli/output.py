@@ -23,7 +23,7 @@ def print_json(value: object) -> None:
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """Print a line for each name and value; one without a name continues the one before."""
+    """Print a line for each name and value; no name continues the one before."""
     for name, value in pairs:
         out(f"{name + ':' if name else '':16s}{value}")
 
