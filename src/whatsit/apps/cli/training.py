@@ -215,7 +215,10 @@ def _cross_validate(run: Run, data: str, folds: int, asked: FoldsAsked, reporter
 
 
 def print_cross_validation(tested: CrossValidation, *, priced: bool) -> None:
-    """Print the table of a cross-validation, whose answers do not know the costs of the model beside it."""
+    """Print the table of a cross-validation.
+
+    Its answers do not know the costs of the model beside it.
+    """
     low, high = tested.accuracy_ci95
     out(
         f"Cross-validation, {tested.folds} folds: {tested.accuracy:.2%} of {tested.n:,} pictures, each tested by a model that "
