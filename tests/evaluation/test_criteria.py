@@ -134,6 +134,24 @@ def test_figure_whose_interval_crosses_the_limit_is_not_certain() -> None:
     assert check.note == "not certain: its 95 % interval begins at 80.0 %"
 
 
+@pytest.mark.parametrize(
+    ("limits", "accuracy", "found"),
+    [
+        ({"accuracy": 0.85}, 0.85, "exactly 85 %"),
+        ({"accuracy": 0.85}, 0.84971, "84.971 %"),
+        ({"accuracy": 0.85}, 0.85 - 1e-16, "exactly 85 %"),  # a mean whose last digit is rounded
+        ({"accuracy": 0.85}, 0.84, "84.0 %"),
+        ({"accuracy": 1.0}, 1.0, "100.0 %"),
+        ({"model_mb": 5.02}, 0.9, "5 MB"),
+    ],
+)
+def test_figure_that_looks_like_the_limit_shows_how_it_differs(
+    limits: dict[str, float], accuracy: float, found: str
+) -> None:
+    [check] = check_criteria(limits, bundle(accuracy), 0.01, 5.0)
+    assert check.found == found
+
+
 def test_model_without_figures_cannot_be_checked() -> None:
     with pytest.raises(BundleError, match="holds no test metrics"):
         check_criteria(load_criteria(), Bundle(("a", "b"), InputSpec(8, 8, ""), b""), 0.1, 1.0)

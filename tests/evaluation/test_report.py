@@ -81,6 +81,21 @@ def test_model_that_was_fitted_in_one_step_has_no_curve(hostile_run: Run) -> Non
     assert "fitted in one step, as a linear probe of the frozen features" in page.text
 
 
+def test_linear_probe_that_ships_is_not_held_against_another(hostile_run: Run) -> None:
+    """Two accuracies of 'a linear probe' on one page looked like a mistake."""
+    exam = hostile_run.examination
+    assert exam is not None
+    assert "a very simple model (a linear probe), " in learned(exam)[0]
+    best = {**exam.best, "stage": "stronger-probe", "epoch": 1}
+    note = "The last layer was fitted in two ways"
+    probed = replace(exam, best=best, history=[*exam.history, best], training_notes=(note,))
+    assert not any("very simple model" in sentence for sentence in learned(probed))
+    text = Page(render(probed, draw_plots(probed))).text
+    assert "a very simple model: a linear probe on a pretrained" not in text
+    assert "This model is a linear probe too, but not the same one" in " ".join(text.split())
+    assert text.index("There is no curve to draw") < text.index(note) < text.index("Each class")
+
+
 def test_sound_model_has_no_alarm(hostile_run: Run) -> None:
     exam = hostile_run.examination
     assert exam is not None

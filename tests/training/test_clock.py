@@ -33,6 +33,16 @@ def test_without_a_limit_the_plan_is_the_recipe_s() -> None:
     assert told == ["Training (scratch): about 22 min on this machine (22 epochs, 60 s each)"]
 
 
+def test_no_epoch_is_said_to_take_no_time() -> None:
+    told: list[str] = []
+    clock(None, told).plan("head", 24, 1, Pace(0.02, 0.01))
+    clock(None, told).plan("head", 1, 1, Pace(0.002, 0.001))
+    assert told == [
+        "Training (head): about 0.7 s on this machine (24 epochs, less than 0.1 s each)",
+        "Training (head): about 0.1 s on this machine (1 epoch, less than 0.1 s each)",
+    ]
+
+
 def test_fewer_epochs_where_time_is_short() -> None:
     told: list[str] = []
     plan = clock(600, told).plan("scratch", 22, 100, Pace(0.5, 10.0))

@@ -156,6 +156,31 @@ def test_it_is_never_a_step_down(climb: Climb, monkeypatch: pytest.MonkeyPatch) 
     )
 
 
+def test_what_ships_has_no_rival_where_each_rung_is_better(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    Rungs(monkeypatch)
+    assert climb().ships == "efficientnet-lite2 with all layers tuned for longer"
+
+
+def test_it_says_at_the_end_what_ships_and_what_was_no_better(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = Rungs(monkeypatch)
+    rungs.losses |= {"stronger": 2.0, "deepest": 2.0}
+    rungs.raises["all"] = DataError("no picture")
+    rungs.losses["longer"] = 2.0
+    assert climb().ships == (
+        "a head on the frozen efficientnet-lite0; a stronger frozen backbone, the deepest layers tuned and all layers tuned for "
+        "longer were not clearly better in validation"
+    )
+
+
+def test_a_single_rung_that_was_no_better_is_named(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = Rungs(monkeypatch, pace=1.0)
+    rungs.losses["stronger"] = 2.0
+    assert climb(30.0).ships == (
+        "a head on the frozen efficientnet-lite0; a stronger frozen backbone was not clearly better in validation"
+    )
+    assert rungs.done == ["fast", "stronger"]
+
+
 def test_a_better_backbone_is_the_one_that_is_tuned(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
     rungs = Rungs(monkeypatch)
     climb()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,10 @@ def test_metrics_have_the_counts_and_the_accuracy_without(leaking_run: Run) -> N
 def test_report_card_and_terminal_tell_it(leaking_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     print_run(leaking_run)
     report = (leaking_run.folder / "report.html").read_text(encoding="utf-8").replace("\xa0", " ")
-    assert TOLD in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert TOLD in told
+    assert re.search(r"^Time in all:    \d+ s, with the report$", told, re.MULTILINE)
+    assert re.search(r"Trained and tested\s+in \d+ seconds, before this report was made\.", report)
     assert report.count(TOLD) == 3  # in the verdict, in what was learned, and in the note on the data
     assert "test pictures that resemble training or validation pictures left out (4)" in report
     assert r"4 of 19 test pictures \(21.1 %\) resemble" in read_bundle(leaking_run.model).card

@@ -28,10 +28,11 @@ def learned(exam: Examination) -> list[str]:
 def _about_accuracy(exam: Examination) -> Iterator[str]:
     metrics, probe = exam.test.metrics, exam.curve.accuracy[-1]
     low, high = metrics.accuracy_ci95
+    simple = f"; a very simple model (a linear probe), {percent(probe)}"
     yield (
         f"Of {metrics.n:,} test pictures, which it never saw, it got {percent(metrics.accuracy)} right (95 % interval "
         f"{percent(low)} to {percent(high)}). Always answering '{exam.most_frequent}' would get "
-        f"{percent(exam.majority_accuracy)}; a very simple model (a linear probe), {percent(probe)}."
+        f"{percent(exam.majority_accuracy)}{'' if exam.is_probe else simple}."
     )
     if exam.leakage.pictures:
         yield f"{exam.leakage.sentence}."
@@ -43,7 +44,7 @@ def _about_accuracy(exam: Examination) -> Iterator[str]:
             f"{abs(costs.saved):.3g} per picture at your prices{'' if least <= 0 <= most else ', more than luck explains'}."
         )
     low, high = exam.most_probable[1]
-    if low <= probe <= high:
+    if low <= probe <= high and not exam.is_probe:
         yield "So the very simple model does as well, as far as these test pictures can tell."
     if exam.refused == 1:
         yield "It called every one of the test pictures unknown. All metrics count the nearest class instead."

@@ -167,8 +167,10 @@ def _check(name: str, limit: float, measured: _Measured, untested: tuple[str, ..
     unit = _UNITS[kind.unit]
     passed = bool(value > limit or value == limit == kind.highest if kind.at_least else value < limit)
     wanted, found = f"{'>' if kind.at_least else '<'} {unit.limit(limit)}", unit.show(value)
-    if found == unit.show(limit) and value != limit:  # rounding must not hide the difference
-        found = f"{100 * value:.6g} %" if kind.unit == "percent" else f"{value:.6g}"
+    if math.isclose(value, limit, rel_tol=1e-9):
+        found = found if passed else f"exactly {unit.limit(limit)}"
+    elif found == unit.show(limit):  # rounding must not hide the difference
+        found = unit.limit(value)
     where = f" in class '{measured.label}'" if measured.label else ""
     note = ""
     if untested and kind.of in ("per_class", "macro"):

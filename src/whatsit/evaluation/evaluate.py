@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.arrays import Bools
 from whatsit.bundle.costs import Costs, decide
 from whatsit.errors import DataError, ImageError
 from whatsit.evaluation.metrics import Interval, Metrics, compute_metrics, wilson_interval
@@ -92,16 +94,32 @@ class Coverage:
     measured: float
     measured_ci95: Interval
     size: float  # classes in a set, on average
+    single: bool = False  # whether the most probable class alone kept the promise on the validation pictures
+
+    def note(self, classes: int) -> str:
+        """Say how to read this row, for a model of that many classes; or nothing."""
+        if self.size == classes:
+            return "every class: too few validation pictures to promise so much"
+        alone, kept = self.size == 1 and self.single, self.measured_ci95[1] >= self.promised
+        if alone and not kept:
+            return "the single answer kept this promise on the validation pictures, but not on the test pictures"
+        if alone:
+            return "the single answer already keeps this promise"
+        return "" if kept else "not kept on the test pictures"
 
 
-def measure_coverage(predictor: Predictor, test: Evaluation) -> list[Coverage]:
-    """Measure prediction sets at each of `PROMISES`; none without conformal scores."""
+def measure_coverage(predictor: Predictor, test: Evaluation, validation: Bools) -> list[Coverage]:
+    """Measure prediction sets at each of `PROMISES`; none without conformal scores.
+
+    `validation` is bool `[M]`, whether the most probable class is the true one for each validation picture.
+    """
     found = []
     for promise in PROMISES if predictor.bundle.conformal else ():
         inside = predictor.in_set(test.probabilities, promise)
         held = int(inside[np.arange(len(inside)), test.labels].sum())
         size = float(inside.sum(axis=1).mean())
-        found.append(Coverage(promise, held / len(inside), wilson_interval(held, len(inside)), size))
+        single = int(validation.sum()) >= math.ceil((len(validation) + 1) * promise)  # as conformal scores promise it
+        found.append(Coverage(promise, held / len(inside), wilson_interval(held, len(inside)), size, single))
     return found
 
 

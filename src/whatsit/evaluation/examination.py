@@ -26,6 +26,9 @@ from whatsit.evaluation.update import Update
 if TYPE_CHECKING:
     from whatsit.training.learning_curve import LearningCurve
 
+UNTELLING = 0.5  # width of the accuracy's 95 % interval, above which nobody can say what went wrong
+TRIED = {"best": ("fast", "finetune")}  # the recipes that are part of another
+
 
 @dataclass(frozen=True)
 class Examination:
@@ -49,6 +52,7 @@ class Examination:
     leakage: LeakageMetrics  # test pictures that resemble training pictures
     unreadable: Sequence[tuple[str, str]]  # (name, reason)
     seconds: float  # from the first picture read to here
+    training_notes: Sequence[str] = ()  # about the training, which need nothing to be done
     update: Update | None = None  # what changed against the run that it was made from
 
     @property
@@ -57,16 +61,28 @@ class Examination:
         return float((self.test.labels == self.bundle.classes.index(self.most_frequent)).mean())
 
     @property
+    def is_probe(self) -> bool:
+        """Return whether what ships is a linear probe of frozen features."""
+        return str(self.best["stage"]).endswith("probe")
+
+    @property
     def probe_alarms(self) -> Sequence[str]:
         """Return a line where a linear probe is clearly better than the model."""
-        (accuracy, (_, high)), probe = self.most_probable, self.curve.accuracy[-1]
+        (accuracy, (low, high)), probe = self.most_probable, self.curve.accuracy[-1]
         if probe <= high:
             return ()
-        return (
+        both = (
             f"a linear probe on the features of a pretrained network is right for {probe:.1%} of the test images, this model for "
-            f"{accuracy:.1%}: something went wrong in training, or this network does not suit these images; "
-            f"try --recipe fast or --recipe finetune",
+            f"{accuracy:.1%}"
         )
+        if high - low > UNTELLING:
+            return (
+                f"{both}: {len(self.test.labels)} test pictures are too few to tell why; bring more pictures first",
+            )
+        used = str(self.bundle.provenance["recipe"]["name"])
+        others = [f"--recipe {name}" for name in ("fast", "finetune") if name not in TRIED.get(used, (used,))]
+        advice = " or ".join(others) or "another --backbone"
+        return (f"{both}: something went wrong in training, or this network does not suit these images; try {advice}",)
 
     @property
     def alarms(self) -> Sequence[str]:

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from whatsit.arrays import Int64, Labels, Probabilities
-
-Interval = tuple[float, float]
+from whatsit.training.intervals import Z95 as Z95
+from whatsit.training.intervals import Interval as Interval
+from whatsit.training.intervals import wilson_interval as wilson_interval
 
 BINS = 15  # of equal width, of the reliability diagram and the calibration error
-Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -234,18 +234,6 @@ def f1_correlations(confusion: Int64) -> npt.NDArray[np.float64]:
     spread = np.sqrt(np.diag(covariance))
     correlations: npt.NDArray[np.float64] = covariance / np.outer(spread, spread)
     return correlations
-
-
-def wilson_interval(right: int, total: int, z: float = Z95) -> Interval:
-    """Return the 95 % interval of a share (Wilson 1927), sound also near 0 and 1."""
-    if not total:
-        return 0.0, 1.0
-    share = right / total
-    centre = share + z * z / (2 * total)
-    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    low = 0.0 if right == 0 else max(0.0, (centre - spread) / scale)
-    return low, 1.0 if right == total else min(1.0, (centre + spread) / scale)
 
 
 @dataclass(frozen=True)

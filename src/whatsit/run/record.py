@@ -59,6 +59,7 @@ class Run:
     examination: Examination | None = None  # what the report is made of
     more_time: MoreTime | None = None  # what more time is likely to give
     update: Update | None = None  # what changed against the run that it was made from
+    ships: str = ""  # of a ladder: the rung that ships, and those that were not clearly better
 
     def load(self) -> Predictor:
         """Open the model for predictions."""
@@ -83,7 +84,10 @@ def write_record(
     unreadable = [*dataset.unreadable, *test.failed]
     more = trained.more_time
     speed, leakage, size = shipped.speed, shipped.leakage, shipped.megabytes
-    run = Run(folder, folder / MODEL, test.metrics, speed, size, seconds, recipe, leakage, examination, more, update)
+    ships = trained.ships
+    run = Run(
+        folder, folder / MODEL, test.metrics, speed, size, seconds, recipe, leakage, examination, more, update, ships
+    )
     write_text(place / RECIPE, to_toml(recipe, f"whatsit train DATA, {seconds:.0f} s"))
     write_split(place, dataset)
     ways = (("near-duplicate", "near"), ("exact copy", "copies"), ("same group", "grouped"))
@@ -107,6 +111,8 @@ def write_record(
         "model_mb": size,
         "unreadable": len(unreadable),
         "warnings": trained.warnings,
+        "notes": trained.notes,
+        "ships": trained.ships or None,
         "more_time": vars(more) if more else None,
         "examination": examination.to_json() if examination else None,
         "update": update.to_json() if update else None,

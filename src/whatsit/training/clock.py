@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 AIM = 0.97  # of the limit; what is left is for what nobody foresees
 MOST_AFTERWARDS = 0.6  # of the limit, for the test and the report: a model that learned nothing needs none
+SHORTEST = 0.1  # seconds, the shortest epoch that is named
 FEWEST = 3  # epochs, rather than which an epoch becomes much shorter
 
 
@@ -150,10 +151,10 @@ class Clock:
         part = "" if plan.steps == steps else f", in each {plan.steps / steps:.0%} of the pictures"
         after = f", then {duration(self._reserved)} to test" if self._limit is not None and self._reserved else ""
         seconds = pace.epoch(plan.steps)
-        self._say(
-            f"Training ({stage}): about {duration(plan.epochs * seconds)} on this machine ({plan.epochs} epochs{less}, "
-            f"{duration(seconds)} each{part}){after}"
-        )
+        each = duration(seconds) if seconds >= SHORTEST else f"less than {duration(SHORTEST)}"
+        whole = duration(max(plan.epochs * seconds, SHORTEST))
+        counted = f"{plan.epochs} epoch{'' if plan.epochs == 1 else 's'}{less}"
+        self._say(f"Training ({stage}): about {whole} on this machine ({counted}, {each} each{part}){after}")
 
 
 def duration(seconds: float) -> str:

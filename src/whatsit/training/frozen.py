@@ -20,7 +20,7 @@ from whatsit.training.head import Head, Seen, fit_head, fit_probe_head
 from whatsit.training.history import LOGGED
 from whatsit.training.recipe import Recipe
 from whatsit.training.subset import choose_images
-from whatsit.training.trained import FAR_BELOW, Trained, finish
+from whatsit.training.trained import Trained, finish
 from whatsit.training.trainer import Fitted
 from whatsit.training.unknown import FEW, MAX_PICTURES, enough_rows, fit_mahalanobis
 
@@ -108,9 +108,9 @@ def fit_heads(looked: Looked) -> FrozenHead:
     if len(heads) > 1 and clearly_less(losses[1], losses[0], errors=2):
         best = heads[1]
     rival = None if context.brief else fit_probe_head(context, [*networks.values()][-1], seen)
-    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     if rival and beats(rival.right(seen), best.right(seen)):
-        warnings = _ship_the_probe(context, rival, best, seen)
+        notes = _ship_the_probe(context, rival, best, seen)
         best = rival
     classes, seed = len(context.dataset.classes), context.recipe.seed
     rows = enough_rows(seen.labels, classes, seed, FEW if context.brief else MAX_PICTURES)
@@ -119,7 +119,7 @@ def fit_heads(looked: Looked) -> FrozenHead:
     probe = rival.fitted.best["val_accuracy"] if rival else None
     frozen = looked.frozen
     trained = finish(context, best.network, best.fitted, seen.held_labels, best.logits, known, frozen, probe)
-    trained = replace(trained, warnings=(*warnings, *trained.warnings))
+    trained = replace(trained, notes=notes)
     return FrozenHead(context, best.network, best.fitted, seen.labels, seen.held_labels, trained)
 
 
@@ -156,21 +156,17 @@ def _networks(context: Context, depths: tuple[str, ...]) -> tuple[Mapping[str, N
 
 
 def _ship_the_probe(context: Context, probe: Head, head: Head, seen: Seen) -> tuple[str, ...]:
-    """Add the probe to the history as an epoch of its own, and say so.
-
-    Return a warning where the head is far worse.
-    """
+    """Add the probe to the history as an epoch of its own, and return a note of it."""
     best, right = probe.fitted.best, float(head.right(seen).mean())
     context.history.add(best["stage"], 1, {key: best[key] for key in LOGGED}, 0.0, 1)
-    text = (
-        f"a linear probe is taken instead of the head trained step by step: it is right for {best['val_accuracy']:.1%} of the "
-        f"validation images, the head for {right:.1%}"
-    )
-    if best["val_accuracy"] - right < FAR_BELOW:
-        context.reporter.say(text[0].upper() + text[1:])
-        return ()
-    recipe = context.recipe
+    note = note_of_probe(best["val_accuracy"], right)
+    context.reporter.say(note)
+    return (note,)
+
+
+def note_of_probe(probe: float, head: float) -> str:
+    """Say that the probe ships instead of the head, by their validation accuracies."""
     return (
-        f"{text}; that is far less: try another learning rate (--set learning_rate=..., now {recipe.learning_rate:g}) or "
-        f"more epochs (--set epochs=..., now {recipe.epochs})",
+        f"The last layer was fitted in two ways, and the better one is taken: fitted in one step (a linear probe), it is right "
+        f"for {probe:.1%} of the validation images; trained epoch by epoch, for {head:.1%}. Nothing needs to be done"
     )

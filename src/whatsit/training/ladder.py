@@ -48,6 +48,8 @@ DEEPEST_STEP = 0.1  # for the deepest layers, where all can be tuned afterwards
 OVERDUE = 1.5  # times that share, at which the deepest layers are done in any case
 LAST_STEP = 0.9  # for either where they cannot
 
+FIRST, STRONGER = "fast", "a stronger frozen backbone"  # rungs of frozen backbones, by name
+
 ENOUGH = 3  # epochs of all layers, below which only the deepest are tuned
 MOST = 30  # epochs of all layers, on the first of its rungs
 LONGER = 3  # times as many epochs on the last rung
@@ -85,6 +87,7 @@ class _Climb:
             self._decisions = dict(json.loads(self._note.read_text(encoding="utf-8")))
         self._best: Trained | None = None
         self._bases: list[Base] = []  # the better one last
+        self._judged: list[tuple[str, bool]] = []  # each rung, and whether it was the best so far
 
     def run(self) -> Trained:
         base = self._first()
@@ -97,23 +100,22 @@ class _Climb:
         except (KeyboardInterrupt, Interrupted) as interrupt:
             continue_after(interrupt)
             self._context.reporter.say("Interrupted: the best so far is kept and tested; Ctrl-C again stops that too")
-        return replace(self._best, history=tuple(self._context.history.entries))
+        return replace(self._best, history=tuple(self._context.history.entries), ships=self._ships())
 
     def _first(self) -> Base:
         """Fit the heads on the default backbone."""
         base = self._look(frozen_recipe(self._context.recipe), "")
         self._bases.append(base)
-        self._fit_heads(base, "fast")
+        self._fit_heads(base, FIRST)
         return base
 
     def _stronger(self, base: Base) -> None:
         """Fit the heads on a stronger backbone."""
         seconds = forecast.STRONGER_COST * base.seconds + forecast.OPEN
         if self._decide("stronger", lambda: self._is_worth(base, seconds)):
-            name = "a stronger frozen backbone"
-            with self._failing(name):
+            with self._failing(STRONGER):
                 other = self._look(stronger(base.recipe), "stronger-", complete=True)
-                if self._fit_heads(other, name):
+                if self._fit_heads(other, STRONGER):
                     self._bases.append(other)
 
     def _is_worth(self, base: Base, seconds: float) -> bool:
@@ -227,6 +229,7 @@ class _Climb:
         """Hold a classifier against the best so far; return whether it is the best now."""
         best = self._best
         better = best is None or trained.improves_on(best)
+        self._judged.append((name, better))
         if better:
             self._best = best = trained
             if self._context.keep:
@@ -239,6 +242,18 @@ class _Climb:
         )
         self._context.reporter.say(f"Rung '{name}': {trained.right.mean():.1%} right in validation, {verdict}{left}")
         return better
+
+    def _ships(self) -> str:
+        """Say which rung ships, and which were not clearly better."""
+        assert self._best is not None
+        best = [name for name, better in self._judged if better][-1]
+        others = [name for name, better in self._judged if not better]
+        model = self._best.recipe.model
+        text = f"a head on the frozen {model}" if best in (FIRST, STRONGER) else f"{model} with {best}"
+        if not others:
+            return text
+        names = " and ".join(filter(None, (", ".join(others[:-1]), others[-1])))
+        return f"{text}; {names} {'was' if len(others) == 1 else 'were'} not clearly better in validation"
 
     def _status(self) -> str:
         best = f"best so far {self._best.right.mean():.1%}" if self._best else ""

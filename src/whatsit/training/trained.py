@@ -22,6 +22,7 @@ from whatsit.training.context import Context
 from whatsit.training.features import FrozenNetwork
 from whatsit.training.forecast import MoreTime
 from whatsit.training.history import Epoch
+from whatsit.training.intervals import wilson_interval
 from whatsit.training.recipe import Recipe
 from whatsit.training.trainer import Fitted, logits_of_views
 
@@ -32,7 +33,7 @@ DRAWS = 4  # of errors of features
 RISING = 1.1  # the last training loss against the first
 RISEN = 0.05  # nats, below which a rise is the noise of few steps
 FAR_BELOW = 0.1  # of training accuracy below a linear probe's on images that it never saw
-ENOUGH = 3  # validation images of a class, without one of which being predicted as it says something
+ENOUGH = 5  # validation images of a class, without one of which being predicted as it says something
 NAMED = 3  # classes by name in a warning
 
 
@@ -57,6 +58,8 @@ class Trained:
     frozen: FrozenNetwork | None = None  # what the features came from, where they came from one
     warnings: tuple[str, ...] = ()  # what looks wrong about this training, a line each with what to try
     probe: float | None = None  # validation accuracy of a linear probe on the frozen features
+    notes: tuple[str, ...] = ()  # what is good to know about this training, and needs nothing to be done
+    ships: str = ""  # of a ladder: the rung that ships, and those that were not clearly better
     more_time: MoreTime | None = None  # what more time is likely to give, of a frozen network without a time limit
 
     def is_clearly_better(self, other: Trained) -> bool:
@@ -248,7 +251,9 @@ def _no_better_than_the_largest(outcome: Outcome) -> str:
     counts = np.bincount(outcome.labels, minlength=len(outcome.classes))
     largest, accuracy = int(counts.argmax()), float((outcome.predicted == outcome.labels).mean())
     share = counts[largest] / len(outcome.labels)
-    if accuracy > share:
+    _, high = wilson_interval(int((outcome.predicted == outcome.labels).sum()), len(outcome.labels))
+    # A few validation images can all be wrong by luck: it may still be well above that share.
+    if accuracy > share or high >= (share + 1) / 2:
         return ""
     return (
         f"in validation it is right for {accuracy:.1%}, always saying '{outcome.classes[largest]}' would be for {share:.1%}: it "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from whatsit.apps.terminal import out, table
 
 if TYPE_CHECKING:
+    from whatsit.evaluation.criteria import Check
     from whatsit.evaluation.metrics import Metrics
     from whatsit.evaluation.paired import ModelComparison
     from whatsit.evaluation.prices import CostMetrics
@@ -22,9 +23,21 @@ def print_json(value: object) -> None:
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """Print a line for each name and value."""
+    """Print a line for each name and value; no name continues the one before."""
     for name, value in pairs:
-        out(f"{name + ':':16s}{value}")
+        out(f"{name + ':' if name else '':16s}{value}")
+
+
+def criteria_rows(checks: Sequence[Check]) -> list[tuple[str, str]]:
+    """Return the verdict of the criteria, and a line for each that is not met."""
+    missed, untested = [one for one in checks if one.missed], [one for one in checks if one.untested]
+    if not missed and not untested:
+        return [("Criteria", f"all {len(checks)} met" if checks else "none applies")]
+    counts = [(len(missed), "not met"), (len(untested), "cannot be told")]
+    verdict = ", ".join(f"{count} of {len(checks)} {word}" for count, word in counts if count)
+    lines = [f"{one.what} {one.wanted}, found {one.found}" for one in missed]
+    lines += [f"{one.what} {one.found}" for one in untested]
+    return [("Criteria", f"{verdict}:"), *(("", line) for line in lines)]
 
 
 def tested_json(test: Metrics | RunSummary) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from whatsit.apps.cli.options import (
 from whatsit.apps.cli.output import (
     accuracy_words,
     answer_line,
+    criteria_rows,
     print_classes,
     print_comparison,
     print_json,
@@ -214,7 +215,10 @@ def _cross_validate(run: Run, data: str, folds: int, asked: FoldsAsked, reporter
 
 
 def print_cross_validation(tested: CrossValidation, *, priced: bool) -> None:
-    """Print the table of a cross-validation, whose answers do not know the costs of the model beside it."""
+    """Print the table of a cross-validation.
+
+    Its answers do not know the costs of the model beside it.
+    """
     low, high = tested.accuracy_ci95
     out(
         f"Cross-validation, {tested.folds} folds: {tested.accuracy:.2%} of {tested.n:,} pictures, each tested by a model that "
@@ -247,20 +251,16 @@ def print_run(run: Run) -> None:
     """Print what a run has measured."""
     rows = [
         ("Model", f"{run.recipe.model} (recipe {run.recipe.name}), {run.model}"),
+        *([("Ships", run.ships)] if run.ships else []),
         ("Test accuracy", accuracy_words(run.test)),
         *([("Leakage", run.leakage.sentence)] if run.leakage.pictures else []),
         ("Test loss", f"{run.test.loss:.3f} (calibration error {run.test.ece:.3f})"),
         ("Inference time", f"{1000 * run.speed.median:.1f} ms a picture ({run.speed.runtime})"),
         ("Model size", f"{run.megabytes:.1f} MB"),
-        ("Time in all", f"{run.seconds:.0f} s"),
+        ("Time in all", f"{run.seconds:.0f} s{', with the report' if run.examination else ''}"),
     ]
     if run.examination:
-        checks = run.examination.checks
-        missed = [f"{check.what} {check.wanted}, found {check.found}" for check in checks if check.missed]
-        lines = ["; ".join(missed) + " NOT MET"] if missed else []
-        lines += [f"{check.what} {check.found}" for check in checks if check.untested]
-        met = f"all {len(checks)} met" if checks else "none applies"
-        rows.append(("Criteria", "; ".join(lines) or met))
+        rows += criteria_rows(run.examination.checks)
         rows.append(("Report", str(run.folder / REPORT)))
     print_pairs(rows)
     out()
