@@ -131,6 +131,22 @@ def _print_exported(exported: Sequence[Exported]) -> None:
     table(("format", "file", "size", "largest difference", "test accuracy", "same label", "pictures", ""), rows)
 
 
+def print_exports_left(earlier: Path, run: Path) -> None:
+    """Say that exported files went away with an earlier run, and how to make them anew."""
+    from whatsit.graph.formats import SINGLE_PAGE, find_exported
+    from whatsit.verbs.export import FOLDER
+
+    folder = earlier / FOLDER
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    out(f"The exported files of {run} are of the earlier model, and are now in {folder}")
+    found = list(find_exported(folder))
+    pages = [path for target, path in found if target.name == "web"]
+    single = " --single-file" if pages and all(path.name == SINGLE_PAGE for path in pages) else ""
+    formats = ",".join(dict.fromkeys(target.name for target, _ in found)) or "FMT"
+    out(f"Next: whatsit export {shell_word(run)} --format {formats}{single}")
+
+
 def verify(
     model: Model,
     exports: Annotated[
