@@ -120,8 +120,7 @@ def test_predict_goes_on_after_a_bad_picture_and_exits_1(baseline_run: Run, pict
     done = whatsit("predict", baseline_run.model, bad, picture.with_name("none.png"), picture, "--json")
     assert done.returncode == 1
     first, second, third = map(json.loads, done.stdout.splitlines())
-    assert first == {"image": str(bad), "error": "the file holds text, not a picture; allowed formats: JPEG, PNG, WEBP, "
-                                                 "GIF, BMP, TIFF, PPM, PGM, PBM, AVIF, HEIC, JPEG 2000, TGA, ICO"}  # fmt: skip
+    assert first == {"image": str(bad), "error": "the file holds text, not a picture"}
     assert second["error"] == "there is no such file"
     assert third["label"]
 
