@@ -88,7 +88,10 @@ def read_bundle(path: str | Path) -> Bundle:
 
 
 def _missing(path: Path) -> str:
-    """Say that there is no model, and what to do: to name one of those in the folder, or to train one."""
+    """Say that there is no model, and what to do.
+
+    That is to name one of those in the folder, or to train one.
+    """
     folder = path.parent if path.name == MODEL else path
     found = _models_in(folder)
     if not found:

@@ -146,7 +146,10 @@ def calibration_pixels(dataset: Dataset, spec: InputSpec) -> Images:
 
 
 def known_data(model: str | Path) -> str | None:
-    """Return the DATA of a run, for a command that takes it: None where it is not known or not there any more."""
+    """Return the DATA of a run, for a command that takes it.
+
+    None where it is not known or not there any more.
+    """
     folder = run_folder(model)
     data = _data_of(folder) if folder else None
     return data if data and (data in FILES or is_address(data) or Path(data).exists()) else None

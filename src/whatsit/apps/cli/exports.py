@@ -104,7 +104,10 @@ def export(
 
 
 def _how_to_open(page: Path) -> str:
-    """Return what opens an exported page: browsers run the scripts of a folder only from a server."""
+    """Return what opens an exported page.
+
+    Browsers run the scripts of a folder only from a server.
+    """
     if page.suffix == ".html":
         return f"open {page} in a browser"
     return (
@@ -145,7 +148,7 @@ def _print_exported(exported: Sequence[Exported]) -> None:
 
 
 def print_exports_left(earlier: Path, run: Path) -> None:
-    """Say that exported files went away with an earlier run, and how to make them anew."""
+    """Say where the exported files of an earlier run are, and how to renew them."""
     from whatsit.graph.formats import SINGLE_PAGE, find_exported
     from whatsit.verbs.export import FOLDER
 

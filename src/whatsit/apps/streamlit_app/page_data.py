@@ -60,7 +60,7 @@ def _overview(review: DataReview, text: Texts) -> None:
 
 
 def _open_tile(review: DataReview, text: Texts) -> tuple[str, ...]:
-    """Return how many findings are open; none were found only where somebody looked."""
+    """Return how many findings are open, or that nobody has looked."""
     if review.findings() is None:
         return "–", text("data.open"), text("data.unlooked")
     return f"{sum(len(review.open_findings(kind)) for kind in KINDS):,}", text("data.open")
