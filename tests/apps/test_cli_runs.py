@@ -48,6 +48,8 @@ def test_runs_with_the_same_test_pictures_are_compared_picture_by_picture(baseli
     other = shutil.copytree(baseline_run.folder, tmp_path / "other")
     text = whatsit("runs", "diff", baseline_run.folder, other)
     assert "They name 100.0% of the pictures the same" in text
+    data = json.loads((other / "metrics.json").read_text())["data"]
+    assert f"Next: whatsit compare {baseline_run.folder} {other} {data} --out compare.html, a page" in text
     assert "No clear difference on these 9 pictures: +0.00 points" in text
     found = json.loads(whatsit("runs", "diff", baseline_run.folder, other, "--json"))
     assert found["pictures"]["overall"]["n"] == baseline_run.test.n
@@ -65,6 +67,7 @@ def test_runs_whose_pictures_are_gone_are_compared_by_their_metrics(baseline_run
     text = whatsit("runs", "diff", *folders)
     assert "No clear difference between them" in text
     assert f"Not compared picture by picture: {tmp_path / 'gone'}" in text
+    assert f"Next: whatsit compare {folders[0]} {folders[1]} DATA, picture by picture" in text
 
 
 def test_runs_are_sorted(baseline_run: Run, tmp_path: Path) -> None:

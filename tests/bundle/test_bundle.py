@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
+import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +20,7 @@ from whatsit import files
 from whatsit.bundle.format import Bundle, Conformal, InputSpec, Reference, UnknownRule
 from whatsit.bundle.read import parse_bundle, read_bundle
 from whatsit.bundle.write import write_bundle
-from whatsit.errors import BundleError
+from whatsit.errors import BundleError, MissingBundleError
 from whatsit.files import DiskError
 
 BUNDLE = Bundle(
@@ -69,6 +72,33 @@ def test_same_contents_make_the_same_file(path: Path, tmp_path: Path) -> None:
 def test_missing_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"there is no such model; train one with"):
         read_bundle(tmp_path / "none.whatsit")
+
+
+def test_folder_of_models_is_answered_with_their_names(path: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    places = [
+        "old/model.whatsit",
+        "study/best/model.whatsit",
+        "run.unfinished/model.whatsit",
+        "pets.whatsit",
+        "notes/a.txt",
+    ]
+    for age, name in enumerate(places):
+        (runs / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, runs / name)
+        os.utime(runs / name, (1e9 + age, 1e9 + age))
+    one = f"{runs} is no model, but holds 3 models; name one, such as {runs}/pets.whatsit, {runs}/study, {runs}/old"
+    for asked in (runs, runs / "model.whatsit"):
+        with pytest.raises(MissingBundleError, match=f"^{re.escape(one)}$"):
+            read_bundle(asked)
+    for more in range(9):
+        shutil.copytree(runs / "old", runs / f"more{more}")
+    with pytest.raises(MissingBundleError, match="holds 12 models; name one, such as") as found:
+        read_bundle(runs)
+    assert str(found.value).count(str(runs)) == 6
+    shutil.copytree(runs / "old", tmp_path / "single" / "run")
+    with pytest.raises(MissingBundleError, match=r"is no model, but holds only one: name \S+/single/run$"):
+        read_bundle(tmp_path / "single")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.99])

@@ -45,6 +45,7 @@ def test_it_says_how_good_the_model_is(website: Path, baseline_run) -> None:
     assert about["test"]["accuracy"] == test.accuracy
     assert (about["test"]["low"], about["test"]["high"]) == tuple(test.accuracy_ci95)
     assert about["test"]["n"] == test.n
+    assert about["test"]["refused"] == baseline_run.examination.refused
 
 
 def test_the_module_for_other_pages_is_small(website: Path) -> None:

@@ -209,6 +209,32 @@ def test_the_page_says_how_good_the_model_is_in_two_languages(website: Path, hos
         assert page.inner_text("h1") == "นี่คืออะไร?"
 
 
+@pytest.mark.parametrize(
+    ("refused", "english", "thai"),
+    [
+        (0.111, "and said so wrongly of 11 in 100 of the test pictures.", "ผิด 11 ใน 100 รูปทดสอบ"),
+        (0.0, "and said so wrongly of 0 in 100 of the test pictures.", "ผิด 0 ใน 100 รูปทดสอบ"),
+        (
+            None,
+            "It is meant to say so wrongly of about 5 in 100 pictures of its kinds; nobody has measured",
+            "ราว 5 ใน 100 รูป",
+        ),
+    ],
+)
+def test_the_page_says_how_often_good_pictures_were_unknown(
+    refused: float | None, english: str, thai: str, website: Path, host, visit, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(website, tmp_path / "web")
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    about["test"]["refused"], about["unknown"]["accepts"] = refused, 0.95
+    (folder / "about.json").write_text(json.dumps(about))
+    with host(folder) as address:
+        page = visit(address)
+        assert english in page.inner_text("#good")
+        page.click("#language")
+        assert thai in page.inner_text("#good")
+
+
 def test_after_the_first_visit_no_network_is_needed(website: Path, host, visit) -> None:
     with host(website) as address:
         page = visit(address)

@@ -244,7 +244,9 @@ def test_size_of_a_png_is_known_without_decoding_it(monkeypatch: pytest.MonkeyPa
 def test_size_is_refused_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     data = _with_exif_behind_the_pixels(encode(PICTURE), 6)
     monkeypatch.setattr(PngImageFile, "load", lambda _: pytest.fail("decoded"))
-    with pytest.raises(ImageError, match="the picture has 48 x 40 pixels; at most 1,000 in all are read"):
+    with pytest.raises(
+        ImageError, match="the picture has 48 x 40 pixels; at most 1,000 in all are read; scale it down"
+    ):
         picture_size(data, max_pixels=1000)
 
 
@@ -337,3 +339,15 @@ def test_cut_off_jpeg_is_refused_whatever_else_is_odd_in_it(oddity: str) -> None
     decode(odd(whole))
     with pytest.raises(ImageError, match="the file ends before the picture does"):
         decode(odd(whole[: len(whole) // 2] + b"\xff\xd9"))
+
+
+@pytest.mark.parametrize("text", ["words", "แมว 1\r\n" * 99, "\ufeffname,label\n"])
+def test_text_is_called_text_without_a_list_of_formats(text: str) -> None:
+    with pytest.raises(ImageError, match=r"^the file holds text, not a picture$"):
+        decode(text.encode(), (8, 8))
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfewords", b"\xe0", b"words\x00"])
+def test_other_files_are_told_the_allowed_formats(data: bytes) -> None:
+    with pytest.raises(ImageError, match=r"not a picture in an allowed format \(JPEG, PNG"):
+        decode(data, (8, 8))

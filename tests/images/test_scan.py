@@ -194,9 +194,16 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\na,b", "column 'path' is missing; columns found: file, label"),
+        (
+            "file,label\na,b",
+            "the column 'path' is missing; columns found: file, label; rename columns in the first line, or add ",
+        ),
         ("path,name\na,b", "column 'label' is missing"),
-        ("", "column 'path' is missing; columns found: none"),
+        (
+            "file,species\na,b",
+            "the columns 'path' and 'label' are missing; columns found: file, species; rename columns",
+        ),
+        ("", "the columns 'path' and 'label' are missing; columns found: none"),
         ("path,label\n", "lists no pictures"),
         ("path,label\n1.png,\n", "line 2: the class name is empty"),
         ("path,label\n,cat\n", "line 2: the column 'path' is empty"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import whatsit
 from tests.conftest import encode, shapes
@@ -16,7 +16,7 @@ from whatsit.errors import ImageError, ModelError, UsageError
 from whatsit.images.decode import decode
 from whatsit.run.record import Run
 from whatsit.runtime.explain import Explainer, Explanation
-from whatsit.runtime.overlay import colours, draw, lay_over
+from whatsit.runtime.overlay import colours, draw, lay_over, write
 from whatsit.runtime.predictor import Predictor
 
 PICTURES = [encode(shapes(kind, i)) for i, kind in enumerate(("disc", "rows", "columns", "disc"))]
@@ -163,3 +163,20 @@ def test_drawing_is_written_beside_nothing_else(
     assert Image.open(io.BytesIO(path.read_bytes())).format == "PNG"
     with pytest.raises(UsageError, match="is the picture itself"):
         whatsit.explain(baseline_run.model, "a.png", "a.png")
+
+
+@pytest.mark.parametrize("size", [13, 16, 17, 30])
+@pytest.mark.parametrize("text", ["most here", "Bright is", "no text", "it that"])
+def test_words_of_the_drawing_stand_apart(text: str, size: int) -> None:
+    sheet = Image.new("RGB", (200, 60), "white")
+    write(ImageDraw.Draw(sheet), (5.0, 5.5), text, size, 190)
+    inked = np.flatnonzero(np.asarray(sheet.convert("L")).min(axis=0) < 190)
+    between_letters, between_words = np.sort(np.diff(inked) - 1)[-2:]
+    assert between_words >= 2 * between_letters
+
+
+def test_long_line_loses_its_middle_and_keeps_within_its_room() -> None:
+    sheet = Image.new("RGB", (300, 60), "white")
+    write(ImageDraw.Draw(sheet), (0.0, 0.0), "a long name " * 9, 17, 200)
+    inked = np.flatnonzero(np.asarray(sheet.convert("L")).min(axis=0) < 190)
+    assert 150 < inked.max() <= 200

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 import whatsit
-from tests.conftest import data_of
+from tests import command
+from tests.conftest import data_of, encode, shapes, write_files
 from tests.drawn import photos
 from whatsit.errors import DataError, UsageError
 from whatsit.evaluation.exploration import Exploration
@@ -137,6 +138,17 @@ def test_archive_is_not_looked_through_where_its_files_are_to_be_moved(tmp_path:
     (tmp_path / "data.zip").write_bytes(b"")
     with pytest.raises(UsageError, match="only files in a folder can be moved aside"):
         explore(tmp_path / "data.zip", quarantine=True)
+
+
+def test_unreadable_files_are_counted_apart_and_the_count_is_said_once(tmp_path: Path) -> None:
+    good = {f"{label}/{i}.png": encode(shapes(label, i)) for label in ("disc", "rows") for i in range(4)}
+    write_files(tmp_path / "data", {**good, "disc/cut.png": good["disc/0.png"][:60]})
+    done = command.whatsit("explore", tmp_path / "data", "--out", tmp_path / "out")
+    said = "9 files, of which 1 cannot be read: 8 pictures in 2 classes, 4 to 4 in each"
+    assert done.stdout.splitlines()[0] == said
+    assert "pictures in 2 classes" not in done.stderr
+    document = json.loads((tmp_path / "out" / "explore.json").read_text(encoding="utf-8"))
+    assert (document["pictures"], document["classes"]) == (8, {"disc": 4, "rows": 4})
 
 
 def test_unknown_kind_is_told(problems: tuple[Path, dict[str, set[str]]]) -> None:

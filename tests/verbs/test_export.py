@@ -476,7 +476,9 @@ def test_a_model_alone_finds_its_test_pictures_again(baseline_run: Run, shapes_f
     [one] = whatsit.export(alone, "openvino-int8", data=shapes_folder, reporter=listener)
     assert one.gate
     assert one.gate.n == baseline_run.test.n
-    assert listener.warned == [f"the gate saw only {one.gate.n} test pictures, too few to tell a loss of one point"]
+    assert listener.warned == [
+        f"the exported file was checked on only {one.gate.n} test pictures, too few to tell a loss of one point"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import whatsit
 from tests import command
 from tests.conftest import SEED, Listener, draw_shapes, encode, shapes, write_files
+from whatsit.apps.cli.training import print_update
 from whatsit.bundle.read import read_bundle
 from whatsit.errors import DataError, UsageError
+from whatsit.evaluation.update import DataChanges, Update
 from whatsit.run.record import read_split
 from whatsit.run.request import Request
 from whatsit.training.recipe import load
@@ -143,3 +147,27 @@ def test_model_that_is_not_better_does_not_take_the_place(place: Path) -> None:
 def test_wrong_use_is_refused(asked: dict[str, object], words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words):
         whatsit.train(draw_shapes(tmp_path, 9), **asked)
+
+
+@pytest.mark.parametrize(
+    ("files", "options"),
+    [
+        (("web/model.onnx", "web.html", "model.tflite", "labels.txt"), "--format tflite,web"),
+        (("web.html",), "--format web --single-file"),
+        (("labels.txt",), "--format FMT"),
+        ((), ""),
+    ],
+)
+def test_update_says_where_the_exported_files_of_the_earlier_model_went(
+    files: tuple[str, ...], options: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, earlier = tmp_path / "run", tmp_path / "run-before"
+    update = Update(str(run), DataChanges(1, 0, 0, 0, (), ()), None, None, {}, kept_as=str(earlier))
+    write_files(earlier / "export", dict.fromkeys(files, b"."))
+    print_update(SimpleNamespace(folder=run), update)
+    said = capsys.readouterr().out
+    export = f"The exported files of {run} are of the earlier model, and are now in {earlier / 'export'}\n"
+    export += f"Next: whatsit export {run} {options}\n"
+    assert export in said if files else "export" not in said
+    print_update(SimpleNamespace(folder=tmp_path / "new"), replace(update, kept_as=str(run)))  # it took no place
+    assert "export" not in capsys.readouterr().out

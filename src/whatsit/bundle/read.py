@@ -38,10 +38,12 @@ from whatsit.errors import BundleError, MissingBundleError
 from whatsit.graph.check import check_graph
 from whatsit.images.decode import RULES
 from whatsit.images.names import label_fault, plain, plain_text
+from whatsit.images.walk import list_folder
 from whatsit.run_files import BEST, MODEL, REPLACES, UNFINISHED
 
 _GOLDEN_FILE = re.compile(r"golden/[0-9]{2}\.[a-z]{3,4}")
 _MAX_SIDE = 4096
+_NAMED = 5  # models in a folder that is none itself
 
 
 def find_bundle(path: str | Path) -> Path:
@@ -79,14 +81,44 @@ def read_bundle(path: str | Path) -> Bundle:
             raise BundleError(f"{path}: {info.st_size:,} bytes are too many for a bundle; at most {MAX_BUNDLE:,}")
         data = path.read_bytes()
     except FileNotFoundError:
-        raise MissingBundleError(f"{path}: there is no such model; {_way_out(Path(path))}") from None
+        raise MissingBundleError(_missing(Path(path))) from None
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     return parse_bundle(data, str(path))
 
 
-def _way_out(path: Path) -> str:
+def _missing(path: Path) -> str:
+    """Say that there is no model, and what to do.
+
+    That is to name one of those in the folder, or to train one.
+    """
     folder = path.parent if path.name == MODEL else path
+    found = _models_in(folder)
+    if not found:
+        return f"{path}: there is no such model; {_way_out(folder)}"
+    such = ", ".join(map(str, found[:_NAMED]))
+    which = "only one: name" if len(found) == 1 else f"{len(found):,} models; name one, such as"
+    return f"{folder} is no model, but holds {which} {such}"
+
+
+def _models_in(folder: Path) -> list[Path]:
+    """Return the models in a folder, the newest first: runs, studies and files."""
+    try:
+        folders, files = list_folder(folder)
+        found = {
+            folder / name: find_bundle(folder / name) for name in (*folders, *files) if not name.endswith(UNFINISHED)
+        }
+        times = {path: model.stat().st_mtime for path, model in found.items() if _is_model(model)}
+    except (OSError, ValueError):
+        return []
+    return sorted(times, key=lambda path: (-times[path], path))
+
+
+def _is_model(path: Path) -> bool:
+    return path.suffix == Path(MODEL).suffix and path.is_file()
+
+
+def _way_out(folder: Path) -> str:
     if (folder.with_name(f"{folder.name}{UNFINISHED}") / REPLACES).is_file():
         return f"an update of it was killed just before its end; end it with: whatsit train --update {folder} --resume"
     return "train one with: whatsit train DATA"

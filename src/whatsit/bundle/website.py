@@ -189,10 +189,11 @@ def _static_files() -> dict[str, Path]:
 def _about(
     bundle: Bundle, graph: bytes, options: WebOptions, name: str, gate: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    test = None
+    test: dict[str, Any] | None = None
     if bundle.test:
         low, high = bundle.test["accuracy_ci95"]
         test = {"accuracy": bundle.test["accuracy"], "low": low, "high": high, "n": bundle.test["n"]}
+        test["refused"] = bundle.test.get("refused")
     return {
         "format": 1,
         "name": name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ class Exploration:
 
     source: str
     classes: tuple[str, ...]
-    counts: dict[str, dict[str, int]]  # pictures by split ("" where none came) and label
+    counts: dict[str, dict[str, int]]  # readable pictures by split ("" where none came) and label
     sizes: tuple[tuple[int, int], ...]  # (height, width) of every picture that was read
     findings: list[Finding]
     notes: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Exploration:
 
     @property
     def total(self) -> int:
-        """Return the number of pictures that have a label."""
+        """Return the number of pictures that can be read, as training counts them."""
         return sum(sum(labels.values()) for labels in self.counts.values())
 
     def of(self, kind: str) -> list[Finding]:
@@ -113,7 +113,8 @@ def look_through(
     skipped: list[str] = []
     groups = near_duplicates(audited.thumbs, features, audited.sides, skipped.append)
     issues = [] if features is None else _label_issues(audited, dataset.classes, features, groups, reporter)
-    counts = {name: dataset.of(name).counts() for name in ("", *SPLITS)}
+    read = replace(dataset, pictures=audited.pictures)
+    counts = {name: read.of(name).counts() for name in ("", *SPLITS)}
     return Exploration(
         source=dataset.source,
         classes=dataset.classes,
@@ -126,7 +127,7 @@ def look_through(
             *_near_duplicates(audited, groups),
             *(issue for issue in issues if issue.images[0] not in settled),
         ],
-        notes=(*_notes(dataset, labels_checked=features is not None), *skipped),
+        notes=(*_notes(read, labels_checked=features is not None), *skipped),
         fingerprint=fingerprint,
     )
 

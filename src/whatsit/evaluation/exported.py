@@ -51,7 +51,9 @@ def gate_of(bundle: Bundle, path: Path, dataset: Dataset, name: str, reporter: R
     if len(labels) < len(images):
         reporter.warn(f"{len(images) - len(labels):,} test pictures cannot be read and were left out")
     if len(labels) < FEW:
-        reporter.warn(f"the gate saw only {len(labels)} test pictures, too few to tell a loss of one point")
+        reporter.warn(
+            f"the exported file was checked on only {len(labels)} test pictures, too few to tell a loss of one point"
+        )
     return compare(labels, found["int8"], found["float"], bundle.costs)
 
 

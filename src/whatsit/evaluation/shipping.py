@@ -99,6 +99,8 @@ def ship(predictor: Predictor, path: Path, dataset: Dataset, reporter: Reporter)
     leakage, bundle = measure_leakage(test, dataset.leakage), predictor.bundle
     costs = measure_costs(test)
     metrics = test.metrics.to_json() | ({"costs": costs.to_json()} if costs else {})
+    if bundle.unknown:
+        metrics["refused"] = float(test.unknown.mean())
     bundle = replace(bundle, test=metrics, references=choose_references(bundle, dataset, test.pictures))
     bundle = replace(bundle, card=model_card(bundle, leakage=leakage))
     write_bundle(bundle, path)

@@ -58,7 +58,10 @@ def read_rows(path: Path, *, addresses: bool = False) -> Iterator[Row]:
         missing = [column for column in ("path", "label")[: 1 if addresses else 2] if column not in columns]
         if missing:
             found = ", ".join(columns)[:200] or "none"
-            raise DataError(f"{path}: the column '{missing[0]}' is missing; columns found: {found}")
+            quoted = " and ".join(f"'{column}'" for column in missing)
+            what = f"the column {quoted} is" if len(missing) == 1 else f"the columns {quoted} are"
+            how = f"rename columns in the first line, or add that line: {'path' if addresses else 'path,label'}"
+            raise DataError(f"{path}: {what} missing; columns found: {found}; {how}")
         names = _Names(path.parent)
         for cells in rows:
             if not any(cell.strip() for cell in cells):

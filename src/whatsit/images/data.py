@@ -185,8 +185,10 @@ def require_classes(dataset: Dataset, classes: tuple[str, ...]) -> None:
     """Raise `DataError` where the data have a class that the model does not know."""
     unknown = sorted(set(dataset.classes) - set(classes))
     if unknown:
+        names = _some(tuple(f"'{name}'" for name in unknown))
         raise DataError(
-            f"{dataset.source}: the model does not know the class '{unknown[0]}'; its classes: {_some(classes)}"
+            f"{dataset.source}: the model does not know the class{'es' if len(unknown) > 1 else ''} {names}; its classes: "
+            f"{_some(classes)}; leave out the pictures of other classes, or train with them"
         )
 
 

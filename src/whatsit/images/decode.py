@@ -86,7 +86,9 @@ def as_image_error(error: Exception) -> ImageError:
     if isinstance(error, MemoryError):
         return ImageError("the picture needs more memory than there is", "memory")
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return ImageError(f"the picture is too large; at most {MAX_PIXELS:,} pixels are read", "too_many_pixels")
+        return ImageError(
+            f"the picture is too large; at most {MAX_PIXELS:,} pixels are read; scale it down", "too_many_pixels"
+        )
     if isinstance(error, UnidentifiedImageError):
         return ImageError.damaged("its header cannot be read")
     text = " ".join(str(error).split())[:120]
@@ -293,7 +295,8 @@ def _require_few_pixels(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise ImageError(
-            f"the picture has {width:,} x {height:,} pixels; at most {max_pixels:,} in all are read", "too_many_pixels"
+            f"the picture has {width:,} x {height:,} pixels; at most {max_pixels:,} in all are read; scale it down",
+            "too_many_pixels",
         )
 
 

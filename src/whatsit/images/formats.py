@@ -7,6 +7,7 @@ Text, previews, animation and damaged colour profiles are no reason: they are re
 
 from __future__ import annotations
 
+import codecs
 import re
 import struct
 from collections.abc import Callable
@@ -264,6 +265,15 @@ def _tga(data: bytes) -> File:
     return File("TGA", data, (width, height), has_profile=False, ending=".tga")
 
 
+def _is_text(start: bytes) -> bool:
+    """Return whether a file's first bytes are those of a text in UTF-8."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(start)  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(character.isprintable() or character in "\t\r\n" for character in text)
+
+
 def _not_a_picture(data: bytes) -> ImageError:
     allowed = ", ".join(FORMATS)
     if _SVG.match(data[:4096]):
@@ -272,8 +282,8 @@ def _not_a_picture(data: bytes) -> ImageError:
         return ImageError(
             f"this is a picture of the X Window System (XBM, XPM), which is not read; {_SAVE_AS}", "format"
         )
-    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in data[:512]):
-        return ImageError(f"the file holds text, not a picture; allowed formats: {allowed}", "format")
+    if _is_text(data[:512]):
+        return ImageError("the file holds text, not a picture", "format")
     words = f"the file is not a picture in an allowed format ({allowed}), or its first bytes are damaged"
     return ImageError(words, "format")
 

@@ -69,7 +69,9 @@ def _contents_of(file: BinaryIO, most: int) -> bytes:
 def require_few_bytes(size: int) -> None:
     """Raise `ImageError` for a file of more than `MAX_BYTES`."""
     if size > MAX_BYTES:
-        raise ImageError(f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read", "too_many_bytes")
+        raise ImageError(
+            f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read; scale the picture down", "too_many_bytes"
+        )
 
 
 def read_file(path: str | Path) -> bytes:

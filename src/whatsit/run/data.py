@@ -18,7 +18,9 @@ from whatsit.events import Reporter
 from whatsit.graph.formats import Format
 from whatsit.images.batches import decode_batches
 from whatsit.images.data import open_data, require_classes, split_data
+from whatsit.images.datasets import FILES
 from whatsit.images.pictures import Pictures, find_keys
+from whatsit.images.places import is_address
 from whatsit.images.scan import Dataset
 from whatsit.images.split import parse_fractions
 from whatsit.run.record import RecordError, read_metrics, read_split
@@ -141,6 +143,16 @@ def calibration_pixels(dataset: Dataset, spec: InputSpec) -> Images:
     if not len(pixels):
         raise DataError(f"{dataset.source}: no training picture of this model can be read")
     return pixels
+
+
+def known_data(model: str | Path) -> str | None:
+    """Return the DATA of a run, for a command that takes it.
+
+    None where it is not known or not there any more.
+    """
+    folder = run_folder(model)
+    data = _data_of(folder) if folder else None
+    return data if data and (data in FILES or is_address(data) or Path(data).exists()) else None
 
 
 def _data_of(folder: Path) -> str | None:

@@ -13,7 +13,7 @@ from whatsit.evaluation.exploration import KINDS, Exploration, look_through
 from whatsit.events import SILENT, Reporter
 from whatsit.files import write_text
 from whatsit.images.audit import audit
-from whatsit.images.data import report_data, scan_data
+from whatsit.images.data import scan_data
 from whatsit.images.edits import (
     Moved,
     apply_edits,
@@ -62,7 +62,6 @@ def explore(
     on_disk = scan_data(data, reporter)
     edits = in_force(read_edits(data))
     dataset = apply_edits(on_disk, edits.values())
-    report_data(dataset, reporter)
     audited = audit(dataset, reporter.stage("Looking at the pictures"))
     if not audited.pictures:
         name, reason = audited.unreadable[0]

@@ -159,7 +159,10 @@ def test_bodies_of_all_requests_have_a_limit_together(baseline_run: Run, disc: b
 def test_picture_of_too_many_pixels_is_refused(baseline_run: Run, path: str) -> None:
     with running([baseline_run.folder], max_pixels=1000) as service:
         found = service.ask("POST", path, encode(np.zeros((40, 40, 3), np.uint8)))
-    assert (found.status, found.json["error"]) == (422, "the picture has 40 x 40 pixels; at most 1,000 in all are read")
+    assert (found.status, found.json["error"]) == (
+        422,
+        "the picture has 40 x 40 pixels; at most 1,000 in all are read; scale it down",
+    )
 
 
 def test_keys_are_wanted_where_the_owner_says_so(baseline_run: Run, disc: bytes) -> None:

@@ -75,6 +75,17 @@ def test_data_without_a_model_are_the_only_page(
     assert drawn.title[0].value == "Put the data right"
 
 
+def test_pictures_that_nobody_looked_through_are_not_counted_as_good(
+    app: Callable[..., AppTest], make_folder: Callable[[dict[str, bytes]], Path]
+) -> None:
+    folder = make_folder({f"{label}/{i}.png": encode(shapes(label, i)) for label in ("disc", "rows") for i in range(2)})
+    review = DataReview(folder)
+    assert "<b>–</b><span>things to look at</span><small>not looked at yet</small>" in words(app(review=review))
+    review.folder.mkdir(parents=True)
+    (review.folder / "explore.json").write_text('{"findings": [], "fingerprint": ""}')
+    assert "<b>0</b><span>things to look at</span><small></small>" in words(app(review=review))
+
+
 def test_teach_is_the_first_page_until_there_is_a_model(
     app: Callable[..., AppTest], baseline_run: Run, tmp_path: Path
 ) -> None:

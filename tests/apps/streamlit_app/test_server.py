@@ -58,7 +58,7 @@ def test_frame_gets_the_predictors_answer(app: str, baseline_run: Run) -> None:
             encode(np.zeros((4001, 4000, 3), np.uint8)),
             OWN_PAGE,
             400,
-            "at most 16,000,000 in all are read",
+            "at most 16,000,000 in all are read; scale it down",
         ),
         ("../../etc/passwd", b"words", OWN_PAGE, 404, "there is no such model"),
         ("baseline", bytes(MAX_FRAME + 1), OWN_PAGE, 413, "a frame has at most"),

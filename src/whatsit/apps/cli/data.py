@@ -76,7 +76,9 @@ def _print(found: object) -> None:
     labels = found.by_label()
     most, least = max(labels.values()), min(labels.values())
     classes = f"{len(labels):,} classes" if len(labels) > 1 else "1 class"
-    out(f"{found.total:,} pictures in {classes}, {least:,} to {most:,} in each")
+    unreadable = len(found.of("unreadable"))
+    files = f"{found.total + unreadable:,} files, of which {unreadable:,} cannot be read: " if unreadable else ""
+    out(f"{files}{found.total:,} pictures in {classes}, {least:,} to {most:,} in each")
     for note in found.notes:
         out(f"Note: {note}")
     rows = [

@@ -58,7 +58,7 @@ def export(
 ) -> None:
     """Write the model for other tools, for phones, or as a web page.
 
-    Float formats must repeat the model's answers to 1e-4, a page with weights of 16 bits to 1e-3. int8 must pass a gate on the
+    Float formats must repeat the model's answers to 1e-4, a page with weights of 16 bits to 1e-3. int8 must pass a check on the
     test pictures; the exit code is 1 if it does not. Sizes are of EfficientNet-Lite0 at 224 px, with three feature maps.
 
     \b
@@ -66,11 +66,11 @@ def export(
     web            everybody: a page for phones and computers  15  headless Chromium
     onnx           ONNX Runtime in any language, Triton        17  ONNX Runtime
     openvino       Intel processors                            17  OpenVINO
-    openvino-int8  the same, smaller and faster                 5  OpenVINO, the gate
+    openvino-int8  the same, smaller and faster                 5  OpenVINO, test pictures
     tflite         phones and boards                           17  LiteRT
-    tflite-int8    the same, smaller                            5  LiteRT, the gate
+    tflite-int8    the same, smaller                            5  LiteRT, test pictures
     coreml         iPhones, iPads, Macs                        17  its program, by ONNX Runtime
-    c              microcontrollers; of the recipe tiny 0.2      4  LiteRT, the gate
+    c              microcontrollers; of the recipe tiny 0.2      4  LiteRT, test pictures
     keras, h5      training on in Keras                        18  Keras
     saved-model    TensorFlow Serving                          35  TensorFlow
     """  # noqa: D301 - a backspace, by which Click leaves lines as they are
@@ -91,6 +91,9 @@ def export(
     else:
         _print_exported(exported)
         out()
+        for one in exported:
+            if one.format == "web" and not one.rejected:
+                out(f"Next: {_how_to_open(one.path)}")
         exports = f" --exports {shell_word(out_)}" if out_ else ""
         out(f"Next: whatsit verify {shell_word(model)}{exports}, which proves every file and way to an answer")
     for one in rejected:
@@ -98,6 +101,19 @@ def export(
         err(f"whatsit: {one.format} was rejected: {why_rejected(one.gate, one.format)}")
     if rejected:
         sys.exit(1)
+
+
+def _how_to_open(page: Path) -> str:
+    """Return what opens an exported page.
+
+    Browsers run the scripts of a folder only from a server.
+    """
+    if page.suffix == ".html":
+        return f"open {page} in a browser"
+    return (
+        f"python -m http.server --directory {shell_word(page)} "
+        "(then open http://localhost:8000; only a page made with --single-file opens from the disk)"
+    )
 
 
 def _exported_json(one: Exported) -> dict[str, Any]:
@@ -129,6 +145,22 @@ def _print_exported(exported: Sequence[Exported]) -> None:
         for one in exported
     ]
     table(("format", "file", "size", "largest difference", "test accuracy", "same label", "pictures", ""), rows)
+
+
+def print_exports_left(earlier: Path, run: Path) -> None:
+    """Say where the exported files of an earlier run are, and how to renew them."""
+    from whatsit.graph.formats import SINGLE_PAGE, find_exported
+    from whatsit.verbs.export import FOLDER
+
+    folder = earlier / FOLDER
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    out(f"The exported files of {run} are of the earlier model, and are now in {folder}")
+    found = list(find_exported(folder))
+    pages = [path for target, path in found if target.name == "web"]
+    single = " --single-file" if pages and all(path.name == SINGLE_PAGE for path in pages) else ""
+    formats = ",".join(dict.fromkeys(target.name for target, _ in found)) or "FMT"
+    out(f"Next: whatsit export {shell_word(run)} --format {formats}{single}")
 
 
 def verify(

@@ -73,6 +73,7 @@ def runs(
 
 def _diff(first: str, second: str, pictures: bool, as_json: bool) -> None:
     from whatsit.run.compare import compare
+    from whatsit.run.data import known_data
 
     found = compare(first, second)
     pairs, reason = _pairs(first, second) if pictures else (None, "")
@@ -86,17 +87,16 @@ def _diff(first: str, second: str, pictures: bool, as_json: bool) -> None:
         else:
             table((name, *found.runs), [(key, _text(a), _text(b)) for key, (a, b) in rows.items()])
         out()
-    first, second = map(shell_word, found.runs)
+    data = next(filter(None, map(known_data, found.runs)), "DATA")
+    words = " ".join(map(shell_word, (*found.runs, data)))
     if pairs:
         print_comparison(pairs)
-        out(
-            f"Next: whatsit compare {shell_word(first)} {shell_word(second)} DATA --out compare.html, a page with the pictures"
-        )
+        out(f"Next: whatsit compare {words} --out compare.html, a page with the pictures")
         return
     out(found.verdict)
     if reason:
         out(f"Not compared picture by picture: {reason}")
-    out(f"Next: whatsit compare {shell_word(first)} {shell_word(second)} DATA, picture by picture")
+    out(f"Next: whatsit compare {words}, picture by picture")
 
 
 def _pairs(first: str, second: str) -> tuple[ModelComparison | None, str]:

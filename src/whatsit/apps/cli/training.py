@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from whatsit.apps.cli.exports import print_exports_left
 from whatsit.apps.cli.options import (
     DATA,
     Backbone,
@@ -277,6 +278,8 @@ def print_update(run: Run, update: Update) -> None:
         out(update.verdict)
     out(f"Earlier run: {update.kept_as}")
     out(f"New run:     {run.folder}")
+    if Path(update.kept_as) != Path(update.before):
+        print_exports_left(Path(update.kept_as), run.folder)
     out()
 
 

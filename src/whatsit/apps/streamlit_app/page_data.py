@@ -48,7 +48,7 @@ def _overview(review: DataReview, text: Texts) -> None:
         markup.tiles(
             (f"{sum(counts.values()):,}", text("data.pictures")),
             (f"{len(counts):,}", text("data.kinds")),
-            (f"{sum(len(review.open_findings(kind)) for kind in KINDS):,}", text("data.open")),
+            _open_tile(review, text),
             (f"{len(review.decided):,}", text("data.decided")),
         )
     )
@@ -57,6 +57,13 @@ def _overview(review: DataReview, text: Texts) -> None:
         from whatsit.apps.streamlit_app import charts  # Altair takes a second to load
 
         st.altair_chart(charts.counts(counts, text))
+
+
+def _open_tile(review: DataReview, text: Texts) -> tuple[str, ...]:
+    """Return how many findings are open, or that nobody has looked."""
+    if review.findings() is None:
+        return "–", text("data.open"), text("data.unlooked")
+    return f"{sum(len(review.open_findings(kind)) for kind in KINDS):,}", text("data.open")
 
 
 def _explore(review: DataReview, text: Texts) -> None:

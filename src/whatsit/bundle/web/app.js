@@ -90,9 +90,15 @@ function describe() {
   byId('knows').replaceChildren(text('knows', { n: classes.length.toLocaleString() }), ' ', ...chips, ...(rest > 0 ? [text('more', { n: rest.toLocaleString() })] : []));
   const lines = [test ? text('good', ofHundred(test)) : text('good.unmeasured')];
   if (gate && precision !== 'float32') lines.push(text('good.gate', { precision, same: hundred(gate.agreement) }));
-  if (unknown) lines.push(text('good.unknown', { n: Math.max(1, Math.round(100 * (1 - unknown.accepts))) }));
+  if (unknown) lines.push(unknownLine(unknown, test?.refused));
   byId('good').textContent = lines.join(' ');
   byId('made').textContent = text('made', { version: about.whatsit, date: about.created ? ` · ${about.created}` : '' });
+}
+
+/** How often good pictures are called unknown: as measured on test pictures, else as the threshold was meant. */
+function unknownLine({ accepts }, refused) {
+  if (Number.isFinite(refused)) return text('good.unknown', { n: hundred(refused) });
+  return text('good.unknown.aim', { n: Math.max(1, Math.round(100 * (1 - accepts))) });
 }
 
 function ofHundred({ accuracy, low, high, n }) {

@@ -39,7 +39,7 @@ export function requireFewPixels(width, height) {
   if (width * height > MAX_PIXELS) {
     throw new PictureError(
       "too-large",
-      `the picture has ${width} x ${height} pixels; at most ${MAX_PIXELS} in all are read`,
+      `the picture has ${width} x ${height} pixels; at most ${MAX_PIXELS} in all are read; scale it down`,
     );
   }
 }
