@@ -67,15 +67,19 @@ def _fit(context: Context, stage: str, views: list[Float16], seen: Seen, held: F
     embedding = keras.Input((views[0].shape[1],), name="features")
     logits = classifier.add_head(embedding, classes, hidden=recipe.hidden, dropout=recipe.dropout, standardize=True)
     model = keras.Model(embedding, logits)
-    classifier.set_standard(model, *_mean_and_variance(views))
+    classifier.set_standard(model, *_standard(views))
     size = working_batch_size(recipe, len(views) * len(labels))
     batches = FeatureBatches(views, labels, Targets.of(labels, classes, recipe), size, recipe.seed)
     task = Task(stage, model, batches, held, seen.held_labels, rarely=context.brief)
     return fit(task, recipe, context.history, clock)
 
 
-def _mean_and_variance(views: list[Float16]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return mean and variance of each column over all views, in float64."""
+def _standard(views: list[Float16]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return the mean of each column over all views, and the square of what it is divided by, in float64.
+
+    That is its standard deviation and the mean of all. By its own alone, a feature that hardly varies in few training images
+    would outweigh all others in an image that has it.
+    """
     width, count = views[0].shape[1], sum(len(view) for view in views)
     total, squares = np.zeros(width), np.zeros(width)
     for view in views:
@@ -84,7 +88,8 @@ def _mean_and_variance(views: list[Float16]) -> tuple[npt.NDArray[Any], npt.NDAr
             total += chunk.sum(axis=0)
             squares += np.square(chunk).sum(axis=0)
     mean = total / count
-    return mean, np.maximum(squares / count - np.square(mean), 1e-6)
+    deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 0.0))
+    return mean, np.maximum(np.square(deviation + deviation.mean()), 1e-6)
 
 
 def fit_probe_head(context: Context, network: Network, seen: Seen) -> Head:
