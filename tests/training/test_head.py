@@ -111,11 +111,11 @@ def test_probe_from_a_file_is_that_from_memory(tmp_path: Path) -> None:
 
 
 def test_features_that_were_silent_in_training_are_not_blown_up(tmp_path: Path) -> None:
-    """Seen with the seeds 0 to 4: within 0.02; scaled by their own deviation they cost 0.22 to 0.36."""
+    """Seen with the seeds 0 to 4: 0.02 lost at most; scaled by their own deviation alone, 0.09 to 0.11."""
     right = [
         float(one.right(images).mean())
         for number, silent in enumerate((0.0, 0.5))
         for images in [few(20, 0, silent)]
         for one in [head(images, tmp_path / str(number))]
     ]
-    assert right[1] > right[0] - 0.1
+    assert right[1] > right[0] - 0.05

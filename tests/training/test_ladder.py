@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -25,6 +26,7 @@ from whatsit.training.head import Seen
 from whatsit.training.history import History
 from whatsit.training.loop import TrainingError
 from whatsit.training.recipe import Recipe, load
+from whatsit.training.rungs import of_all
 from whatsit.training.trained import Trained
 
 HELD = 40  # validation images
@@ -326,3 +328,10 @@ def test_mirror_images_can_be_forbidden(climb: Climb, monkeypatch: pytest.Monkey
     climb(flip=False)
     assert {recipe.flip for recipe in rungs.recipes.values()} == {False}
     assert rungs.recipes["fast"].views == ("original",)
+
+
+@pytest.mark.parametrize(("images", "strong"), [(4999, True), (5000, False)])
+def test_many_images_are_not_augmented_much_in_few_epochs(images: int, strong: bool) -> None:
+    base: Any = SimpleNamespace(images=images, recipe=load("finetune"))
+    changes = of_all({"epochs": 8.0, "share": 1.0}, base, 30)
+    assert ("rand_augment" in changes, "finetune_learning_rate" in changes) == (strong, strong)

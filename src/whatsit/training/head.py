@@ -22,6 +22,8 @@ from whatsit.training.probe import fit_probe
 from whatsit.training.resolve import working_batch_size
 from whatsit.training.trainer import Fitted, logits_of_views, losses_of
 
+SOFTENED = 0.3  # of the mean standard deviation is added to that of each feature
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -75,10 +77,10 @@ def _fit(context: Context, stage: str, views: list[Float16], seen: Seen, held: F
 
 
 def _standard(views: list[Float16]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return the mean of each column over all views, and the square of what it is divided by, in float64.
+    """Return mean and squared scale of each column over all views, in float64.
 
-    That is its standard deviation and the mean of all. By its own alone, a feature that hardly varies in few training images
-    would outweigh all others in an image that has it.
+    It is divided by its scale: its standard deviation and a share of the mean of all. By its own alone, a feature that hardly varies in few
+    training images would outweigh all others in an image that has it.
     """
     width, count = views[0].shape[1], sum(len(view) for view in views)
     total, squares = np.zeros(width), np.zeros(width)
@@ -89,7 +91,7 @@ def _standard(views: list[Float16]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]
             squares += np.square(chunk).sum(axis=0)
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 0.0))
-    return mean, np.maximum(np.square(deviation + deviation.mean()), 1e-6)
+    return mean, np.maximum(np.square(deviation + SOFTENED * deviation.mean()), 1e-6)
 
 
 def fit_probe_head(context: Context, network: Network, seen: Seen) -> Head:

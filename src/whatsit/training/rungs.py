@@ -34,6 +34,13 @@ _BY_EPOCHS: tuple[tuple[float, dict[str, float]], ...] = (
     (5, _LIGHT | {"finetune_learning_rate": 0.0003}),
     (0, {"shift": WHOLE_SHIFT}),
 )
+# From that number of images on, few epochs learn none by heart: on CIFAR-10, eight moderate ones came to 90.5 %, where five with
+# shifts and mirror images alone come to 93.1 %.
+MANY = 5000  # training images
+_BY_EPOCHS_OF_MANY: tuple[tuple[float, dict[str, float]], ...] = (
+    (15, _LIGHT | {"finetune_learning_rate": 0.0003}),
+    (0, {"shift": WHOLE_SHIFT}),
+)
 
 
 @dataclass
@@ -104,7 +111,8 @@ def of_all(plan: Mapping[str, Any], base: Base, epochs: int) -> dict[str, Any]:
 
     `epochs` are those at most.
     """
-    augmented = next(changes for least, changes in _BY_EPOCHS if plan["epochs"] >= least)
+    by_epochs = _BY_EPOCHS if base.images < MANY else _BY_EPOCHS_OF_MANY
+    augmented = next(changes for least, changes in by_epochs if plan["epochs"] >= least)
     layers = ALL if plan["share"] == 1.0 else round(plan["share"] * BACKBONES[base.recipe.model].layers)
     return {"finetune_layers": layers, "finetune_epochs": epochs, **augmented}
 
