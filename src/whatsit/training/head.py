@@ -79,8 +79,8 @@ def _fit(context: Context, stage: str, views: list[Float16], seen: Seen, held: F
 def _standard(views: list[Float16]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Return mean and squared scale of each column over all views, in float64.
 
-    It is divided by its scale: its standard deviation and a share of the mean of all. By its own alone, a feature that hardly varies in few
-    training images would outweigh all others in an image that has it.
+    It is divided by its scale: its standard deviation and a share of the mean of all. By its own alone, a feature that hardly
+    varies in few training images would outweigh all others in an image that has it.
     """
     width, count = views[0].shape[1], sum(len(view) for view in views)
     total, squares = np.zeros(width), np.zeros(width)
