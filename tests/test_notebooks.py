@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ import nbformat
 import pytest
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+
+from tests.coroutines import run_apart
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 QUICK = {"size": 32, "finetune_layers": 2, "finetune_epochs": 1, "epochs": 4}
@@ -30,9 +31,9 @@ def test_there_are_four() -> None:
 def kernel() -> Iterator[AsyncKernelManager]:
     """One for all of them, as to load TensorFlow takes seconds; each begins without a name."""
     manager = AsyncKernelManager(kernel_name="python3")
-    asyncio.run(manager.start_kernel())
+    run_apart(manager.start_kernel())
     yield manager
-    asyncio.run(manager.shutdown_kernel(now=True))
+    run_apart(manager.shutdown_kernel(now=True))
 
 
 async def execute(notebook: nbformat.NotebookNode, kernel: AsyncKernelManager) -> None:
@@ -47,7 +48,7 @@ def test_it_runs_and_draws(path: Path, kernel: AsyncKernelManager, shapes_folder
     told = {"WHATSIT_DATA": str(shapes_folder), "WHATSIT_SETTINGS": json.dumps(QUICK)}
     begin = f"import os\nos.chdir({str(tmp_path)!r})\n%reset -f\nimport os\nos.environ |= {told!r}\ndel os"
     notebook.cells.insert(0, nbformat.v4.new_code_cell(begin))
-    asyncio.run(execute(notebook, kernel))  # whose event loop is closed, unlike that of `NotebookClient.execute`
+    run_apart(execute(notebook, kernel))  # whose event loop is closed, unlike that of `NotebookClient.execute`
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
     assert not [output.text for output in outputs if output.get("name") == "stderr"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import re
 import shlex
@@ -15,6 +14,7 @@ import pytest
 import typer.main
 from starlette.types import ASGIApp
 
+from tests.coroutines import run_apart
 from tests.deploy.documents import (
     FOLDER,
     FOLDERS,
@@ -71,7 +71,7 @@ def get(path: str, *keys: str) -> tuple[int, str]:
         "query_string": b"",
         "headers": [],
     }
-    asyncio.run(application(*keys)(scope, receive, send))
+    run_apart(application(*keys)(scope, receive, send))
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:]).decode()
 
 

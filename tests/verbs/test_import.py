@@ -200,7 +200,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, labels: Path, shapes_folde
     with pytest.raises(UsageError, match=r"does not end in .whatsit"):
         whatsit.import_model(network, tmp_path / "out", labels=labels)
     labels.write_text("a\nb\nc\nd\n")
-    with pytest.raises(DataError, match="does not know the class 'columns'"):
+    with pytest.raises(DataError, match="does not know the classes 'columns', 'disc', 'rows'"):
         imported(network, labels, calibrate=shapes_folder)
     assert not (tmp_path / "out.whatsit").exists()
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from tests.coroutines import run_apart
 from whatsit.apps.api.batching import Batcher, Gate, best_batch
 from whatsit.apps.api.refusals import RefusedError
 from whatsit.runtime.predictor import Answer
@@ -62,7 +63,7 @@ def run(model: Model, works: Sequence[np.ndarray], *, cancel: Sequence[int] = ()
             for answers in found
         ]
 
-    return asyncio.run(all_of_them())
+    return run_apart(all_of_them())
 
 
 def test_what_waits_is_answered_together_and_in_order() -> None:
@@ -106,7 +107,7 @@ def test_what_waits_is_answered_after_closing() -> None:
         batcher.close()
         return await future
 
-    [answer] = asyncio.run(close_early())
+    [answer] = run_apart(close_early())
     assert answer.probabilities[0] == 5
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.apps.api.conftest import Running, running
 from tests.conftest import encode, shapes
+from tests.coroutines import run_apart
 from whatsit.images.decode import decode
 from whatsit.run.record import Run
 from whatsit.runtime.predictor import Predictor
@@ -118,7 +118,7 @@ def test_asyncio_client(api: Running, predictor: Predictor) -> None:
             assert await client.is_server_ready()
             return (await client.infer("baseline", [images(FILES)])).as_numpy("probabilities")
 
-    np.testing.assert_allclose(asyncio.run(ask()), wanted(predictor), atol=1e-5)
+    np.testing.assert_allclose(run_apart(ask()), wanted(predictor), atol=1e-5)
 
 
 def test_whole_body_is_a_picture(api: Running, predictor: Predictor) -> None:
