@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from whatsit.arrays import Labels
+import numpy as np
+
+from whatsit.arrays import Bools, Labels
 from whatsit.images.stored_arrays import take_rows
 from whatsit.models.backbones import BACKBONES
 from whatsit.models.network import Network
@@ -19,12 +21,14 @@ from whatsit.training.features import FrozenNetwork
 from whatsit.training.head import Head, Seen, fit_head, fit_probe_head
 from whatsit.training.history import LOGGED
 from whatsit.training.recipe import Recipe
+from whatsit.training.resolve import tuned_layers
 from whatsit.training.subset import choose_images
 from whatsit.training.trained import Trained, finish
 from whatsit.training.trainer import Fitted
 from whatsit.training.unknown import FEW, MAX_PICTURES, enough_rows, fit_mahalanobis
 
 MOST_OPEN = 4  # networks
+EVEN = 2  # the largest class is at most this many times the smallest
 
 
 @dataclass(frozen=True)
@@ -103,13 +107,15 @@ def fit_heads(looked: Looked) -> FrozenHead:
     for name, network in networks.items():
         ours = clock.part(1.0 / (len(networks) - len(heads))) if clock.limited else None
         heads.append(fit_head(context, name, network, seen, ours))
-    best = heads[0]  # within two standard errors the simpler head; a small validation set would choose by chance
+    best = heads[0]  # within a standard error the simpler head; a small validation set would choose by chance
     losses = [calibrated_losses(head.logits, seen.held_labels) for head in heads]
-    if len(heads) > 1 and clearly_less(losses[1], losses[0], errors=2):
+    if len(heads) > 1 and clearly_less(losses[1], losses[0], errors=1):
         best = heads[1]
     rival = None if context.brief else fit_probe_head(context, [*networks.values()][-1], seen)
     notes: tuple[str, ...] = ()
-    if rival and beats(rival.right(seen), best.right(seen)):
+    counts = np.bincount(seen.labels, minlength=len(context.dataset.classes))
+    easily = counts.max() <= EVEN * counts.min() and not tuned_layers(context.recipe, len(seen.labels))
+    if rival and takes_probe(rival.right(seen), best.right(seen), easily=easily):
         notes = _ship_the_probe(context, rival, best, seen)
         best = rival
     classes, seed = len(context.dataset.classes), context.recipe.seed
@@ -121,6 +127,15 @@ def fit_heads(looked: Looked) -> FrozenHead:
     trained = finish(context, best.network, best.fitted, seen.held_labels, best.logits, known, frozen, probe)
     trained = replace(trained, notes=notes)
     return FrozenHead(context, best.network, best.fitted, seen.labels, seen.held_labels, trained)
+
+
+def takes_probe(probe: Bools, head: Bools, *, easily: bool) -> bool:
+    """Return whether a linear probe ships rather than the trained head.
+
+    Both are bool `[N]`, whether each validation image is predicted right. Where classes are even and no layers are tuned on it
+    (`easily`) the probe need only be right more often. Else clearly so: it weighs no classes, and finds rare ones less often.
+    """
+    return bool(probe.mean() > head.mean()) if easily else beats(probe, head)
 
 
 def resized(head: FrozenHead, context: Context) -> FrozenHead:
