@@ -19,8 +19,8 @@ from tests.engines.test_engines import sums_graph
 from whatsit import files
 from whatsit.bundle.format import Bundle, Conformal, InputSpec, Reference, UnknownRule
 from whatsit.bundle.read import parse_bundle, read_bundle
-from whatsit.bundle.write import write_bundle
-from whatsit.errors import BundleError, MissingBundleError
+from whatsit.bundle.write import require_new, write_bundle
+from whatsit.errors import BundleError, MissingBundleError, UsageError
 from whatsit.files import DiskError
 
 BUNDLE = Bundle(
@@ -332,3 +332,20 @@ def test_name_of_a_member_that_does_not_belong_is_shown_without_harm(path: Path,
     with pytest.raises(BundleError, match="does not belong in a bundle") as caught:
         read_bundle(path)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", [".", "/"])
+def test_folder_without_a_name_of_its_own_is_no_model(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingBundleError, match="no such model; train one with"):
+        read_bundle(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "such"), [(".", "model.whatsit"), ("/", "/model.whatsit"), ("pets.h5", "pets.whatsit")]
+)
+def test_new_model_needs_a_name_with_its_ending(name: str, such: str) -> None:
+    with pytest.raises(UsageError, match=f"such as {re.escape(such)}$"):
+        require_new(Path(name))

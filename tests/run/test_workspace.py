@@ -49,6 +49,10 @@ def test_root_of_a_disk_is_no_run_folder(root: str) -> None:
         pass
 
 
+def test_root_of_a_disk_is_not_being_replaced() -> None:
+    finish_replacing(Path("/"))  # as a training into it asks first
+
+
 def test_run_among_the_pictures_is_refused(shapes_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="is inside DATA"):
         whatsit.train(shapes_folder, out=shapes_folder / "run")

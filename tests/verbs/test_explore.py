@@ -144,7 +144,7 @@ def test_unreadable_files_are_counted_apart_and_the_count_is_said_once(tmp_path:
     good = {f"{label}/{i}.png": encode(shapes(label, i)) for label in ("disc", "rows") for i in range(4)}
     write_files(tmp_path / "data", {**good, "disc/cut.png": good["disc/0.png"][:60]})
     done = command.whatsit("explore", tmp_path / "data", "--out", tmp_path / "out")
-    said = "9 files, of which 1 cannot be read: 8 pictures in 2 classes, 4 to 4 in each"
+    said = "9 files, of which 1 cannot be read: 8 pictures in 2 classes, 4 in each"
     assert done.stdout.splitlines()[0] == said
     assert "pictures in 2 classes" not in done.stderr
     document = json.loads((tmp_path / "out" / "explore.json").read_text(encoding="utf-8"))

@@ -119,7 +119,8 @@ def _is_model(path: Path) -> bool:
 
 
 def _way_out(folder: Path) -> str:
-    if (folder.with_name(f"{folder.name}{UNFINISHED}") / REPLACES).is_file():
+    whole = folder.absolute()  # `.` has no name
+    if (whole.parent / f"{whole.name}{UNFINISHED}" / REPLACES).is_file():
         return f"an update of it was killed just before its end; end it with: whatsit train --update {folder} --resume"
     return "train one with: whatsit train DATA"
 

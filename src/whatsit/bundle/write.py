@@ -49,7 +49,8 @@ def write_bundle(bundle: Bundle, path: Path) -> None:
 def require_new(out: Path) -> None:
     """Raise `UsageError` for a path that is no `.whatsit` file, or that exists."""
     if out.suffix != ".whatsit":
-        raise UsageError(f"{out}: the new model is a .whatsit file, such as {out.with_suffix('.whatsit')}")
+        such = out.with_suffix(".whatsit") if out.name else out / "model.whatsit"
+        raise UsageError(f"{out}: the new model is a .whatsit file, such as {such}")
     if out.exists():
         raise UsageError(f"{out} exists already; choose another name with -o, or remove it first")
 

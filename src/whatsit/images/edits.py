@@ -64,7 +64,7 @@ def key_of(picture: Picture) -> Key:
 def edits_path(data: str | Path) -> Path:
     """Return the path of the log beside DATA."""
     whole = Path(data).resolve()
-    return whole.with_name(whole.name + ENDING)
+    return whole.parent / f"{whole.name}{ENDING}"  # the root of a disk has no name
 
 
 def add_edits(data: str | Path, edits: Iterable[Edit]) -> None:
@@ -197,7 +197,7 @@ def quarantine_folder(data: str | Path) -> Path:
     if not Path(data).is_dir():
         raise UsageError(f"{data}: only files in a folder can be moved aside, and this is not a folder")
     whole = Path(data).resolve()
-    return whole.with_name(whole.name + ASIDE)
+    return whole.parent / f"{whole.name}{ASIDE}"
 
 
 def move_aside(data: str | Path, files: Iterable[tuple[str, str]]) -> list[Moved]:

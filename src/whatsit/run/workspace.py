@@ -203,7 +203,7 @@ def finish_replacing(folder: Path) -> None:
     It had taken the earlier run away. Raises `DiskError`.
     """
     whole = folder.resolve()
-    path = whole.with_name(whole.name + UNFINISHED)
+    path = whole.parent / f"{whole.name}{UNFINISHED}"  # the root of a disk has no name
     if whole.name and not os.path.lexists(whole) and (path / REPLACES).is_file():
         try:
             path.replace(whole)

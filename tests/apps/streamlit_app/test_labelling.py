@@ -130,6 +130,11 @@ def test_folders_that_cannot_serve_are_refused(tmp_path: Path) -> None:
         Labelling(tmp_path, tmp_path / "data")
 
 
+def test_root_of_a_disk_needs_a_folder_for_the_labels() -> None:
+    with pytest.raises(UsageError, match="is the root of a disk; give the folder"):
+        Labelling("/")
+
+
 def test_only_pictures_of_the_batch_are_shown(labelling: Labelling) -> None:
     assert labelling.batch is not None
     route = Route(PATH, ToLabel(SimpleNamespace(labelling=labelling)).picture)

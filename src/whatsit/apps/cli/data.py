@@ -78,7 +78,8 @@ def _print(found: object) -> None:
     classes = f"{len(labels):,} classes" if len(labels) > 1 else "1 class"
     unreadable = len(found.of("unreadable"))
     files = f"{found.total + unreadable:,} files, of which {unreadable:,} cannot be read: " if unreadable else ""
-    out(f"{files}{found.total:,} pictures in {classes}, {least:,} to {most:,} in each")
+    each = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    out(f"{files}{found.total:,} pictures in {classes}, {each} in each")
     for note in found.notes:
         out(f"Note: {note}")
     rows = [

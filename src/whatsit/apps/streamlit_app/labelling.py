@@ -44,6 +44,8 @@ class Labelling:
         self.pictures = Path(pictures).absolute()
         if not self.pictures.is_dir():
             raise UsageError(f"{pictures}: there is no such folder; give the folder of the pictures to label")
+        if not into and not self.pictures.name:
+            raise UsageError(f"{pictures} is the root of a disk; give the folder of the labelled pictures with --into")
         self.collection = Collection(into or self.pictures.with_name(f"{self.pictures.name}-labelled"))
         if parts := SPLIT_NAMES.keys() & {label.lower() for label in self.collection.labels()}:
             part = min(parts)
