@@ -3,7 +3,7 @@
 A line a setting; settings may be named, such as `python -m tests.isa SSE41 seed+1`. The exit code is 1 where one fails.
 
 TensorFlow and the oneDNN inside OpenVINO read ONEDNN_MAX_CPU_ISA; OpenVINO's own kernels read OV_CPU_MAX_ISA (2026.4 has it).
-With the first alone they disagree: OpenVINO fails at a convolution under SSE41, and under AVX2 where bfloat16 is asked for.
+whatsit sets the second where only the first is set: OpenVINO alone would fail at a convolution then.
 ONNX Runtime and the Eigen kernels of TensorFlow have no such switch: they compute as this processor does.
 """
 

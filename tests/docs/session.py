@@ -245,7 +245,8 @@ def missing(block: Block) -> str:
 def same(shown: str, seen: str) -> bool:
     """Return whether the output in a page is what was seen.
 
-    Times, sizes, losses and the width of columns may differ, percentages a little; `...` stands for any lines.
+    Times, sizes, losses and the width of columns may differ, percentages a little. So may the class nearest to an
+    unknown picture, and which of many alike pictures are most alike: rounding chooses. `...` stands for any lines.
     """
     if "..." in shown.split("\n"):
         parts = [part.strip("\n") for part in re.split(r"^\.\.\.$", shown, flags=re.MULTILINE)]
@@ -262,6 +263,8 @@ def _plain(text: str) -> str:
     text = re.sub(r"\b\d[\d.,]* ?(s|ms|min|MB|kB|GB)\b", "# unit", text)
     text = re.sub(r"\b\d[\d.,]*/s\b", "#/s", text)
     text = re.sub(r"\b\d+\.\d+(e-?\d+)?\b", "#", text)
+    text = re.sub(r"\bunknown, nearest to \S+", "unknown, nearest to CLASS", text)
+    text = re.sub(r"^ *# +\S+/\S+$", "# PICTURE", text, flags=re.MULTILINE)
     lines = [re.sub(r"[ ─-]{2,}", "  ", line).strip() for line in text.strip("\n").splitlines()]
     return "\n".join(lines)
 

@@ -132,6 +132,39 @@ def test_training_precision_is_one_that_the_runtime_takes(runtime: str) -> None:
     assert open_engine(sums_graph(), ["sum"], runtime=runtime, precision=precision).run(batch(1))[0].shape == (3,)
 
 
+@pytest.mark.parametrize("limit", ["SSE41", "AVX2", "AVX512_CORE"])
+def test_openvino_computes_where_onednn_is_limited(tmp_path: Path, limit: str) -> None:
+    """OpenVINO alone ends with a segmentation fault: its own kernels are limited by another variable."""
+    pytest.importorskip("openvino")
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "kernel"], ["map"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "convolution",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 32, 32, 3])],
+        [helper.make_tensor_value_info("map", TensorProto.FLOAT, ["N", 16, 30, 30])],
+        [helper.make_tensor("kernel", TensorProto.FLOAT, [16, 3, 3, 3], np.ones(16 * 27, np.float32))],
+    )
+    path = tmp_path / "convolution.onnx"
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    )
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from whatsit.engines import open_engine, training_precision\n"
+        "best = {'runtime': 'openvino', 'precision': training_precision('openvino')}\n"
+        "engine = open_engine(Path(sys.argv[1]).read_bytes(), ['map'], **best)\n"
+        "print(engine.run(np.ones((8, 32, 32, 3), np.uint8))[0].mean())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OV_CPU_MAX_ISA"}
+    environment["ONEDNN_MAX_CPU_ISA"] = limit
+    command = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "27.0", "")
+
+
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 def test_runtime_tells_nobody_and_leaves_nothing_in_the_home(tmp_path: Path, runtime: str) -> None:
     environment = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}

@@ -41,9 +41,19 @@ def _core() -> openvino.Core:
     would kill the process.
     """
     _used_in.append(os.getpid())
+    _limit_instructions()
     core = openvino.Core()
     keep_after_fork(core)
     return core
+
+
+def _limit_instructions() -> None:
+    """Limit the kernels of OpenVINO as ONEDNN_MAX_CPU_ISA limits its oneDNN.
+
+    Otherwise it asks oneDNN for more than that gives, and the process dies at the first convolution.
+    """
+    if limit := os.environ.get("ONEDNN_MAX_CPU_ISA"):
+        os.environ.setdefault("OV_CPU_MAX_ISA", limit)
 
 
 _used_in: list[int] = []  # the process that `_core` was made in
