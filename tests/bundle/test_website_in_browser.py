@@ -16,6 +16,7 @@ from PIL import Image
 import whatsit
 from tests.browser import CHROMIUM, camera_video, chromium
 from tests.conftest import CLASSES, HOSTILE, encode, shapes
+from tests.prices import overruling
 from whatsit.bundle.read import read_bundle
 from whatsit.bundle.website import WebOptions
 from whatsit.evaluation.browser import check_website
@@ -119,7 +120,8 @@ def test_a_single_file_answers_without_a_host(baseline_run, runtime: Any, tmp_pa
 def test_the_page_answers_what_costs_least_and_says_why(
     baseline_run, runtime: Any, host, visit, tmp_path: Path
 ) -> None:
-    put_costs(baseline_run.folder, {"prices": {"rows -> *": 100000}}, tmp_path / "careful.whatsit")
+    costs = overruling(baseline_run.model, "rows", [file()["buffer"]])
+    put_costs(baseline_run.folder, costs, tmp_path / "careful.whatsit")
     [exported] = whatsit.export(tmp_path / "careful.whatsit", "web", out=tmp_path, web=WebOptions())
     proof = make_proof(read_bundle(tmp_path / "careful.whatsit")).every(4)
     _, proven = check_website(exported.path / "model.onnx", proof, None)  # type: ignore[arg-type]

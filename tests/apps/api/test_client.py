@@ -15,6 +15,7 @@ from PIL import Image
 import whatsit
 from tests.apps.api.conftest import Running, running
 from tests.conftest import encode, shapes
+from tests.prices import overruling
 from whatsit.errors import ImageError, ServiceError, UsageError
 from whatsit.images.decode import Source
 from whatsit.run.record import Run
@@ -289,7 +290,7 @@ def test_other_servers_answers_are_told(busy: str, monkeypatch: pytest.MonkeyPat
 
 def test_answers_that_cost_least_come_with_their_reason(baseline_run: Run, disc: bytes, tmp_path: Path) -> None:
     model = tmp_path / "careful.whatsit"
-    put_costs(baseline_run.folder, {"prices": {"rows -> *": 100000}}, model)
+    put_costs(baseline_run.folder, overruling(baseline_run.model, "rows", [disc]), model)
     [wanted] = Predictor(model).predict([disc], top=3)
     assert wanted.label == "rows"
     assert wanted.overruled is not None
