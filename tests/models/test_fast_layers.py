@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from whatsit.models.backend import load_keras
+from whatsit.models.backend import layer_policy, load_keras
 from whatsit.models.fast_layers import fast_batch_normalization
 
 load_keras()
@@ -12,6 +12,7 @@ import tensorflow as tf  # noqa: E402
 
 MAPS = np.random.default_rng(0).normal(3.0, 2.0, (6, 5, 4, 8)).astype(np.float32)
 WANTED = np.random.default_rng(1).normal(0.0, 1.0, MAPS.shape).astype(np.float32)
+POLICIES = sorted({"float32", layer_policy()})  # what layers are trained in here
 ABOUT = {"momentum": 0.9, "epsilon": 1e-5}
 
 
@@ -58,7 +59,7 @@ def by_formula(maps: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 4), (2, 1, 1, 4), (1, 3, 3, 4), (7, 5, 3, 4), (33, 2, 2, 4)], ids=str)
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_a_step_is_that_of_the_formula(shape: tuple[int, ...], policy: str) -> None:
     rng = np.random.default_rng(2)
     maps, wanted = (rng.normal(1.0, 2.0, shape).astype(np.float32) for _ in range(2))
@@ -84,7 +85,7 @@ def test_a_step_is_that_of_the_formula(shape: tuple[int, ...], policy: str) -> N
         assert np.abs(ours - theirs).max() <= bound * max(np.abs(theirs).max(), 1.0)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_the_result_has_the_type_of_the_policy(policy: str) -> None:
     layer = fast_batch_normalization(**ABOUT, dtype=policy)
     assert layer(MAPS, training=True).dtype == keras.mixed_precision.DTypePolicy(policy).compute_dtype

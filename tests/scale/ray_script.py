@@ -88,7 +88,7 @@ def main(model: str, manifest: str, images: str, answers: str) -> None:
     os.environ.update({name: str(Path(answers, folder)) for name, folder in own.items()})
     os.chdir(answers)  # not where the actors are
     loopback_up()
-    faulthandler.dump_traceback_later(240, exit=True)  # what hangs says where
+    faulthandler.dump_traceback_later(900, exit=True)  # what hangs says where
     said = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     import psutil

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_GRADIENT = 5.0  # global norm; longer gradients are shortened (Pascanu et al. 2013)
 MAX_MAPS = 512 * 1024**2  # bytes
+# Inputs from which a model is compiled for them: it takes as long as 100 to 200 images by EfficientNet-Lite0, four times as fast
+# afterwards.
+COMPILED_FROM = 128
 
 
 @dataclass(frozen=True)
@@ -147,9 +151,34 @@ def _slices(model: keras.Model, inputs: npt.NDArray[Any]) -> Iterator[npt.NDArra
     """Yield the outputs of a model for some inputs at a time."""
     import tensorflow as tf
 
+    def forward(batch: npt.NDArray[Any]) -> Any:
+        return tf.cast(model(batch, training=False), tf.float32)
+
+    outputs = forward if len(inputs) < COMPILED_FROM else _compiled(model, inputs.shape[1:])
     for part in pieces(inputs, _at_a_time(model)):
         wide = part.astype(np.float32) if part.dtype == np.float16 else part
-        yield np.asarray(tf.cast(model(wide, training=False), tf.float32))
+        yield np.asarray(outputs(wide))
+
+
+def _compiled(model: keras.Model, shape: tuple[int, ...]) -> Callable[..., Any]:
+    """Return a compiled function from inputs to outputs, kept as long as the model is."""
+    import tensorflow as tf
+
+    if model not in _functions:
+        this = weakref.ref(model)  # else the function would keep the model
+
+        @tf.function(input_signature=[tf.TensorSpec((None, *shape), model.inputs[0].dtype)])  # type: ignore[untyped-decorator]
+        def forward(inputs: Any) -> Any:
+            live = this()
+            assert live is not None
+            return tf.cast(live(inputs, training=False), tf.float32)
+
+        _functions[model] = forward
+    function: Callable[..., Any] = _functions[model]
+    return function
+
+
+_functions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 def _at_a_time(model: keras.Model) -> int:
