@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -80,14 +81,17 @@ class Context:
         progress = self.reporter.stage(f"Reading pictures ({split})", Work.READING, split)
         return decode_all(self.dataset, self.dataset.of(split), self.input_size, self.folder, progress)
 
-    def reserve(self, features: AnyNetwork, first: int = 0) -> None:
+    def reserve(self, features: AnyNetwork, *, held: int = 0, known: int = 0) -> None:
         """Keep time for what follows training with this network.
 
-        `first` is as `Clock.reserve` has it.
+        Args:
+            features: it, without its head.
+            held: images that it answers, by all views, to be calibrated.
+            known: images of which it computes the features, by one view, for the unknown score.
         """
         if self.clock.limited and not self.brief:
             views = len(self.test_views)
-            self.clock.reserve(views * seconds_per_picture(features, self.dataset), first)
+            self.clock.reserve(views * seconds_per_picture(features, self.dataset), held + math.ceil(known / views))
 
     def without(self, unreadable: Iterable[tuple[str, str]]) -> Context:
         """Return the context without unreadable images.

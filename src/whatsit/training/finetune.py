@@ -57,7 +57,7 @@ def tune(head: FrozenHead) -> Trained:
     count = tuned_layers(context.recipe, len(head.train_labels))
     second = replace(context, recipe=fine_tuning(context.recipe, whole=count == ALL, images=len(head.train_labels)))
     shipped = folded(head.features)
-    context.reserve(shipped, len(head.validation_labels) + min(MAX_PICTURES, len(head.train_labels)))
+    context.reserve(shipped, held=len(head.validation_labels), known=min(MAX_PICTURES, len(head.train_labels)))
     network = folded(head.features, dtype=layer_policy(), for_training=True)
     whole = _with_head(network, head.fitted.model)
     model, bottom = whole, None

@@ -43,7 +43,7 @@ def train_scratch(context: Context) -> Trained:
         cnn.set_whitening(networks[0], train.pixels[some])
     features, shipped = (classifier.flat_features(network) for network in networks)
     most = FEW if context.brief else MAX_PICTURES
-    context.reserve(shipped, len(held_labels) + min(most, len(labels)))
+    context.reserve(shipped, held=len(held_labels), known=min(most, len(labels)))
     logits = classifier.add_head(
         features.outputs[1], classes, hidden=recipe.hidden, dropout=recipe.dropout, standardize=False
     )
