@@ -30,9 +30,9 @@ def test_outputs_of_many_inputs_are_those_of_few(model: keras.Model) -> None:
 
 
 def test_a_compiled_model_gives_the_outputs_of_its_present_weights(model: keras.Model) -> None:
-    in_slices(model, INPUTS)
+    assert in_slices(model, INPUTS).any()
     model.layers[-1].kernel.assign(np.zeros((4, 3)))
-    assert in_slices(model, INPUTS).any() == model.layers[-1].bias.value.numpy().any()
+    assert not in_slices(model, INPUTS).any()  # its bias is zero
 
 
 def test_a_compiled_model_is_freed_with_its_last_user(model: keras.Model) -> None:

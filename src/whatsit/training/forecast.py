@@ -12,11 +12,10 @@ from whatsit.engines import available, training_precision
 
 # Measured on two cores at 128 and 224 pixels, for both EfficientNet-Lite: 6 to 10 with AVX-512 and bfloat16, 8 to 15 with AMX;
 # 5 to 6.5 where features are computed in float32, with AVX2 and with AVX-512.
-TRAINING_COST = {
-    "bfloat16": 10.0,
-    "float32": 6.0,
-}  # seconds to train all layers on an image, by those to compute its features
-DEEPEST_COST = {"bfloat16": 1.6, "float32": 1.0}  # the same, to train the deepest layers
+# Seconds to train all layers on an image, by those to compute its features.
+TRAINING_COST = {"bfloat16": 10.0, "float32": 6.0}
+# The same, to train the deepest layers: 1.6 with AVX-512 and bfloat16, 1.8 with AVX2, 2.7 to 4 with AMX.
+DEEPEST_COST = 1.8
 DECODING = 1.4  # seconds to read an image and compute its features, by those to compute them
 STRONGER_COST = 1.5  # of the stronger backbone, by the default one's
 OPEN = 3.0  # seconds to build and compile a network for its features
@@ -40,7 +39,7 @@ def epoch_of_all(pace: float, images: int, held: int) -> float:
         images: that are trained on.
         held: validation images.
     """
-    return TRAINING_COST[_precision()] * pace * (images + held / 4)
+    return TRAINING_COST[training_precision(available()[0])] * pace * (images + held / 4)
 
 
 def deepest(pace: float, images: int) -> float:
@@ -48,12 +47,7 @@ def deepest(pace: float, images: int) -> float:
 
     The features before them are computed for each image and its mirror image.
     """
-    return BUILD + images * pace * 2 * (DECODING + DEEPEST_COST[_precision()])
-
-
-def _precision() -> str:
-    """Return the precision in which features are computed here."""
-    return training_precision(available()[0])
+    return BUILD + images * pace * 2 * (DECODING + DEEPEST_COST)
 
 
 @dataclass(frozen=True)

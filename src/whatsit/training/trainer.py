@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -149,31 +150,30 @@ def losses_of(model: keras.Model, inputs: npt.NDArray[Any], labels: Labels) -> n
 
 def _slices(model: keras.Model, inputs: npt.NDArray[Any]) -> Iterator[npt.NDArray[np.float32]]:
     """Yield the outputs of a model for some inputs at a time."""
-    import tensorflow as tf
-
-    def forward(batch: npt.NDArray[Any]) -> Any:
-        return tf.cast(model(batch, training=False), tf.float32)
-
-    outputs = forward if len(inputs) < COMPILED_FROM else _compiled(model, inputs.shape[1:])
+    outputs = _compiled(model) if len(inputs) >= COMPILED_FROM else functools.partial(_outputs, weakref.ref(model))
     for part in pieces(inputs, _at_a_time(model)):
         wide = part.astype(np.float32) if part.dtype == np.float16 else part
         yield np.asarray(outputs(wide))
 
 
-def _compiled(model: keras.Model, shape: tuple[int, ...]) -> Callable[..., Any]:
-    """Return a compiled function from inputs to outputs, kept as long as the model is."""
+def _outputs(model: Callable[[], Any], batch: Any) -> Any:
+    """Return the outputs, float32, of the model of a weak reference."""
+    import tensorflow as tf
+
+    return tf.cast(model()(batch, training=False), tf.float32)
+
+
+def _compiled(model: keras.Model) -> Callable[..., Any]:
+    """Return a compiled function from inputs to outputs, kept as long as the model is.
+
+    It takes any number of inputs, and holds the model by a weak reference.
+    """
     import tensorflow as tf
 
     if model not in _functions:
-        this = weakref.ref(model)  # else the function would keep the model
-
-        @tf.function(input_signature=[tf.TensorSpec((None, *shape), model.inputs[0].dtype)])  # type: ignore[untyped-decorator]
-        def forward(inputs: Any) -> Any:
-            live = this()
-            assert live is not None
-            return tf.cast(live(inputs, training=False), tf.float32)
-
-        _functions[model] = forward
+        [batch] = model.inputs
+        signature = [tf.TensorSpec(batch.shape, batch.dtype)]
+        _functions[model] = tf.function(functools.partial(_outputs, weakref.ref(model)), input_signature=signature)
     function: Callable[..., Any] = _functions[model]
     return function
 
