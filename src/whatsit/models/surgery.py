@@ -11,7 +11,7 @@ import numpy as np
 
 from whatsit.errors import ModelError
 from whatsit.graph.from_keras import layer_inputs, scale_and_offset
-from whatsit.models.fast_layers import fast_depthwise
+from whatsit.models.fast_layers import fast_depthwise, fast_pointwise
 
 if TYPE_CHECKING:
     import keras
@@ -21,9 +21,9 @@ def folded(model: keras.Model, *, dtype: str = "float32", for_training: bool = F
     """Return the same function with batch norms folded into convolutions.
 
     Not where the convolution's own result is used elsewhere, is an output, or passes an activation first.
-    Without batch norm a training step is a third faster. `dtype` is the Keras policy of the convolutions that are not
-    depthwise (those are slower in bfloat16); with `for_training`, depthwise ones have a faster gradient, and the model
-    is not for saving. Layers keep their names; the folded batch norms are gone.
+    Without batch norm a training step is a third faster. `dtype` is the Keras policy of convolutions and of what lies
+    between them; with `for_training`, convolutions have faster gradients, and the model is not for saving. Layers keep their
+    names; the folded batch norms are gone.
     """
     import keras
     from keras import layers
@@ -41,13 +41,14 @@ def folded(model: keras.Model, *, dtype: str = "float32", for_training: bool = F
         alone = convolution and len(after) == 1 and id(layer.output) not in given and _is_linear(layer)
         norm = after[0] if alone and isinstance(after[0], layers.BatchNormalization) else None
         config = layer.get_config()
-        kind = type(layer)
+        kind = _fast_kind(layer) if for_training else type(layer)
         if convolution:
             config["use_bias"] = layer.use_bias or norm is not None
-            if isinstance(layer, layers.DepthwiseConv2D):
-                kind = fast_depthwise() if for_training else kind
-            else:
-                config["dtype"] = dtype
+        between = isinstance(
+            layer, layers.ReLU | layers.Add | layers.Activation | layers.ZeroPadding2D | layers.MaxPooling2D
+        )
+        if convolution or (between and id(layer.output) not in given):
+            config["dtype"] = dtype
         copy = kind.from_config(config)
         output = copy.output if not inputs else copy(inputs if isinstance(layer.input, list) else inputs[0])
         tensors[id(layer.output)] = output
@@ -61,6 +62,15 @@ def folded(model: keras.Model, *, dtype: str = "float32", for_training: bool = F
         copy.set_weights(values)
     outputs = [tensors[id(output)] for output in model.outputs]
     return keras.Model(tensors[id(model.input)], outputs, name=model.name)
+
+
+def _fast_kind(layer: Any) -> Any:
+    """Return the class of a layer that trains faster."""
+    from keras import layers
+
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return fast_depthwise()
+    return fast_pointwise() if type(layer) is layers.Conv2D and layer.kernel_size == (1, 1) else type(layer)
 
 
 def _is_linear(layer: Any) -> bool:
