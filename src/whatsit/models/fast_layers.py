@@ -45,14 +45,15 @@ def _batch_normalization() -> Any:
 
 
 SMALL_MAP = 16  # side to which the gradient of a 1x1 kernel is a matrix product
-TINY_MAP = 8  # side to which that of a 5x5 depthwise kernel is a matrix product
+TINY_MAP = 8  # side to which that of a depthwise kernel may be a matrix product
 
 
 @functools.cache
 def fast_pointwise() -> Any:
-    """Return a `Conv2D` of 1x1 kernels whose gradient is a matrix product on small maps.
+    """Return a `Conv2D` of 1x1 kernels whose gradients are matrix products on small maps.
 
-    For 64 maps of 3 x 3 x 1152 and 320 filters TensorFlow's convolution takes 10 ms in bfloat16 with AMX, the product 1.5.
+    For 64 maps of 3 x 3 x 1152 and 320 filters TensorFlow's gradient of the kernel takes 10 ms in bfloat16 with AMX, the
+    product 1.5.
     """
     import tensorflow as tf
     from keras import layers
@@ -68,10 +69,10 @@ def fast_pointwise() -> Any:
             @tf.custom_gradient  # type: ignore[untyped-decorator]
             def convolve(x: Any, kernel: Any) -> Any:
                 def gradient(g: Any) -> Any:
-                    back = tf.nn.conv2d_transpose(g, kernel, tf.shape(x), 1, "SAME")
                     seen, wanted = tf.reshape(x, (-1, channels)), tf.reshape(g, (-1, filters))
+                    back = tf.matmul(wanted, tf.reshape(kernel, (channels, filters)), transpose_b=True)
                     for_kernel = tf.matmul(seen, wanted, transpose_a=True)
-                    return back, tf.reshape(for_kernel, (1, 1, channels, filters))
+                    return tf.reshape(back, tf.shape(x)), tf.reshape(for_kernel, tf.shape(kernel))
 
                 return tf.nn.conv2d(x, kernel, 1, "SAME"), gradient
 
@@ -87,10 +88,12 @@ def fast_pointwise() -> Any:
 def fast_depthwise() -> Any:
     """Return a `DepthwiseConv2D` with faster gradients, and the same numbers.
 
-    TensorFlow has a fast gradient of 3x3 kernels alone: that of a 5x5 kernel takes 13 ms on 64 maps of 3 x 3 x 1152 (65 in
-    bfloat16). As a matrix product, whose factors are all places of the map, it takes 1; on larger maps it is put together from
-    those of four 3x3 kernels. With strides, the gradient of the map in bfloat16 takes nine times as long as in float32 (175 ms on
-    64 maps of 48 x 48 x 96), and is computed in that.
+    TensorFlow has a fast gradient of 3x3 kernels alone, on maps that are as large: that of a 5x5 kernel takes 13 ms on 64 maps of
+    3 x 3 x 1152 (65 in bfloat16). As a matrix product, whose factors are all places of the map, it takes 1; on larger maps it is
+    put together from those of four 3x3 kernels.
+
+    With strides, the gradient of the map in bfloat16 takes nine times as long as in float32 (175 ms on 64 maps of 48 x 48 x 96),
+    and is computed in that.
     """
     import tensorflow as tf
     from keras import layers
@@ -100,7 +103,9 @@ def fast_depthwise() -> Any:
             if self.depth_multiplier != 1 or self.dilation_rate != (1, 1) or _has_gpu():
                 return super().call(inputs)
             padding, steps = self.padding.upper(), (1, *self.strides, 1)
-            square = len({inputs.shape[1:3], (inputs.shape[1],) * 2}) == 1 and self.padding == "same"
+            side = inputs.shape[1]
+            square = side == inputs.shape[2] and self.padding == "same"
+            own = square and (self.kernel_size == (5, 5) or (self.kernel_size == (3, 3) and side < 3))
 
             # The gradients assume one input channel a kernel and no dilation, which is checked just above.
             @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -111,8 +116,8 @@ def fast_depthwise() -> Any:
                     return tf.cast(tf.nn.depthwise_conv2d_backprop_input(tf.shape(x), *wide, steps, padding), g.dtype)
 
                 def gradient(g: Any) -> Any:
-                    if square and self.kernel_size == (5, 5):
-                        return for_input(g), _kernel_gradient(x, g, self.strides[0])
+                    if own:
+                        return for_input(g), _kernel_gradient(x, g, self.kernel_size[0], self.strides[0])
                     return for_input(g), tf.nn.depthwise_conv2d_backprop_filter(x, tf.shape(kernel), g, steps, padding)
 
                 return tf.nn.depthwise_conv2d(x, kernel, steps, padding), gradient
@@ -146,10 +151,10 @@ def _finished(layer: Any, maps: Any) -> Any:
     return layer.activation(add(maps, tf.convert_to_tensor(layer.bias)) if layer.use_bias else maps)
 
 
-def _kernel_gradient(x: Any, g: Any, stride: int) -> Any:
-    """Return the gradient of a 5x5 depthwise kernel with "same" padding, `[5, 5, C, 1]`.
+def _kernel_gradient(x: Any, g: Any, size: int, stride: int) -> Any:
+    """Return the gradient of a depthwise kernel with "same" padding, `[size, size, C, 1]`.
 
-    `x` is a square map, `[N, side, side, C]`, and `g` the gradient of the result.
+    Its size is 5, or any on a map of up to `TINY_MAP`. `x` is a square map, `[N, side, side, C]`, `g` the gradient of the result.
     """
     import tensorflow as tf
 
@@ -159,8 +164,8 @@ def _kernel_gradient(x: Any, g: Any, stride: int) -> Any:
         seen = tf.transpose(tf.reshape(x, (count, side * side, channels)), (2, 1, 0))
         wanted = tf.transpose(tf.reshape(g, (count, small * small, channels)), (2, 0, 1))
         pairs = tf.cast(tf.reshape(tf.matmul(seen, wanted), (channels, -1)), tf.float32)
-        placement = tf.constant(_placement(side, 5, stride).reshape(-1, 25))
-        return tf.cast(tf.reshape(tf.transpose(tf.matmul(pairs, placement)), (5, 5, channels, 1)), g.dtype)
+        placement = tf.constant(_placement(side, size, stride).reshape(-1, size**2))
+        return tf.cast(tf.reshape(tf.transpose(tf.matmul(pairs, placement)), (size, size, channels, 1)), g.dtype)
     total = max((small - 1) * stride + 5 - side, 0)
     edge = [total // 2, total - total // 2]
     wide, width = tf.pad(x, [[0, 0], edge, edge, [0, 0]]), (small - 1) * stride + 3
