@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from whatsit.engines import available, training_precision
 
-# Measured on two cores at 128 and 224 pixels, for both EfficientNet-Lite: 6 to 10 with AVX-512 and bfloat16, 6 to 10 with AMX;
+# Measured on two cores at 128 and 224 pixels, for both EfficientNet-Lite: 6 to 10 with bfloat16, with AVX-512 and with AMX;
 # 5 to 6.5 where features are computed in float32, with AVX2 and with AVX-512.
 # Seconds to train all layers on an image, by those to compute its features.
 TRAINING_COST = {"bfloat16": 10.0, "float32": 6.0}
