@@ -1,6 +1,7 @@
-"""Training speed of `scratch`, or of fine-tuning a backbone, against Keras's bare `train_on_batch`.
+"""Training speed against Keras's bare `train_on_batch`.
 
-The latter trains on ready arrays: the same CNN, or a backbone of Keras's own layers in float32, with batch norms folded too.
+It is that of `scratch`, or of fine-tuning all layers of a backbone. The latter trains on ready arrays: the same CNN, or a
+backbone of Keras's own layers in float32, with batch norms folded too.
 
 Both take turns in one process, so that a machine that slows down slows both.
 """

@@ -69,6 +69,9 @@ def refusal_of(error: Exception, request: Request) -> RefusedError | None:
         case RequestValidationError() | ValidationError():
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"] if part != "query") or "the request"
+            if first["type"] == "extra_forbidden":
+                there = f"{request.scope['root_path']}/openapi.json"
+                return RefusedError(422, f"there is no parameter '{name:.80}' here; see {there}", "parameter")
             words = f"'{name}': {first['msg']}; received {first.get('input')!r:.80}"
             return RefusedError(422, words, "parameter")
         case HTTPException():

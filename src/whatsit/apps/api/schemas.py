@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 _ERRORS = {
     400: "The request is malformed",
@@ -28,6 +28,8 @@ _ERRORS = {
 
 class ModelQuery(BaseModel):
     """Which model answers."""
+
+    model_config = ConfigDict(extra="forbid")
 
     model: str | None = Field(None, description="The name of a model; the first one's by default.", max_length=200)
     version: str | None = Field(None, description="Of the model; the newest by default.", max_length=20)
