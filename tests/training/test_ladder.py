@@ -126,6 +126,7 @@ def test_without_a_limit_every_rung_is_climbed_in_order(climb: Climb, monkeypatc
     [
         (1e-6, ALL_RUNGS),
         (1e-3, ["fast", "stronger", "all", "longer"]),  # 62 epochs of all layers; the deepest would take 4 s of 29
+        (1e-2, ["fast", "all"]),  # 8 epochs at 128 pixels, which the stronger backbone would have at 96 alone
         (1.4e-2, ["fast", "all"]),  # 4 epochs of all layers, and too few of the stronger backbone
         (3e-2, ["fast", "all"]),  # 2 epochs of all layers, but 3.7 at 96 pixels instead of 128
         (6e-2, ["fast", "stronger", "deepest"]),  # 1.8 epochs at 96 pixels

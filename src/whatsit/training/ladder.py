@@ -120,10 +120,11 @@ class _Climb:
 
     def _is_worth(self, base: Base, seconds: float) -> bool:
         """Return whether there is time for a stronger backbone, and to tune it."""
-        left = self._clock.left()
-        if not self._plan():
+        left, plan = self._clock.left(), self._plan()
+        if not plan:
             return seconds <= LAST_STEP * left
-        epoch = forecast.STRONGER_COST * base.epoch(base.sizes()[-1], MOST_LAYERS)
+        # At a smaller size it would not be preferred: see `_plan`.
+        epoch = forecast.STRONGER_COST * base.epoch(plan["size"], MOST_LAYERS)
         return seconds <= STRONGER_STEP * left and left - seconds - forecast.BUILD >= GOOD * epoch
 
     def _look(self, recipe: Recipe, prefix: str, *, complete: bool = False) -> Base:
