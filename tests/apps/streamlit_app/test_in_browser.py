@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,7 +129,9 @@ def test_every_page_speaks_thai_and_fits_a_phone(visit: Visit, app: str) -> None
         if path:
             page.goto(f"{app}/{path}")
         page.locator(last).wait_for()
-        page.wait_for_function(f"() => !{ENGLISH}.test(({READABLE})())")  # the style comes a moment after what it replaces
+        page.wait_for_function(
+            f"() => !{ENGLISH}.test(({READABLE})())"
+        )  # the style comes a moment after what it replaces
         assert len(page.evaluate(READABLE)) > 50
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
