@@ -6,9 +6,8 @@ import pytest
 from whatsit.models.backend import layer_policy, load_keras
 from whatsit.models.fast_layers import fast_batch_normalization, fast_depthwise, fast_pointwise
 
-pytestmark = (
-    pytest.mark.isa
-)  # other kernels of oneDNN, other code: those of bfloat16 are tested where the processor has it
+# Other instructions are other kernels of oneDNN; those of bfloat16 are tested where the processor has it.
+pytestmark = pytest.mark.isa
 
 load_keras()
 import keras  # noqa: E402

@@ -142,6 +142,15 @@ def test_a_rung_is_climbed_where_its_forecast_fits(
     assert rungs.done == done
 
 
+def test_a_stronger_backbone_that_cannot_be_tuned_is_tried_frozen_where_that_is_cheap(
+    climb: Climb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rungs = Rungs(monkeypatch, 2.2e-2)
+    monkeypatch.setattr("whatsit.training.forecast.BUILD", 4.0)
+    climb(66.0)  # 8 epochs of all layers; 5 of the stronger backbone, whose features take 3 s of 62
+    assert rungs.done == ["fast", "stronger", "all"]
+
+
 def test_deepest_layers_leave_the_time_for_all_layers(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
     rungs = Rungs(monkeypatch)
     monkeypatch.setattr("whatsit.training.forecast.BUILD", 0.0)

@@ -44,6 +44,7 @@ Decision = TypeVar("Decision")
 HEADS = 0.15  # for the heads on frozen features, where fine-tuning may follow
 BOTH_SIDES = 0.12  # for the features of images and mirror images
 STRONGER_STEP = 0.2  # for a stronger backbone, where all layers can be tuned afterwards
+FROZEN_STEP = 0.05  # for a stronger backbone that stays frozen
 DEEPEST_STEP = 0.1  # for the deepest layers, where all can be tuned afterwards
 OVERDUE = 1.5  # times that share, at which the deepest layers are done in any case
 LAST_STEP = 0.9  # for either where they cannot
@@ -119,9 +120,12 @@ class _Climb:
                     self._bases.append(other)
 
     def _is_worth(self, base: Base, seconds: float) -> bool:
-        """Return whether there is time for a stronger backbone, and to tune it."""
+        """Return whether there is time for a stronger backbone.
+
+        It must be cheap, or there must be time to tune it, or for nothing else.
+        """
         left, plan = self._clock.left(), self._plan()
-        if not plan:
+        if not plan or seconds <= FROZEN_STEP * left:
             return seconds <= LAST_STEP * left
         # At a smaller size it would not be preferred: see `_plan`.
         epoch = forecast.STRONGER_COST * base.epoch(plan["size"], MOST_LAYERS)

@@ -118,8 +118,6 @@ READABLE = """() => {
     }
     return texts.join('\\n');
 }"""
-
-
 ENGLISH = r"/\b(the|picture|upload|per file|camera)\b/i"
 
 
@@ -129,9 +127,8 @@ def test_every_page_speaks_thai_and_fits_a_phone(visit: Visit, app: str) -> None
         if path:
             page.goto(f"{app}/{path}")
         page.locator(last).wait_for()
-        page.wait_for_function(
-            f"() => !{ENGLISH}.test(({READABLE})())"
-        )  # the style comes a moment after what it replaces
+        # The style comes a moment after what it replaces.
+        page.wait_for_function(f"() => !{ENGLISH}.test(({READABLE})())")
         assert len(page.evaluate(READABLE)) > 50
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
