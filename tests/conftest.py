@@ -19,6 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -39,6 +40,9 @@ if os.environ.get("WHATSIT_TEST_THREADS") != "all":
     # One thread a process, as every core has a test process of its own: a fifth less work. Libraries look when they are loaded.
     for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(_name, "1")
+# How long an example takes says how busy the machine is; slowness of our own is measured in `benchmarks/`.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 # To build networks is to make objects by the hundred thousand: looking for garbage less often is a fortieth less work.
 gc.set_threshold(50_000, 20, 100)
 

@@ -274,7 +274,7 @@ def test_missing_file_and_folder(tmp_path: Path, name: str) -> None:
         decode(tmp_path / name)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"]), st.data())
 def test_damaged_files_raise_nothing_but_image_errors(kind: str, data: st.DataObject) -> None:
     file = bytearray(encode(PICTURE, kind))

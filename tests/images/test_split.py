@@ -36,7 +36,7 @@ def joined(*parts: Dataset) -> Dataset:
     return Dataset("data", FolderStore(Path()), pictures, tuple(sorted({picture.label for picture in pictures})))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from("abcde"), st.integers(3, 200), min_size=2), st.integers(0, 5))
 def test_every_class_is_split_70_15_15(counts: dict[str, int], seed: int) -> None:
     done = split(dataset(counts), seed)

@@ -104,7 +104,7 @@ def test_float32_agrees_with_float64(spread: str, features: int, classes: int, r
     seed=st.integers(0, 2**32 - 1),
     runtime=st.sampled_from(available()),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_float32_agrees_with_float64_whatever_is_drawn(
     spread: str, features: int, classes: int, seed: int, runtime: str
 ) -> None:

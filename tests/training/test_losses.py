@@ -27,7 +27,7 @@ def plain(targets: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> tuple
     return float(value), tape.gradient(value, x).numpy()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     rows=st.integers(1, 9),

@@ -35,7 +35,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 @given(data=st.binary(max_size=200))
-@settings(max_examples=50, deadline=None, derandomize=True, database=None)
+@settings(max_examples=50, derandomize=True, database=None)
 def test_every_way_of_writing_gives_the_same_bytes(way: str, data: bytes) -> None:
     assert read_base64(WAYS[way](data)) == data
 
@@ -66,7 +66,7 @@ def test_error_names_what_is_wrong(value: object, words: str) -> None:
 
 
 @given(text=st.one_of(st.text(max_size=60), st.from_regex(r"(data:|b'|http://)(?s:.){0,60}", fullmatch=True)))
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, derandomize=True, database=None)
 def test_any_text_gives_bytes_or_an_error_in_one_line(text: str) -> None:
     words = ""
     try:

@@ -19,7 +19,7 @@ resource = pytest.importorskip("resource")
 
 
 @given(connections=st.integers(1, 5000), files=st.integers(8, 10_000))
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, derandomize=True, database=None)
 def test_all_that_may_be_open_at_once_fits(connections: int, files: int) -> None:
     room = fit(connections, files)
     assert room.connections + room.latecomers + room.backlog <= files or room == Room(connections)

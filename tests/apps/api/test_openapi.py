@@ -23,9 +23,7 @@ def test_answers_are_as_described(api: Running) -> None:
     for operation in operations:
 
         @given(case=operation.as_strategy())
-        @settings(
-            max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-        )
+        @settings(max_examples=10, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
         def keep(case: schemathesis.Case) -> None:
             case.call_and_validate(checks=CHECKS)
 
