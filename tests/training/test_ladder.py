@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -26,7 +27,7 @@ from whatsit.training.head import Seen
 from whatsit.training.history import History
 from whatsit.training.loop import TrainingError
 from whatsit.training.recipe import Recipe, load
-from whatsit.training.rungs import of_all
+from whatsit.training.rungs import Base, of_all
 from whatsit.training.trained import Trained
 
 HELD = 40  # validation images
@@ -341,8 +342,31 @@ def test_mirror_images_can_be_forbidden(climb: Climb, monkeypatch: pytest.Monkey
     assert rungs.recipes["fast"].views == ("original",)
 
 
+def base_of(images: int, upscale: int = 1) -> Any:
+    looked = SimpleNamespace(context=SimpleNamespace(upscale=upscale))
+    return SimpleNamespace(images=images, recipe=load("finetune"), looked=looked)
+
+
 @pytest.mark.parametrize(("images", "strong"), [(4999, True), (5000, False)])
 def test_many_images_are_not_augmented_much_in_few_epochs(images: int, strong: bool) -> None:
-    base: Any = SimpleNamespace(images=images, recipe=load("finetune"))
-    changes = of_all({"epochs": 8.0, "share": 1.0}, base, 30)
+    changes = of_all({"epochs": 8.0, "share": 1.0}, base_of(images), 30)
     assert ("rand_augment" in changes, "finetune_learning_rate" in changes) == (strong, strong)
+
+
+@pytest.mark.parametrize(("epochs", "smoothing"), [(3.9, 0.0), (4.0, 0.1), (8.0, 0.1)])
+def test_labels_of_many_images_are_smoothed_where_they_would_be_learned_by_heart(
+    epochs: float, smoothing: float
+) -> None:
+    assert of_all({"epochs": epochs, "share": 1.0}, base_of(5000), 30).get("label_smoothing", 0.0) == smoothing
+
+
+@pytest.mark.parametrize(("upscale", "views"), [(1, 2), (4, 3)])
+def test_small_images_are_asked_in_moved_views_too(upscale: int, views: int) -> None:
+    changes = of_all({"epochs": 8.0, "share": 1.0}, base_of(5000, upscale), 30)
+    assert len(replace(load("finetune"), **changes).test_views(32)) == views
+
+
+@pytest.mark.parametrize(("images", "good"), [(4999, 7), (5000, 4)])
+def test_many_images_need_fewer_epochs_before_a_stronger_backbone_is_worth_more(images: int, good: int) -> None:
+    seen = SimpleNamespace(labels=np.zeros(images, int))
+    assert Base(cast(Any, SimpleNamespace(seen=seen)), load("finetune"), 0.01, 1.0).good == good

@@ -26,7 +26,6 @@ from whatsit.training.frozen import FrozenHead, fit_heads, look, pace_of, resize
 from whatsit.training.recipe import Recipe
 from whatsit.training.rungs import (
     BOTH,
-    GOOD,
     MOST_LAYERS,
     Base,
     frozen_recipe,
@@ -129,7 +128,7 @@ class _Climb:
             return seconds <= LAST_STEP * left
         # At a smaller size it would not be preferred: see `_plan`.
         epoch = forecast.STRONGER_COST * base.epoch(plan["size"], MOST_LAYERS)
-        return seconds <= STRONGER_STEP * left and left - seconds - forecast.BUILD >= GOOD * epoch
+        return seconds <= STRONGER_STEP * left and left - seconds - forecast.BUILD >= base.good * epoch
 
     def _look(self, recipe: Recipe, prefix: str, *, complete: bool = False) -> Base:
         """Let a frozen backbone look at the images; `complete` is at all of them."""
@@ -137,7 +136,7 @@ class _Climb:
         context = self._context.prepared(recipe, stage_prefix=prefix, complete=complete)
         pace = pace_of(context)
         both = forecast.DECODING * pace * 2 * len(context.dataset.of("train"))
-        if not self._decide("both-sides", lambda: both <= BOTH_SIDES * self._clock.left()):
+        if not self._decide(f"{prefix}both-sides", lambda: both <= BOTH_SIDES * self._clock.left()):
             context = replace(context, recipe=one_sided(context.recipe))
         looked = look(context, 0.9, BOTH if self._context.recipe.flip else ())
         return Base(looked, recipe, pace, time.perf_counter() - started)
@@ -188,7 +187,7 @@ class _Climb:
             for size in base.sizes()[place : place + 1]
             for share in (1.0, MOST_LAYERS)
         ]
-        good = [plan for plan in plans if plan["epochs"] >= GOOD]
+        good = [plan for plan in plans if plan["epochs"] >= self._bases[0].good]
         most = max(plans, key=lambda plan: float(plan["epochs"]))
         if good:
             return good[0]
