@@ -259,7 +259,7 @@ def same(shown: str, seen: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    text = re.sub(r"\b\d[\d.,]*(?= ?%)", "#", text)
+    text = re.sub(r"(?:[<>] ?)?\b\d[\d.,]*(?= ?%)", "#", text)
     text = re.sub(r"\b\d[\d.,]* ?(s|ms|min|MB|kB|GB)\b", "# unit", text)
     text = re.sub(r"\b\d[\d.,]*/s\b", "#/s", text)
     text = re.sub(r"\b\d+\.\d+(e-?\d+)?\b", "#", text)

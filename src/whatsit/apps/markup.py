@@ -10,11 +10,11 @@ from html import escape
 
 from whatsit.apps.texts import Texts
 from whatsit.errors import ImageError
-from whatsit.evaluation.wording import percent
 from whatsit.images.decode import MAX_PIXELS
 from whatsit.images.formats import FORMATS
 from whatsit.images.names import plain
 from whatsit.runtime.predictor import Prediction
+from whatsit.runtime.wording import percent
 
 UNSURE = 0.6  # probability below which an answer is called unsure
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from whatsit.evaluation.criteria import is_from_scratch, name_some
 from whatsit.evaluation.examination import Examination
 from whatsit.evaluation.metrics import Pair, calibration_error_by_luck
-from whatsit.evaluation.wording import percent
+from whatsit.runtime.wording import percent
 
 FEW = 20  # training pictures of a class
 OVERFITTED = 0.05  # how much better in training than on the test pictures

@@ -12,8 +12,8 @@ from typing import Any
 from whatsit.bundle.format import Bundle
 from whatsit.errors import BundleError, UsageError, suggest
 from whatsit.evaluation.prices import CostMetrics
-from whatsit.evaluation.wording import duration, percent
 from whatsit.models.cnn import SCRATCH_MODELS
+from whatsit.runtime.wording import duration, percent
 
 DEFAULT = Path(__file__).parent.parent / "recipes" / "criteria.toml"
 

@@ -15,11 +15,11 @@ from whatsit.arrays import Bools
 from whatsit.bundle.costs import Costs, decide
 from whatsit.errors import DataError, ImageError
 from whatsit.evaluation.metrics import Interval, Metrics, compute_metrics, wilson_interval
-from whatsit.evaluation.wording import percent
 from whatsit.images.leakage import describe_leakage
 from whatsit.images.pictures import Pictures
 from whatsit.images.scan import Dataset, Leakage
 from whatsit.runtime.predictor import Predictor
+from whatsit.runtime.wording import percent
 
 PROMISES = (0.80, 0.90, 0.95, 0.99)  # coverages of prediction sets
 

@@ -12,11 +12,11 @@ from typing import Any
 from PIL import Image
 
 from whatsit.errors import ImageError
-from whatsit.evaluation.wording import duration, percent
 from whatsit.images.decode import Pixels, decode_within
 from whatsit.images.names import plain
 from whatsit.images.scan import Dataset
 from whatsit.runtime.overlay import FONT
+from whatsit.runtime.wording import duration, percent
 
 ENLARGED = 120  # pixels; smaller pictures are shown in their own pixels, not blurred by the browser
 

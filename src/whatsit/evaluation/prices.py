@@ -13,7 +13,7 @@ from whatsit.arrays import Float64, Labels, Probabilities
 from whatsit.bundle.costs import HEAVIEST, Costs, Prices, Promise, cheapest, decide, limit_words, rounded
 from whatsit.evaluation.evaluate import Evaluation
 from whatsit.evaluation.metrics import Interval, wilson_interval
-from whatsit.evaluation.wording import percent
+from whatsit.runtime.wording import percent
 
 _ROUNDS = 8  # of choosing the weights of several classes, which depend on each other
 _STEPS = 40  # of halving the logarithm of a weight

@@ -14,6 +14,7 @@ from whatsit.arrays import Float32
 from whatsit.images.decode import Pixels
 from whatsit.images.names import drawable
 from whatsit.runtime.explain import OCCLUSION, Explanation
+from whatsit.runtime.wording import percent
 
 FONT = Path(__file__).parent.parent / "fonts" / "Sarabun-Regular.ttf"  # Latin and Thai; SIL Open Font License
 
@@ -63,10 +64,12 @@ def draw(pixels: Pixels, explanation: Explanation, side: int = 448) -> Image.Ima
     pen = ImageDraw.Draw(sheet)
     answer = explanation.prediction
     room = sheet.width - 2 * margin
-    title = f"unknown (nearest: {answer.label})" if answer.unknown else f"{answer.label}  {answer.probability:.1%}"
+    title = f"unknown (nearest: {answer.label})" if answer.unknown else f"{answer.label}  {percent(answer.probability)}"
     write(pen, (margin, 14), title, 30, room)
     about = (
-        "this answer" if explanation.label == answer.label else f"{explanation.label} ({explanation.probability:.1%})"
+        "this answer"
+        if explanation.label == answer.label
+        else f"{explanation.label} ({percent(explanation.probability)})"
     )
     note = f"Bright is where this picture's evidence for {about} lies ({explanation.method})."
     if not explanation.evidence.any():

@@ -61,7 +61,7 @@ class Base:
 
     @property
     def good(self) -> int:
-        """The epochs from which on a larger size or a stronger backbone is worth more than further ones."""
+        """The epochs beyond which a larger size or backbone is worth more."""
         return GOOD if self.images < MANY else GOOD_OF_MANY
 
     def epoch(self, size: int = 0, share: float = 1.0) -> float:

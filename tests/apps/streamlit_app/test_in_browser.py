@@ -19,9 +19,9 @@ from tests.apps.conftest import ON_CAMERA
 from tests.apps.streamlit_app.conftest import HOME
 from tests.conftest import HOSTILE, encode, shapes
 from tests.drawn import THAI, draw
-from whatsit.evaluation.wording import percent
 from whatsit.run.record import Run
 from whatsit.runtime.predictor import Prediction
+from whatsit.runtime.wording import percent
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

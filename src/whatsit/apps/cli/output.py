@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from whatsit.apps.terminal import out, table
+from whatsit.runtime.wording import percent
 
 if TYPE_CHECKING:
     from whatsit.evaluation.criteria import Check
@@ -51,9 +52,14 @@ def accuracy_words(test: Metrics | RunSummary) -> str:
     return f"{test.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%}) on {test.n:,} pictures"
 
 
+def probability_words(probability: float) -> str:
+    """Format a probability such as `98.1%`; `100.0%` only where it is exactly 1."""
+    return percent(probability).replace(" ", "")
+
+
 def answer_line(answer: Prediction) -> str:
     """Return the prediction for an image as a line."""
-    line = f"{'unknown, nearest to ' if answer.unknown else ''}{answer.label} {answer.probability:.1%}"
+    line = f"{'unknown, nearest to ' if answer.unknown else ''}{answer.label} {probability_words(answer.probability)}"
     if answer.labels is not None and not answer.unknown:
         line = f"{line}  {{{', '.join(answer.labels)}}}"
     return f"{line}  ({overruled_words(answer.overruled)})" if answer.overruled and not answer.unknown else line
@@ -62,7 +68,7 @@ def answer_line(answer: Prediction) -> str:
 def overruled_words(overruled: Overruled) -> str:
     """Return why the most probable class is not the answer."""
     costs = f"a mistake would cost {overruled.cost:.3g} on average, this answer {overruled.answer_cost:.3g}"
-    return f"most probable: {overruled.label} {overruled.probability:.1%}; {costs}"
+    return f"most probable: {overruled.label} {probability_words(overruled.probability)}; {costs}"
 
 
 def print_classes(metrics: Metrics) -> None:
@@ -102,7 +108,8 @@ def print_comparison(
     out(f"They name {found.agreement:.1%} of the pictures the same")
     for one in found.differing[:5]:
         out(
-            f"  {one.name} ({one.label}): {one.first} {one.first_probability:.0%}, {one.second} {one.second_probability:.0%}"
+            f"  {one.name} ({one.label}): {one.first} {probability_words(one.first_probability)}, "
+            f"{one.second} {probability_words(one.second_probability)}"
         )
     if len(found.differing) > 5:
         out(f"  and {len(found.differing) - 5:,} more")

@@ -11,7 +11,7 @@ import typer
 
 from whatsit.apps.cli.files import Copy, FileOptions, Link, Move, Resume, SortInto, Sure, TableFile, Undo
 from whatsit.apps.cli.options import Json, Model, Ray, Runtime, Workers
-from whatsit.apps.cli.output import answer_line, print_json
+from whatsit.apps.cli.output import answer_line, print_json, probability_words
 from whatsit.apps.cli.shards import predict_into
 from whatsit.apps.client import Client
 from whatsit.apps.terminal import LineReporter, TerminalReporter, err, out, shell_word, table
@@ -135,7 +135,7 @@ def explain(
         return
     out(f"{image}: {answer_line(explanation.prediction)}")
     if explanation.label != explanation.prediction.label:
-        out(f"Shown is what speaks for {explanation.label} ({explanation.probability:.1%})")
+        out(f"Shown is what speaks for {explanation.label} ({probability_words(explanation.probability)})")
     out(f"Drawing: {path}")
     out(f"Next: whatsit similar {shell_word(model)} {shell_word(image)} FOLDER, the pictures that look most like it")
 
@@ -202,7 +202,10 @@ def suggest(
         about = {"images": found.images, "labelled": found.labelled, "errors": found.errors}
         print_json({"suggestions": [one.to_json() for one in found.pictures], **about})
         return
-    rows = [(one.image, one.prediction.label, f"{one.prediction.probability:.1%}", one.why) for one in found.pictures]
+    rows = [
+        (one.image, one.prediction.label, probability_words(one.prediction.probability), one.why)
+        for one in found.pictures
+    ]
     table(("picture", "its guess", "probability", "why"), rows)
     out()
     left = f"; {found.labelled:,} more have a label already" if found.labelled else ""

@@ -22,8 +22,10 @@ function element(name, text, className) {
   return made;
 }
 
-function percent(value) {
-  return (100 * value).toFixed(1) + " %";
+function percent(share) {
+  if (share < 1 && share >= 0.9995) return "> 99.9 %";
+  if (share > 0 && share < 0.0005) return "< 0.1 %";
+  return (100 * share).toFixed(1) + " %";
 }
 
 async function post(path, file) {

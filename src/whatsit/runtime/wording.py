@@ -1,4 +1,4 @@
-"""Metrics as people read them."""
+"""Shares and durations as people read them."""
 
 from __future__ import annotations
 

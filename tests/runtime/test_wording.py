@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from whatsit.evaluation.wording import duration, percent
+from whatsit.runtime.wording import duration, percent
 
 
 @pytest.mark.parametrize(
