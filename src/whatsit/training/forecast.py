@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from whatsit.engines import available, training_precision
 
-# Measured on two cores at 128 and 224 pixels, for both EfficientNet-Lite: 6 to 10 with bfloat16, with AVX-512 and with AMX;
+# Measured on two cores at 128 and 224 pixels, for both EfficientNet-Lite: 6 to 8 with bfloat16, with AVX-512 and with AMX;
 # 5 to 6.5 where features are computed in float32, with AVX2 and with AVX-512.
 # Seconds to train all layers on an image, by those to compute its features.
-TRAINING_COST = {"bfloat16": 10.0, "float32": 6.0}
+TRAINING_COST = {"bfloat16": 7.5, "float32": 6.0}
 # The same, to train the deepest layers: 1.6 with AVX-512 and bfloat16, 1.8 with AVX2, 2.7 to 4 with AMX.
 DEEPEST_COST = 1.8
 DECODING = 1.4  # seconds to read an image and compute its features, by those to compute them

@@ -196,11 +196,12 @@ class _Climb:
     def _tune(self, base: Base, context: Context, rung: str, name: str, **changes: Any) -> None:
         """Fine-tune on a linear head, and judge what comes out."""
         recipe = replace(tuning_recipe(base, mirrors=self._mirrors(base)), size=context.size, **changes)
-        at_first = replace(base.looked.context, recipe=recipe, stage_prefix=f"{rung}-")
+        unmoved = replace(recipe, test_time_shift=0.0)  # of moved views there are no features
+        at_first = replace(base.looked.context, recipe=unmoved, stage_prefix=f"{rung}-")
         stage = context.checkpoint(f"{rung}-{STAGE}.npz")
         with self._failing(name):
             head = fit_heads(replace(base.looked, context=at_first, clock=self._clock.part(HEADS)))
-            context = replace(at_first, size=context.size, upscale=context.upscale, clock=context.clock)
+            context = replace(context, recipe=recipe, stage_prefix=at_first.stage_prefix)
             self._judge(name, self._tuned(resized(head, context), stage.is_file))
 
     @contextlib.contextmanager
