@@ -52,7 +52,8 @@ class Rungs:
         self.recipes: dict[str, Recipe] = {}
         self.left: dict[str, float] = {}  # seconds that each rung may use
         self._mirrored = mirrored
-        patch.setattr("whatsit.training.forecast.training_precision", lambda runtime: "bfloat16")
+        patch.setattr("whatsit.training.forecast.training_precision", lambda runtime: "any")
+        patch.setattr("whatsit.training.forecast.TRAINING_COST", {"any": 10.0})
         patch.setattr(ladder, "pace_of", lambda context: pace)
         patch.setattr(ladder, "look", self.look)
         patch.setattr(ladder, "fit_heads", self.fit_heads)
@@ -70,6 +71,7 @@ class Rungs:
     def fit_heads(self, looked: Looked) -> FrozenHead:
         context = looked.context
         rung = context.stage_prefix.rstrip("-") or "fast"
+        assert {*context.test_views} <= {*looked.seen.held}  # of other views there are no features
         if rung in ("fast", "stronger"):
             self.happen(rung, context)
         nothing = cast(Any, None)
