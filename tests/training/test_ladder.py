@@ -203,11 +203,14 @@ def test_a_better_backbone_is_the_one_that_is_tuned(climb: Climb, monkeypatch: p
     assert rungs.recipes["all"].model == "efficientnet-lite2"
 
 
-def test_a_backbone_that_is_no_better_is_not_tuned(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("loss", "model"), [(1.0, "efficientnet-lite2"), (1.1, "efficientnet-lite0")])
+def test_a_stronger_backbone_is_tuned_unless_it_is_clearly_worse(
+    climb: Climb, monkeypatch: pytest.MonkeyPatch, loss: float, model: str
+) -> None:
     rungs = Rungs(monkeypatch)
-    rungs.losses["stronger"] = 1.0
+    rungs.losses["stronger"] = loss  # that of the first is 1
     climb()
-    assert rungs.recipes["all"].model == "efficientnet-lite0"
+    assert rungs.recipes["all"].model == model
 
 
 @pytest.mark.parametrize(

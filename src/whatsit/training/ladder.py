@@ -115,7 +115,9 @@ class _Climb:
         if self._decide("stronger", lambda: self._is_worth(base, seconds)):
             with self._failing(STRONGER):
                 other = self._look(stronger(base.recipe), "stronger-", complete=True)
-                if self._fit_heads(other, STRONGER):
+                before = self._best
+                found = self._fit_heads(other, STRONGER)
+                if not (before and before.improves_on(found)):  # where validation cannot tell, it is the better bet
                     self._bases.append(other)
 
     def _is_worth(self, base: Base, seconds: float) -> bool:
@@ -141,11 +143,13 @@ class _Climb:
         looked = look(context, 0.9, BOTH if self._context.recipe.flip else ())
         return Base(looked, recipe, pace, time.perf_counter() - started)
 
-    def _fit_heads(self, base: Base, name: str) -> bool:
-        """Fit and judge the heads on frozen features; return whether they are the best."""
+    def _fit_heads(self, base: Base, name: str) -> Trained:
+        """Fit and judge the heads on frozen features; return the best of them."""
         tunable = self._clock.limited and self._clock.left() > forecast.BUILD + base.epoch()
         looked = replace(base.looked, clock=self._clock.part(HEADS)) if tunable else base.looked
-        return self._judge(name, fit_heads(looked).trained)
+        trained = fit_heads(looked).trained
+        self._judge(name, trained)
+        return trained
 
     def _deepest(self, base: Base) -> None:
         """Tune the deepest layers, on the cached features of those before."""
@@ -230,8 +234,8 @@ class _Climb:
             return False
         return self._decide("mirrors", lambda: not mirrored_is_harder(base))
 
-    def _judge(self, name: str, trained: Trained) -> bool:
-        """Hold a classifier against the best so far; return whether it is the best now."""
+    def _judge(self, name: str, trained: Trained) -> None:
+        """Hold a classifier against the best so far; keep the better one."""
         best = self._best
         better = best is None or trained.improves_on(best)
         self._judged.append((name, better))
@@ -246,7 +250,6 @@ class _Climb:
             else f"not clearly better than the best so far, {best.right.mean():.1%}"
         )
         self._context.reporter.say(f"Rung '{name}': {trained.right.mean():.1%} right in validation, {verdict}{left}")
-        return better
 
     def _ships(self) -> str:
         """Say which rung ships, and which were not clearly better."""
