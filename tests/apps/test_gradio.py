@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -106,6 +107,19 @@ def test_only_uploaded_files_are_read(address: str, hostile: object, photo: Path
     told = httpx.get(f"{address}/gradio_api/call/predict/{began.json()['event_id']}", timeout=20).text
     assert told.startswith("event: error")
     assert "probability" not in told
+
+
+def test_too_many_pictures_at_once_are_refused_whole(
+    fruit_run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gradio
+
+    from whatsit.apps.gradio_app import page
+
+    monkeypatch.setattr(page, "MAX_PICTURES", 1)
+    request: Any = SimpleNamespace(headers={"accept-language": "en"})
+    with pytest.raises(gradio.Error, match="2 pictures are too many at once, so none was looked at: bring at most 1"):
+        page.Answers(fruit_run.load(), tmp_path).table([str(photo)] * 2, request)
 
 
 def test_large_bodies_are_refused(address: str) -> None:

@@ -27,7 +27,7 @@ class Suggestion:
     @property
     def why(self) -> str:
         """Return the reason in words."""
-        others = [label for label, _ in self.prediction.top[1:2]]
+        others = [label for label, _ in self.prediction.others[:1]]
         unsure = f"unsure: {self.prediction.label} or {others[0]}" if others else "unsure"
         said = {"unknown": "unlike anything it has seen", "unsure": unsure, "varied": "fairly sure; for variety"}[
             self.kind

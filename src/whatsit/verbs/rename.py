@@ -63,8 +63,8 @@ def rename(
     classes, groups = grouped(bundle.classes, names)
     if bundle.costs and len(groups) < len(bundle.classes):
         raise UsageError(
-            f"{model}: merged classes have no prices yet; take the costs out with whatsit costs MODEL --remove, merge, and put "
-            f"in new ones"
+            f"{model}: merged classes have no prices yet; take the costs out with whatsit costs MODEL --remove -o PLAIN "
+            f"(and --data DATA for a file alone), merge PLAIN, and put in new ones"
         )
     renamed = replace(bundle, classes=classes, graph=with_classes(bundle.graph, classes, groups))
     if len(groups) == len(bundle.classes):

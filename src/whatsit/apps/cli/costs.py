@@ -73,7 +73,7 @@ def costs(
 
 def _show(model: str, as_json: bool) -> None:
     """Print the costs in a model."""
-    from whatsit.bundle.read import read_bundle
+    from whatsit.bundle.read import read_bundle, run_folder
 
     bundle = read_bundle(model)
     if as_json:
@@ -89,7 +89,8 @@ def _show(model: str, as_json: bool) -> None:
         out(line)
     for promise in bundle.costs.promises:
         out(promise.sentence)
-    out(f"Next: whatsit costs {shell_word(model)} --remove -o plain.whatsit")
+    data = " --data DATA" if bundle.test and not run_folder(model) else ""
+    out(f"Next: whatsit costs {shell_word(model)} --remove -o plain.whatsit{data}")
 
 
 def _as_json(made: Costed) -> dict[str, Any]:

@@ -58,8 +58,9 @@ def export(
 ) -> None:
     """Write the model for other tools, for phones, or as a web page.
 
-    Float formats must repeat the model's answers to 1e-4, a page with weights of 16 bits to 1e-3. int8 must pass a check on the
-    test pictures; the exit code is 1 if it does not. Sizes are of EfficientNet-Lite0 at 224 px, with three feature maps.
+    Float formats must repeat the model's answers to 1e-4, a page with weights of 16 bits to 1e-3 (int16) or 0.01 (float16).
+    int8 must pass a check on the test pictures; the exit code is 1 if it does not. Sizes are of EfficientNet-Lite0 at 224 px,
+    with three feature maps.
 
     \b
     FMT            for                                         MB  proven by
@@ -176,6 +177,7 @@ def verify(
     """
     from whatsit.apps.entry_points import verify
     from whatsit.evaluation.browser import PAGE_TOLERANCE
+    from whatsit.evaluation.exported import TOLERANCES
     from whatsit.evaluation.parity import TOLERANCE
 
     with TerminalReporter() as reporter:
@@ -199,7 +201,8 @@ def verify(
         out()
         out(
             f"{'PASS' if passed else 'FAIL'}: differences up to {TOLERANCE:g} are allowed; int8 must give the same labels, "
-            f"but for one or 2 %; a page in a browser may differ by {PAGE_TOLERANCE:g} from its own graph"
+            f"but for one or 2 %; a page's graph may differ by {TOLERANCES['int16']:g} (weights of int16) or "
+            f"{TOLERANCES['float16']:g} (float16), and the page in a browser by {PAGE_TOLERANCE:g} from its graph"
         )
         out(
             f"Next: whatsit app {shell_word(model)}, or whatsit serve {shell_word(model)}"

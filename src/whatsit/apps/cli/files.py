@@ -25,12 +25,12 @@ TableFile = Annotated[
         help="Write a row for each picture into this new file instead, as they come: .csv, .jsonl or .parquet.",
     ),
 ]
-SortInto = Annotated[
+_FOLDERS = "Put the files into a folder of their class here, or into unknown, unsure and unreadable; the same command again continues"
+SortInto = Annotated[Path | None, typer.Option(metavar="DIR", help=f"{_FOLDERS}, with --undo it is undone.")]
+WatchInto = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR",
-        help="Put the files into a folder of their class here, or into unknown, unsure and unreadable; the same command again "
-        "continues, with --undo it is undone.",
+        "--sort-into", metavar="DIR", help=f"{_FOLDERS}; whatsit predict MODEL --sort-into DIR --undo undoes it."
     ),
 ]
 Copy = Annotated[bool, typer.Option("--copy", help="With --sort-into: copy the files (the default).")]

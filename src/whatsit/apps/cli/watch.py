@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whatsit.apps.cli.files import Copy, FileOptions, Link, Move, SortInto, Sure
+from whatsit.apps.cli.files import Copy, FileOptions, Link, Move, Sure, WatchInto
 from whatsit.apps.cli.options import Model, Runtime
 from whatsit.apps.cli.output import answer_line
 from whatsit.apps.terminal import LineReporter, err, out, shell_word
@@ -66,7 +66,7 @@ def watch(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The folder to watch, with those below it.")],
     to: To = None,
     csv: Rows = None,
-    sort_into: SortInto = None,
+    sort_into: WatchInto = None,
     copy: Copy = False,
     move: Move = False,
     link: Link = False,

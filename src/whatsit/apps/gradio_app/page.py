@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ MAX_QUEUE = 64  # requests; more must try again
 BARS = 8  # classes shown
 EXAMPLES = 8
 _MOST_WAITS = 120  # seconds for which a visitor is shown how far the training pictures were looked through
-_CLEANING = (600, 3600)  # seconds between two cleanings of the uploads, and the age at which they go
+# Seconds between two cleanings of the uploads, and the age at which they go: together at most the hour that the page promises.
+_CLEANING = (600, 2900)
 
 
 def _key(key: str) -> str:
@@ -112,11 +114,11 @@ class Answers:
         text = _texts(request)
         paths = [Path(file) for file in files or []]
         if len(paths) > MAX_PICTURES:
-            raise refused(text("classify.too_many", n=len(paths), most=MAX_PICTURES).replace("`", ""))
+            raise refused(text("gradio.too_many", n=len(paths), most=MAX_PICTURES))
         if not paths:
             return None, None
         if sum(path.stat().st_size for path in paths) > MAX_PICTURES_BYTES:
-            raise refused(text("classify.too_large", most=MAX_PICTURES_BYTES // 1_000_000))
+            raise refused(text("gradio.too_large", most=MAX_PICTURES_BYTES // 1_000_000))
         batch = predict_all(self.predictor, [Upload(path.name, path.read_bytes()) for path in paths])
         rows = [_row(one, text) for one in batch.results]
         sheet = self._folder / "whatsit.csv"  # Gradio copies it before the next pictures are predicted
@@ -206,7 +208,7 @@ def _row(one: Predicted | Failed, text: Texts) -> list[str]:
         return [name, markup.reason(one.error, text), "", ""]
     found = one.prediction
     label, second = (found.label, found.others[0][0]) if not found.unknown else (text("answer.unknown"), found.label)
-    return [name, plain(label), f"{100 * found.probability:.1f}", plain(second)]
+    return [name, plain(label), f"{math.floor(1000 * found.probability) / 10:.1f}", plain(second)]
 
 
 def _examples(predictor: Predictor, field: Any, folder: Path) -> None:

@@ -25,6 +25,7 @@ function build(root) {
   const answer = element("div", "answer", stage);
   const label = element("div", "label", answer);
   const sure = element("div", "sure", answer);
+  const why = element("div", "why", answer);
   answer.setAttribute("role", "status");
   const buttons = element("div", "buttons", root);
   const toggle = element("button", "main", buttons);
@@ -45,6 +46,12 @@ function build(root) {
     if (shown === "100.0" && share < 1) return "> 99.9 %";
     if (shown === "0.0" && share > 0) return "< 0.1 %";
     return shown + " %";
+  }
+
+  // Why the most probable class is not the answer.
+  function overruled(found) {
+    const values = { other: found.overruled.label, share: percent(found.overruled.probability), label: found.label };
+    return settings.words.overruled.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
   }
 
   function draw() {
@@ -166,6 +173,8 @@ function build(root) {
     answer.classList.toggle("unknown", found.unknown);
     label.textContent = found.unknown ? settings.words.unknown : found.label;
     sure.textContent = found.unknown ? `(${found.label} ${percent(found.probability)})` : percent(found.probability);
+    why.hidden = found.unknown || !found.overruled;
+    why.textContent = why.hidden ? "" : overruled(found);
     bars.replaceChildren(...found.top.map(bar));
   }
 

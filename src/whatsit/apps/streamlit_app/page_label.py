@@ -94,7 +94,7 @@ def _label(labelling: Labelling, batch: Batch, classes: tuple[str, ...], text: T
 
 
 def _item(one: Suggestion, numbers: tuple[int, ...], text: Texts) -> dict[str, Any]:
-    others = [label for label, _ in one.prediction.top[1:2]]
+    others = [label for label, _ in one.prediction.others[:1]]
     label, other = one.prediction.label, others[0] if others else "?"
     return {
         "files": list(numbers),

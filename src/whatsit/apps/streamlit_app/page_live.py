@@ -25,7 +25,11 @@ def show(opened: OpenModel, text: Texts) -> None:
     """Draw the page."""
     st.title(text("live.title"))
     st.html(markup.note(text("live.intro")))
-    words = {word: text(f"live.{word}") for word in _WORDS} | {"unknown": text("answer.unknown")}
+    unfilled = {name: f"{{{name}}}" for name in ("other", "share", "label")}
+    words = {word: text(f"live.{word}") for word in _WORDS} | {
+        "unknown": text("answer.unknown"),
+        "overruled": text("answer.overruled", **unfilled),
+    }
     _camera(
         key="live",
         data={

@@ -1,6 +1,6 @@
 // The live camera: an answer as often as the model can give one, and photos.
 
-import { barsOf, percent } from './results.js';
+import { barsOf, overruledText, percent } from './results.js';
 
 const SECONDS = 2; // over which answers are counted
 const byId = (id) => document.getElementById(id);
@@ -75,7 +75,8 @@ async function answer(model, text, video, isOpen) {
     byId('live-rate').textContent = text('live.rate', { n: rate.toFixed(rate < 10 ? 1 : 0) });
     byId('live-rate').dataset.rate = rate.toFixed(2);
     label.textContent = found.unknown ? text('unknown') : found.label;
-    sure.textContent = found.unknown ? '' : text('sure', { share: percent(found.probability) });
+    const told = found.overruled ? overruledText(text, found) : text('sure', { share: percent(found.probability) });
+    sure.textContent = found.unknown ? '' : told;
     byId('live-bars').replaceChildren(barsOf(found.top.slice(0, 3), found.unknown));
   }
 }

@@ -47,7 +47,7 @@ async function readAbout(address) {
   if (!response.ok) throw new WhatsitError('missing', 'about.json');
   try {
     return await response.json();
-  } catch (error) { // a host that answers with a page of its own
+  } catch (error) { // a host that answers with its own page
     throw new WhatsitError('missing', 'about.json');
   }
 }
@@ -133,7 +133,7 @@ async function messageOf(source) {
 async function bytesOf(blob) {
   try {
     return await blob.arrayBuffer();
-  } catch (error) { // moved or removed since it was chosen
+  } catch (error) { // moved or removed since
     throw new WhatsitError('picture-damaged', String(error?.message ?? error));
   }
 }
@@ -204,7 +204,7 @@ class Classifier extends (globalThis.HTMLElement ?? Object) {
     this.output.textContent = words.loading;
     try {
       const answer = await this.predict(file);
-      if (asked !== this.#asked) return; // another picture has been chosen since
+      if (asked !== this.#asked) return; // another came since
       const note = answer.unknown ? words.unknown : answer.overruled && words.answer + answer.label;
       this.output.replaceChildren(...(note ? [element('p', note)] : []), bars(answer, Number(this.getAttribute('top')) || 3));
       this.dispatchEvent(new CustomEvent('prediction', { detail: answer, bubbles: true, composed: true }));
@@ -220,7 +220,7 @@ function bars(answer, count) {
   const list = document.createElement('ol');
   for (const { label, probability } of answer.top.slice(0, count)) {
     const item = element('li');
-    item.append(element('span', label), element('span', `${(100 * probability).toFixed(1)} %`), Object.assign(element('meter'), { value: probability }));
+    item.append(element('span', label), element('span', `${Math.min(100 * probability, probability < 1 ? 99.9 : 100).toFixed(1)} %`), Object.assign(element('meter'), { value: probability }));
     list.append(item);
   }
   return list;
