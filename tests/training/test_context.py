@@ -16,7 +16,7 @@ from whatsit.training.recipe import Recipe
 def test_time_is_kept_for_calibration_by_all_views_and_features_of_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("whatsit.training.context.seconds_per_picture", lambda network, dataset: 0.1)
+    monkeypatch.setattr("whatsit.training.context.seconds_per_picture", lambda network, dataset, seed: 0.1)
     clock = Clock(100.0, lambda text: None)
     recipe = Recipe(name="finetune", test_time_flip=True)
     context = Context(cast(Dataset, None), recipe, tmp_path, clock, SILENT, history=History(tmp_path, SILENT), size=64)

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from whatsit.training.forecast import LIMITS, epoch_of_all, more_time
+from whatsit.training.forecast import LIMITS, Pace, more_time
 
 
 def right(mistakes: int, images: int = 200) -> np.ndarray:
@@ -41,10 +41,5 @@ def test_the_limit_follows_the_machine_and_the_images() -> None:
     assert (minutes[0], minutes[-1]) == (2, LIMITS[-1])
 
 
-def test_training_costs_less_by_features_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take longer themselves; training takes about as long on processors without bfloat16."""
-    seconds = {}
-    for precision in ("bfloat16", "float32"):
-        monkeypatch.setattr("whatsit.training.forecast.training_precision", lambda runtime, found=precision: found)
-        seconds[precision] = epoch_of_all(0.002, 1000, 200)
-    assert seconds["float32"] < seconds["bfloat16"]
+def test_time_to_read_counts_once_an_image_and_that_of_features_for_each_view() -> None:
+    assert Pace(0.5, 0.1).look(10, 2) == pytest.approx(7.0)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from whatsit.arrays import Labels
 from whatsit.engines import open_engine
 from whatsit.errors import DataError
@@ -91,7 +93,8 @@ class Context:
         """
         if self.clock.limited and not self.brief:
             views = len(self.test_views)
-            self.clock.reserve(views * seconds_per_picture(features, self.dataset), held + math.ceil(known / views))
+            each = seconds_per_picture(features, self.dataset, self.recipe.seed)
+            self.clock.reserve(views * each, held + math.ceil(known / views))
 
     def without(self, unreadable: Iterable[tuple[str, str]]) -> Context:
         """Return the context without unreadable images.
@@ -107,12 +110,21 @@ class Context:
             raise DataError(f"{self.dataset.source}: {name} could be read before and now cannot: {reason}; train anew")
 
 
-def seconds_per_picture(features: AnyNetwork, dataset: Dataset) -> float:
+def some_of(dataset: Dataset, split: str, count: int, seed: int) -> Pictures:
+    """Return at most that many images of a split, drawn at random.
+
+    By name the first of them are all of the first classes.
+    """
+    pictures = dataset.of(split)
+    return pictures.take(np.random.default_rng(seed).permutation(len(pictures))[:count])
+
+
+def seconds_per_picture(features: AnyNetwork, dataset: Dataset, seed: int) -> float:
     """Return the seconds to decode and classify an image as it ships, in float32.
 
-    `features` is a network without its head.
+    `features` is a network without its head; `seed` settles which validation images are tried.
     """
-    network, some = as_network(features), dataset.of("validation")[:64]
+    network, some = as_network(features), some_of(dataset, "validation", 64, seed)
     engine, size = open_engine(network.features_graph(), ["embedding"]), network.size
     rounds = []
     for _ in range(2 + 64 // max(len(some), 1)):  # the first is to warm up; of few pictures more, as one may be slow

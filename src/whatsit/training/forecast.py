@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from whatsit.engines import available, training_precision
-
-# Measured on two cores at 128 and 224 pixels, for both EfficientNet-Lite: 6 to 8 with bfloat16, with AVX-512 and with AMX;
-# 5 to 6.5 where features are computed in float32, with AVX2 and with AVX-512.
-# Seconds to train all layers on an image, by those to compute its features.
-TRAINING_COST = {"bfloat16": 7.5, "float32": 6.0}
+# Measured on two cores, for both EfficientNet-Lite at 128 and 224 pixels: seconds to train all layers on an image, by those to
+# compute its features. In bfloat16 3.7 with AVX-512, 5.3 with AMX; in float32 5 to 6.5, with AVX2 and with AVX-512.
+TRAINING_COST = 6.0
 # The same, to train the deepest layers: 1.6 with AVX-512 and bfloat16, 1.8 with AVX2, 2.7 to 4 with AMX.
 DEEPEST_COST = 1.8
-DECODING = 1.4  # seconds to read an image and compute its features, by those to compute them
+DECODING = (
+    1.4  # seconds to read a photo and compute its features, by those to compute them; where only these are measured
+)
 STRONGER_COST = 1.5  # of the stronger backbone, by the default one's
 OPEN = 3.0  # seconds to build and compile a network for its features
 BUILD = 12.0  # seconds to build and compile a network for training
@@ -31,23 +30,35 @@ SMALLEST = 0.01  # share of mistakes
 USUAL, UNLIKE = (0.15, 0.45), (0.25, 0.55)
 
 
-def epoch_of_all(pace: float, images: int, held: int) -> float:
+@dataclass(frozen=True)
+class Pace:
+    """What this machine takes for an image, in seconds."""
+
+    reading: float  # to read and decode it
+    features: float  # to compute its frozen features, once decoded
+
+    def look(self, images: int, views: int) -> float:
+        """Return the seconds to read images and compute the features of some views of each."""
+        return images * (self.reading + views * self.features)
+
+
+def epoch_of_all(features: float, images: int, held: int) -> float:
     """Return the seconds of an epoch of all layers, with its validation.
 
     Args:
-        pace: seconds to compute the frozen features of an image.
+        features: seconds to compute the frozen features of an image.
         images: that are trained on.
         held: validation images.
     """
-    return TRAINING_COST[training_precision(available()[0])] * pace * (images + held / 4)
+    return TRAINING_COST * features * (images + held / 4)
 
 
-def deepest(pace: float, images: int) -> float:
+def deepest(pace: Pace, images: int, held: int) -> float:
     """Return the seconds to tune the deepest layers for two epochs.
 
     The features before them are computed for each image and its mirror image.
     """
-    return BUILD + images * pace * 2 * (DECODING + DEEPEST_COST)
+    return BUILD + pace.look(images + held, 2) + images * 2 * DEEPEST_COST * pace.features
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from whatsit.arrays import Bools, Labels
+from whatsit.images.batches import decode_batches
 from whatsit.images.stored_arrays import take_rows
 from whatsit.models.backbones import BACKBONES
 from whatsit.models.network import Network
@@ -16,7 +18,7 @@ from whatsit.models.opening import open_backbone, stamp_of
 from whatsit.training import forecast
 from whatsit.training.calibration import beats, calibrated_losses, clearly_less
 from whatsit.training.clock import Clock
-from whatsit.training.context import Context
+from whatsit.training.context import Context, some_of
 from whatsit.training.features import FrozenNetwork
 from whatsit.training.head import Head, Seen, fit_head, fit_probe_head
 from whatsit.training.history import LOGGED
@@ -28,6 +30,7 @@ from whatsit.training.trainer import Fitted
 from whatsit.training.unknown import FEW, MAX_PICTURES, enough_rows, fit_mahalanobis
 
 MOST_OPEN = 4  # networks
+READ, READING = 32, 1.0  # images, and seconds, by which reading is measured
 EVEN = 2  # the largest class is at most this many times the smallest
 
 
@@ -71,9 +74,15 @@ def train_frozen(context: Context, share: float = 0.9) -> FrozenHead:
     return replace(head, trained=replace(head.trained, more_time=more))
 
 
-def pace_of(context: Context) -> float:
-    """Return the seconds of the frozen backbone for a decoded image."""
-    return _networks(context, _depths(context.recipe))[1].seconds_per_image()
+def pace_of(context: Context) -> forecast.Pace:
+    """Measure the seconds to read an image, and to compute its features."""
+    features = _networks(context, _depths(context.recipe))[1].seconds_per_image()
+    some, seen, started = some_of(context.dataset, "train", READ, context.recipe.seed), 0, time.perf_counter()
+    for batch in decode_batches(some, context.dataset.read, context.input_size, batch_size=8):
+        seen += len(batch.lot)
+        if time.perf_counter() - started > READING:
+            break
+    return forecast.Pace((time.perf_counter() - started) / max(seen, 1), features)
 
 
 def _depths(recipe: Recipe) -> tuple[str, ...]:
@@ -89,8 +98,8 @@ def look(context: Context, share: float, more_views: tuple[str, ...] = ()) -> Lo
     networks, frozen = _networks(context, depths)
     deepest = [*networks.values()][-1]
     context.reserve(deepest)
-    context, clock = choose_images(context, frozen, share), context.clock.part(share)
     held_views = (*context.test_views, *(view for view in more_views if view not in context.test_views))
+    context, clock = choose_images(context, frozen, share, held_views), context.clock.part(share)
     train = frozen.features(context.dataset, "train", context.recipe.views, context.reporter)
     held = frozen.features(context.dataset, "validation", held_views, context.reporter)
     context = context.without([*train.failed, *held.failed])

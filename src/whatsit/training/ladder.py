@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 from whatsit.errors import WhatsitError
 from whatsit.events import Event, Reporter, Work
 from whatsit.files import write_text
+from whatsit.images.views import FLIP
 from whatsit.process import Interrupted, continue_after
 from whatsit.training import forecast
 from whatsit.training.clock import duration
@@ -51,6 +51,7 @@ LAST_STEP = 0.9  # for either where they cannot
 FIRST, STRONGER = "fast", "a stronger frozen backbone"  # rungs of frozen backbones, by name
 
 ENOUGH = 3  # epochs of all layers, below which only the deepest are tuned
+INTERRUPTED = "Interrupted: the best so far is kept and tested; Ctrl-C again stops that too"
 MOST = 30  # epochs of all layers, on the first of its rungs
 LONGER = 3  # times as many epochs on the last rung
 
@@ -99,19 +100,21 @@ class _Climb:
                 self._longer()
         except (KeyboardInterrupt, Interrupted) as interrupt:
             continue_after(interrupt)
-            self._context.reporter.say("Interrupted: the best so far is kept and tested; Ctrl-C again stops that too")
+            self._context.reporter.say(INTERRUPTED)
         return replace(self._best, history=tuple(self._context.history.entries), ships=self._ships())
 
     def _first(self) -> Base:
         """Fit the heads on the default backbone."""
         base = self._look(frozen_recipe(self._context.recipe), "")
+        if FLIP in base.looked.context.recipe.views and not self._mirrors(base):
+            base = base.one_sided()
         self._bases.append(base)
         self._fit_heads(base, FIRST)
         return base
 
     def _stronger(self, base: Base) -> None:
         """Fit the heads on a stronger backbone."""
-        seconds = forecast.STRONGER_COST * base.seconds + forecast.OPEN
+        seconds = base.stronger()
         if self._decide("stronger", lambda: self._is_worth(base, seconds)):
             with self._failing(STRONGER):
                 other = self._look(stronger(base.recipe), "stronger-", complete=True)
@@ -130,18 +133,17 @@ class _Climb:
             return seconds <= LAST_STEP * left
         # At a smaller size it would not be preferred: see `_plan`.
         epoch = forecast.STRONGER_COST * base.epoch(plan["size"], MOST_LAYERS)
-        return seconds <= STRONGER_STEP * left and left - seconds - forecast.BUILD >= base.good * epoch
+        return seconds <= STRONGER_STEP * left and left - seconds - base.around(plan["size"]) >= base.good * epoch
 
     def _look(self, recipe: Recipe, prefix: str, *, complete: bool = False) -> Base:
         """Let a frozen backbone look at the images; `complete` is at all of them."""
-        started = time.perf_counter()
         context = self._context.prepared(recipe, stage_prefix=prefix, complete=complete)
         pace = pace_of(context)
-        both = forecast.DECODING * pace * 2 * len(context.dataset.of("train"))
+        both = pace.look(len(context.dataset.of("train")), 2)
         if not self._decide(f"{prefix}both-sides", lambda: both <= BOTH_SIDES * self._clock.left()):
             context = replace(context, recipe=one_sided(context.recipe))
-        looked = look(context, 0.9, BOTH if self._context.recipe.flip else ())
-        return Base(looked, recipe, pace, time.perf_counter() - started)
+        looked = look(context, 0.9, BOTH if FLIP in recipe.views else ())
+        return Base(looked, recipe, pace)
 
     def _fit_heads(self, base: Base, name: str) -> Trained:
         """Fit and judge the heads on frozen features; return the best of them."""
@@ -153,7 +155,7 @@ class _Climb:
 
     def _deepest(self, base: Base) -> None:
         """Tune the deepest layers, on the cached features of those before."""
-        seconds = forecast.deepest(base.pace, base.images)
+        seconds = forecast.deepest(base.pace, base.images, base.held)
         plan = self._plan()
         share = DEEPEST_STEP if plan else LAST_STEP
         if self._decide("deepest", lambda: seconds <= share * self._clock.left()):
@@ -164,7 +166,7 @@ class _Climb:
 
     def _all(self) -> bool:
         """Tune all layers; return whether that was done."""
-        plan = self._decide("all", self._plan)
+        plan = self._planned("all")
         if plan:
             base = self._bases[plan["base"]]
             self._tune(base, base.at(plan["size"]), "all", "all layers tuned", **of_all(plan, base, MOST))
@@ -172,20 +174,28 @@ class _Climb:
 
     def _longer(self) -> None:
         """Tune all layers for longer, in the time that is left."""
-        plan = self._decide("longer", self._plan)
+        plan = self._planned("longer")
         if plan and plan["epochs"] >= MOST:
             base = self._bases[plan["base"]]
             name = "all layers tuned for longer"
             self._tune(base, base.at(plan["size"]), "longer", name, **of_all(plan, base, LONGER * MOST))
+
+    def _planned(self, rung: str) -> dict[str, Any] | None:
+        """Return the plan of a rung, as an interrupted run had it unless its backbone is not there now."""
+        plan = self._decide(rung, self._plan)
+        if plan and plan["base"] >= len(self._bases):
+            del self._decisions[rung]
+            plan = self._decide(rung, self._plan)
+        return plan
 
     def _plan(self) -> dict[str, Any] | None:
         """Return backbone and size at which all layers can be tuned; None without time.
 
         A better backbone goes before a larger size, and many epochs before both.
         """
-        left = self._clock.left() - forecast.BUILD
+        left = self._clock.left()
         plans = [
-            {"base": number, "size": size, "share": share, "epochs": min(left / base.epoch(size, share), 1e6)}
+            {"base": number, "size": size, "share": share, "epochs": base.epochs(left, size, share)}
             for place in range(3)
             for number, base in reversed([*enumerate(self._bases)])
             for size in base.sizes()[place : place + 1]
@@ -199,22 +209,25 @@ class _Climb:
 
     def _tune(self, base: Base, context: Context, rung: str, name: str, **changes: Any) -> None:
         """Fine-tune on a linear head, and judge what comes out."""
-        recipe = replace(tuning_recipe(base, mirrors=self._mirrors(base)), size=context.size, **changes)
-        unmoved = replace(recipe, test_time_shift=0.0)  # of moved views there are no features
-        at_first = replace(base.looked.context, recipe=unmoved, stage_prefix=f"{rung}-")
         stage = context.checkpoint(f"{rung}-{STAGE}.npz")
         with self._failing(name):
+            recipe = replace(tuning_recipe(base, mirrors=self._mirrors(base)), size=context.size, **changes)
+            unmoved = replace(recipe, test_time_shift=0.0)  # of moved views there are no features
+            at_first = replace(base.looked.context, recipe=unmoved, stage_prefix=f"{rung}-")
             head = fit_heads(replace(base.looked, context=at_first, clock=self._clock.part(HEADS)))
             context = replace(context, recipe=recipe, stage_prefix=at_first.stage_prefix)
             self._judge(name, self._tuned(resized(head, context), stage.is_file))
 
     @contextlib.contextmanager
     def _failing(self, name: str) -> Iterator[None]:
-        """Report a rung that fails; what was the best before stays it."""
+        """Report a rung that fails, for whatever reason; what was the best before stays it."""
         try:
             yield
-        except (WhatsitError, MemoryError) as error:
-            self._context.reporter.warn(f"{name}: {str(error) or type(error).__name__}; what was best before is kept")
+        except Exception as error:
+            why = str(error) if isinstance(error, WhatsitError) else f"{type(error).__name__} {error}".strip()
+            if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
+                why = "there is too little memory for it"
+            self._context.reporter.warn(f"{name}: {why}; what was best before is kept")
 
     def _tuned(self, head: FrozenHead, has_epochs: Callable[[], bool]) -> Trained:
         """Fine-tune; where Ctrl-C ends that, judge the best of its epochs so far."""
@@ -224,9 +237,11 @@ class _Climb:
             if not has_epochs():
                 raise
             continue_after(interrupt)
-            self._clock.stop()
-            head.context.clock.stop()
-            return tune(head)
+        # Outside of the handler, which would hold the images and the network of the training that was ended.
+        self._context.reporter.say(INTERRUPTED)
+        self._clock.stop()
+        head.context.clock.stop()
+        return tune(head)
 
     def _mirrors(self, base: Base) -> bool:
         """Return whether mirror images are used."""
@@ -271,6 +286,8 @@ class _Climb:
     def _decide(self, what: str, choose: Callable[[], Decision]) -> Decision:
         """Return the decision, as an interrupted run took it before."""
         if what not in self._decisions:
+            if self._clock.stopped:  # by Ctrl-C: a resumed climb has its time again
+                return choose()
             self._decisions[what] = choose()
             write_text(self._note, json.dumps(self._decisions) + "\n")
         decision: Decision = self._decisions[what]

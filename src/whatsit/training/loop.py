@@ -51,7 +51,8 @@ class Task:
     def advice(self, recipe: Recipe) -> str:
         """Return what to try where the loss diverges."""
         key, value = self.rate or ("learning_rate", recipe.learning_rate)
-        return f"try a lower learning rate than {value:g} (--set {key}=...)"
+        first = "--recipe finetune " if recipe.name == "best" else ""  # the ladder's own recipe takes no learning rate
+        return f"try a lower learning rate than {value:g} ({first}--set {key}=...)"
 
 
 def fit(task: Task, recipe: Recipe, history: History, clock: Clock | None = None) -> Fitted:

@@ -11,10 +11,12 @@ from whatsit.models.backbones import BACKBONES, STRONGER
 from whatsit.training import forecast
 from whatsit.training.calibration import clearly_less
 from whatsit.training.context import Context
+from whatsit.training.forecast import Pace
 from whatsit.training.frozen import Looked
 from whatsit.training.probe import fit_probe
 from whatsit.training.recipe import WHOLE_SHIFT, Recipe, load
 from whatsit.training.resolve import ALL
+from whatsit.training.unknown import MAX_PICTURES
 
 GOOD, GOOD_OF_MANY = 7, 4  # epochs of all layers, rather than a larger size or backbone; of few images, and of many
 MOST_LAYERS = 0.8  # of the layers, tuned where that leaves more epochs, or a larger size
@@ -51,13 +53,17 @@ class Base:
 
     looked: Looked
     recipe: Recipe
-    pace: float  # seconds to compute the features of an image
-    seconds: float  # that the rung took
+    pace: Pace
 
     @property
     def images(self) -> int:
         """The number of training images."""
         return len(self.looked.seen.labels)
+
+    @property
+    def held(self) -> int:
+        """The number of validation images."""
+        return len(self.looked.seen.held_labels)
 
     @property
     def good(self) -> int:
@@ -67,9 +73,35 @@ class Base:
     def epoch(self, size: int = 0, share: float = 1.0) -> float:
         """Return the forecast seconds of an epoch, of a share of the layers at a size."""
         own = self.looked.context.size
-        pace = max(self.pace, 1e-9) * ((size or own) / own) ** 2
+        features = max(self.pace.features, 1e-9) * ((size or own) / own) ** 2
         cost = 1.0 if share == 1.0 else SAVED
-        return cost * forecast.epoch_of_all(pace, self.images, len(self.looked.seen.held_labels))
+        return cost * forecast.epoch_of_all(features, self.images, self.held)
+
+    def around(self, size: int) -> float:
+        """Return the forecast seconds of what stands before and after the epochs of all layers.
+
+        All images are read, validation images are predicted in two views, and the features of training images are computed.
+        """
+        pace = replace(self.pace, features=self.pace.features * (size / self.looked.context.size) ** 2)
+        known = pace.look(min(self.images, MAX_PICTURES), 1)
+        return forecast.BUILD + (self.images + self.held) * pace.reading + pace.look(self.held, 2) + known
+
+    def epochs(self, left: float, size: int, share: float) -> float:
+        """Return how many epochs of a share of the layers are forecast to fit into that time."""
+        return min((left - self.around(size)) / self.epoch(size, share), 1e6)
+
+    def one_sided(self) -> Base:
+        """Return it without mirror images of the training images."""
+        looked, recipe = self.looked, one_sided(self.looked.context.recipe)
+        seen = replace(looked.seen, train={ORIGINAL: looked.seen.train[ORIGINAL]})
+        looked = replace(looked, context=replace(looked.context, recipe=recipe), seen=seen)
+        return replace(self, looked=looked, recipe=one_sided(self.recipe))
+
+    def stronger(self) -> float:
+        """Return the forecast seconds of the features of a stronger backbone."""
+        pace = replace(self.pace, features=forecast.STRONGER_COST * self.pace.features)
+        views = len(self.looked.context.recipe.views)
+        return forecast.OPEN + pace.look(self.images, views) + pace.look(self.held, 2)
 
     def sizes(self) -> list[int]:
         """Return the sizes at which it may be tuned, the largest first.
@@ -92,7 +124,7 @@ class Base:
 
 def frozen_recipe(ladder: Recipe) -> Recipe:
     """Return the recipe of the heads on the default backbone."""
-    recipe = replace(load("fast"), name=ladder.name, seed=ladder.seed)
+    recipe = replace(load("fast"), name=ladder.name, seed=ladder.seed, split=ladder.split)
     return recipe if ladder.flip else one_sided(recipe)
 
 
@@ -109,7 +141,10 @@ def one_sided(recipe: Recipe) -> Recipe:
 def tuning_recipe(base: Base, *, mirrors: bool) -> Recipe:
     """Return the recipe of fine-tuning on a backbone."""
     frozen = base.looked.context.recipe
-    recipe = replace(load("finetune"), name=frozen.name, seed=frozen.seed, model=frozen.model, views=frozen.views)
+    recipe = replace(
+        load("finetune"), name=frozen.name, seed=frozen.seed, split=frozen.split, model=frozen.model, views=frozen.views,
+        finetune_all_from=0,  # the rung says how many layers
+    )  # fmt: skip
     return recipe if mirrors else replace(one_sided(recipe), flip=False, test_time_flip=False)
 
 

@@ -21,14 +21,16 @@ FEWEST = 10  # training images a class, below which a model is not worth its tim
 FEATURES_SHARE = 0.7  # of the time for a frozen backbone, at most, that its features may take
 
 
-def choose_images(context: Context, frozen: FrozenNetwork, share: float) -> Context:
+def choose_images(context: Context, frozen: FrozenNetwork, share: float, held_views: tuple[str, ...]) -> Context:
     """Return the context with the images and views that fit into that share of time.
+
+    `held_views` are those of validation images.
 
     An interrupted run keeps what it chose before.
     """
     path = context.checkpoint(f"{context.stage_prefix}pictures.json")
     if not path.is_file():
-        context = _within_time(context, frozen, share)
+        context = _within_time(context, frozen, share, held_views)
         if not context.clock.limited:
             return context
         kept = [key.hex() for key in context.dataset.of("train").digests()]
@@ -46,13 +48,13 @@ def _with_pictures(context: Context, train: set[str], views: tuple[str, ...]) ->
     )
 
 
-def _within_time(context: Context, frozen: FrozenNetwork, share: float) -> Context:
+def _within_time(context: Context, frozen: FrozenNetwork, share: float, held_views: tuple[str, ...]) -> Context:
     """Forecast the time of the features; where it is too long, take fewer images.
 
     Views go before images.
     """
     train, views = context.dataset.of("train"), context.recipe.views
-    held = frozen.missing(context.dataset.of("validation"), context.test_views)
+    held = frozen.missing(context.dataset.of("validation"), held_views)
     missing = frozen.missing(train, views) + held
     if not missing or (missing <= SAMPLE and not context.clock.limited):
         return context  # sooner computed than forecast

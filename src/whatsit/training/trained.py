@@ -243,7 +243,7 @@ def _rising_loss(outcome: Outcome) -> str:
         return ""
     return (
         f"the training loss rose from {losses[0]:.3f} to {losses[-1]:.3f}: the learning rate is likely too high; try a lower one "
-        f"(--set learning_rate=..., or finetune_learning_rate=... where layers are fine-tuned)"
+        f"(--set learning_rate=..., or --recipe finetune --set finetune_learning_rate=... where layers are fine-tuned)"
     )
 
 

@@ -158,7 +158,7 @@ class TrialRunner:
 
         network = network_of(trained.recipe)
         if network not in self._paces:
-            self._paces[network] = seconds_per_picture(trained.features, trained.dataset)
+            self._paces[network] = seconds_per_picture(trained.features, trained.dataset, trained.recipe.seed)
         missing = 0
         if trained.frozen is not None:
             whole = self._whole.of("train")

@@ -25,7 +25,10 @@ TableFile = Annotated[
         help="Write a row for each picture into this new file instead, as they come: .csv, .jsonl or .parquet.",
     ),
 ]
-_FOLDERS = "Put the files into a folder of their class here, or into unknown, unsure and unreadable; the same command again continues"
+_FOLDERS = (
+    "Put the files into a folder of their class here, or into unknown, unsure and unreadable; the same command again "
+    "continues"
+)
 SortInto = Annotated[Path | None, typer.Option(metavar="DIR", help=f"{_FOLDERS}, with --undo it is undone.")]
 WatchInto = Annotated[
     Path | None,
