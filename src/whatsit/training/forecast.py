@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 # Measured on two cores, for both EfficientNet-Lite at 128 and 224 pixels: seconds to train all layers on an image, by those to
 # compute its features. In bfloat16 3.7 with AVX-512, 5.3 with AMX; in float32 5 to 6.5, with AVX2 and with AVX-512.
-TRAINING_COST = 6.0
+TRAINING_COST = 5.0
 # The same, to train the deepest layers: 1.6 with AVX-512 and bfloat16, 1.8 with AVX2, 2.7 to 4 with AMX.
 DEEPEST_COST = 1.8
 DECODING = (

@@ -50,7 +50,6 @@ LAST_STEP = 0.9  # for either where they cannot
 
 FIRST, STRONGER = "fast", "a stronger frozen backbone"  # rungs of frozen backbones, by name
 
-ENOUGH = 3  # epochs of all layers, below which only the deepest are tuned
 INTERRUPTED = "Interrupted: the best so far is kept and tested; Ctrl-C again stops that too"
 MOST = 30  # epochs of all layers, on the first of its rungs
 LONGER = 3  # times as many epochs on the last rung
@@ -205,7 +204,7 @@ class _Climb:
         most = max(plans, key=lambda plan: float(plan["epochs"]))
         if good:
             return good[0]
-        return most if most["epochs"] >= ENOUGH else None
+        return most if most["epochs"] >= self._bases[0].enough else None
 
     def _tune(self, base: Base, context: Context, rung: str, name: str, **changes: Any) -> None:
         """Fine-tune on a linear head, and judge what comes out."""

@@ -19,6 +19,7 @@ from whatsit.training.resolve import ALL
 from whatsit.training.unknown import MAX_PICTURES
 
 GOOD, GOOD_OF_MANY = 7, 4  # epochs of all layers, rather than a larger size or backbone; of few images, and of many
+ENOUGH, ENOUGH_OF_MANY = 3, 1  # epochs of all layers, below which they are not tuned
 MOST_LAYERS = 0.8  # of the layers, tuned where that leaves more epochs, or a larger size
 SAVED = 0.6  # of the seconds, where the first layers stay as they are: 0.67 with AVX-512, 0.5 with AMX, 0.57 with AVX2
 BOTH = (ORIGINAL, FLIP)  # views
@@ -69,6 +70,11 @@ class Base:
     def good(self) -> int:
         """The epochs beyond which a larger size or backbone is worth more."""
         return GOOD if self.images < MANY else GOOD_OF_MANY
+
+    @property
+    def enough(self) -> int:
+        """The epochs below which all layers are not tuned."""
+        return ENOUGH if self.images < MANY else ENOUGH_OF_MANY
 
     def epoch(self, size: int = 0, share: float = 1.0) -> float:
         """Return the forecast seconds of an epoch, of a share of the layers at a size."""
