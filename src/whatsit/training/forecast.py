@@ -38,7 +38,7 @@ class Pace:
     features: float  # to compute its frozen features, once decoded
 
     def look(self, images: int, views: int) -> float:
-        """Return the seconds to read images and compute the features of some views of each."""
+        """Return the seconds to read images and compute features of their views."""
         return images * (self.reading + views * self.features)
 
 

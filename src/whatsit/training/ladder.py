@@ -180,7 +180,10 @@ class _Climb:
             self._tune(base, base.at(plan["size"]), "longer", name, **of_all(plan, base, LONGER * MOST))
 
     def _planned(self, rung: str) -> dict[str, Any] | None:
-        """Return the plan of a rung, as an interrupted run had it unless its backbone is not there now."""
+        """Return the plan of a rung, as an interrupted run had it.
+
+        It is made again where its backbone is not there now.
+        """
         plan = self._decide(rung, self._plan)
         if plan and plan["base"] >= len(self._bases):
             del self._decisions[rung]
@@ -219,7 +222,7 @@ class _Climb:
 
     @contextlib.contextmanager
     def _failing(self, name: str) -> Iterator[None]:
-        """Report a rung that fails, for whatever reason; what was the best before stays it."""
+        """Report a rung that fails, for whatever reason; the best before stays it."""
         try:
             yield
         except Exception as error:

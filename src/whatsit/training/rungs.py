@@ -84,7 +84,7 @@ class Base:
         return cost * forecast.epoch_of_all(features, self.images, self.held)
 
     def around(self, size: int) -> float:
-        """Return the forecast seconds of what stands before and after the epochs of all layers.
+        """Return the forecast seconds before and after the epochs of all layers.
 
         All images are read, validation images are predicted in two views, and the features of training images are computed.
         """
@@ -93,7 +93,7 @@ class Base:
         return forecast.BUILD + (self.images + self.held) * pace.reading + pace.look(self.held, 2) + known
 
     def epochs(self, left: float, size: int, share: float) -> float:
-        """Return how many epochs of a share of the layers are forecast to fit into that time."""
+        """Return how many epochs of a share of the layers are forecast to fit."""
         return min((left - self.around(size)) / self.epoch(size, share), 1e6)
 
     def one_sided(self) -> Base:
