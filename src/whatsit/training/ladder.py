@@ -146,7 +146,7 @@ class _Climb:
 
     def _fit_heads(self, base: Base, name: str) -> Trained:
         """Fit and judge the heads on frozen features; return the best of them."""
-        tunable = self._clock.limited and self._clock.left() > forecast.BUILD + base.epoch()
+        tunable = self._clock.limited and self._plan() is not None
         looked = replace(base.looked, clock=self._clock.part(HEADS)) if tunable else base.looked
         trained = fit_heads(looked).trained
         self._judge(name, trained)

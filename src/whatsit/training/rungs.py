@@ -19,7 +19,7 @@ from whatsit.training.resolve import ALL
 from whatsit.training.unknown import MAX_PICTURES
 
 GOOD, GOOD_OF_MANY = 7, 4  # epochs of all layers, rather than a larger size or backbone; of few images, and of many
-ENOUGH, ENOUGH_OF_MANY = 3, 1  # epochs of all layers, below which they are not tuned
+ENOUGH, ENOUGH_OF_MANY = 3.0, 0.5  # epochs of all layers, below which they are not tuned
 MOST_LAYERS = 0.8  # of the layers, tuned where that leaves more epochs, or a larger size
 SAVED = 0.6  # of the seconds, where the first layers stay as they are: 0.67 with AVX-512, 0.5 with AMX, 0.57 with AVX2
 BOTH = (ORIGINAL, FLIP)  # views
@@ -72,7 +72,7 @@ class Base:
         return GOOD if self.images < MANY else GOOD_OF_MANY
 
     @property
-    def enough(self) -> int:
+    def enough(self) -> float:
         """The epochs below which all layers are not tuned."""
         return ENOUGH if self.images < MANY else ENOUGH_OF_MANY
 
