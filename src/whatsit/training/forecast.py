@@ -13,9 +13,8 @@ import numpy.typing as npt
 TRAINING_COST = 5.0
 # The same, to train the deepest layers: 1.6 with AVX-512 and bfloat16, 1.8 with AVX2, 2.7 to 4 with AMX.
 DEEPEST_COST = 1.8
-DECODING = (
-    1.4  # seconds to read a photo and compute its features, by those to compute them; where only these are measured
-)
+# Seconds to read a photo and compute its features, by those to compute them; where only these are measured.
+DECODING = 1.4
 STRONGER_COST = 1.5  # of the stronger backbone, by the default one's
 OPEN = 3.0  # seconds to build and compile a network for its features
 BUILD = 12.0  # seconds to build and compile a network for training
