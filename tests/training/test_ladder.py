@@ -55,7 +55,8 @@ class Rungs:
         self.recipes: dict[str, Recipe] = {}
         self.left: dict[str, float] = {}  # seconds that each rung may use
         self._mirrored = mirrored
-        patch.setattr("whatsit.training.forecast.TRAINING_COST", 10.0)
+        patch.setattr("whatsit.training.forecast.training_cost", lambda: 10.0)
+        patch.setattr("whatsit.training.forecast.OPEN", 3.0)
         patch.setattr(ladder, "pace_of", lambda context: Pace(0.0, pace))
         patch.setattr(ladder, "look", self.look)
         patch.setattr(ladder, "fit_heads", self.fit_heads)

@@ -92,6 +92,11 @@ class Clock:
         wanted = self._afterwards.seconds(per_picture) + first * per_picture
         self._reserved = wanted if self._limit is None else min(wanted, MOST_AFTERWARDS * self._limit)
 
+    @property
+    def reserved(self) -> float:
+        """The seconds that are kept for what follows training."""
+        return self._reserved
+
     def left(self) -> float:
         """Return the seconds left for training, never below 0; infinite without a limit."""
         if self.stopped:

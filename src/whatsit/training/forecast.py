@@ -8,15 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from whatsit.models.backend import layer_policy
+
 # Measured on two cores, for both EfficientNet-Lite at 128 and 224 pixels: seconds to train all layers on an image, by those to
-# compute its features. In bfloat16 3.7 with AVX-512, 5.3 with AMX; in float32 5 to 6.5, with AVX2 and with AVX-512.
-TRAINING_COST = 5.0
+# compute its features. In bfloat16 3.7 with AVX-512, 5.3 with AMX; in float32 5 to 6.5 with AVX2 and with AVX-512, on another
+# processor with AVX2 5.8 to 7.6.
+TRAINING_COST = {"bfloat16": 4.5, "float32": 6.5}
 # The same, to train the deepest layers: 1.6 with AVX-512 and bfloat16, 1.8 with AVX2, 2.7 to 4 with AMX.
 DEEPEST_COST = 1.8
 # Seconds to read a photo and compute its features, by those to compute them; where only these are measured.
 DECODING = 1.4
 STRONGER_COST = 1.5  # of the stronger backbone, by the default one's
-OPEN = 3.0  # seconds to build and compile a network for its features
+OPEN = 6.0  # seconds to build and compile a network for its features, and to measure it; 3 on a fast processor
 BUILD = 12.0  # seconds to build and compile a network for training
 
 WORTH = 10  # epochs of all layers that are suggested
@@ -41,6 +44,11 @@ class Pace:
         return images * (self.reading + views * self.features)
 
 
+def training_cost() -> float:
+    """Return the seconds to train all layers on an image, by those to compute its features."""
+    return TRAINING_COST["float32" if layer_policy() == "float32" else "bfloat16"]
+
+
 def epoch_of_all(features: float, images: int, held: int) -> float:
     """Return the seconds of an epoch of all layers, with its validation.
 
@@ -49,7 +57,7 @@ def epoch_of_all(features: float, images: int, held: int) -> float:
         images: that are trained on.
         held: validation images.
     """
-    return TRAINING_COST * features * (images + held / 4)
+    return training_cost() * features * (images + held / 4)
 
 
 def deepest(pace: Pace, images: int, held: int) -> float:

@@ -35,6 +35,7 @@ from whatsit.training.rungs import (
     stronger,
     tuning_recipe,
 )
+from whatsit.training.subset import FEATURES_SHARE
 from whatsit.training.trained import Trained
 
 Decision = TypeVar("Decision")
@@ -46,7 +47,8 @@ STRONGER_STEP = 0.2  # for a stronger backbone, where all layers can be tuned af
 FROZEN_STEP = 0.05  # for a stronger backbone that stays frozen
 DEEPEST_STEP = 0.1  # for the deepest layers, where all can be tuned afterwards
 OVERDUE = 1.5  # times that share, at which the deepest layers are done in any case
-LAST_STEP = 0.9  # for either where they cannot
+LAST_STEP = 0.9  # for them where they cannot
+FROZEN_SHARE = 0.9  # for a frozen backbone
 
 FIRST, STRONGER = "fast", "a stronger frozen backbone"  # rungs of frozen backbones, by name
 
@@ -129,7 +131,9 @@ class _Climb:
         """
         left, plan = self._clock.left(), self._plan()
         if not plan or seconds <= FROZEN_STEP * left:
-            return seconds <= LAST_STEP * left
+            # What follows training takes longer with it, too.
+            left -= (forecast.STRONGER_COST - 1) * self._clock.reserved
+            return seconds - forecast.OPEN <= FEATURES_SHARE * FROZEN_SHARE * (left - forecast.OPEN)
         # At a smaller size it would not be preferred: see `_plan`.
         epoch = forecast.STRONGER_COST * base.epoch(plan["size"], MOST_LAYERS)
         return seconds <= STRONGER_STEP * left and left - seconds - base.around(plan["size"]) >= base.good * epoch
@@ -141,7 +145,7 @@ class _Climb:
         both = pace.look(len(context.dataset.of("train")), 2)
         if not self._decide(f"{prefix}both-sides", lambda: both <= BOTH_SIDES * self._clock.left()):
             context = replace(context, recipe=one_sided(context.recipe))
-        looked = look(context, 0.9, BOTH if FLIP in recipe.views else ())
+        looked = look(context, FROZEN_SHARE, BOTH if FLIP in recipe.views else ())
         return Base(looked, recipe, pace)
 
     def _fit_heads(self, base: Base, name: str) -> Trained:
