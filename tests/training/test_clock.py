@@ -88,3 +88,13 @@ def test_faster_than_foreseen_does_more_of_what_is_wanted() -> None:
 def test_part_of_the_time() -> None:
     assert clock(1000).part(0.1).left() == pytest.approx(97, abs=1)
     assert not clock(None).part(0.1).limited
+
+
+def test_report_is_left_out_once() -> None:
+    parts = Afterwards(pictures=100, fixed=10.0, report=Afterwards(pictures=500, fixed=40.0))
+    short = Clock(600, lambda text: None, afterwards=parts)
+    short.reserve(0.1)
+    assert (short.reserved, short.without_report) == (pytest.approx(110), False)
+    assert short.leave_out_report()
+    assert (short.reserved, short.without_report) == (pytest.approx(20), True)
+    assert not short.leave_out_report()

@@ -69,6 +69,5 @@ def afterwards(dataset: Dataset, *, report: bool) -> Afterwards:
     """Return the work that follows training, as measured: thresholds, test, report."""
     test = len(dataset.of("test"))
     pictures = min(len(dataset.of("validation")), THRESHOLD_PICTURES) + test
-    if not report:
-        return Afterwards(pictures, SHIPPING)
-    return Afterwards(pictures + test + PREDICTIONS, SHIPPING + REPORT)  # their features, for the linear probe
+    # Of test pictures the report has features computed, too, for the linear probe.
+    return Afterwards(pictures, SHIPPING, Afterwards(test + PREDICTIONS, REPORT) if report else None)

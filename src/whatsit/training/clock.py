@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 AIM = 0.97  # of the limit; what is left is for what nobody foresees
 MOST_AFTERWARDS = 0.6  # of the limit, for the test and the report: a model that learned nothing needs none
@@ -40,10 +40,12 @@ class Afterwards:
 
     pictures: int = 0  # that the shipped model answers
     fixed: float = 0.0  # seconds that do not depend on the model
+    report: Afterwards | None = None  # what the report takes beside
 
     def seconds(self, per_picture: float) -> float:
         """Return the seconds with a model that takes that long for an image."""
-        return self.fixed + self.pictures * per_picture
+        more = self.report.seconds(per_picture) if self.report else 0.0
+        return self.fixed + self.pictures * per_picture + more
 
 
 class Clock:
@@ -64,8 +66,9 @@ class Clock:
         self._limit, self._say = limit, say
         self.started = time.perf_counter() if started is None else started  # when the run began
         self._afterwards = afterwards or Afterwards()
-        self._reserved = 0.0
+        self._reserved, self._answers = 0.0, (0.0, 0)
         self.stopped = False
+        self.without_report = False  # as there is too little time for it
 
     @property
     def limited(self) -> bool:
@@ -89,8 +92,17 @@ class Clock:
 
         `first` is how many pictures it answers to be calibrated, before everything else.
         """
+        self._answers = per_picture, first
         wanted = self._afterwards.seconds(per_picture) + first * per_picture
         self._reserved = wanted if self._limit is None else min(wanted, MOST_AFTERWARDS * self._limit)
+
+    def leave_out_report(self) -> bool:
+        """Keep no time for the report; return whether there was any."""
+        if self._afterwards.report is None:
+            return False
+        self._afterwards, self.without_report = replace(self._afterwards, report=None), True
+        self.reserve(*self._answers)
+        return True
 
     @property
     def reserved(self) -> float:

@@ -45,7 +45,7 @@ class Pace:
 
 
 def training_cost() -> float:
-    """Return the seconds to train all layers on an image, by those to compute its features."""
+    """Return the seconds to train on an image, by those for its features."""
     return TRAINING_COST["float32" if layer_policy() == "float32" else "bfloat16"]
 
 

@@ -18,6 +18,7 @@ from whatsit.training.loop import TrainingError
 
 SAMPLE = 64  # images by which the pace is measured
 FEWEST = 10  # training images a class, below which a model is not worth its time
+ENOUGH = 0.5  # of the training images, below which the report is left out
 FEATURES_SHARE = 0.7  # of the time for a frozen backbone, at most, that its features may take
 
 
@@ -64,11 +65,20 @@ def _within_time(context: Context, frozen: FrozenNetwork, share: float, held_vie
     frozen.uncached(context.dataset, sample, views)
     per_view = (time.perf_counter() - started) / (len(sample) * len(views))
     needed = per_view * missing
-    allowed = FEATURES_SHARE * share * context.clock.left()
-    if needed <= allowed:
+
+    def allowed() -> float:
+        return FEATURES_SHARE * share * context.clock.left()
+
+    enough = per_view * (ENOUGH * len(train) + held)
+    if allowed() < enough and not context.complete and context.clock.leave_out_report():
+        context.reporter.warn(
+            "the time limit is too short for the report: it is left out, as else more than half of the training pictures would be; "
+            "give more time to have both"
+        )
+    if needed <= allowed():
         context.clock.tell("Computing features", needed)
         return context
-    pictures, fewest = int(allowed / per_view) - held, min(len(train), FEWEST * len(context.dataset.classes))
+    pictures, fewest = int(allowed() / per_view) - held, min(len(train), FEWEST * len(context.dataset.classes))
     if context.complete:
         raise TrainingError(
             f"too little time is left to look at the pictures at {context.size} pixels: about {duration(needed)}"
@@ -76,7 +86,7 @@ def _within_time(context: Context, frozen: FrozenNetwork, share: float, held_vie
     if pictures < fewest:
         left = duration(context.clock.left())
         raise TrainingError(
-            f"the time limit is too short: beside what the test and the report will take, {left} are left, "
+            f"the time limit is too short: beside what the test will take, {left} are left, "
             f"and the features of {fewest:,} training pictures and of those for validation take about "
             f"{duration(per_view * (fewest + held))} on this machine; give more time"
         )

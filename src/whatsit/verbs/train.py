@@ -119,7 +119,7 @@ def _train(request: Request, reporter: Reporter) -> Run:
         predictor = set_thresholds(predictor, trained.dataset, reporter, prices)
         shipped = ship(predictor, folder / MODEL, trained.dataset, reporter)
         change, exam = spec.measure_update(shipped, trained.dataset, reporter, workspace), None
-        if report:
+        if report and not clock.without_report:
             now = time.perf_counter() - started
             exam = write_examination(shipped, trained, spec.criteria, now, reporter, change)
         seconds = round(time.perf_counter() - started, 2)

@@ -1,0 +1,45 @@
+"""Which images are trained on, where there is too little time for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.conftest import Listener
+from whatsit.events import SILENT
+from whatsit.images.data import split_data
+from whatsit.images.pictures import Pictures
+from whatsit.images.scan import Dataset, scan
+from whatsit.training import subset
+from whatsit.training.clock import Afterwards, Clock
+from whatsit.training.context import Context
+from whatsit.training.features import FrozenNetwork
+from whatsit.training.recipe import load
+
+
+class Slow:
+    """Stand-in for a frozen network of which no feature is known yet."""
+
+    def missing(self, pictures: Pictures, views: Sequence[str]) -> int:
+        return 1000 * len(pictures) * len(views)
+
+    def uncached(self, dataset: Dataset, pictures: Pictures, views: Sequence[str]) -> None:
+        """Take no time."""
+
+
+@pytest.mark.parametrize(("fits", "left_out"), [(0.9, False), (0.0, True)])
+def test_report_gives_way_to_half_of_the_images(
+    shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fits: float, left_out: bool
+) -> None:
+    monkeypatch.setattr(subset, "FEATURES_SHARE", fits)
+    monkeypatch.setattr(subset, "FEWEST", -1_000_000)
+    listener = Listener()
+    clock = Clock(600.0, listener.say, afterwards=Afterwards(report=Afterwards(fixed=10.0)))
+    dataset = split_data(scan(shapes_folder), 0, SILENT)
+    context = Context(dataset, load("fast"), tmp_path, clock, listener)
+    subset.choose_images(context, cast(FrozenNetwork, cast(Any, Slow())), 0.9, ("original",))
+    assert clock.without_report == left_out
+    assert any("too short for the report" in text for text in listener.warned) == left_out
