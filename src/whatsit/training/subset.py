@@ -72,7 +72,7 @@ def _within_time(context: Context, frozen: FrozenNetwork, share: float, held_vie
     enough = per_view * (ENOUGH * len(train) + held)
     if allowed() < enough and not context.complete and context.clock.leave_out_report():
         context.reporter.warn(
-            "the time limit is too short for the report: it is left out, as else more than half of the training pictures would be; "
+            "the time limit is too short for the report: it is left out, or more than half of the training pictures would be; "
             "give more time to have both"
         )
     if needed <= allowed():
