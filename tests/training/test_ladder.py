@@ -384,15 +384,34 @@ def test_mirror_images_can_be_forbidden(climb: Climb, monkeypatch: pytest.Monkey
     assert rungs.recipes["fast"].views == ("original",)
 
 
-def base_of(images: int, upscale: int = 1) -> Any:
-    looked = SimpleNamespace(context=SimpleNamespace(upscale=upscale))
-    return SimpleNamespace(images=images, recipe=load("finetune"), looked=looked)
+def base_of(images: int, upscale: int = 1, accuracy: float = 1.0) -> Base:
+    seen = SimpleNamespace(labels=np.zeros(images, int))
+    looked = SimpleNamespace(context=SimpleNamespace(upscale=upscale), seen=seen)
+    return Base(cast(Any, looked), load("finetune"), Pace(0.0, 0.01), accuracy)
 
 
 @pytest.mark.parametrize(("images", "strong"), [(4999, True), (5000, False)])
 def test_many_images_are_not_augmented_much_in_few_epochs(images: int, strong: bool) -> None:
     changes = of_all({"epochs": 8.0, "share": 1.0}, base_of(images), 30)
     assert ("rand_augment" in changes, "finetune_learning_rate" in changes) == (strong, strong)
+
+
+@pytest.mark.parametrize(
+    ("images", "accuracy", "size"),
+    [(10, 0.6, 16), (774, 0.6, 16), (2000, 0.6, 32), (4999, 0.6, 64), (774, 0.7, 64), (45_000, 0.6, 64)],
+)
+def test_few_images_that_the_frozen_network_does_not_know_are_trained_on_in_small_batches(
+    images: int, accuracy: float, size: int
+) -> None:
+    """Or all layers would be tuned in a few dozen steps."""
+    changes = of_all({"epochs": 8.0, "share": 1.0}, base_of(images, accuracy=accuracy), 30)
+    assert changes["finetune_batch_size"] == size
+
+
+@pytest.mark.parametrize(("accuracy", "augmentation"), [(0.6, 15.0), (0.7, 8.0)])
+def test_such_images_are_strongly_augmented_sooner(accuracy: float, augmentation: float) -> None:
+    changes = of_all({"epochs": 12.0, "share": 1.0}, base_of(774, accuracy=accuracy), 30)
+    assert changes["rand_augment"] == augmentation
 
 
 @pytest.mark.parametrize(("epochs", "smoothing"), [(3.9, 0.0), (4.0, 0.1), (8.0, 0.1)])
@@ -409,9 +428,21 @@ def test_many_small_images_are_asked_in_moved_views_too(images: int, upscale: in
     assert len(replace(load("finetune"), **changes).test_views(32)) == views
 
 
-@pytest.mark.parametrize(("images", "good", "enough"), [(4999, 7, 3), (5000, 4, 0.5)])
-def test_many_images_need_fewer_epochs(images: int, good: int, enough: float) -> None:
-    """Before a stronger backbone is worth more than further ones, and before all layers are tuned at all."""
-    seen = SimpleNamespace(labels=np.zeros(images, int))
-    base = Base(cast(Any, SimpleNamespace(seen=seen)), load("finetune"), Pace(0.0, 0.01))
+@pytest.mark.parametrize(
+    ("images", "accuracy", "good", "enough"),
+    [
+        (4999, 0.7, 7, 3),
+        (5000, 0.7, 4, 0.5),
+        (5000, 0.6, 4, 0.5),
+        (40, 0.6, 15, 3),
+        (774, 0.6, 12, 3),
+        (2000, 0.6, 7, 3),
+    ],
+)
+def test_many_images_need_fewer_epochs(images: int, accuracy: float, good: int, enough: float) -> None:
+    """Before a stronger backbone is worth more than further ones, and before all layers are tuned at all.
+
+    Few that the frozen network does not know need more.
+    """
+    base = base_of(images, accuracy=accuracy)
     assert (base.good, base.enough) == (good, enough)

@@ -27,6 +27,7 @@ from whatsit.training.recipe import Recipe
 from whatsit.training.rungs import (
     BOTH,
     MOST_LAYERS,
+    SMALLER,
     Base,
     frozen_recipe,
     mirrored_is_harder,
@@ -153,6 +154,7 @@ class _Climb:
         tunable = self._clock.limited and self._plan() is not None
         looked = replace(base.looked, clock=self._clock.part(HEADS)) if tunable else base.looked
         trained = fit_heads(looked).trained
+        base.accuracy = float(trained.right.mean())
         self._judge(name, trained)
         return trained
 
@@ -202,7 +204,7 @@ class _Climb:
         left = self._clock.left()
         plans = [
             {"base": number, "size": size, "share": share, "epochs": base.epochs(left, size, share)}
-            for place in range(3)
+            for place in range(len(SMALLER) + 1)
             for number, base in reversed([*enumerate(self._bases)])
             for size in base.sizes()[place : place + 1]
             for share in (1.0, MOST_LAYERS)
