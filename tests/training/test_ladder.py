@@ -48,13 +48,15 @@ def trained(loss: float, recipe: Recipe | None = None) -> Trained:
 class Rungs:
     """Stand-ins for what trains: each rung has a loss, or an exception."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, pace: float = 1e-6, mirrored: float = 1.0) -> None:
+    def __init__(
+        self, patch: pytest.MonkeyPatch, pace: float = 1e-6, mirrored: float = 1.0, *, faint: bool = False
+    ) -> None:
         self.losses: dict[str, float] = {rung: 1.0 - 0.1 * place for place, rung in enumerate(ALL_RUNGS)}
         self.raises: dict[str, BaseException] = {}
         self.done: list[str] = []
         self.recipes: dict[str, Recipe] = {}
         self.left: dict[str, float] = {}  # seconds that each rung may use
-        self._mirrored = mirrored
+        self._mirrored, self._faint = mirrored, faint
         patch.setattr("whatsit.training.forecast.training_cost", lambda: 10.0)
         patch.setattr("whatsit.training.forecast.OPEN", 3.0)
         patch.setattr(ladder, "pace_of", lambda context: Pace(0.0, pace))
@@ -68,6 +70,8 @@ class Rungs:
         features = np.stack([labels, 1 - labels], axis=1).astype(np.float16)
         wrong = np.arange(HELD) >= self._mirrored * HELD
         mirrored = np.where(wrong[:, None], features[:, ::-1], features)
+        if self._faint:
+            mirrored = (0.4 + 0.2 * mirrored).astype(np.float16)
         views = {"original": features, "flip": mirrored}
         return Looked(context, {}, cast(Any, None), Seen(views, labels, views, labels), context.clock)
 
@@ -373,8 +377,18 @@ def test_mirror_images_that_mean_something_else_are_not_used(climb: Climb, monke
     assert not rungs.recipes["all"].test_time_flip
     assert rungs.recipes["fast"].views == rungs.recipes["stronger"].views == ("original",)
     assert any(
-        text.startswith("Mirror images are not used: of mirrored validation images 50.0%") for text in listener.said
+        text.startswith("Mirror images are not used, as they are clearly harder: of mirrored validation images 50.0%")
+        for text in listener.said
     )
+
+
+def test_mirror_images_that_are_predicted_right_with_less_certainty_are_not_used(
+    climb: Climb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few images say more by their losses than by being right."""
+    rungs = Rungs(monkeypatch, faint=True)
+    climb()
+    assert not rungs.recipes["all"].flip
 
 
 def test_mirror_images_can_be_forbidden(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
