@@ -35,9 +35,12 @@ def choose_images(context: Context, frozen: FrozenNetwork, share: float, held_vi
         if not context.clock.limited:
             return context
         kept = [key.hex() for key in context.dataset.of("train").digests()]
-        write_text(path, json.dumps({"views": context.recipe.views, "train": kept}) + "\n")
+        chosen = {"views": context.recipe.views, "train": kept, "report": not context.clock.without_report}
+        write_text(path, json.dumps(chosen) + "\n")
         return context
     chosen = json.loads(path.read_text(encoding="utf-8"))
+    if not chosen.get("report", True):
+        context.clock.leave_out_report()
     return _with_pictures(context, set(chosen["train"]), tuple(chosen["views"]))
 
 
