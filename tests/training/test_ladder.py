@@ -21,7 +21,7 @@ from whatsit.images.scan import scan
 from whatsit.models.unknown import Mahalanobis
 from whatsit.process import Interrupted
 from whatsit.training import ladder
-from whatsit.training.clock import Clock
+from whatsit.training.clock import Afterwards, Clock
 from whatsit.training.context import Context
 from whatsit.training.forecast import Pace
 from whatsit.training.frozen import FrozenHead, Looked
@@ -57,6 +57,7 @@ class Rungs:
         self.recipes: dict[str, Recipe] = {}
         self.left: dict[str, float] = {}  # seconds that each rung may use
         self._mirrored, self._faint = mirrored, faint
+        self.answering = 0.0  # seconds for an image that is tested
         patch.setattr("whatsit.training.forecast.training_cost", lambda: 10.0)
         patch.setattr("whatsit.training.forecast.OPEN", 3.0)
         patch.setattr(ladder, "pace_of", lambda context: Pace(0.0, pace))
@@ -66,6 +67,7 @@ class Rungs:
 
     def look(self, context: Context, share: float, more_views: tuple[str, ...]) -> Looked:
         """Return features that tell two classes apart; of mirror images, in that share only."""
+        context.clock.reserve(self.answering)
         labels = np.arange(HELD) % 2
         features = np.stack([labels, 1 - labels], axis=1).astype(np.float16)
         wrong = np.arange(HELD) >= self._mirrored * HELD
@@ -118,7 +120,7 @@ def climb(shapes_folder: Path, tmp_path: Path) -> Climb:
     ) -> Trained:
         reporter = listener or Listener()
         recipe = Recipe(**{"name": "best", "ladder": True, "flip": True, **changes})
-        clock = Clock(seconds, reporter.say)
+        clock = Clock(seconds, reporter.say, afterwards=Afterwards(pictures=100))
         context = Context(dataset, recipe, tmp_path, clock, reporter, keep=keep, history=History(tmp_path, reporter))
         return ladder.climb(context)
 
@@ -204,6 +206,16 @@ def test_a_single_rung_that_was_no_better_is_named(climb: Climb, monkeypatch: py
         "a head on the frozen efficientnet-lite0; a stronger frozen backbone was not clearly better in validation"
     )
     assert rungs.done == ["fast", "stronger"]
+
+
+@pytest.mark.parametrize(("answering", "done"), [(0.0, ["fast", "stronger"]), (0.1, ["fast"])])
+def test_a_stronger_backbone_leaves_time_for_its_own_test(
+    climb: Climb, monkeypatch: pytest.MonkeyPatch, answering: float, done: list[str]
+) -> None:
+    rungs = Rungs(monkeypatch, pace=0.09)
+    rungs.answering = answering
+    climb(30.0)
+    assert rungs.done == done
 
 
 def test_a_better_backbone_is_the_one_that_is_tuned(climb: Climb, monkeypatch: pytest.MonkeyPatch) -> None:
