@@ -18,7 +18,7 @@ from whatsit.training.loop import TrainingError
 
 SAMPLE = 64  # images by which the pace is measured
 FEWEST = 10  # training images a class, below which a model is not worth its time
-ENOUGH = 0.5  # of the training images, below which the report is left out
+ENOUGH, MANY = 0.5, 2000  # the share and the number of training images, below both of which the report is left out
 FEATURES_SHARE = 0.7  # of the time for a frozen backbone, at most, that its features may take
 
 
@@ -72,11 +72,11 @@ def _within_time(context: Context, frozen: FrozenNetwork, share: float, held_vie
     def allowed() -> float:
         return FEATURES_SHARE * share * context.clock.left()
 
-    enough = per_view * (ENOUGH * len(train) + held)
-    if allowed() < enough and not context.complete and context.clock.leave_out_report():
+    enough = per_view * (min(ENOUGH * len(train), MANY) + held)
+    if allowed() < min(needed, enough) and not context.complete and context.clock.leave_out_report():
         context.reporter.warn(
-            "the time limit is too short for the report: it is left out, or more than half of the training pictures would be; "
-            "give more time to have both"
+            "the time limit is too short for the report: it is left out, as the training pictures need that time; give more time "
+            "to have both"
         )
     if needed <= allowed():
         context.clock.tell("Computing features", needed)
