@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 
 # Cameras come when the test lets them: `answer` allows or denies the request of that number.
 STAGE = """async (source) => {
-    document.body.innerHTML = '<div class="burst"></div>';
     const asked = [], cameras = [];
     const getUserMedia = () => new Promise((allow, deny) => asked.push({ allow, deny }));
     Object.defineProperty(navigator, "mediaDevices", { value: { getUserMedia } });
     const { default: burst } = await import("data:text/javascript," + encodeURIComponent(source));
     const words = { denied: "denied", busy: "busy" };
-    window.run = () => { window.close = burst({ data: { words }, parentElement: document.body, setTriggerValue() {} }); };
+    let root = null, cleanup = null;
+    window.run = () => {
+        if (!root) document.body.append((root = Object.assign(document.createElement("div"), { className: "burst" })));
+        cleanup = burst({ data: { words }, parentElement: document.body, setTriggerValue() {} });
+    };
+    window.overtaken = () => cleanup();
+    window.leave = () => { root.remove(); root = null; cleanup(); };
     window.answer = async (number, allowed) => {
         cameras[number] = document.createElement("canvas").captureStream();
         if (allowed) asked[number].allow(cameras[number]);
@@ -42,28 +47,34 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-def test_camera_is_on_until_it_is_closed(page: Page) -> None:
+def test_camera_is_on_until_the_page_is_left(page: Page) -> None:
     page.evaluate("run(); answer(0, true)")
     assert page.evaluate("states()") == ["live"]
-    page.evaluate("close()")
+    page.evaluate("leave()")
     assert page.evaluate("states()") == ["ended"]
 
 
-def test_camera_that_is_allowed_after_it_was_closed_goes_off_at_once(page: Page) -> None:
-    page.evaluate("run(); close(); answer(0, true)")
+def test_camera_that_is_allowed_after_the_page_was_left_goes_off_at_once(page: Page) -> None:
+    page.evaluate("run(); leave(); answer(0, true)")
     assert page.evaluate("states()") == ["ended"]
 
 
 def test_camera_is_asked_for_once_while_the_answer_is_awaited(page: Page) -> None:
     page.evaluate("run(); run(); answer(0, true)")
     assert page.evaluate("asked()") == 1
-    page.evaluate("close()")
+    page.evaluate("leave()")
     assert page.evaluate("states()") == ["ended"]
 
 
-def test_camera_that_was_closed_and_asked_for_again_is_on_once(page: Page) -> None:
-    page.evaluate("run(); close(); run(); answer(1, true); answer(0, true)")
+def test_page_that_was_left_and_opened_again_has_one_camera_on(page: Page) -> None:
+    page.evaluate("run(); leave(); run(); answer(1, true); answer(0, true)")
     assert page.evaluate("states()") == ["ended", "live"]
+
+
+def test_camera_stays_on_where_a_later_call_of_streamlit_has_overtaken_one(page: Page) -> None:
+    page.evaluate("run(); answer(0, true)")
+    page.evaluate("overtaken()")
+    assert page.evaluate("states()") == ["live"]
 
 
 def test_denied_camera_is_told_and_asked_for_again(page: Page) -> None:

@@ -9,7 +9,8 @@ export default function (component) {
   const root = parentElement.querySelector(".burst");
   if (!root.burst) root.burst = build(root);
   root.burst.use(data, (frames) => setTriggerValue("frames", frames));
-  return () => root.burst.close();
+  // Streamlit also cleans up after a call that a later one has overtaken: then the page is still there.
+  return () => root.isConnected || root.burst?.close();
 }
 
 function build(root) {

@@ -13,7 +13,8 @@ export default function (component) {
     root.label = build(root, data);
   }
   root.label.use(data, (decisions) => setStateValue("decisions", decisions));
-  return () => root.label.close();
+  // Streamlit also cleans up after a call that a later one has overtaken: then the page is still there.
+  return () => root.isConnected || root.label?.close();
 }
 
 function element(tag, className, text) {

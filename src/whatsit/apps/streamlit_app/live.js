@@ -6,7 +6,8 @@ export default function (component) {
   const root = parentElement.querySelector(".live");
   if (!root.live) root.live = build(root);
   root.live.use(data);
-  return () => root.live.close();
+  // Streamlit also cleans up after a call that a later one has overtaken: then the page is still there.
+  return () => root.isConnected || root.live?.close();
 }
 
 function element(tag, className, parent) {
