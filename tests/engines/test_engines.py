@@ -39,6 +39,12 @@ def batch(value: int, count: int = 3) -> np.ndarray:
     return np.full((count, 2, 2, 3), value, np.uint8)
 
 
+@pytest.fixture(params=[1, 40], ids=["few", "many"])
+def count(request: pytest.FixtureRequest) -> int:
+    """Images of a batch; of 40 every core works on a batch of its own."""
+    return int(request.param)
+
+
 @pytest.fixture(params=available())
 def runtime(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -72,11 +78,11 @@ def test_stream_of_nothing(runtime: str) -> None:
     assert list(open_engine(sums_graph(), ["sum"], runtime=runtime).stream([])) == []
 
 
-def test_results_are_not_written_over_by_the_next_run(runtime: str) -> None:
+def test_results_are_not_written_over_by_the_next_run(runtime: str, count: int) -> None:
     engine = open_engine(sums_graph(), ["sum"], runtime=runtime)
     first = engine.run(batch(1))[0]
     engine.run(batch(9))
-    streamed = list(engine.stream([batch(1), batch(2), batch(3), batch(4), batch(5), batch(6)]))
+    streamed = list(engine.stream([batch(number, count) for number in range(1, 7)]))
     assert first.tolist() == [12.0] * 3
     assert [outputs[0][0] for outputs in streamed] == [12.0 * i for i in range(1, 7)]
 
@@ -87,11 +93,11 @@ def test_input_is_left_as_it_was(runtime: str) -> None:
     assert np.array_equal(images, batch(7))
 
 
-def test_input_may_be_read_only(runtime: str) -> None:
+def test_input_may_be_read_only(runtime: str, count: int) -> None:
     engine = open_engine(sums_graph(), ["sum"], runtime=runtime)
-    images = np.frombuffer(bytes([2]) * 24, np.uint8).reshape(2, 2, 2, 3)
-    assert engine.run(images)[0].tolist() == [24.0] * 2
-    assert [outputs[0].tolist() for outputs in engine.stream([images])] == [[24.0] * 2]
+    images = np.frombuffer(bytes([2]) * 12 * count, np.uint8).reshape(count, 2, 2, 3)
+    assert engine.run(images)[0].tolist() == [24.0] * count
+    assert [outputs[0].tolist() for outputs in engine.stream([images] * 2)] == [[24.0] * count] * 2
 
 
 def test_threads_share_an_engine(runtime: str) -> None:
@@ -175,14 +181,14 @@ def test_runtime_tells_nobody_and_leaves_nothing_in_the_home(tmp_path: Path, run
 
 
 def test_pictures_on_which_a_graph_fails_raise_one_error_of_ours(
-    runtime: str, capfd: pytest.CaptureFixture[str]
+    runtime: str, count: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     engine = open_engine(sums_graph(), ["sum"], runtime=runtime)
     wrong = np.zeros((1, 3, 3, 3), np.uint8)
     with pytest.raises(EngineError, match="cannot run the graph") as caught:
         engine.run(wrong)
     assert "\n" not in str(caught.value)
-    stream = engine.stream([batch(1, 1), wrong, batch(2, 1)])
+    stream = engine.stream([batch(1, count), wrong, batch(2, count)])
     with pytest.raises(EngineError, match="cannot run the graph"):
         list(stream)
     [total] = engine.run(batch(3, 1))  # and it goes on

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ finally:
 
 _PRECISION = {"float32": "f32", "bfloat16": "bf16"}
 _FAILED = "OpenVINO cannot run the graph"
+FEW = 32  # images of a stream that are done sooner than the graph is compiled a second time, for streams
 
 
 @functools.cache
@@ -75,9 +77,9 @@ def has_bfloat16() -> bool:
 class OpenVINOEngine:
     """An `Engine` of OpenVINO.
 
-    A single batch is spread over all cores; in a stream every core works on a batch of its own. The graph is ONNX in memory,
-    or a file of ONNX or OpenVINO's own format. In a process that was forked from one that used OpenVINO, ONNX Runtime runs
-    the graph in float32 instead, or `EngineError` is raised where it is a file.
+    A single batch is spread over all cores; in a stream of more than a few images every core works on a batch of its own. The
+    graph is ONNX in memory, or a file of ONNX or OpenVINO's own format. In a process that was forked from one that used
+    OpenVINO, ONNX Runtime runs the graph in float32 instead, or `EngineError` is raised where it is a file.
     """
 
     runtime = "openvino"
@@ -141,6 +143,15 @@ class OpenVINOEngine:
         if _forked():
             yield from self._in_fork().stream(batches)
             return
+        rest, done = iter(batches), 0
+        for images in rest:
+            if self._throughput is not None or done >= FEW:
+                yield from self._stream_many(chain([images], rest))
+                return
+            done += len(images)
+            yield self.run(images)
+
+    def _stream_many(self, batches: Iterable[Images]) -> Iterator[Outputs]:
         with self._lock:
             if self._throughput is None:
                 self._throughput = self._compile("THROUGHPUT")
